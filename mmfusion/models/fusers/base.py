@@ -1,0 +1,92 @@
+"""The contract every fuser fulfils: two source images in, a fused image and its own auxiliary losses out."""
+from abc import abstractmethod
+from typing import Dict, NamedTuple
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+MIN_SIZE = 16
+
+
+class FuserOutput(NamedTuple):
+    """What a fuser returns.
+
+    Attributes:
+        fused: (N, C, H, W), nominal range [0, 1] (not clamped, so that gradients survive at the borders).
+        losses: Scalar auxiliary terms of the network itself, already weighted; empty in eval mode.
+    """
+
+    fused: Tensor
+    losses: Dict[str, Tensor]
+
+
+class BaseFuser(BaseModule):
+    """Base of all fusers: checks the sources, pads to a multiple, fuses, crops back.
+
+    A fuser knows nothing of data sets, tasks or training. Subclasses implement :meth:`fuse` and set the class attributes.
+
+    Attributes:
+        color_space: ``'luminance'`` (the network fuses one channel; the coupling restores chroma) or ``'rgb'``
+            (sources arrive with 3 channels, or 1 when both are grey and ``channels`` allows it).
+        channels: Numbers of channels that each source may have.
+        guidance_keys: Names of the guidance tensors that :meth:`fuse` accepts.
+        size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
+    """
+
+    color_space: str = 'luminance'
+    channels: tuple = (1, )
+    guidance_keys: tuple = ()
+    size_multiple: int = 1
+
+    @abstractmethod
+    def fuse(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+        """Fuse two checked source batches.
+
+        Args:
+            first: (N, C, H, W) float in [0, 1].
+            second: (N, C, H, W) float in [0, 1].
+            guidance: Tensors named in ``guidance_keys``, each optional.
+        """
+
+    def forward(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+        """Check the sources and fuse them.
+
+        Args:
+            first: First source, (N, C, H, W) float in [0, 1], H and W at least 16.
+            second: Second source, same N, H and W.
+            guidance: Tensors named in ``guidance_keys``.
+
+        Raises:
+            TypeError: A source is not a floating tensor, or an unknown guidance is given.
+            ValueError: Shapes differ, the channel count does not suit the fuser, or an image is smaller than 16 pixels.
+        """
+        self.check_sources(first, second)
+        unknown = set(guidance) - set(self.guidance_keys)
+        if unknown:
+            raise TypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(self.guidance_keys)}')
+        height, width = first.shape[-2:]
+        pad_h, pad_w = -height % self.size_multiple, -width % self.size_multiple
+        if pad_h or pad_w:
+            first, second = (F.pad(x, (0, pad_w, 0, pad_h), mode='replicate') for x in (first, second))
+        output = self.fuse(first, second, **guidance)
+        if pad_h or pad_w:
+            output = output._replace(fused=output.fused[..., :height, :width])
+        return output
+
+    def check_sources(self, first: Tensor, second: Tensor) -> None:
+        """Raise a clear error when the sources break the contract; see :meth:`forward`."""
+        name = type(self).__name__
+        for label, image in (('first', first), ('second', second)):
+            if not isinstance(image, Tensor) or not image.is_floating_point():
+                found = image.dtype if isinstance(image, Tensor) else type(image).__name__
+                raise TypeError(f'{name}: {label} source must be a float tensor in [0, 1], got {found}')
+            if image.dim() != 4:
+                raise ValueError(f'{name}: {label} source must have shape (N, C, H, W), got {tuple(image.shape)}')
+            if image.shape[1] not in self.channels:
+                raise ValueError(f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
+                                 'run it through a coupling or the FusionInferencer, which convert colour')
+            if min(image.shape[-2:]) < MIN_SIZE:
+                raise ValueError(f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}')
+        if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:
+            raise ValueError(f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}')

@@ -1,0 +1,55 @@
+"""One sample of a pair of source images with everything known or predicted about it."""
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+
+
+def _field(name: str, dtype: type, doc: str) -> property:
+    """Make a type-checked property stored in the element's private field ``_name``."""
+
+    def getter(self):
+        return getattr(self, f'_{name}')
+
+    def setter(self, value):
+        self.set_field(value, f'_{name}', dtype=dtype)
+
+    def deleter(self):
+        delattr(self, f'_{name}')
+
+    return property(getter, setter, deleter, doc=doc)
+
+
+class FusionDataSample(BaseDataElement):
+    """Ground truth, predictions and the fused image of one pair of source images.
+
+    It carries the fields that mmdet and mmseg models read and write, so a task network takes it as it is.
+    Meta information follows mmdet: ``img_id``, ``first_path``, ``second_path``, ``ori_shape`` (H, W), ``img_shape``
+    (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``.
+
+    Attributes:
+        gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,).
+        ignored_instances (InstanceData): Boxes that evaluation and training ignore, same fields.
+        gt_sem_seg (PixelData): ``data`` (1, H, W), int64 class indices.
+        fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or grey, without the batch padding.
+        pred_instances (InstanceData): ``bboxes`` (m, 4) in pixels of the original image, ``scores``, ``labels``.
+        pred_sem_seg (PixelData): ``data`` (1, H, W), class indices.
+        seg_logits (PixelData): ``data`` (classes, H, W).
+
+    Raises:
+        AssertionError: A field is given an element of another type (raised by mmengine).
+
+    Examples:
+        >>> import torch
+        >>> from mmengine.structures import InstanceData
+        >>> sample = FusionDataSample(metainfo=dict(img_shape=(4, 6)))
+        >>> sample.gt_instances = InstanceData(bboxes=torch.zeros(2, 4), labels=torch.zeros(2, dtype=torch.long))
+        >>> len(sample.gt_instances), sample.img_shape
+        (2, (4, 6))
+    """
+
+    gt_instances = _field('gt_instances', InstanceData, 'Annotated objects.')
+    ignored_instances = _field('ignored_instances', InstanceData, 'Objects to be ignored.')
+    pred_instances = _field('pred_instances', InstanceData, 'Detected objects.')
+    proposals = _field('proposals', InstanceData, 'Region proposals of a two-stage detector.')
+    gt_sem_seg = _field('gt_sem_seg', PixelData, 'Annotated class map.')
+    pred_sem_seg = _field('pred_sem_seg', PixelData, 'Predicted class map.')
+    seg_logits = _field('seg_logits', PixelData, 'Predicted class scores.')
+    fused = _field('fused', PixelData, 'Fused image.')
