@@ -1,0 +1,27 @@
+"""Hooks, environment, logging and randomness that every run shares."""
+default_scope = 'mmfusion'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='FusionVisualizationHook'))
+
+# Every epoch draws its random numbers from (seed, epoch, rank): a resumed run repeats an uninterrupted one exactly.
+custom_hooks = [dict(type='EpochSeedHook')]
+randomness = dict(seed=0)
+
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))
+
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='FusionVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+
+log_level = 'INFO'
+load_from = None
+resume = False
+
+# A mixture of experts runs only the experts it chose, so some parameters have no gradient in some iterations.
+find_unused_parameters = True

@@ -1,0 +1,201 @@
+"""What every coupling shares: the parts, fusing with guidance and colour, and named losses."""
+from abc import abstractmethod
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+
+import torch
+from mmengine.model import BaseModel, ModuleDict
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmfusion.models.layers import restore_color, split_color
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+from .task_network import TaskNetwork
+
+Losses = Dict[str, Union[Tensor, List[Tensor]]]
+RESERVED_NAMES = ('fusion', 'fuser', 'guide')
+
+
+class Fusion(NamedTuple):
+    """Everything known after fusing one batch.
+
+    Attributes:
+        image: (N, 3 or 1, H, W), RGB when a source is RGB, else grey; nominal [0, 1], not clamped.
+        fused: The fuser's own output, in the fuser's space (one channel for a luminance fuser).
+        first: First source in the fuser's space.
+        second: Second source in the fuser's space.
+        losses: Auxiliary losses of the fuser.
+    """
+
+    image: Tensor
+    fused: Tensor
+    first: Tensor
+    second: Tensor
+    losses: Dict[str, Tensor]
+
+
+class BaseCoupling(BaseModel):
+    """A trainable model of one fuser, its fusion loss, an optional guide and any number of task networks.
+
+    Subclasses say by which rule the task losses reach the fuser, in :meth:`loss` (and in ``train_step`` where they need
+    more than one optimizer).
+
+    Args:
+        fuser: Config of a fuser.
+        fusion_loss: Configs of fusion losses by name; the term ``grad`` is logged as ``fusion.loss_grad``.
+        tasks: Configs of mmdet detectors or mmseg segmentors by name, with scoped types (``mmdet.RTMDet``).
+        task_weights: Factor of each task's losses, 1 where none is given.
+        guide: Config of a guide, whose guidance goes to the fuser.
+        guide_weight: Factor of the guide's own losses. 0 freezes the guide: it runs without gradient.
+        data_preprocessor: Config of the data preprocessor, :class:`FusionDataPreprocessor` by default.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        ValueError: A task carries a reserved name or no identifier, or a weight names no task.
+    """
+
+    def __init__(self,
+                 fuser: dict,
+                 fusion_loss: Optional[Dict[str, dict]] = None,
+                 tasks: Optional[Dict[str, dict]] = None,
+                 task_weights: Optional[Dict[str, float]] = None,
+                 guide: Optional[dict] = None,
+                 guide_weight: float = 1.0,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg)
+        tasks = dict(tasks or {})
+        for name in tasks:
+            if name in RESERVED_NAMES or not name.isidentifier():
+                raise ValueError(f'{name!r} cannot name a task: use an identifier other than {", ".join(RESERVED_NAMES)}')
+        unknown = set(task_weights or {}) - set(tasks)
+        if unknown:
+            raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
+        self.task_weights = {name: float((task_weights or {}).get(name, 1.0)) for name in tasks}
+        self.guide_weight = float(guide_weight)
+        self.fuser = MODELS.build(fuser)
+        self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
+        self.guide = MODELS.build(guide) if guide else None
+        self.tasks = ModuleDict({name: TaskNetwork(cfg) for name, cfg in tasks.items()})
+
+    # The three modes of mmengine -------------------------------------------------------------------------------------
+
+    def forward(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]] = None, mode: str = 'tensor'):
+        """Run one of mmengine's modes.
+
+        Args:
+            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], as the data preprocessor makes them.
+            data_samples: N samples; needed in modes ``loss`` and ``predict``.
+            mode: ``tensor`` returns the fused images (N, 1 or 3, H, W), ``predict`` the samples with ``fused`` and the
+                tasks' predictions, ``loss`` a dict of losses.
+
+        Raises:
+            ValueError: The mode is unknown, or samples are missing.
+        """
+        if mode == 'tensor':
+            return self.fuse(inputs).image
+        if mode not in ('loss', 'predict'):
+            raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
+        if data_samples is None:
+            raise ValueError(f"mode {mode!r} needs data_samples; use mode='tensor' to fuse without them")
+        return self.loss(inputs, data_samples) if mode == 'loss' else self.predict(inputs, data_samples)
+
+    @abstractmethod
+    def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
+        """Losses of one training batch, by prefixed name; arguments as in :meth:`forward`."""
+
+    def predict(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Sequence[FusionDataSample]:
+        """Fuse and run every task; arguments as in :meth:`forward`.
+
+        Returns:
+            The samples, with ``fused`` cropped to ``img_shape`` and the predictions in original image coordinates.
+        """
+        image = self.fuse(inputs).image
+        for picture, sample in zip(image, data_samples):
+            height, width = sample.img_shape
+            sample.fused = PixelData(data=picture[:, :height, :width].float())
+        for task in self.tasks.values():
+            task.predict(image, data_samples)
+        return data_samples
+
+    # Parts ----------------------------------------------------------------------------------------------------------
+
+    def fuse(self, inputs: Dict[str, Tensor], guidance: Optional[Dict[str, Tensor]] = None) -> Fusion:
+        """Fuse a batch, with guidance and colour handled.
+
+        Args:
+            inputs: As in :meth:`forward`.
+            guidance: Guidance that is already known; the guide runs only without it, and only as far as fusion needs.
+        """
+        first, second = inputs['first'], inputs['second']
+        if guidance is None:
+            guidance = self.guide(first, second) if self.guide is not None else {}
+        source_first, source_second, color = split_color(first, second, self.fuser)
+        fused, losses = self.fuser(source_first, source_second, **guidance)
+        return Fusion(restore_color(fused, color), fused, source_first, source_second, losses)
+
+    def guide_and_fuse(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> 'tuple[Fusion, Losses]':
+        """Run the guide once for its guidance and its losses, then fuse.
+
+        Returns:
+            tuple: The fusion, and the losses of guide and fuser under their prefixes.
+        """
+        losses: Losses = {}
+        guidance = None
+        if self.guide is not None and self.guide_weight > 0:
+            guidance, guide_losses = self.guide.loss(inputs['first'], inputs['second'], data_samples)
+            losses.update(prefixed('guide', guide_losses, self.guide_weight))
+        elif self.guide is not None:
+            with torch.no_grad():
+                guidance = self.guide(inputs['first'], inputs['second'])
+        fusion = self.fuse(inputs, guidance)
+        losses.update(prefixed('fuser', fusion.losses))
+        return fusion, losses
+
+    def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample]) -> Losses:
+        """The configured fusion losses, as ``fusion.loss_<name>``."""
+        context = loss_context(data_samples)
+        return {
+            f'fusion.loss_{name}': criterion(fusion.fused, fusion.first, fusion.second, **context)
+            for name, criterion in self.fusion_loss.items()
+        }
+
+    def task_losses(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Losses:
+        """Weighted losses of every task on the fused ``image`` (N, 1 or 3, H, W), under the task's name.
+
+        A task of weight 0 is left out of the computation.
+        """
+        losses: Losses = {}
+        for name, task in self.tasks.items():
+            if self.task_weights[name] > 0:
+                losses.update(prefixed(name, task.loss(image, data_samples), self.task_weights[name]))
+        return losses
+
+
+def prefixed(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
+    """Put ``prefix`` before every name and ``weight`` on every loss; other logged values (accuracy) stay as they are.
+
+    Examples:
+        >>> prefixed('det', dict(loss_cls=torch.tensor(2.), acc=torch.tensor(90.)), 0.5)
+        {'det.loss_cls': tensor(1.), 'det.acc': tensor(90.)}
+    """
+
+    def scaled(value):
+        return [item * weight for item in value] if isinstance(value, (list, tuple)) else value * weight
+
+    return {f'{prefix}.{name}': scaled(value) if 'loss' in name else value for name, value in losses.items()}
+
+
+def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
+    """Labels that fusion losses may use.
+
+    Returns:
+        dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
+        ``seg``, (N, H, W) class indices, when every sample has a class map.
+    """
+    context: Dict[str, object] = {}
+    if all('gt_instances' in sample for sample in data_samples):
+        context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]
+    if all('gt_sem_seg' in sample for sample in data_samples):
+        context['seg'] = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
+    return context

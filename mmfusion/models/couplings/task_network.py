@@ -1,0 +1,130 @@
+"""A detector or segmentor of mmdet or mmseg, unchanged, that looks at fused images."""
+import copy
+from typing import Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+
+PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'seg_logits')
+
+
+def build_scoped(cfg: dict) -> torch.nn.Module:
+    """Build a model of another package so that its nested types need no prefix.
+
+    Args:
+        cfg: Model config whose ``type`` carries its scope, such as ``mmdet.RTMDet``.
+
+    Raises:
+        TypeError: ``cfg`` is not a dict with a ``type``.
+    """
+    if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
+        raise TypeError(f"a task network is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
+    cfg = ConfigDict(copy.deepcopy(dict(cfg)))
+    if isinstance(cfg['type'], str) and '.' in cfg['type']:
+        cfg.setdefault('_scope_', cfg['type'].split('.')[0])
+    return MODELS.build(cfg)
+
+
+def straight_through_clamp(image: Tensor) -> Tensor:
+    """Clamp to [0, 1] in the forward pass, pass the gradient unchanged.
+
+    The task network then sees what would be saved as a picture, while pixels that the fuser drove out of range still learn.
+
+    Examples:
+        >>> x = torch.tensor([-1., .5, 2.], requires_grad=True)
+        >>> straight_through_clamp(x).tolist()
+        [0.0, 0.5, 1.0]
+        >>> torch.autograd.grad(straight_through_clamp(x).sum(), x)[0].tolist()
+        [1.0, 1.0, 1.0]
+    """
+    return image + (image.clamp(0, 1) - image).detach()
+
+
+class TaskNetwork(BaseModule):
+    """Feed fused images to a task network through the network's own data preprocessor.
+
+    The preprocessor (channel order, mean and std, padding, batch augmentation) works on tensors with gradient, so the
+    task's loss reaches the fused image. Labels are copied first: what the network does to them stays with it.
+
+    Args:
+        network: Config of an mmdet detector or mmseg segmentor, with a scoped type.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        TypeError: ``network`` is neither a detector nor a segmentor.
+    """
+
+    def __init__(self, network: dict, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        # Networks are fed as an image file read by OpenCV (BGR) would be, unless their config says they expect RGB files.
+        self.takes_rgb = bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False)) if isinstance(network, dict) else False
+        self.network = build_scoped(network)
+        self.kind = self._kind(self.network)
+
+    @staticmethod
+    def _kind(network: torch.nn.Module) -> str:
+        from mmdet.models.detectors.base import BaseDetector
+        from mmseg.models.segmentors.base import BaseSegmentor
+        if isinstance(network, BaseDetector):
+            return 'detection'
+        if isinstance(network, BaseSegmentor):
+            return 'segmentation'
+        raise TypeError(f'a task network must be an mmdet detector or an mmseg segmentor, got {type(network).__name__}')
+
+    def preprocess(self, image: Tensor, data_samples: Sequence[FusionDataSample], training: bool):
+        """Turn fused images into the network's input.
+
+        Args:
+            image: (N, 1 or 3, H, W), RGB or grey, nominal [0, 1], padded to the batch's size.
+            data_samples: N samples with ``img_shape``.
+            training: Whether training-time padding and batch augmentation apply.
+
+        Returns:
+            tuple: The network's normalised batch and copies of the samples with its meta information.
+        """
+        image = straight_through_clamp(image.float()) * 255
+        if image.shape[1] == 1:
+            image = image.expand(-1, 3, -1, -1)
+        elif not self.takes_rgb:
+            image = image.flip(1)
+        # Without the batch's padding: the network pads as its own preprocessor says.
+        images = [picture[:, :sample.img_shape[0], :sample.img_shape[1]] for picture, sample in zip(image, data_samples)]
+        copies = [self._copy_labels(sample) for sample in data_samples]
+        data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
+        return data['inputs'], data['data_samples']
+
+    @staticmethod
+    def _copy_labels(sample: FusionDataSample) -> FusionDataSample:
+        copy = FusionDataSample(metainfo=sample.metainfo)
+        for name in ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'proposals'):
+            if name in sample:
+                setattr(copy, name, getattr(sample, name).clone())
+        return copy
+
+    def loss(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, Union[Tensor, List[Tensor]]]:
+        """Losses of the network on fused images, with gradient to ``image``; arguments as in :meth:`preprocess`.
+
+        Raises:
+            ValueError: The samples lack the labels that the task needs.
+        """
+        needed = 'gt_instances' if self.kind == 'detection' else 'gt_sem_seg'
+        for sample in data_samples:
+            if needed not in sample:
+                raise ValueError(f'{type(self.network).__name__} needs {needed} for its loss, but sample {sample.get("sample_id", "?")!r} has '
+                                 'none: load annotations in the training pipeline, or leave this task out of the config')
+        inputs, data_samples = self.preprocess(image, data_samples, training=True)
+        return self.network(inputs, data_samples, mode='loss')
+
+    def predict(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Sequence[FusionDataSample]:
+        """Write the network's predictions into ``data_samples`` and return them; arguments as in :meth:`preprocess`."""
+        inputs, copies = self.preprocess(image, data_samples, training=False)
+        for sample, result in zip(data_samples, self.network(inputs, copies, mode='predict')):
+            for name in PREDICTION_FIELDS:
+                if name in result:
+                    setattr(sample, name, getattr(result, name))
+        return data_samples
