@@ -1,0 +1,18 @@
+"""The result of a metric that compares the fused image with each source."""
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class PerSource(NamedTuple):
+    """Values against either source and what the protocol makes of the two.
+
+    Attributes:
+        first: (N,) against the first source.
+        second: (N,) against the second source.
+        total: (N,) sum or mean of the two, as the metric says.
+    """
+
+    first: Tensor
+    second: Tensor
+    total: Tensor
