@@ -1,0 +1,50 @@
+# make demo | make test: the two commands of the README. Both set up .venv first if that is not done yet.
+#   make PYTHON=/usr/bin/python3.12 ...   choose the interpreter
+#   make ARGS='-m slow' test              more arguments for pytest
+#   make ARGS='--amp' demo                more arguments for tools/train.py
+SHELL := /bin/bash
+VENV ?= .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.mmfusion-installed
+WORK_DIR ?= work_dirs/moe_fusion_demo
+ARGS ?=
+# torch's OpenMP threads must sleep while they wait, or they slow each other down on a busy machine
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup demo test lint doctest docs build clean
+
+help:
+	@echo 'make demo     train MoE-Fusion with a detector on built-in data, print mAP and write fused images'
+	@echo 'make test     run the tests'
+	@echo 'make lint | doctest | docs | build | clean'
+
+setup: $(STAMP)
+
+$(STAMP): $(wildcard requirements/*.txt) requirements/install.sh setup.py pyproject.toml
+	VENV='$(VENV)' bash requirements/install.sh
+	@touch $@
+
+demo: $(STAMP)
+	$(PY) tools/train.py configs/moe_fusion_demo.py --work-dir $(WORK_DIR) $(ARGS)
+
+test: $(STAMP)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+
+doctest: $(STAMP)
+	$(PY) -m pytest --doctest-modules mmfusion
+
+docs: $(STAMP)
+	$(PY) -m sphinx -W --keep-going -q -b html docs/en docs/en/_build/html
+	@echo 'documentation: docs/en/_build/html/index.html'
+
+build: $(STAMP)
+	rm -rf build dist
+	$(PY) -m build --no-isolation
+	@ls -l dist
+
+clean:
+	rm -rf build dist mmfusion/.mim *.egg-info docs/en/_build .pytest_cache .ruff_cache
+	find mmfusion tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,87 @@
+"""Errors that a user can mend are shown as one message, without a traceback."""
+import functools
+import os
+import re
+import sys
+import traceback
+from typing import Callable, Optional
+
+_CHECKED = (ValueError, TypeError, OSError, RuntimeError)
+_CONFIG_ERRORS = (KeyError, TypeError, AssertionError, ValueError)
+
+
+class UserError(RuntimeError):
+    """Something the user can mend: a path, a key, a missing package. The message names it and says what to do."""
+
+
+def friendly_main(main: Callable) -> Callable:
+    """Wrap a command's main function: errors in its input become one line on stderr and exit code 2.
+
+    Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``,
+    ``OSError`` raised by a line of the package, in a data worker too), and configs that the registries cannot build. Everything else keeps its
+    traceback, as does all when ``MMFUSION_DEBUG=1``.
+
+    Examples:
+        >>> @friendly_main
+        ... def main():
+        ...     raise UserError('no such file: a.png')
+        >>> main()
+        Traceback (most recent call last):
+        ...
+        SystemExit: 2
+    """
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except Exception as error:
+            message = user_message(error)
+            if message is None or os.environ.get('MMFUSION_DEBUG') == '1':
+                raise
+            print(f'\nmmfusion: error: {message}\n(MMFUSION_DEBUG=1 shows the traceback)', file=sys.stderr, flush=True)
+            raise SystemExit(2) from None
+
+    return wrapper
+
+
+def user_message(error: BaseException) -> Optional[str]:
+    """The message for the user, or None when the error is not known to be one of input."""
+    if isinstance(error, UserError):
+        return str(error)
+    worker = _unwrap_worker_error(error)
+    if worker is not None:
+        file, message = worker
+        return message if _in_package(file) and isinstance(error, _CHECKED) else None
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if not files:
+        return None
+    if isinstance(error, _CHECKED) and _in_package(files[-1]):
+        return str(error)
+    if isinstance(error, _CONFIG_ERRORS) and _in_registry(files[-1]):
+        return f'the config cannot be built: {_text(error)}'
+    return None
+
+
+def _text(error: BaseException) -> str:
+    # str(KeyError) is the repr of its message
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _unwrap_worker_error(error: BaseException) -> Optional[tuple]:
+    """(file that raised, message) of an error that a DataLoader worker sent over, which carries its traceback as text."""
+    text = _text(error)
+    if not text.startswith('Caught ') or 'Original Traceback' not in text:
+        return None
+    files = re.findall(r'^  File "([^"]+)", line \d+', text, flags=re.M)
+    final = re.split(r'^  File .*\n(?:    .*\n)*', text, flags=re.M)[-1].strip()
+    return (files[-1] if files else ''), re.sub(r'^[\w.]*(Error|Exception): ', '', final)
+
+
+def _in_package(file: str) -> bool:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.path.abspath(file).startswith(root + os.sep)
+
+
+def _in_registry(file: str) -> bool:
+    return os.sep.join(('mmengine', 'registry')) in file

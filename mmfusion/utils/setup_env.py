@@ -1,0 +1,41 @@
+"""Registering every module of mmfusion, mmdet and mmseg, so that configs can name them."""
+import pkgutil
+from importlib import import_module
+
+from .compat import check_mmcv_ops
+
+_SUBPACKAGES = ('datasets', 'models', 'engine', 'evaluation', 'visualization', 'apis')
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Import everything that registers itself: mmfusion, mmdet and mmseg; types of the latter are written ``mmdet.X``, ``mmseg.X``.
+
+    Args:
+        init_default_scope: Make ``mmfusion`` the scope in which types without a prefix are looked up.
+
+    Raises:
+        UserError: mmdet, mmseg or mmcv is missing, too old, or mmcv has no compiled ops.
+    """
+    check_mmcv_ops()
+    from mmdet.utils import register_all_modules as register_mmdet
+    from mmseg.utils import register_all_modules as register_mmseg
+    register_mmdet(init_default_scope=False)
+    register_mmseg(init_default_scope=False)
+    root = import_module('mmfusion')
+    present = {module.name for module in pkgutil.iter_modules(root.__path__)}
+    for name in _SUBPACKAGES:
+        if name in present:
+            import_module(f'mmfusion.{name}')
+    if init_default_scope:
+        set_default_scope()
+
+
+def set_default_scope(name: str = 'mmfusion') -> None:
+    """Make ``name`` the current default scope of the registries; harmless when it is already."""
+    from mmengine.registry import DefaultScope
+    current = DefaultScope.get_current_instance()
+    if current is not None and current.scope_name == name:
+        return
+    count = sum(1 for key in DefaultScope._instance_dict if key == name or key.startswith(f'{name}-'))
+    # the newest instance is the current one, and an instance name can be used only once
+    DefaultScope.get_instance(f'{name}-{count}' if count else name, scope_name=name)

@@ -1,0 +1,59 @@
+"""Shared fixtures. The OpenMP policy is set here, before any test module imports torch."""
+import os
+import random
+from pathlib import Path
+
+from mmfusion.utils.cpu_env import setup_cpu_env
+
+setup_cpu_env()
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS is deterministic only with a fixed workspace
+
+import numpy as np
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    # two threads are what the reference machine has; more only make small tensors slower
+    torch.set_num_threads(min(2, os.cpu_count() or 1, int(os.environ.get('OMP_NUM_THREADS', 2))))
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if 'gpu' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='no CUDA device'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def registered_modules():
+    """mmfusion, mmdet and mmseg are registered once, before the first test."""
+    from mmfusion.utils import register_all_modules
+    register_all_modules()
+
+
+@pytest.fixture(autouse=True)
+def seeded(registered_modules):
+    """Every test starts from the same random state and in the scope mmfusion, whatever ran before it."""
+    from mmfusion.utils.setup_env import set_default_scope
+    set_default_scope()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def repo_dir() -> Path:
+    """Root of the checkout."""
+    return REPO
+
+
+@pytest.fixture(scope='session')
+def shared_dir() -> Path:
+    """Folder with reference vectors and real data next to the checkout; tests that need it are skipped without it."""
+    path = REPO.parent / 'shared'
+    if not path.is_dir():
+        pytest.skip('the reference data (../shared) is not on this machine')
+    return path
