@@ -1,0 +1,133 @@
+"""Train the same task network on the outputs of several fusers, with the same schedule and seeds, and tabulate what comes out."""
+import copy
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+#: What each row of the table changes in the model of the base config; ``joint`` is the config as it is.
+VARIANTS: Dict[str, dict] = dict(
+    visible=dict(fuser=dict(type='SourceFuser', source='first')),
+    infrared=dict(fuser=dict(type='SourceFuser', source='second')),
+    average=dict(fuser=dict(type='AverageFuser')),
+    maximum=dict(fuser=dict(type='MaximumFuser')),
+    laplacian=dict(fuser=dict(type='LaplacianPyramidFuser')),
+    detached=dict(detach=True),
+    joint=dict(),
+)
+RESULT_FILE = 'result.json'
+
+
+def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Config:
+    """Config of one run of the comparison.
+
+    A fuser without parameters replaces the base's fuser, together with the guide and the fusion losses that it does not need.
+
+    Args:
+        base: Config of a joint training.
+        variant: Key of :data:`VARIANTS`.
+        seed: Seed of the run.
+        work_dir: Folder of the run.
+
+    Raises:
+        ValueError: The variant is unknown.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
+    cfg = copy.deepcopy(base)
+    change = copy.deepcopy(VARIANTS[variant])
+    if 'fuser' in change:
+        cfg.model.update(guide=None, fusion_loss=None)
+    for key, value in change.items():
+        cfg.model[key] = ConfigDict(value) if isinstance(value, dict) else value
+    cfg.randomness = dict(seed=seed)
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None) -> Optional[dict]:
+    """Train and test one variant, going on where an earlier piece stopped.
+
+    Args:
+        base: Config of a joint training.
+        variant: Key of :data:`VARIANTS`.
+        seed: Seed of the run.
+        root: Folder that holds all runs.
+        minutes: Budget of this piece; the run stops at the next end of an epoch.
+
+    Returns:
+        dict or None: The test metrics, or None when the budget ended first.
+    """
+    work_dir = Path(root) / f'{variant}_seed{seed}'
+    result_file = work_dir / RESULT_FILE
+    if result_file.exists():
+        return json.loads(result_file.read_text())
+    cfg = variant_config(base, variant, seed, work_dir)
+    cfg.resume = (work_dir / 'last_checkpoint').exists()
+    cfg.experiment_name = f'{variant}_{seed}_{os.getpid()}'
+    # One file per run is enough to go on from, and nothing else of the run is needed.
+    cfg.default_hooks.checkpoint.update(max_keep_ckpts=1)
+    if minutes:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StopAfterHook', minutes=minutes)]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    if runner.epoch < runner.max_epochs:
+        return None
+    metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
+    result = dict(variant=variant, seed=seed, epochs=runner.max_epochs, metrics=metrics)
+    partial = result_file.with_suffix('.part')
+    partial.write_text(json.dumps(result, indent=2))
+    partial.replace(result_file)
+    return result
+
+
+def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None) -> List[dict]:
+    """Run every variant with every seed; finished runs are read, unfinished ones resumed.
+
+    Returns:
+        list[dict]: The results that are complete, in the order of ``variants`` and ``seeds``.
+    """
+    results = []
+    for seed in seeds:
+        for variant in variants:
+            result = run_variant(base, variant, seed, root, minutes)
+            if result is None:
+                print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
+            else:
+                results.append(result)
+    return sorted(results, key=lambda item: (list(variants).index(item['variant']), item['seed']))
+
+
+def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
+    """Markdown table of mean and standard deviation over seeds.
+
+    Args:
+        results: As :func:`compare` returns them.
+        keys: Column title -> metric name.
+
+    Returns:
+        str: One row per variant; the spread is the sample standard deviation, left out for a single seed.
+
+    Examples:
+        >>> runs = [dict(variant='joint', seed=s, metrics={'coco/bbox_mAP_50': v}) for s, v in ((0, .2), (1, .3))]
+        >>> print(tabulate(runs, {'mAP50': 'coco/bbox_mAP_50'}))
+        | fusion | seeds | mAP50 |
+        |---|---|---|
+        | joint | 2 | 0.250 ± 0.071 |
+    """
+    lines = ['| fusion | seeds | ' + ' | '.join(keys) + ' |', '|---' * (len(keys) + 2) + '|']
+    for variant in dict.fromkeys(result['variant'] for result in results):
+        rows = [result for result in results if result['variant'] == variant]
+        cells = [_mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()]
+        lines.append(f'| {variant} | {len(rows)} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    mean = f'{statistics.mean(values):.3f}'
+    return f'{mean} ± {statistics.stdev(values):.3f}' if len(values) > 1 else mean

@@ -1,0 +1,79 @@
+"""Two processes, each with half of a batch, must give the gradients of one process with the whole batch."""
+import socket
+
+import pytest
+import tiny_models
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+LIGHT_MOE = dict(
+    type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, 4, 4), encoder_grid=(8, 8), decoder_grid=(4, 4))
+
+
+def gradients(rank, world_size, batch_size=4):
+    """Gradients of the joint loss on this rank's share of a fixed batch."""
+    from mmengine.model import MMDistributedDataParallel
+
+    from mmfusion.registry import MODELS
+    from mmfusion.utils import register_all_modules
+    register_all_modules()
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='JointCoupling',
+            fuser=LIGHT_MOE,
+            fusion_loss=dict(grad=dict(type='SobelMaxLoss'), pixel=dict(type='BoxGuidedPixelLoss')),
+            tasks=dict(det=tiny_models.rtmdet())))
+    model.init_weights()
+    torch.manual_seed(1)
+    for name, parameter in model.fuser.named_parameters():
+        if 'gate' in name:  # zero gates would send every image to the same experts
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):  # batch statistics see only the local images
+            module.eval()
+    inputs, samples = tiny_models.make_batch(batch_size)
+    share = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+    inputs, samples = {key: value[share] for key, value in inputs.items()}, samples[share]
+    parallel = MMDistributedDataParallel(model, find_unused_parameters=True) if world_size > 1 else model
+    # Noise is drawn per process; without it both set-ups route alike.
+    original, torch.randn_like = torch.randn_like, torch.zeros_like
+    try:
+        losses = parallel(inputs, samples, mode='loss')
+    finally:
+        torch.randn_like = original
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def worker(rank, world_size, port, folder):
+    """One process of the distributed run."""
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    result = gradients(rank, world_size)
+    torch.save(result, f'{folder}/rank{rank}.pt')
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
+def test_two_processes_equal_one(tmp_path):
+    single = gradients(0, 1)
+    mp.spawn(worker, args=(2, free_port(), str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f'rank{rank}.pt', weights_only=True) for rank in range(2))
+    compared = 0
+    for name, wanted in single.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], wanted, atol=2e-6 + 1e-4 * wanted.abs().max().item(), rtol=0, msg=lambda m, n=name: f'{n}: {m}')
+        compared += wanted.abs().max().item() > 0
+    assert compared > 50

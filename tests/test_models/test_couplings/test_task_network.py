@@ -1,0 +1,93 @@
+"""A task network sees fused images through its own preprocessor, differentiably, and leaves labels alone."""
+import copy
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from mmfusion.models.couplings import TaskNetwork
+
+
+def test_network_input_equals_that_of_an_image_file():
+    """A picture with 8-bit values reaches the network exactly as mmdet's own loading and preprocessing would bring it."""
+    from mmdet.structures import DetDataSample
+    for make in (tiny_models.rtmdet, tiny_models.faster_rcnn):
+        task = TaskNetwork(make())
+        _, samples = tiny_models.make_batch(1, 64, 80)
+        rgb = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        as_file = torch.from_numpy(rgb[..., ::-1].copy()).permute(2, 0, 1)
+        wanted = task.network.data_preprocessor(
+            dict(inputs=[as_file], data_samples=[DetDataSample(metainfo=dict(img_shape=(64, 80)))]), False)['inputs']
+        image = torch.from_numpy(rgb).permute(2, 0, 1).float()[None] / 255
+        got, _ = task.preprocess(image, samples, training=False)
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+
+
+def test_grey_becomes_three_equal_channels():
+    task = TaskNetwork(tiny_models.detr())
+    _, samples = tiny_models.make_batch(1)
+    got, _ = task.preprocess(torch.full((1, 1, 64, 96), 0.5), samples, training=False)
+    dp = task.network.data_preprocessor
+    raw = got[0] * dp.std + dp.mean
+    torch.testing.assert_close(raw, torch.full_like(raw, 127.5), atol=1e-3, rtol=0)
+
+
+def test_batch_padding_is_replaced_by_the_networks_own():
+    """What lies outside ``img_shape`` must not reach the network: its own padding value stands there."""
+    task = TaskNetwork(tiny_models.rtmdet())
+    _, samples = tiny_models.make_batch(2)
+    samples[1].set_metainfo(dict(img_shape=(40, 70)))
+    got, copies = task.preprocess(torch.rand(2, 3, 64, 96), samples, training=True)
+    assert got.shape == (2, 3, 64, 96)
+    assert (got[1, :, 40:] == 0).all() and (got[1, :, :, 70:] == 0).all() and (got[1, :, :40, :70] != 0).any()
+    assert copies[1].batch_input_shape == (64, 96)
+
+
+@pytest.mark.parametrize('name', tiny_models.TASKS)
+def test_gradient_reaches_the_image_and_labels_stay(name):
+    task = TaskNetwork(tiny_models.TASKS[name]()).train()
+    task.init_weights()
+    _, samples = tiny_models.make_batch(2)
+    before = copy.deepcopy([(s.gt_instances.bboxes, s.gt_sem_seg.data, dict(s.metainfo)) for s in samples])
+    image = torch.rand(2, 3, 64, 96, requires_grad=True)
+    losses = task.loss(image, samples)
+    total = sum(sum(v) if isinstance(v, list) else v for k, v in losses.items() if 'loss' in k)
+    total.backward()
+    assert image.grad.abs().sum() > 0 and torch.isfinite(image.grad).all()
+    for sample, (boxes, seg, meta) in zip(samples, before):
+        assert torch.equal(sample.gt_instances.bboxes, boxes) and torch.equal(sample.gt_sem_seg.data, seg) and dict(sample.metainfo) == meta
+
+
+def test_predictions_come_back_in_original_coordinates():
+    task = TaskNetwork(tiny_models.rtmdet()).eval()
+    task.init_weights()
+    image = torch.rand(1, 3, 64, 96)
+    _, plain = tiny_models.make_batch(1)
+    _, scaled = tiny_models.make_batch(1)
+    scaled[0].set_metainfo(dict(ori_shape=(128, 192), scale_factor=(0.5, 0.5)))
+    with torch.no_grad():
+        small, large = task.predict(image, plain)[0], task.predict(image, scaled)[0]
+    assert len(small.pred_instances) > 0
+    torch.testing.assert_close(large.pred_instances.bboxes, small.pred_instances.bboxes * 2, atol=1e-3, rtol=1e-4)
+
+
+def test_segmentor_predicts_at_original_size():
+    task = TaskNetwork(tiny_models.segmentor()).eval()
+    _, samples = tiny_models.make_batch(1)
+    samples[0].set_metainfo(dict(ori_shape=(128, 192)))
+    with torch.no_grad():
+        result = task.predict(torch.rand(1, 3, 64, 96), samples)[0]
+    assert result.pred_sem_seg.data.shape == (1, 128, 192)
+
+
+def test_bad_configs_and_missing_labels():
+    with pytest.raises(TypeError, match="type='mmdet.RTMDet'"):
+        TaskNetwork('mmdet.RTMDet')
+    with pytest.raises(TypeError, match='detector or an mmseg segmentor'):
+        TaskNetwork(dict(type='mmdet.ResNet', depth=18))
+    task = TaskNetwork(tiny_models.rtmdet())
+    _, samples = tiny_models.make_batch(1)
+    del samples[0].gt_instances
+    with pytest.raises(ValueError, match="needs gt_instances.*'000'"):
+        task.loss(torch.rand(1, 3, 64, 96), samples)
