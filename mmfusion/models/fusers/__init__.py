@@ -1,0 +1,6 @@
+"""Fusers: networks from two source images to one fused image."""
+from .base import BaseFuser, FuserOutput
+from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
+from .moe_fusion import MoEFusion
+
+__all__ = ['AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'SourceFuser']

@@ -1,0 +1,1 @@
+"""Guides: networks that yield guidance for a fuser."""

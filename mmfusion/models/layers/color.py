@@ -1,0 +1,154 @@
+"""Colour in one place: what a fuser gets to see of its sources, and how its result becomes a picture again.
+
+A luminance fuser sees Y; the chroma is put back afterwards. A colour fuser sees RGB. The caller always gets RGB when one of the sources is
+RGB, and grey when both are grey. Everything is differentiable and runs on the device of its inputs.
+"""
+from typing import NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+# ITU-R BT.601 full range, with the rounded chroma factors that OpenCV uses for COLOR_RGB2YCrCb on float images.
+LUMA = (0.299, 0.587, 0.114)
+CR_FACTOR, CB_FACTOR = 0.713, 0.564
+COLOR_SPACES = ('luminance', 'rgb')
+
+
+def luminance(image: Tensor) -> Tensor:
+    """BT.601 luma of an RGB batch, (N, 3, H, W) -> (N, 1, H, W); a grey batch is returned as it is."""
+    if image.shape[1] == 1:
+        return image
+    red, green, blue = image.unbind(1)
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(1)
+
+
+def rgb_to_ycbcr(image: Tensor) -> Tensor:
+    """RGB to full-range YCbCr, neutral chroma at 0.5.
+
+    Equals ``cv2.cvtColor(..., COLOR_RGB2YCrCb)`` of a float image, with Cb before Cr.
+
+    Args:
+        image: (N, 3, H, W), RGB in [0, 1].
+
+    Returns:
+        Tensor: (N, 3, H, W), channels Y, Cb, Cr.
+
+    Raises:
+        ValueError: There are not 3 channels.
+
+    Examples:
+        >>> rgb_to_ycbcr(torch.full((1, 3, 1, 1), .25)).flatten().tolist()
+        [0.25, 0.5, 0.5]
+    """
+    _check_rgb(image)
+    y = luminance(image)
+    return torch.cat([y, (image[:, 2:] - y) * CB_FACTOR + 0.5, (image[:, :1] - y) * CR_FACTOR + 0.5], dim=1)
+
+
+def ycbcr_to_rgb(image: Tensor) -> Tensor:
+    """Exact inverse of :func:`rgb_to_ycbcr`.
+
+    OpenCV's way back uses rounded factors and misses the original by up to 4e-4; this one returns it to rounding error. Values are not
+    clamped, so that gradients survive.
+
+    Args:
+        image: (N, 3, H, W), channels Y, Cb, Cr.
+
+    Returns:
+        Tensor: (N, 3, H, W), RGB.
+
+    Raises:
+        ValueError: There are not 3 channels.
+    """
+    _check_rgb(image)
+    y, cb, cr = image[:, :1], image[:, 1:2] - 0.5, image[:, 2:] - 0.5
+    red, blue = y + cr / CR_FACTOR, y + cb / CB_FACTOR
+    green = y - (LUMA[0] / CR_FACTOR * cr + LUMA[2] / CB_FACTOR * cb) / LUMA[1]
+    return torch.cat([red, green, blue], dim=1)
+
+
+def blend_chroma(first: Tensor, second: Tensor) -> Tensor:
+    """Chroma of two colour sources: the average weighted with the distance from neutral, neutral where both are.
+
+    Published with many fusion methods: ``C = (C1 |C1 - .5| + C2 |C2 - .5|) / (|C1 - .5| + |C2 - .5|)``. A source that is grey but stored
+    as RGB has weight zero, so the other one's colour comes through.
+
+    Args:
+        first: (N, 2, H, W), Cb and Cr of the first source.
+        second: Same of the second source.
+    """
+    a, b = first - 0.5, second - 0.5
+    total = a.abs() + b.abs()
+    blended = (a * a.abs() + b * b.abs()) / torch.where(total > 0, total, torch.ones_like(total))
+    return blended + 0.5
+
+
+class ColorState(NamedTuple):
+    """What :func:`restore_color` needs to know about the sources.
+
+    Attributes:
+        chroma: (N, 2, H, W) Cb and Cr to put back, or None when the fuser works in RGB or both sources are grey.
+        channels: Channels of the picture that the caller expects, 3 or 1.
+    """
+
+    chroma: Optional[Tensor]
+    channels: int
+
+
+def split_color(first: Tensor, second: Tensor, fuser) -> Tuple[Tensor, Tensor, ColorState]:
+    """Give a fuser the sources in its own colour space.
+
+    Args:
+        first: First source, (N, 1 or 3, H, W), RGB or grey.
+        second: Second source, (N, 1 or 3, H, W).
+        fuser: Anything with ``color_space`` (``'luminance'`` or ``'rgb'``) and ``channels`` (the channel counts it takes); see
+            :class:`~mmfusion.models.fusers.BaseFuser`.
+
+    Returns:
+        tuple: Both sources for the fuser, and the state that :func:`restore_color` needs.
+
+    Raises:
+        ValueError: A source has neither 1 nor 3 channels, or the fuser names an unknown colour space.
+    """
+    for name, image in (('first', first), ('second', second)):
+        if image.dim() != 4 or image.shape[1] not in (1, 3):
+            raise ValueError(f'{name} source must be (N, 1 or 3, H, W), RGB or grey, got {tuple(image.shape)}')
+    if fuser.color_space not in COLOR_SPACES:
+        raise ValueError(f'{type(fuser).__name__}.color_space must be one of {COLOR_SPACES}, got {fuser.color_space!r}')
+    channels = max(first.shape[1], second.shape[1])
+    if fuser.color_space == 'rgb':
+        if channels == 3 or 1 not in fuser.channels:
+            first, second = first.expand(-1, 3, -1, -1), second.expand(-1, 3, -1, -1)
+        return first, second, ColorState(None, channels)
+    chromas = []
+    lumas = []
+    for image in (first, second):
+        if image.shape[1] == 3:
+            ycbcr = rgb_to_ycbcr(image)
+            chromas.append(ycbcr[:, 1:])
+            image = ycbcr[:, :1]
+        lumas.append(image)
+    chroma = blend_chroma(*chromas) if len(chromas) == 2 else chromas[0] if chromas else None
+    return lumas[0], lumas[1], ColorState(chroma, channels)
+
+
+def restore_color(fused: Tensor, state: ColorState) -> Tensor:
+    """Turn a fuser's result into the picture that the caller expects.
+
+    Args:
+        fused: (N, 1 or 3, H, W), in the fuser's colour space.
+        state: From :func:`split_color` on the same batch.
+
+    Returns:
+        Tensor: (N, 3, H, W) RGB when a source was RGB, else (N, 1, H, W) grey. Nominal [0, 1], not clamped.
+    """
+    if state.chroma is not None:
+        return ycbcr_to_rgb(torch.cat([fused, state.chroma.to(fused.dtype)], dim=1))
+    if state.channels == 1:
+        return luminance(fused)
+    return fused.expand(-1, 3, -1, -1)
+
+
+def _check_rgb(image: Tensor) -> None:
+    if image.dim() != 4 or image.shape[1] != 3:
+        raise ValueError(f'expected (N, 3, H, W), got {tuple(image.shape)}')

@@ -1,0 +1,11 @@
+"""Fusion losses: criteria on the fused image and its sources."""
+from .base import BaseFusionLoss, make_target
+from .box_guided import BoxGuidedPixelLoss, boxes_to_mask
+from .gradient import SobelMaxLoss
+from .pixel import L1FusionLoss, MaxIntensityLoss, MSEFusionLoss
+from .ssim import SSIMFusionLoss
+
+__all__ = [
+    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'MSEFusionLoss', 'MaxIntensityLoss', 'SSIMFusionLoss', 'SobelMaxLoss',
+    'boxes_to_mask', 'make_target'
+]
