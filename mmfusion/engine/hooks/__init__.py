@@ -1,0 +1,7 @@
+"""Hooks of the runner."""
+from .epoch_seed_hook import EpochSeedHook, seed_worker
+from .fusion_visualization_hook import FusionVisualizationHook
+from .stop_after_hook import StopAfterHook
+from .task_weight_hook import TaskWeightHook
+
+__all__ = ['EpochSeedHook', 'FusionVisualizationHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']

@@ -1,0 +1,73 @@
+"""Random numbers that depend on the epoch alone, so that a resumed run repeats an uninterrupted one."""
+import random
+from functools import partial
+
+import numpy as np
+import torch
+from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
+
+from mmfusion.registry import FUNCTIONS, HOOKS
+
+
+def epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    """One well-mixed 32-bit seed for (seed, epoch, rank).
+
+    Examples:
+        >>> epoch_seed(0, 1, 0) == epoch_seed(0, 1, 0), epoch_seed(0, 1, 0) == epoch_seed(0, 0, 1)
+        (True, False)
+    """
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
+
+
+def seed_everything(value: int) -> None:
+    """Seed python, numpy and torch (every CUDA device too) with one number."""
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int) -> None:
+    """Seed numpy and python in a data worker from torch's seed there.
+
+    torch gives each worker the seed ``base + worker_id``, and draws ``base`` from the main process's generator whenever workers start.
+    mmengine's own function seeds every epoch's workers alike, which repeats the same augmentations in each epoch.
+    """
+    value = torch.initial_seed() % 2**32
+    random.seed(value)
+    np.random.seed(value)
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seeds python, numpy and torch before every training epoch from (run seed, epoch, rank).
+
+    Together with mmengine's checkpoints (weights, optimizer, schedulers, message hub) this makes ``--resume`` exact: a run that was stopped
+    after an epoch ends with the same weights, bit by bit on a CPU. The hook also hands the run's seed to the sampler (mmengine draws
+    another one for it when the config has no seed, and a resumed run learns its seed only after the sampler was built) and puts
+    :func:`seed_worker` in the place of mmengine's worker function.
+
+    ``persistent_workers=True`` keeps the workers' random state over epochs, so resuming is then not exact; the hook warns.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        loader = runner.train_dataloader
+        sampler = getattr(loader, 'sampler', None)
+        if isinstance(getattr(sampler, 'seed', None), int):
+            sampler.seed = runner.seed
+        if not isinstance(loader, DataLoader) or loader.num_workers == 0:
+            return
+        init = loader.worker_init_fn
+        if init is None or (isinstance(init, partial) and init.func is mmengine_worker_init_fn):
+            loader.worker_init_fn = seed_worker
+        if loader.persistent_workers:
+            runner.logger.warning('train_dataloader has persistent_workers=True: data workers keep their random state from epoch to epoch, '
+                                  'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.')
+
+    def before_train_epoch(self, runner) -> None:
+        seed_everything(epoch_seed(runner.seed, runner.epoch, get_rank()))
