@@ -1,5 +1,8 @@
 """Registering every module of mmfusion, mmdet and mmseg, so that configs can name them."""
+import contextlib
+import io
 import pkgutil
+import warnings
 from importlib import import_module
 
 from .compat import check_mmcv_ops
@@ -17,10 +20,11 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         UserError: mmdet, mmseg or mmcv is missing, too old, or mmcv has no compiled ops.
     """
     check_mmcv_ops()
-    from mmdet.utils import register_all_modules as register_mmdet
-    from mmseg.utils import register_all_modules as register_mmseg
-    register_mmdet(init_default_scope=False)
-    register_mmseg(init_default_scope=False)
+    with _without_optional_package_notes():
+        from mmdet.utils import register_all_modules as register_mmdet
+        from mmseg.utils import register_all_modules as register_mmseg
+        register_mmdet(init_default_scope=False)
+        register_mmseg(init_default_scope=False)
     root = import_module('mmfusion')
     present = {module.name for module in pkgutil.iter_modules(root.__path__)}
     for name in _SUBPACKAGES:
@@ -39,3 +43,15 @@ def set_default_scope(name: str = 'mmfusion') -> None:
     count = sum(1 for key in DefaultScope._instance_dict if key == name or key.startswith(f'{name}-'))
     # the newest instance is the current one, and an instance name can be used only once
     DefaultScope.get_instance(f'{name}-{count}' if count else name, scope_name=name)
+
+
+@contextlib.contextmanager
+def _without_optional_package_notes():
+    """Leave out what mmdet and mmseg print about optional packages that mmfusion does not use; everything else is shown."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+        yield
+    for line in printed.getvalue().splitlines():
+        if not line.startswith('Could not import OneDL'):
+            print(line)

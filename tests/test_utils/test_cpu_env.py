@@ -31,5 +31,5 @@ def test_warns_when_torch_came_first():
 def test_unknown_name_of_the_lazy_package_is_an_attribute_error():
     import mmfusion.utils
     with pytest.raises(AttributeError, match='no_such_thing'):
-        mmfusion.utils.no_such_thing
+        _ = mmfusion.utils.no_such_thing
     assert 'load_config' in dir(mmfusion.utils)

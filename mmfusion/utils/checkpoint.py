@@ -1,0 +1,96 @@
+"""Loading checkpoints without executing pickled code, and refusing those of another model."""
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Union
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor, nn
+
+from .errors import UserError
+
+MAX_LISTED = 8
+
+
+def safe_globals() -> list:
+    """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can run code."""
+    dtypes = [type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32', 'uint64', 'float32', 'float64')]
+    return [HistoryBuffer, np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np._core.numeric._frombuffer, *dtypes]
+
+
+def safe_load(path: Union[str, Path]) -> object:
+    """Load a checkpoint file to the CPU with ``weights_only=True``.
+
+    Raises:
+        UserError: No such file, not a readable checkpoint, or one that would have to run pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'checkpoint not found: {path}')
+    try:
+        with torch.serialization.safe_globals(safe_globals()):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        first_line = str(error).splitlines()[0]
+        if not zipfile.is_zipfile(path) and 'Unsupported' not in str(error):
+            raise UserError(f'{path} is not a checkpoint, or it is damaged ({first_line}); copy or download it again') from error
+        raise UserError(f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
+                        'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)') from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f'{path} is not a checkpoint, or it is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__}); '
+                        'copy or download it again') from error
+
+
+def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: bool = True) -> Dict[str, List[str]]:
+    """Load the weights of a checkpoint into a model.
+
+    Args:
+        model: The model, in DDP or not.
+        path: File with a bare state dict, or a dict that holds one under ``state_dict``.
+        strict: Missing, unexpected or wrongly shaped entries are an error. Otherwise all that fits is loaded, the rest is listed in the result.
+
+    Returns:
+        Names under ``missing``, ``unexpected`` and ``mismatched`` (the latter with both shapes); all empty when strict.
+
+    Raises:
+        UserError: The file cannot be loaded, or (strict) it does not fit; all entries at fault are listed, the model stays as it was.
+    """
+    state = _state_dict(safe_load(path), path)
+    module = getattr(model, 'module', model) if type(model).__name__.endswith('DistributedDataParallel') else model
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    mismatched = [key for key in own if key in state and own[key].shape != state[key].shape]
+    shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, model {tuple(own[key].shape)}' for key in mismatched]
+    if strict and (missing or unexpected or mismatched):
+        raise UserError(f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
+                        + _listing('missing in the checkpoint', missing) + _listing('unknown to the model', unexpected)
+                        + _listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.')
+    module.load_state_dict({key: value for key, value in state.items() if key in own and key not in mismatched}, strict=False)
+    return dict(missing=missing, unexpected=unexpected, mismatched=shapes)
+
+
+def _state_dict(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
+    state = content.get('state_dict', content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        found = f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} holds no model weights: expected a state dict, or one under the key 'state_dict', found {found}")
+    if all(key.startswith('module.') for key in state):  # saved from inside a (Distributed)DataParallel
+        state = {key[len('module.'):]: value for key, value in state.items()}
+    return state
+
+
+def _listing(title: str, keys: List[str]) -> str:
+    if not keys:
+        return ''
+    more = f'\n    ... and {len(keys) - MAX_LISTED} more' if len(keys) > MAX_LISTED else ''
+    return f'\n  {len(keys)} {title}:' + ''.join(f'\n    {key}' for key in keys[:MAX_LISTED]) + more
+
+
+def _blocked_global(error: Exception) -> str:
+    for line in str(error).splitlines():
+        if 'GLOBAL' in line:
+            return line.split('GLOBAL', 1)[1].split(' was not')[0].strip()
+    return str(error).splitlines()[0]

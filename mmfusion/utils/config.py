@@ -1,0 +1,106 @@
+"""Reading a config file, with misspelt keys found before anything is built."""
+import ast
+import difflib
+import inspect
+from pathlib import Path
+from typing import Iterable, Optional, Union
+
+from mmengine.config import Config
+
+from .errors import UserError
+
+# besides the arguments of Runner: what mmengine and the tools read, and the helper names that configs commonly define
+_EXTRA_KEYS = {
+    'activation_checkpointing', 'backend_args', 'compile', 'custom_imports', 'data_root', 'dataset_type', 'efficient_conv_bn_eval', 'env_cfg',
+    'max_epochs', 'max_iters', 'optimizer', 'runner_type', 'test_pipeline', 'train_pipeline', 'tta_model', 'tta_pipeline', 'val_pipeline',
+    'vis_backends', 'work_dir', 'num_classes', 'img_scale', 'base_lr', 'batch_size', 'num_workers', 'train_dataset', 'val_dataset', 'test_dataset',
+}
+_CLOSE = 0.85
+
+
+def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> Config:
+    """Read a config file and merge options into it.
+
+    Args:
+        path: A config in Python, yaml or json.
+        cfg_options: ``{'train_cfg.max_epochs': 1}``, as ``--cfg-options`` gives it.
+
+    Raises:
+        UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks misspelt:
+            a top-level name in the file, or an option whose name is not in the config but resembles one that is.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
+    try:
+        cfg = Config.fromfile(str(path))
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: one of its _base_ files is missing: {error}') from error
+    except (SyntaxError, ast.ASTError) as error:
+        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+    except (KeyError, NameError, TypeError, ValueError, ImportError, OSError) as error:
+        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    check_top_level_keys(cfg, path)
+    if cfg_options:
+        check_options(cfg, cfg_options)
+        cfg.merge_from_dict(cfg_options)
+    if 'model' not in cfg:
+        raise UserError(f"{path} has no 'model'; it is not a config that can be trained or tested (a file of _base_?)")
+    return cfg
+
+
+def known_keys() -> set:
+    """Top-level names with a meaning: the arguments of mmengine's Runner, and what the tools read."""
+    from mmengine.runner import Runner
+    return (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | _EXTRA_KEYS
+
+
+def check_top_level_keys(cfg: Config, path: Union[str, Path] = 'config') -> None:
+    """Raise on a top-level name that is not known but resembles one that is; a config may define other names freely.
+
+    Raises:
+        UserError: ``train_dataloder`` and the like, with the key that was probably meant.
+    """
+    known = known_keys()
+    for key in cfg:
+        match = difflib.get_close_matches(key, known, n=1, cutoff=_CLOSE)
+        # a helper next to the real key (model2, train_pipeline_stage2) is fine: only letters in excess or missing are suspicious
+        if key not in known and match and not key.startswith(match[0]) and not key.startswith('_'):
+            raise UserError(f'{path}: unknown top-level key {key!r}. Did you mean {match[0]!r}? (Begin a name with _ to keep it as it is.)')
+
+
+def check_options(cfg: Config, options: dict) -> None:
+    """Raise on an option whose name is not in the config but resembles one that is: it would be added and change nothing.
+
+    Raises:
+        UserError: A misspelt option, or a path through something that is neither a dict nor a list.
+    """
+    for dotted in options:
+        node, parts = cfg, dotted.split('.')
+        for depth, part in enumerate(parts):
+            where = '.'.join(parts[:depth]) or 'the config'
+            if isinstance(node, (list, tuple)):
+                if not part.isdigit() or int(part) >= len(node):
+                    raise UserError(f'--cfg-options {dotted}: {where} is a list of {len(node)}; {part!r} must be an index below that')
+                node = node[int(part)]
+            elif isinstance(node, (dict, Config)):
+                if part not in node:
+                    candidates = set(node) | (known_keys() if depth == 0 else set())
+                    match = difflib.get_close_matches(part, candidates - {part}, n=1, cutoff=0.8) if part not in candidates else []
+                    if match:
+                        raise UserError(f'--cfg-options {dotted}: {where} has no {part!r}. Did you mean {match[0]!r}?')
+                    break  # a new key: allowed, the constructors check their own arguments
+                node = node[part]
+            elif node is None:
+                break
+            else:
+                raise UserError(f'--cfg-options {dotted}: {where} is {node!r}, so it has no {part!r}')
+
+
+def _siblings(path: Path) -> Iterable[str]:
+    return [file.name for file in path.parent.glob('*.py')] if path.parent.is_dir() else []
+
+
+def _hint(name: str, candidates: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, list(candidates), n=1)
+    return f'. Did you mean {match[0]!r}?' if match else ''
