@@ -1,0 +1,57 @@
+"""PASCAL VOC xml, one file per image."""
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ..errors import PairDataError
+from .boxes import RawAnnotation, RawBox
+
+
+def _number(node: ElementTree.Element, tag: str, path: str) -> float:
+    text = node.findtext(tag)
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        raise PairDataError('malformed annotation', f'{path}: <{node.tag}> has no number in <{tag}> (found {text!r})') from None
+
+
+def read_voc(path: str) -> RawAnnotation:
+    """Read the objects of a VOC xml file.
+
+    Corners are taken as they stand, without subtracting the 1 of the MATLAB convention, as mmdet does. The tags ``difficult`` and ``size`` may be
+    absent. A file without any object is a valid image without objects.
+
+    Args:
+        path: The xml file.
+
+    Returns:
+        Boxes with their class names, and the declared image size if there is one.
+
+    Raises:
+        PairDataError: The file is absent, empty, no xml, or an object lacks its name or its corners.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PairDataError('missing annotation', f'annotation file {path} does not exist') from None
+    except OSError as error:
+        raise PairDataError('malformed annotation', f'annotation file {path} cannot be read: {error.strerror}') from error
+    if not text.strip():
+        raise PairDataError('empty annotation', f'annotation file {path} is empty; a VOC file without objects still needs its <annotation> element')
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise PairDataError('malformed annotation', f'annotation file {path} is no valid xml ({error}); copy it again') from error
+    boxes = []
+    for node in root.iter('object'):
+        name = (node.findtext('name') or '').strip()
+        corners = node.find('bndbox')
+        if not name or corners is None:
+            raise PairDataError('malformed annotation', f'{path}: an <object> has no <{"name" if not name else "bndbox"}>')
+        difficult = (node.findtext('difficult') or '0').strip() not in ('', '0')
+        boxes.append(RawBox(name, tuple(_number(corners, tag, path) for tag in ('xmin', 'ymin', 'xmax', 'ymax')), difficult))
+    size_node = root.find('size')
+    size = None
+    if size_node is not None:
+        height, width = (int(_number(size_node, tag, path)) for tag in ('height', 'width'))
+        size = (height, width) if height > 0 and width > 0 else None  # some tools write 0 for "not known"
+    return RawAnnotation(boxes, size)

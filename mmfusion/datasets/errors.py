@@ -1,0 +1,23 @@
+"""The one error that data sets and loading transforms raise about a file a user can mend."""
+
+
+class PairDataError(ValueError):
+    """Something is wrong with one pair of source images or its annotation.
+
+    Args:
+        reason: Short class of the problem, used to count skips, e.g. ``'missing partner'``.
+        message: One sentence that names the file and what to do.
+
+    Examples:
+        >>> error = PairDataError('missing partner', 'a.png has no partner in ir/')
+        >>> error.reason, str(error)
+        ('missing partner', 'a.png has no partner in ir/')
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self):
+        # Exceptions of DataLoader workers are pickled; the default would call __init__ with the message alone.
+        return type(self), (self.reason, str(self))

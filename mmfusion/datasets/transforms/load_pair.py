@@ -1,0 +1,155 @@
+"""Loading both source images of a pair."""
+from typing import Any, Optional, Sequence, Union
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmfusion.registry import TRANSFORMS
+
+from ..errors import PairDataError
+from ..image_io import read_image
+
+SOURCES = ('first', 'second')
+COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')
+MIN_SIZE = 16
+
+
+def per_source(value: Any, name: str) -> dict:
+    """Spread an argument over the sources: one value for both, or a dict with ``first`` and ``second``."""
+    if not isinstance(value, dict):
+        return {source: value for source in SOURCES}
+    if set(value) != set(SOURCES):
+        raise ValueError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
+    return dict(value)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    """Tell whether three channels are equal; a sparse look first, since most color images differ at once."""
+    for step in (16, 1):
+        part = image[::step, ::step]
+        if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
+            return False
+    return True
+
+
+def convert_color(image: np.ndarray, color_type: str) -> np.ndarray:
+    """Bring an (H, W, 1|3) BGR image to the channels of ``color_type``; see :class:`LoadPair`.
+
+    Examples:
+        >>> import numpy as np
+        >>> convert_color(np.zeros((4, 5, 1), np.uint8), 'color').shape, convert_color(np.zeros((4, 5, 3), np.uint8), 'auto').shape
+        ((4, 5, 3), (4, 5, 1))
+    """
+    grey = image.shape[2] == 1
+    if color_type == 'color' and grey:
+        return np.repeat(image, 3, axis=2)
+    if color_type == 'grayscale' and not grey:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
+    if color_type == 'auto' and not grey and _is_grey(image):
+        return np.ascontiguousarray(image[..., :1])
+    return image
+
+
+def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = None, stretch: Optional[Sequence[float]] = None) -> np.ndarray:
+    """Bring an image to uint8, or to float32 in [0, 1] when it has more than 8 bits; see :class:`LoadPair`.
+
+    Raises:
+        PairDataError: NaN or infinite values, values above ``bit_depth``, or floats outside [0, 1] without ``stretch``.
+    """
+    if image.dtype == np.uint8 and stretch is None:
+        return image
+    if not np.issubdtype(image.dtype, np.integer):
+        broken = image.size - int(np.isfinite(image).sum())
+        if broken:
+            raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; mend the file')
+    if stretch is not None:
+        low, high = np.percentile(image, stretch)
+        scale = max(float(high) - float(low), np.finfo(np.float32).tiny)
+        return np.clip((image.astype(np.float32) - np.float32(low)) / np.float32(scale), 0, 1)
+    if image.dtype == np.uint16:
+        top = 2**(bit_depth or 16) - 1
+        if image.max() > top:
+            raise PairDataError('wrong range', f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); give the true depth or stretch=(1, 99)')
+        return image.astype(np.float32) * np.float32(1 / top)
+    low, high = image.min(), image.max()
+    if low < 0 or high > 1:
+        raise PairDataError('wrong range', f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; give stretch=(1, 99) to LoadPair')
+    return image.astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class LoadPair(BaseTransform):
+    """Load ``first_path`` and ``second_path``, or take the arrays ``first`` and ``second`` if they are there already.
+
+    An 8-bit image stays uint8. A 16-bit one becomes float32 in [0, 1] by the full range, by ``2**bit_depth - 1``, or by ``stretch``; a float one must
+    lie in [0, 1] or be stretched. Images are (H, W, 3) BGR or (H, W, 1). EXIF orientation is ignored, alpha dropped.
+
+    Every argument is one value for both sources or ``dict(first=..., second=...)``.
+
+    Args:
+        color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file, ``'auto'`` those of the file, but 1 when
+            the file stores grey as three equal channels.
+        bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
+        stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
+
+    Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``.
+
+    Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W).
+
+    Raises:
+        PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> load = LoadPair(color_type=dict(first='color', second='grayscale'))
+        >>> results = load(dict(first=np.zeros((32, 40, 3), np.uint8), second=np.zeros((32, 40), np.uint8)))
+        >>> results['second'].shape, results['img_shape']
+        ((32, 40, 1), (32, 40))
+    """
+
+    def __init__(self, color_type: Union[str, dict] = 'auto', bit_depth: Union[int, dict, None] = None, stretch: Union[Sequence[float], dict, None] = None):
+        self.color_type = per_source(color_type, 'color_type')
+        self.bit_depth = per_source(bit_depth, 'bit_depth')
+        self.stretch = per_source(stretch, 'stretch')
+        for value in self.color_type.values():
+            if value not in COLOR_TYPES:
+                raise ValueError(f'color_type must be one of {list(COLOR_TYPES)}, got {value!r}')
+        for value in self.bit_depth.values():
+            if value is not None and not 1 <= value <= 16:
+                raise ValueError(f'bit_depth must lie in 1...16, got {value!r}')
+        for value in self.stretch.values():
+            if value is not None and not (len(value) == 2 and 0 <= value[0] < value[1] <= 100):
+                raise ValueError(f'stretch must be two percentiles 0 <= low < high <= 100, got {value!r}')
+
+    def transform(self, results: dict) -> dict:
+        """Load both sources."""
+        names = {}
+        for source in SOURCES:
+            image, names[source] = self._fetch(results, source)
+            if min(image.shape[:2]) < MIN_SIZE:
+                raise PairDataError('image too small', f'{names[source]} has {image.shape[1]}x{image.shape[0]} pixels; '
+                                    f'sources must be at least {MIN_SIZE}x{MIN_SIZE}')
+            image = to_working_range(image, names[source], self.bit_depth[source], self.stretch[source])
+            results[source] = convert_color(image, self.color_type[source])
+        sizes = [results[source].shape[:2] for source in SOURCES]
+        if sizes[0] != sizes[1]:
+            first, second = (f'{names[source]} has {size[1]}x{size[0]} pixels' for source, size in zip(SOURCES, sizes))
+            raise PairDataError('size mismatch', f'{first}, {second}; the sources of a pair must be registered and of one size')
+        results['img_shape'] = results['ori_shape'] = sizes[0]
+        return results
+
+    def _fetch(self, results: dict, source: str) -> tuple:
+        if source not in results:
+            path = results.get(f'{source}_path')
+            if path is None:
+                raise PairDataError('missing partner', f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'")
+            return read_image(path), path
+        image, name = results[source], f"the array '{source}' of sample {results.get('sample_id', '?')}"
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+            found = image.shape if isinstance(image, np.ndarray) else type(image).__name__
+            raise PairDataError('wrong shape', f'{name} must be numpy (H, W), (H, W, 1) or (H, W, 3), got {found}')
+        return (image[..., None] if image.ndim == 2 else image), name
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch})'

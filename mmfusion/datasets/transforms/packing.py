@@ -1,0 +1,93 @@
+"""From the dict of a pipeline to the tensors and the data sample that a coupling takes."""
+from typing import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import InstanceData, PixelData
+
+from mmfusion.registry import TRANSFORMS
+from mmfusion.structures import FusionDataSample
+
+from .load_pair import SOURCES
+
+META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'instances',
+             'reduce_zero_label')
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, C) BGR or grey to a contiguous (C, H, W) RGB or grey tensor of the same type."""
+    if image.shape[2] == 3:
+        image = image[..., ::-1]
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _plain_boxes(boxes) -> torch.Tensor:
+    """(n, 4) float32 xyxy from an array, a tensor or a box structure of mmdet."""
+    tensor = getattr(boxes, 'tensor', boxes)
+    return torch.as_tensor(np.asarray(tensor) if not isinstance(tensor, torch.Tensor) else tensor, dtype=torch.float32).reshape(-1, 4)
+
+
+@TRANSFORMS.register_module()
+class PackFusionInputs(BaseTransform):
+    """End a pipeline: pack sources, labels and meta information.
+
+    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or grey, uint8 or float32 as
+    loaded. Boxes become plain xyxy tensors in ``gt_instances``; those with ``ignore_flag`` go to ``ignored_instances``. A class map becomes
+    ``gt_sem_seg`` with int64 data (1, H, W). Without loaded labels these fields are absent.
+
+    Args:
+        meta_keys: Keys that are kept as meta information if they are present. ``instances`` (the annotation in pixels of the original image) is what
+            ``mmdet.CocoMetric`` with ``ann_file=None`` reads.
+
+    Raises:
+        KeyError: A source is missing.
+        ValueError: The sources differ in size, or are of a type or shape that no coupling takes.
+
+    Examples:
+        >>> import numpy as np
+        >>> packed = PackFusionInputs()(dict(first=np.zeros((16, 20, 3), np.uint8), second=np.zeros((16, 20, 1), np.float32), img_id=3))
+        >>> packed['inputs']['first'].shape, packed['inputs']['second'].dtype, packed['data_samples'].img_id
+        (torch.Size([3, 16, 20]), torch.float32, 3)
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS):
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack one sample."""
+        images = self._check(results)
+        sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
+        if 'img_shape' not in sample:
+            sample.set_metainfo(dict(img_shape=images['first'].shape[:2]))
+        if 'gt_bboxes' in results:
+            self._pack_boxes(results, sample)
+        if 'gt_seg_map' in results:
+            sample.gt_sem_seg = PixelData(data=torch.from_numpy(results['gt_seg_map'].astype(np.int64))[None])
+        return dict(inputs={source: _to_tensor(image) for source, image in images.items()}, data_samples=sample)
+
+    @staticmethod
+    def _check(results: dict) -> dict:
+        name = f"sample {results.get('sample_id', results.get('img_id', '?'))}"
+        missing = [source for source in SOURCES if source not in results]
+        if missing:
+            raise KeyError(f'PackFusionInputs: {name} has no {missing}; put LoadPair first')
+        for source in SOURCES:
+            image = results[source]
+            if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
+                raise ValueError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
+        if results['first'].shape[:2] != results['second'].shape[:2]:
+            raise ValueError(f"PackFusionInputs: the sources of {name} have the sizes {results['first'].shape[:2]} and {results['second'].shape[:2]}; "
+                             'wrap transforms of single images in Paired')
+        return {source: results[source] for source in SOURCES}
+
+    @staticmethod
+    def _pack_boxes(results: dict, sample: FusionDataSample) -> None:
+        boxes = _plain_boxes(results['gt_bboxes'])
+        labels = torch.as_tensor(np.asarray(results.get('gt_bboxes_labels', np.zeros(len(boxes)))), dtype=torch.long)
+        ignored = torch.as_tensor(np.asarray(results.get('gt_ignore_flags', np.zeros(len(boxes)))), dtype=torch.bool)
+        sample.gt_instances = InstanceData(bboxes=boxes[~ignored], labels=labels[~ignored])
+        sample.ignored_instances = InstanceData(bboxes=boxes[ignored], labels=labels[ignored])
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

@@ -1,0 +1,105 @@
+"""Any single-image transform of mmcv, mmdet or mmseg, applied to both sources alike."""
+import copy
+import random
+from typing import Callable, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from mmfusion.registry import TRANSFORMS
+
+# Attributes of transforms that look at other samples or keep earlier ones: the second run would mix in something else than the first.
+_MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
+
+
+def _random_state() -> tuple:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def _set_random_state(state: tuple) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+
+
+@TRANSFORMS.register_module()
+class Paired(BaseTransform):
+    """Run a transform on each source with the same random numbers.
+
+    The transform sees one source as ``results['img']`` and runs twice from the same state of the generators of ``random``, numpy and torch; generators
+    of its own are copied with it. Boxes, masks and all other keys are those of the first run; the second works on a copy of the labels, since many crops
+    draw again until the boxes suit. A grey source is shown as three equal channels, because much of mmcv and mmdet drops or refuses a single one, and so
+    that noise of the image's shape takes as many random numbers from both sources; it is grey again afterwards.
+
+    Value ranges are the transform's own business: ``mmdet.PhotoMetricDistortion`` expects 0...255, while a 16-bit source lies in [0, 1];
+    :class:`PairPhotometric` knows both.
+
+    Args:
+        transform: Config of the transform, or a callable.
+        sources: Keys of the images.
+        expand_grey: Show grey as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and a pad with one value.
+
+    Raises:
+        TypeError: The transform mixes several samples (mosaic, mixup).
+        RuntimeError: The transform treated the sources differently (sizes differ, or one of the two was rejected).
+
+    Examples:
+        >>> import numpy as np
+        >>> flip = Paired(lambda results: dict(results, img=results['img'][:, ::-1]))
+        >>> results = flip(dict(first=np.arange(6).reshape(2, 3, 1), second=np.ones((2, 3, 1))))
+        >>> results['first'][0, :, 0], 'img' in results
+        (array([2, 1, 0]), False)
+    """
+
+    def __init__(self, transform: Union[dict, Callable], sources: Sequence[str] = ('first', 'second'), expand_grey: bool = True):
+        self.wrapped = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
+        if not callable(self.wrapped):
+            raise TypeError(f'Paired needs a config or a callable, got {type(transform).__name__}')
+        if any(hasattr(self.wrapped, name) for name in _MIXING):
+            raise TypeError(f'Paired cannot wrap {type(self.wrapped).__name__}: it mixes several samples; both sources would get different partners')
+        self.sources = tuple(sources)
+        self.expand_grey = expand_grey
+
+    def transform(self, results: dict) -> Optional[dict]:
+        """Transform all sources; None when the transform rejects the sample."""
+        missing = [source for source in self.sources if source not in results]
+        if missing:
+            raise KeyError(f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first')
+        images = {source: results.pop(source) for source in self.sources}
+        start, end, output, shape = _random_state(), None, None, None
+        labels = [copy.deepcopy(results) for _ in self.sources[1:]]
+        wrapped = [copy.deepcopy(self.wrapped) for _ in self.sources[1:]]  # with generators of its own in the same state
+        for index, source in enumerate(self.sources):
+            if index:
+                _set_random_state(start)
+            run, image = (wrapped[index - 1], labels[index - 1]) if index else (self.wrapped, results)
+            image['img'] = self._show(images[source])
+            done = run(image)
+            if index == 0:
+                if done is None:
+                    return None
+                end, output = _random_state(), done
+            elif done is None:
+                raise RuntimeError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: it depends on the image content')
+            images[source] = self._hide(done.pop('img'), images[source])
+            shape = shape or images[source].shape[:2]
+            if images[source].shape[:2] != shape:
+                raise RuntimeError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} {images[source].shape[:2]}: '
+                                   'it depends on the image content or draws from a generator that Paired cannot reset')
+        _set_random_state(end)
+        output.update(images)
+        output['img_shape'] = shape
+        return output
+
+    def _show(self, image: np.ndarray) -> np.ndarray:
+        return np.repeat(image, 3, axis=2) if self.expand_grey and image.shape[2] == 1 else image
+
+    @staticmethod
+    def _hide(image: np.ndarray, before: np.ndarray) -> np.ndarray:
+        if image.ndim == 2:
+            image = image[..., None]
+        return np.ascontiguousarray(image[..., :1]) if before.shape[2] == 1 and image.shape[2] == 3 else image
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, expand_grey={self.expand_grey})'

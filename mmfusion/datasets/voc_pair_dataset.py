@@ -1,0 +1,44 @@
+"""Base of pair data sets with one VOC xml per pair."""
+import os
+from typing import List, Optional
+
+from .annotations import RawAnnotation, read_voc
+from .base_pair_dataset import BasePairDataset
+from .layout import PairFiles, index_images, match_pairs, read_id_list, require_folder
+
+
+class VOCPairDataset(BasePairDataset):
+    """Pairs in two folders with one VOC xml each in a third; subclasses name the folders.
+
+    Attributes:
+        FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters does not matter.
+        LAYOUT: The expected layout, shown when a folder is missing.
+
+    Args:
+        split: Part of the data set, fills ``{split}``.
+        kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``, ``ann``.
+    """
+
+    FOLDERS = dict(first=('visible', ), second=('infrared', ), ann=('Annotations', ))
+
+    def __init__(self, *args, split: str = 'train', **kwargs) -> None:
+        self.split = split
+        super().__init__(*args, **kwargs)
+
+    def _folder(self, key: str) -> str:
+        chosen = (self.data_prefix[key], ) if key in self.data_prefix else tuple(name.format(split=self.split) for name in self.FOLDERS[key])
+        return require_folder(type(self).__name__, '' if key in self.data_prefix else self.data_root, chosen, self.LAYOUT)
+
+    def list_pairs(self) -> List[PairFiles]:
+        """List the images of both folders, or those of the id list."""
+        first, second = index_images(self._folder('first')), index_images(self._folder('second'))
+        self._annotation_folder = self._folder('ann')
+        return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)
+
+    def annotation_path(self, pair: PairFiles) -> str:
+        """Path of the xml file."""
+        return os.path.join(self._annotation_folder, f'{pair.stem}.xml')
+
+    def read_annotation(self, pair: PairFiles, size: Optional[tuple]) -> RawAnnotation:
+        """Read the xml file of the pair."""
+        return read_voc(self.annotation_path(pair))
