@@ -41,4 +41,4 @@ def main():
 
 
 if __name__ == '__main__':
-    friendly_main(main)
+    friendly_main(main)()

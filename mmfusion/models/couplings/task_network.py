@@ -4,7 +4,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, revert_sync_batchnorm
 from torch import Tensor
 
 from mmfusion.registry import MODELS
@@ -27,7 +27,9 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     if isinstance(cfg['type'], str) and '.' in cfg['type']:
         cfg.setdefault('_scope_', cfg['type'].split('.')[0])
-    return MODELS.build(cfg)
+    model = MODELS.build(cfg)
+    # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
+    return model if torch.cuda.is_available() else revert_sync_batchnorm(model)
 
 
 def straight_through_clamp(image: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -144,5 +145,15 @@ def cv_squared(values: Tensor) -> Tensor:
 
 
 def balance_loss(gate: GateOutput) -> Tensor:
-    """Load-balance loss of one gate: it is zero when all experts get the same weight and the same number of inputs."""
-    return cv_squared(gate.importance) + cv_squared(gate.load)
+    """Load-balance loss of one gate: it is zero when all experts get the same weight and the same number of inputs.
+
+    In distributed training the balance is that of the whole batch: importance and load are summed over all processes, with gradient.
+    """
+    return cv_squared(_sum_over_processes(gate.importance)) + cv_squared(_sum_over_processes(gate.load))
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    if get_world_size() == 1:
+        return values
+    from torch.distributed.nn.functional import all_reduce
+    return all_reduce(values.float() if not values.is_floating_point() else values)

@@ -1,0 +1,15 @@
+"""MoE-Fusion on LLVIP with Faster R-CNN R50-FPN as task network; published schedule."""
+_base_ = [
+    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/moe_fusion.py',
+    './_base_/detectors/faster_rcnn_r50_fpn.py', './_base_/schedules/moe_fusion_24e.py'
+]
+num_classes = 1
+
+detector = _base_.detector
+detector.roi_head.bbox_head.num_classes = num_classes
+guide = _base_.guide
+guide.detector.roi_head.bbox_head.num_classes = num_classes
+
+model = dict(type='JointCoupling', fuser=_base_.fuser, guide=guide, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector))
+
+train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, type='RepeatDataset', times=3, dataset=_base_.train_dataloader.dataset))
