@@ -1,4 +1,5 @@
-"""Hooks, loops and optimizer constructors."""
+"""Hooks, loops, optimizer wrappers and constructors."""
 from .hooks import EpochSeedHook, FusionVisualizationHook, StopAfterHook, TaskWeightHook, seed_worker
+from .optim_wrappers import BFloat16OptimWrapper
 
-__all__ = ['EpochSeedHook', 'FusionVisualizationHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']
+__all__ = ['BFloat16OptimWrapper', 'EpochSeedHook', 'FusionVisualizationHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']

@@ -12,6 +12,7 @@ from .errors import UserError
 # besides the arguments of Runner: what mmengine and the tools read, and the helper names that configs commonly define
 _EXTRA_KEYS = {
     'activation_checkpointing', 'backend_args', 'compile', 'custom_imports', 'data_root', 'dataset_type', 'efficient_conv_bn_eval', 'env_cfg',
+    'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn',
     'max_epochs', 'max_iters', 'optimizer', 'runner_type', 'test_pipeline', 'train_pipeline', 'tta_model', 'tta_pipeline', 'val_pipeline',
     'vis_backends', 'work_dir', 'num_classes', 'img_scale', 'base_lr', 'batch_size', 'num_workers', 'train_dataset', 'val_dataset', 'test_dataset',
 }

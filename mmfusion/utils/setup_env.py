@@ -25,6 +25,10 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         from mmseg.utils import register_all_modules as register_mmseg
         register_mmdet(init_default_scope=False)
         register_mmseg(init_default_scope=False)
+    import torch
+
+    from .checkpoint import safe_globals
+    torch.serialization.add_safe_globals(safe_globals())  # mmengine resumes with weights_only=True and knows fewer dtypes
     root = import_module('mmfusion')
     present = {module.name for module in pkgutil.iter_modules(root.__path__)}
     for name in _SUBPACKAGES:

@@ -1,0 +1,68 @@
+"""From a command line to a config that mmengine's Runner takes: what training and testing share."""
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmfusion.utils import UserError, ensure_writable_dir, load_config, register_all_modules, select_device
+
+
+def prepare_config(args: argparse.Namespace) -> Config:
+    """Read the config, check everything that can be checked before work starts, and apply the common options.
+
+    Args:
+        args: ``config``, ``work_dir``, ``device``, ``cfg_options``, ``launcher``.
+
+    Raises:
+        UserError: No such config, a misspelt key, no such GPU, a work dir that cannot be written.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    device = select_device(args.device)
+    if device.type == 'cuda' and device.index is not None and args.launcher == 'none':
+        torch.cuda.set_device(device)  # mmengine works on the current device
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    ensure_writable_dir(cfg.work_dir)
+    cfg.setdefault('default_scope', 'mmfusion')
+    register_all_modules()
+    cfg.launcher = args.launcher
+    if args.launcher != 'none' and device.type == 'cpu':
+        use_gloo(cfg, args.launcher)
+    return cfg
+
+
+def use_gloo(cfg: Config, launcher: str) -> None:
+    """Distributed work on CPUs: mmengine's own set-up takes GPUs for granted, in the process group and in the model wrapper.
+
+    Raises:
+        UserError: The launcher is not torchrun.
+    """
+    if launcher != 'pytorch' or 'RANK' not in os.environ:
+        raise UserError('on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, tools/dist_test.sh)')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
+def existing_checkpoint(path: str) -> str:
+    """Return the path when the file is there.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f'checkpoint not found: {path}')
+    return path
+
+
+def picture_summary(folder: Path) -> list:
+    """Lines that tell how many fused pictures lie where, for each subfolder of ``folder`` that holds some."""
+    lines = []
+    for sub in sorted(path for path in folder.glob('*') if path.is_dir()):
+        count = sum(1 for _ in sub.glob('*.png'))
+        if count:
+            lines.append(f'  {count} pictures in {sub}')
+    return lines

@@ -1,0 +1,133 @@
+"""What ``tools/train.py`` does."""
+import argparse
+from pathlib import Path
+from typing import Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
+
+from .run_config import existing_checkpoint, picture_summary, prepare_config
+
+
+def train(args: argparse.Namespace) -> Runner:
+    """Train as the command line says, and print what came out and where it lies.
+
+    Args:
+        args: Result of :func:`mmfusion.utils.cli.parse_train_args`.
+
+    Returns:
+        Runner: The runner after training.
+
+    Raises:
+        UserError: The input of the command is at fault; nothing was trained.
+    """
+    cfg = prepare_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if args.tensorboard:
+        enable_tensorboard(cfg)
+    checkpoint = set_resume(cfg, args.resume)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if checkpoint:
+        # mmengine resumes with whatever part of a checkpoint fits; a wrong one must be an error
+        load_fusion_checkpoint(runner.model, checkpoint)
+    runner.train()
+    if is_main_process():
+        print(summary(runner), flush=True)
+    return runner
+
+
+def enable_amp(cfg: Config) -> None:
+    """Mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on a CPU.
+
+    Raises:
+        UserError: The config has no optim_wrapper that this can be set on.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if not wrapper or wrapper.get('constructor') and 'optimizer' not in wrapper:
+        raise UserError("--amp needs a config with one 'optim_wrapper' with an 'optimizer'; set the type of each wrapper in the config instead")
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    wrapper.type = 'BFloat16OptimWrapper'
+    for key in ('loss_scale', 'dtype'):
+        wrapper.pop(key, None)
+    if is_main_process():
+        print('--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with bfloat16 instructions)')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Turn the config's ``auto_scale_lr`` on.
+
+    Raises:
+        UserError: The config does not say for which batch size its learning rate was chosen.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise UserError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; add auto_scale_lr = dict(base_batch_size=16) with the '
+                        'total batch size that its learning rate is meant for')
+    cfg.auto_scale_lr.enable = True
+
+
+def enable_tensorboard(cfg: Config) -> None:
+    """Add TensorBoard to the visualizer's backends.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise UserError('--tensorboard: the package is missing; pip install -c requirements/constraints.txt tensorboard') from error
+    visualizer = cfg.setdefault('visualizer', dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]))
+    backends = list(visualizer.get('vis_backends') or [])
+    if not any(backend['type'] == 'TensorboardVisBackend' for backend in backends):
+        visualizer.vis_backends = [*backends, dict(type='TensorboardVisBackend')]
+
+
+def set_resume(cfg: Config, resume: Optional[str]) -> Optional[str]:
+    """Put the checkpoint to go on from into the config; return its path, or None when the run starts anew.
+
+    Raises:
+        UserError: No such file, or it has only weights, so that training cannot go on from it.
+    """
+    if resume is None and not cfg.get('resume'):
+        if cfg.get('load_from') and '://' not in cfg.load_from:
+            existing_checkpoint(cfg.load_from)
+        return None
+    path = resume if resume not in (None, 'auto') else None if resume == 'auto' else cfg.get('load_from')
+    if path is None:
+        path = find_latest_checkpoint(cfg.work_dir)
+        if path is None:
+            if is_main_process():
+                print(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')
+            cfg.resume, cfg.load_from = False, None
+            return None
+    content = safe_load(existing_checkpoint(path))
+    absent = [key for key in ('meta', 'optimizer', 'message_hub') if not isinstance(content, dict) or key not in content]
+    if absent:
+        raise UserError(f"{path} cannot be resumed from: it has no {', '.join(absent)} (weights only?). To start from its weights: "
+                        f'--cfg-options load_from={path}')
+    cfg.resume, cfg.load_from = True, path
+    return path
+
+
+def summary(runner: Runner) -> str:
+    """Results of the last validation, and where checkpoints and pictures lie."""
+    work_dir = Path(runner.work_dir)
+    lines = ['', 'training done']
+    scalars = runner.message_hub.log_scalars
+    for name in sorted(scalars):
+        if name.startswith('val/') and not name.endswith(('/time', '/data_time')):
+            lines.append(f'  {name[4:]:28s} {scalars[name].current():.4f}')
+    last = find_latest_checkpoint(str(work_dir))
+    lines += [f'  work dir    {work_dir}'] + ([f'  checkpoint  {last}'] if last else [])
+    lines += ['fused images:', *pictures] if (pictures := picture_summary(work_dir / 'fused')) else []
+    return '\n'.join(lines)

@@ -1,0 +1,4 @@
+"""Optimizer wrappers."""
+from .bfloat16 import BFloat16OptimWrapper
+
+__all__ = ['BFloat16OptimWrapper']

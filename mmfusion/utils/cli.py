@@ -1,0 +1,68 @@
+"""Command lines of ``tools/train.py`` and ``tools/test.py``; importing this loads nothing heavy."""
+import argparse
+import os
+import sys
+from typing import Optional, Sequence
+
+
+def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
+    """What must happen before torch is imported: the OpenMP policy, and hiding the GPUs when ``--device cpu`` is given.
+
+    mmengine chooses the device once, when it is imported, and takes a GPU whenever it sees one.
+    """
+    from .cpu_env import setup_cpu_env
+    setup_cpu_env()
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--device')
+    if parser.parse_known_args(argv)[0].device == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
+
+
+def parse_train_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Arguments of ``tools/train.py``."""
+    parser = argparse.ArgumentParser(prog='tools/train.py', description='Train a fuser, alone or coupled with task networks')
+    _add_common(parser)
+    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate with the total batch size (the config's auto_scale_lr)")
+    parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or from the last one in the work dir')
+    parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')
+    return _parse(parser, argv)
+
+
+def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Arguments of ``tools/test.py``."""
+    parser = argparse.ArgumentParser(prog='tools/test.py', description='Test a checkpoint: task metrics, fusion metrics, fused images')
+    _add_common(parser)
+    parser.add_argument('checkpoint', help='checkpoint file that was trained with this config')
+    parser.add_argument('--out', help='write the predictions to this .pkl file')
+    parser.add_argument('--show-dir', help='write fused images and panels with boxes into this folder (default: fused images into the work dir)')
+    parser.add_argument('--per-image', help='write the fusion metrics of every image to this .csv file')
+    return _parse(parser, argv)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/<name of the config>)')
+    parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes')
+    # torchrun sets LOCAL_RANK; the older torch.distributed.launch passes it as an argument
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def _parse(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    if args.cfg_options is not None:
+        args.cfg_options = _parse_options(parser, args.cfg_options)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def _parse_options(parser: argparse.ArgumentParser, options: Sequence[str]) -> dict:
+    from mmengine.config import DictAction
+    for option in options:
+        if '=' not in option:
+            parser.error(f'--cfg-options: {option!r} is not of the form KEY=VALUE')
+    namespace = argparse.Namespace()
+    DictAction(option_strings=['--cfg-options'], dest='value', nargs='+')(parser, namespace, options)
+    return namespace.value
