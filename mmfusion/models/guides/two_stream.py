@@ -1,0 +1,162 @@
+"""A detector for each source whose attention guides the fuser."""
+import copy
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmfusion.models.layers.color import luminance
+from mmfusion.registry import MODELS
+from mmfusion.structures import FusionDataSample
+from .attention import CrossModalAttention
+
+Losses = Dict[str, Union[Tensor, List[Tensor]]]
+
+
+def _identity(x):
+    return x
+
+
+@MODELS.register_module()
+class TwoStreamGuide(BaseModule):
+    """Two detectors without shared weights, an exchange between their features, and attention maps that guide a fuser.
+
+    The detectors learn from the boxes, on features that the attention gates; the fuser gets the finest level's attention. Any mmdet detector
+    with a backbone and a neck will do: its head takes the gated features through the detector's own ``loss`` and ``predict``. Either source
+    enters as grey in three channels, normalised and padded by the detector's own data preprocessor (its batch augmentations are left out:
+    they would tear the sources apart).
+
+    Source: MoE-Fusion (ICCV 2023), there with Faster R-CNN, ResNet-50 and FPN.
+
+    Args:
+        detector: Config of an mmdet detector, ``dict(type='mmdet.FasterRCNN', ...)``; built twice.
+        in_channels: Channels of the neck's output.
+        attention_channels: Hidden width of the attention.
+        num_levels: Levels of the neck's output, used when ``levels_shared_bn`` is False.
+        levels_shared_bn: See :class:`CrossModalAttention`.
+        detach: Cut the gradient from the fuser to the detectors, as published.
+        init_cfg: mmengine initialisation config.
+
+    Raises:
+        TypeError: ``detector`` is no config with a ``type``, or its ``type`` has no backbone.
+    """
+
+    def __init__(self,
+                 detector: dict,
+                 in_channels: int = 256,
+                 attention_channels: int = 128,
+                 num_levels: int = 5,
+                 levels_shared_bn: bool = True,
+                 detach: bool = True,
+                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.first = self._build(detector)
+        self.second = self._build(detector)
+        self.attention = CrossModalAttention(in_channels, attention_channels, num_levels, levels_shared_bn)
+        self.detach = detach
+
+    @staticmethod
+    def _build(cfg: dict) -> nn.Module:
+        if not isinstance(cfg, dict) or 'type' not in cfg:
+            raise TypeError(f"the guide's detector is given by its config, dict(type='mmdet.FasterRCNN', ...), got {cfg!r}")
+        cfg = ConfigDict(copy.deepcopy(dict(cfg)))
+        if isinstance(cfg['type'], str) and cfg['type'].startswith('mmdet.'):
+            cfg.setdefault('_scope_', 'mmdet')
+        detector = MODELS.build(cfg)
+        if not hasattr(detector, 'extract_feat') or not hasattr(detector, 'backbone'):
+            raise TypeError(f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}')
+        # The head's losses are reached through `loss` and `predict`, which call `extract_feat` on what they are given: features already.
+        # Stored on the instance, so that the class's own `extract_feat` stays in reach.
+        detector.extract_feat = _identity
+        return detector
+
+    def forward(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
+        """Guidance alone: stops after the attention of the finest level; no head runs.
+
+        Args:
+            first: (N, 1 or 3, H, W) in [0, 1], grey or RGB.
+            second: Same of the second source.
+
+        Returns:
+            dict: ``attention`` (N, 2, h, w) in [0, 1], the first source's map, then the second's.
+        """
+        features = [self._features(stream, image)[:1] for stream, image in ((self.first, first), (self.second, second))]
+        return self._guidance(self.attention(*features)[2][0], first)
+
+    def loss(self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]) -> Tuple[Dict[str, Tensor], Losses]:
+        """Guidance, and the losses of both detectors.
+
+        Args:
+            first: (N, 1 or 3, H, W) in [0, 1].
+            second: Same of the second source.
+            data_samples: N samples with ``gt_instances`` in pixels of the images; they are left as they are.
+
+        Returns:
+            tuple: Guidance as in :meth:`forward`, and losses as ``first.loss_cls``, ``second.loss_cls``.
+
+        Raises:
+            ValueError: A sample has no ``gt_instances``.
+        """
+        for sample in data_samples:
+            if 'gt_instances' not in sample:
+                raise ValueError(f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
+                                 'in the training pipeline, or set guide_weight=0')
+        (gated, maps), losses = self._gate(first, second), {}
+        for name, stream, features in zip(('first', 'second'), (self.first, self.second), gated):
+            samples = self._samples(stream, first, data_samples)
+            losses.update({f'{name}.{key}': value for key, value in stream.loss(tuple(features), samples).items()})
+        return self._guidance(maps[0], first), losses
+
+    def predict(self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, List[FusionDataSample]]:
+        """Detections of both streams, in original image coordinates; arguments as in :meth:`loss`.
+
+        Returns:
+            dict: Under ``first`` and ``second`` N samples with ``pred_instances``.
+        """
+        gated, _ = self._gate(first, second)
+        return {
+            name: stream.predict(tuple(features), self._samples(stream, first, data_samples))
+            for name, stream, features in zip(('first', 'second'), (self.first, self.second), gated)
+        }
+
+    def _gate(self, first: Tensor, second: Tensor):
+        """Gated features of both streams at all levels, and the attention maps."""
+        features = [self._features(stream, image) for stream, image in ((self.first, first), (self.second, second))]
+        gated_first, gated_second, maps = self.attention(*features)
+        return (gated_first, gated_second), maps
+
+    @staticmethod
+    def _features(stream: nn.Module, image: Tensor) -> Sequence[Tensor]:
+        grey = luminance(image).expand(-1, 3, -1, -1) * 255
+        inputs = stream.data_preprocessor(dict(inputs=list(grey), data_samples=None), False)['inputs']
+        return type(stream).extract_feat(stream, inputs)
+
+    @staticmethod
+    def _samples(stream: nn.Module, image: Tensor, data_samples: Sequence[FusionDataSample]) -> List[FusionDataSample]:
+        """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with it."""
+        divisor = stream.data_preprocessor.pad_size_divisor
+        shape = tuple(size + -size % divisor for size in image.shape[-2:])
+        samples = []
+        for sample in data_samples:
+            new = FusionDataSample(metainfo=copy.deepcopy(sample.metainfo))
+            new.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
+            for name in ('gt_instances', 'ignored_instances'):
+                if name in sample:
+                    setattr(new, name, getattr(sample, name).clone())
+            samples.append(new)
+        return samples
+
+    def _guidance(self, attention: Tensor, image: Tensor) -> Dict[str, Tensor]:
+        """Attention for the part of the padded input that is image."""
+        if self.detach:
+            attention = attention.detach()
+        divisor = self.first.data_preprocessor.pad_size_divisor
+        height, width = image.shape[-2:]
+        pad_h, pad_w = -height % divisor, -width % divisor
+        if pad_h or pad_w:
+            # The map covers the padding too: enlarge it to the padded input, then cut the padding off.
+            attention = F.interpolate(attention, size=(height + pad_h, width + pad_w), mode='bilinear', align_corners=True)
+            attention = attention[..., :height, :width]
+        return dict(attention=attention)
