@@ -45,4 +45,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', MMENGINE_OPTIM_
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'engine')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'visualization')
-INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'apis')
+INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'apis.inferencer')

@@ -7,6 +7,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmfusion.registry import VISUALIZERS
+
 from .image_file import write_image
 from .sample_view import view_sample
 

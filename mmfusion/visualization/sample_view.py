@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmfusion.evaluation.functional import to_uint8
+
 from .drawing import draw_boxes, make_panel
 from .geometry import scale_boxes, undo_resize
 

@@ -60,6 +60,8 @@ class PackFusionInputs(BaseTransform):
         sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'img_shape' not in sample:
             sample.set_metainfo(dict(img_shape=images['first'].shape[:2]))
+        if 'scale_factor' not in sample:  # mmdet's heads need it to return to original coordinates, resized or not
+            sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
         if 'gt_bboxes' in results:
             self._pack_boxes(results, sample)
         if 'gt_seg_map' in results:

@@ -1,0 +1,104 @@
+"""From what a user passes as a model to a coupling that is ready to fuse."""
+import copy
+import os
+import warnings
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from mmengine.config import Config
+from torch import nn
+
+from mmfusion.models.couplings import BaseCoupling, FusionOnly
+from mmfusion.models.fusers import BaseFuser
+from mmfusion.registry import DATASETS, MODELS
+from mmfusion.utils import UserError, load_fusion_checkpoint, select_device
+from mmfusion.utils.config import load_config
+
+ModelLike = Union[str, Path, Config, dict, nn.Module]
+CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+
+
+class BuiltModel(NamedTuple):
+    """A coupling with what its config says about data.
+
+    Attributes:
+        coupling: In eval mode, on the device.
+        pipeline: Transform configs of the test pipeline; empty when the config has none.
+        meta: Meta information of the data set (``classes``, ``palette``, ``modalities``), as far as known.
+    """
+
+    coupling: BaseCoupling
+    pipeline: list
+    meta: dict
+
+
+def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu') -> BuiltModel:
+    """Build a coupling, load its weights and move it to a device.
+
+    Args:
+        model: Path of a config file; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser
+            that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
+        weights: Checkpoint; without one, a model with learned parameters keeps its random initial values and a warning says so.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
+
+    Raises:
+        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, or there is no such device.
+        TypeError: ``model`` is none of these kinds.
+    """
+    device = select_device(device)
+    cfg, model_cfg = None, None
+    if isinstance(model, (str, Path)):
+        if str(model).endswith(CONFIG_SUFFIXES) or os.path.exists(model):
+            cfg = load_config(model)
+        else:
+            model_cfg = {'type': str(model)}
+    elif isinstance(model, (Config, dict)):
+        cfg, model_cfg = (model, None) if 'model' in model else (None, model)
+    elif not isinstance(model, nn.Module):
+        raise TypeError(f'model must be a config, the name of a fuser or a module, got {type(model).__name__}')
+    coupling = _from_module(model) if isinstance(model, nn.Module) else _from_config(cfg['model'] if cfg is not None else model_cfg)
+    if weights is not None:
+        load_fusion_checkpoint(coupling, weights)
+    elif not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
+        warnings.warn(f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
+                      stacklevel=3)
+    dataset = _dataset_config(cfg)
+    return BuiltModel(coupling.to(device).eval(), copy.deepcopy(list(dataset.get('pipeline') or [])), _metainfo(dataset))
+
+
+def _from_config(cfg: dict) -> BaseCoupling:
+    cfg = copy.deepcopy(dict(cfg))
+    kind = cfg.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        fusers = sorted(name for name, entry in MODELS.module_dict.items() if isinstance(entry, type) and issubclass(entry, BaseFuser))
+        raise UserError(f'{kind!r} is neither a config file nor a registered model; fusers are {", ".join(fusers)}')
+    if isinstance(cls, type) and issubclass(cls, BaseFuser):
+        return FusionOnly(fuser=cfg)
+    built = MODELS.build(cfg)
+    if not isinstance(built, BaseCoupling):
+        raise UserError(f'{kind!r} is neither a coupling nor a fuser')
+    return built
+
+
+def _from_module(model: nn.Module) -> BaseCoupling:
+    if isinstance(model, BaseFuser):
+        coupling = FusionOnly(fuser={'type': 'SourceFuser'})
+        coupling.fuser = model
+        return coupling
+    if not isinstance(model, BaseCoupling):
+        raise TypeError(f'model must be a coupling or a fuser, got {type(model).__name__}')
+    return model
+
+
+def _dataset_config(cfg: Optional[dict]) -> dict:
+    dataset = ((cfg or {}).get('test_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset or 'datasets' in dataset:  # wrappers such as RepeatDataset and ConcatDataset
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset
+
+
+def _metainfo(dataset: dict) -> dict:
+    kind = dataset.get('type')
+    cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}

@@ -1,0 +1,232 @@
+"""Fuse pictures in one call: files, folders or arrays."""
+import copy
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
+from mmengine.utils import ProgressBar
+
+from mmfusion.datasets import PairDataError
+from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
+from mmfusion.registry import INFERENCERS, TRANSFORMS
+from mmfusion.utils import UserError, register_all_modules
+from mmfusion.visualization import SampleView, to_picture, write_image
+
+from .build import ModelLike, build_coupling
+from .pairs import Pair, Source, resolve_pairs
+from .result import IMAGE_SUFFIXES, FusionResult, output_files
+
+LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations')
+
+
+@INFERENCERS.register_module()
+class FusionInferencer:
+    """Fuse registered pairs of images, and detect objects on the result on request.
+
+    The fused picture is made at the size of the sources, in their colour. A detector, when asked for, runs on the test pipeline of the config, as in
+    ``tools/test.py``; its boxes come back in pixels of the sources.
+
+    Args:
+        model: Path of a config file, a config, the name of a fuser without parameters (``'LaplacianPyramidFuser'``, ``'AverageFuser'``,
+            ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
+        weights: Checkpoint for it.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
+        load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
+            ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
+
+    Raises:
+        UserError: The config or checkpoint is missing or does not fit, or the GPU asked for is not there.
+
+    Examples:
+        >>> import numpy as np
+        >>> fuse = FusionInferencer('AverageFuser')
+        >>> fuse(np.full((20, 24), 10, np.uint8), np.full((20, 24), 31, np.uint8))[0].fused[0, 0]
+        np.uint8(21)
+    """
+
+    def __init__(self,
+                 model: ModelLike = 'LaplacianPyramidFuser',
+                 weights: Optional[Union[str, Path]] = None,
+                 device: Optional[str] = 'cpu',
+                 load: Optional[dict] = None) -> None:
+        register_all_modules()
+        self.coupling, pipeline, self.meta = build_coupling(model, weights, device)
+        index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
+        options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}
+        self.load = LoadPair(**{**options, **(load or {})})
+        self.pack = PackFusionInputs()
+        # labels are not there to be loaded
+        rest = [cfg for cfg in pipeline[0 if index is None else index + 1:] if _type_name(cfg) not in LABEL_LOADERS]
+        self.test_transforms = [TRANSFORMS.build(cfg) for cfg in rest] or [self.pack]
+
+    def __call__(self,
+                 first: Union[Source, Sequence[Source]],
+                 second: Union[Source, Sequence[Source]],
+                 out_dir: Optional[Union[str, Path]] = None,
+                 draw_boxes: bool = False,
+                 panel: bool = False,
+                 score_thr: float = 0.3,
+                 batch_size: int = 1,
+                 predict: Optional[bool] = None,
+                 return_images: Optional[bool] = None,
+                 channel_order: str = 'rgb',
+                 on_error: str = 'raise',
+                 skip_existing: bool = False,
+                 suffixes: Sequence[str] = ('', ''),
+                 progress: Optional[bool] = None) -> List[FusionResult]:
+        """Fuse all pairs.
+
+        Args:
+            first: A file, a folder, an array (H, W) or (H, W, 3), uint8, uint16 or float in [0, 1], or a list of files and arrays.
+            second: The partner or partners, of the same kind; folders are matched by file stem.
+            out_dir: Folder for ``NAME.png``, ``boxes/NAME.png`` and ``panel/NAME.png``; for a single pair also a file name such as ``fused.png``.
+                Every file is whole or absent.
+            draw_boxes: Detect, and draw the boxes on a picture of their own and in the panel.
+            panel: Make the picture of both sources and the fused image side by side.
+            score_thr: Boxes with a lower score are not drawn; ``instances`` holds them all.
+            batch_size: Consecutive pairs of equal size are fused together, up to so many.
+            predict: Run the task networks; as ``draw_boxes`` when None.
+            return_images: Keep the pictures in the results. None: only when nothing is written or there is one pair, so that large folders fit in memory.
+            channel_order: ``'rgb'`` or ``'bgr'``: order of colour arrays, given and returned.
+            on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
+            skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
+            suffixes: Endings of the stems that tell the sources apart in folders, such as ``('_vi', '_ir')``.
+            progress: Show a progress bar; for more than one pair when None.
+
+        Returns:
+            One result per pair, in order, skipped ones included.
+
+        Raises:
+            UserError: Wrong paths, nothing to fuse, or boxes without a detector.
+            PairDataError: A file is unreadable, or the sources of a pair differ in size.
+            OSError: A picture cannot be written.
+            ValueError: An argument is out of range.
+        """
+        if channel_order not in ('rgb', 'bgr'):
+            raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
+        if on_error not in ('raise', 'skip'):
+            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        predict = draw_boxes if predict is None else predict
+        if draw_boxes and not any(task.kind == 'detection' for task in self.coupling.tasks.values()):
+            raise UserError('boxes were asked for, but this model has no detector; give the config and the weights of a coupling with one')
+        pairs = resolve_pairs(first, second, on_error, suffixes)
+        if out_dir is not None and Path(out_dir).suffix.lower() in IMAGE_SUFFIXES and len(pairs) > 1:
+            raise UserError(f'{len(pairs)} pairs cannot be written to the one file {out_dir}; give a folder')
+        kinds = ('fused', *(['boxes'] if draw_boxes else []), *(['panel'] if panel else []))
+        keep = return_images if return_images is not None else out_dir is None or len(pairs) == 1
+        bar = ProgressBar(len(pairs), file=sys.stderr) if (len(pairs) > 1 if progress is None else progress) else None
+
+        results: Dict[str, FusionResult] = {}
+        for batch in self._batches(pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results):
+            samples = self._predict(batch) if predict else [None] * len(batch)
+            for item, fused, sample in zip(batch, self._fuse(batch, samples), samples):
+                view = self._view(item, fused, sample)
+                pictures = dict(fused=fused, boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
+                                panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr) if panel else None)
+                files = {kind: write_image(file, pictures[kind]) for kind, file in output_files(out_dir, item['sample_id'], kinds).items()}
+                results[item['sample_id']] = self._result(item, sample, pictures if keep else {}, files, channel_order)
+            _advance(bar, len(results))
+        _advance(bar, len(results))
+        if bar:
+            print(file=sys.stderr)
+        return [results[pair.name] for pair in pairs]
+
+    def _batches(self, pairs: Sequence[Pair], batch_size: int, out_dir, kinds: tuple, skip_existing: bool, on_error: str, channel_order: str,
+                 results: Dict[str, FusionResult]) -> Iterator[List[dict]]:
+        """Load the pairs and group neighbours of equal shape; put skipped pairs into ``results``."""
+        batch: List[dict] = []
+        for index, pair in enumerate(pairs):
+            files = output_files(out_dir, pair.name, kinds)
+            if skip_existing and files and all(os.path.exists(file) for file in files.values()):
+                results[pair.name] = FusionResult(pair.name, files=files, skipped='the files exist')
+                continue
+            try:
+                item = self._load(pair, index, channel_order)
+            except PairDataError as error:
+                if on_error == 'raise':
+                    raise
+                print_log(f'{pair.name} is skipped: {error}', 'current', logging.WARNING)
+                results[pair.name] = FusionResult(pair.name, skipped=str(error))
+                continue
+            if batch and (len(batch) == batch_size or _shapes(item) != _shapes(batch[0])):
+                yield batch
+                batch = []
+            batch.append(item)
+        if batch:
+            yield batch
+
+    def _load(self, pair: Pair, index: int, channel_order: str) -> dict:
+        item = dict(sample_id=pair.name, img_id=index)
+        for label, source in (('first', pair.first), ('second', pair.second)):
+            if isinstance(source, np.ndarray):
+                flip = channel_order == 'rgb' and source.ndim == 3 and source.shape[2] == 3
+                item[label] = np.ascontiguousarray(source[..., ::-1] if flip else source)  # pipelines work in BGR
+            else:
+                item[f'{label}_path'] = str(source)
+        return self.load(item)
+
+    @torch.no_grad()
+    def _fuse(self, batch: List[dict], samples: Sequence) -> List[np.ndarray]:
+        """Fused pictures at the size of the sources; taken from the predictions where these were made at that size."""
+        if all(sample is not None and sample.fused.data.shape[-2:] == item['ori_shape'] and not sample.get('flip') for item, sample in zip(batch, samples)):
+            return [to_picture(sample.fused.data) for sample in samples]
+        data = self._collate([self.pack(copy.copy(item)) for item in batch])
+        images = self.coupling.fuse(data['inputs']).image
+        for image, item in zip(images, batch):
+            if not image.isfinite().all():
+                raise UserError(f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?')
+        return [to_picture(image[:, :item['ori_shape'][0], :item['ori_shape'][1]].float()) for image, item in zip(images, batch)]
+
+    @torch.no_grad()
+    def _predict(self, batch: List[dict]) -> list:
+        packed = []
+        for item in batch:
+            data = copy.deepcopy(item)
+            for transform in self.test_transforms:
+                data = transform(data)
+            packed.append(data)
+        data = self._collate(packed)
+        return self.coupling(data['inputs'], data['data_samples'], mode='predict')
+
+    def _collate(self, packed: List[dict]) -> dict:
+        return self.coupling.data_preprocessor(pseudo_collate(packed), False)
+
+    def _view(self, item: dict, fused: np.ndarray, sample) -> SampleView:
+        """The pictures of one pair at the size of its sources."""
+        sources = self.pack(copy.copy(item))['inputs']
+        instances = None if sample is None else sample.get('pred_instances', None)
+        boxes, labels, scores = (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)) if instances is None else (
+            instances[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores'))
+        return SampleView(fused, to_picture(sources['first']), to_picture(sources['second']), boxes, labels, scores, True)
+
+    def _result(self, item: dict, sample, pictures: dict, files: dict, channel_order: str) -> FusionResult:
+        pictures = {kind: image if image is None or image.ndim == 2 or channel_order == 'rgb' else image[..., ::-1] for kind, image in pictures.items()}
+        sample = None if sample is None else sample.cpu()
+        return FusionResult(item['sample_id'], pictures.get('fused'), None if sample is None else sample.get('pred_instances', None), sample,
+                            pictures.get('boxes'), pictures.get('panel'), files)
+
+
+def _advance(bar: Optional[ProgressBar], done: int) -> None:
+    while bar is not None and bar.completed < done:
+        bar.update()
+
+
+def _type_name(cfg: dict) -> str:
+    kind = cfg['type']
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
+
+
+def _shapes(item: dict) -> tuple:
+    return item['first'].shape, item['second'].shape
+
+
+def _without_boxes(view: SampleView) -> SampleView:
+    return view._replace(boxes=view.boxes[:0], labels=view.labels[:0], scores=view.scores[:0])
