@@ -1,8 +1,7 @@
 """Loading checkpoints without executing pickled code, and refusing those of another model."""
 import pickle
-import zipfile
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Callable, Dict, List, Union
 
 import numpy as np
 import torch
@@ -14,10 +13,18 @@ from .errors import UserError
 MAX_LISTED = 8
 
 
+def _history_buffer_method(owner: type, name: str) -> Callable:
+    """Stand-in for ``getattr`` while unpickling: a HistoryBuffer refers to its own statistics methods, and nothing else may be reached."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'GLOBAL getattr({owner}, {name!r})')
+    return getattr(owner, name)
+
+
 def safe_globals() -> list:
     """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can run code."""
     dtypes = [type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32', 'uint64', 'float32', 'float64')]
-    return [HistoryBuffer, np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np._core.numeric._frombuffer, *dtypes]
+    arrays = [np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np._core.numeric._frombuffer]
+    return [HistoryBuffer, (_history_buffer_method, 'builtins.getattr'), *arrays, *dtypes]
 
 
 def safe_load(path: Union[str, Path]) -> object:
@@ -33,9 +40,8 @@ def safe_load(path: Union[str, Path]) -> object:
         with torch.serialization.safe_globals(safe_globals()):
             return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        first_line = str(error).splitlines()[0]
-        if not zipfile.is_zipfile(path) and 'Unsupported' not in str(error):
-            raise UserError(f'{path} is not a checkpoint, or it is damaged ({first_line}); copy or download it again') from error
+        if not any(word in str(error) for word in ('GLOBAL', 'Trying to')):
+            raise UserError(f'{path} is not a checkpoint, or it is damaged; copy or download it again') from error
         raise UserError(f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
                         'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)') from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
@@ -93,4 +99,4 @@ def _blocked_global(error: Exception) -> str:
     for line in str(error).splitlines():
         if 'GLOBAL' in line:
             return line.split('GLOBAL', 1)[1].split(' was not')[0].strip()
-    return str(error).splitlines()[0]
+    return str(error).splitlines()[-1]

@@ -1,5 +1,4 @@
 """Reading a config file, with misspelt keys found before anything is built."""
-import ast
 import difflib
 import inspect
 from pathlib import Path
@@ -37,7 +36,7 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
         cfg = Config.fromfile(str(path))
     except FileNotFoundError as error:
         raise UserError(f'{path}: one of its _base_ files is missing: {error}') from error
-    except (SyntaxError, ast.ASTError) as error:
+    except SyntaxError as error:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
     except (KeyError, NameError, TypeError, ValueError, ImportError, OSError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error

@@ -1,0 +1,66 @@
+"""The wheel and the sdist hold the package with its configs and tools."""
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+import yaml
+
+
+@pytest.fixture(scope='module')
+def built(repo_dir, tmp_path_factory):
+    """Wheel and sdist, built from a copy so that the checkout stays as it is."""
+    source = tmp_path_factory.mktemp('source') / 'mmfusion'
+    ignore = shutil.ignore_patterns('.git', '.venv', '.mim', '__pycache__', 'work_dirs', 'data', 'build', 'dist', '_build', '*.egg-info', 'tests')
+    shutil.copytree(repo_dir, source, ignore=ignore)
+    dist = tmp_path_factory.mktemp('dist')
+    for kind in ('bdist_wheel', 'sdist'):
+        result = subprocess.run([sys.executable, 'setup.py', '-q', kind, '--dist-dir', str(dist)], cwd=source, capture_output=True, text=True,
+                                timeout=300, check=False)
+        assert result.returncode == 0, result.stderr[-2000:]
+    return dist
+
+
+def expected(repo_dir, folder):
+    """Path of every module below a folder, relative to the repository."""
+    return {str(path.relative_to(repo_dir)) for path in (repo_dir / folder).rglob('*.py') if '.mim' not in path.parts}
+
+
+def test_wheel_contents(built, repo_dir):
+    with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
+        names = set(wheel.namelist())
+    assert expected(repo_dir, 'mmfusion') <= names
+    for folder in ('configs', 'tools'):
+        assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, folder)} <= names
+    assert {'mmfusion/.mim/model-index.yml', 'mmfusion/.mim/tools/dist_train.sh'} <= names
+    assert not any(name.startswith(('tests/', 'configs/', 'tools/')) or '__pycache__' in name for name in names)
+    assert any(name.endswith('LICENSE') for name in names)
+
+
+def test_sdist_contents(built, repo_dir):
+    with tarfile.open(next(built.glob('*.tar.gz'))) as sdist:
+        names = {name.split('/', 1)[1] for name in sdist.getnames() if '/' in name}
+    assert expected(repo_dir, 'mmfusion') <= names
+    assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, 'configs')} <= names
+    assert {'requirements/runtime.txt', 'requirements/constraints.txt', 'LICENSE', 'setup.py', 'pyproject.toml'} <= names
+
+
+def test_installed_wheel_has_its_configs(built, tmp_path):
+    wheel = next(built.glob('*.whl'))
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', str(tmp_path), str(wheel)], check=True,
+                   capture_output=True, timeout=120)
+    code = 'import mmfusion, os; root = os.path.dirname(mmfusion.__file__); print(root); print(sorted(os.listdir(root + "/.mim")))'
+    result = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env={'PYTHONPATH': str(tmp_path), 'PATH': '/usr/bin:/bin'},
+                            capture_output=True, text=True, timeout=60, check=True)
+    root, content = result.stdout.splitlines()
+    assert root == str(tmp_path / 'mmfusion') and 'configs' in content and 'tools' in content and 'model-index.yml' in content
+
+
+def test_model_index_names_configs_that_exist(repo_dir):
+    index = yaml.safe_load((repo_dir / 'model-index.yml').read_text())
+    collections = {entry['Name'] for entry in index['Collections']}
+    for model in index['Models']:
+        assert (repo_dir / model['Config']).is_file(), model
+        assert model['In Collection'] in collections, model
