@@ -10,6 +10,6 @@ from .pair_folder import PairFolderDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'DemoPairs', 'LLVIPDataset', 'M3FDDataset', 'MSRSDetDataset', 'PairDataError', 'PairFolderDataset', 'VOCPairDataset', 'hash_ids',
-    'transforms'
+    'BasePairDataset', 'DemoPairs', 'LLVIPDataset', 'M3FDDataset', 'MSRSDetDataset', 'PairDataError', 'PairFolderDataset', 'VOCPairDataset',
+    'hash_ids', 'transforms'
 ]

@@ -28,13 +28,13 @@ def hash_ids(ids: Iterable[str]) -> str:
 class BasePairDataset(BaseDataset):
     """Registered pairs of source images, with or without boxes and class maps.
 
-    A subclass lists its pairs (:meth:`list_pairs`) and reads one annotation (:meth:`read_annotation`); checking, counting and the items are made here.
-    Classes are matched by name, never by index: ``metainfo=dict(classes=(...))`` may choose a subset or another order of the known names, and boxes of
-    known classes that were not chosen are left out.
+    A subclass lists its pairs (:meth:`list_pairs`) and reads one annotation (:meth:`read_annotation`); checking, counting and the
+    items are made here. Classes are matched by name, never by index: ``metainfo=dict(classes=(...))`` may choose a subset or another
+    order of the known names, and boxes of known classes that were not chosen are left out.
 
-    Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``, ``width``, ``instances`` (list of
-    ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image), ``seg_fields``, and where there are class maps
-    ``seg_map_path``, ``label_map`` and ``reduce_zero_label``.
+    Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``, ``width``,
+    ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image),
+    ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` and ``reduce_zero_label``.
 
     ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images they were measured.
 
@@ -42,9 +42,9 @@ class BasePairDataset(BaseDataset):
         data_root: Folder of the data set.
         ann_file: Id list (one sample name per line) that chooses the pairs; all pairs when empty. Relative to ``data_root``.
         data_prefix: Folders by key (``first``, ``second``, ``ann``, ``seg``), relative to ``data_root``; the official names when left out.
-        on_error: ``'raise'`` stops at the first problem. ``'skip'`` leaves the bad box (unknown class, outside the image, without area) or the bad pair
-            (missing partner, other size, unreadable file or annotation) out, counts and logs it. While training, a pair that turns out
-            unreadable when its pixels are decoded is replaced by another one; a test never replaces, it raises.
+        on_error: ``'raise'`` stops at the first problem. ``'skip'`` leaves the bad box (unknown class, outside the image, without area)
+            or the bad pair (missing partner, other size, unreadable file or annotation) out, counts and logs it. While training, a pair
+            that turns out unreadable when its pixels are decoded is replaced by another one; a test never replaces, it raises.
         box_tolerance: Pixels by which a box may exceed the image before that is an error; see :func:`annotations.check_box`.
         clip_boxes: Cut boxes that exceed the image by more, instead of taking them for errors.
         check_files: Read the headers of both images and compare their sizes with each other and with the annotation. Without it only files whose
@@ -112,7 +112,8 @@ class BasePairDataset(BaseDataset):
             data_list.append(item)
         self._log_summary(len(pairs), data_list)
         if not data_list:
-            raise PairDataError('no pairs', f'{type(self).__name__}: no usable pair in {self.data_root!r} ({self._problem_text() or "the folders are empty"})')
+            why = self._problem_text() or 'the folders are empty'
+            raise PairDataError('no pairs', f'{type(self).__name__}: no usable pair in {self.data_root!r} ({why})')
         return data_list
 
     def _map_classes(self) -> Dict[str, int]:
@@ -121,7 +122,7 @@ class BasePairDataset(BaseDataset):
         strange = [name for name in chosen if known and name not in known]
         if strange:
             raise ValueError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
-        return {**{name: -1 for name in known}, **{name: label for label, name in enumerate(chosen)}}
+        return {**dict.fromkeys(known, -1), **{name: label for label, name in enumerate(chosen)}}
 
     def _describe(self, pair: PairFiles) -> dict:
         """Check one pair and make its item."""
@@ -129,13 +130,14 @@ class BasePairDataset(BaseDataset):
             if path is None:
                 hint = f'{other} has no partner' if other else f'{pair.stem!r} is listed but has no image'
                 modality = self._metainfo['modalities'][label == 'second']
-                raise PairDataError('missing partner', f'{hint} in the folder of the {label} source ({modality}); add the file or choose on_error="skip"')
+                raise PairDataError('missing partner', f'{hint} in the folder of the {label} source ({modality}); '
+                                    'add the file or choose on_error="skip"')
         size = None
         if self.check_files:
             size, partner_size = read_size(pair.first), read_size(pair.second)
             if size != partner_size:
-                raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, {pair.second} has {partner_size[1]}x{partner_size[0]}; '
-                                    'sources must be registered')
+                raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, {pair.second} has '
+                                    f'{partner_size[1]}x{partner_size[0]}; the sources of a pair must be registered and of one size')
         annotation = self.read_annotation(pair, size)
         item = dict(first_path=pair.first, second_path=pair.second, sample_id=pair.stem, seg_fields=[])
         declared = annotation.size if annotation else None
@@ -157,7 +159,8 @@ class BasePairDataset(BaseDataset):
         for box in annotation.boxes:
             try:
                 if box.name not in self._label_of:
-                    raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {sorted(self._label_of)}')
+                    known = sorted(self._label_of)
+                    raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}')
                 label = self._label_of[box.name]
                 if label < 0:
                     continue
@@ -212,7 +215,8 @@ class BasePairDataset(BaseDataset):
             if self.test_mode or self.on_error == 'raise':
                 raise
             self.problems[error.reason] += 1
-            print_log(f'{type(self).__name__}: replaced a pair ({self.problems[error.reason]} x {error.reason} so far): {error}', 'current', logging.WARNING)
+            count = f'{self.problems[error.reason]} x {error.reason} so far'
+            print_log(f'{type(self).__name__}: replaced a pair ({count}): {error}', 'current', logging.WARNING)
             return None
 
     def get_cat_ids(self, idx: int) -> List[int]:

@@ -15,14 +15,15 @@ SPLITS = ('train', 'val', 'test')
 class DemoPairs(BaseDataset):
     """Street scenes rendered on the fly, the embedded default of the demo and the tests.
 
-    The visible image has texture, shading, day and night; the infrared one warm things before a cooler background; both have sensor noise. About 60 % of
-    the objects show in one image only: camouflaged or in the dark but warm, or lit but as cold as what is behind them. Distractors stand in each
-    image: dummies that look like an object but are colder than anything alive in infrared, and warm spots shaped like one that turn out to be striped
-    crates in the visible image. So neither image alone suffices.
+    The visible image has texture, shading, day and night; the infrared one warm things before a cooler background; both have sensor
+    noise. About 60 % of the objects show in one image only: camouflaged or in the dark but warm, or lit but as cold as what is behind
+    them. Distractors stand in each image: dummies that look like an object but are colder than anything alive in infrared, and warm
+    spots shaped like one that turn out to be striped crates in the visible image. So neither image alone suffices.
 
-    Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the order; the splits share no
-    scene. Items are those of the other data sets with arrays in the place of paths: ``first`` (H, W, 3) uint8 BGR, ``second`` (H, W, 1) uint8,
-    ``instances``, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects. ``LoadPair`` passes the arrays on.
+    Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the
+    order; the splits share no scene. Items are those of the other data sets with arrays in the place of paths: ``first`` (H, W, 3)
+    uint8 BGR, ``second`` (H, W, 1) uint8, ``instances``, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects.
+    ``LoadPair`` passes the arrays on.
 
     Args:
         length: Number of pairs.
@@ -70,7 +71,10 @@ class DemoPairs(BaseDataset):
                 raise ValueError(f'{name} must lie in [0, 1], got {ratio}')
         self.length, self.size, self.seed, self.split = int(length), tuple(int(side) for side in size), int(seed), split
         self._options = dict(
-            night_ratio=night_ratio, num_objects=tuple(num_objects), num_distractors=tuple(num_distractors), single_modality_ratio=single_modality_ratio)
+            night_ratio=night_ratio,
+            num_objects=tuple(num_objects),
+            num_distractors=tuple(num_distractors),
+            single_modality_ratio=single_modality_ratio)
         super().__init__(**kwargs)
         self._metainfo['split_hash'] = f'demo-seed{self.seed}-{split}-{self.length}'
 
@@ -88,9 +92,15 @@ class DemoPairs(BaseDataset):
         """The item of one scene."""
         info = super().get_data_info(idx)
         pair = self.render(info['img_id'])
-        instances = [dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(ignored)) for box, label, ignored in zip(pair.boxes, pair.labels, pair.ignored)]
-        info.update(first=pair.visible, second=pair.infrared, instances=instances, gt_seg_map=pair.seg_map, seg_fields=['gt_seg_map'],
-                    height=self.size[0], width=self.size[1])
+        rows = zip(pair.boxes, pair.labels, pair.ignored)
+        info.update(
+            first=pair.visible,
+            second=pair.infrared,
+            instances=[dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(ignored)) for box, label, ignored in rows],
+            gt_seg_map=pair.seg_map,
+            seg_fields=['gt_seg_map'],
+            height=self.size[0],
+            width=self.size[1])
         return info
 
     def get_cat_ids(self, idx: int) -> List[int]:

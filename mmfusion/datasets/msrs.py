@@ -15,7 +15,8 @@ from .layout import PairFiles, find_folder, index_images, match_pairs, read_id_l
 class MSRSDetDataset(BasePairDataset):
     """MSRS with YOLO text boxes, and class maps where there are any.
 
-    An empty label file is an image without objects. Class numbers are turned to names by ``classes_file`` and names to labels by ``metainfo['classes']``.
+    An empty label file is an image without objects. Class numbers are turned to names by ``classes_file`` and names to labels by
+    ``metainfo['classes']``.
 
     Args:
         split: ``'train'`` or ``'test'``.

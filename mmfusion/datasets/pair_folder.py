@@ -27,7 +27,12 @@ class PairFolderDataset(BasePairDataset):
     LAYOUT = """    <data_root>/<data_prefix.first>/NAME<suffix>.png ...    (png, jpg, bmp or tif)
     <data_root>/<data_prefix.second>/NAME<suffix>.png ..."""
 
-    def __init__(self, *args, data_prefix: dict, modalities: Sequence[str] = ('visible', 'infrared'), suffixes: Sequence[str] = ('', ''), **kwargs) -> None:
+    def __init__(self,
+                 *args,
+                 data_prefix: dict,
+                 modalities: Sequence[str] = ('visible', 'infrared'),
+                 suffixes: Sequence[str] = ('', ''),
+                 **kwargs) -> None:
         missing = {'first', 'second'} - set(data_prefix)
         if missing:
             raise ValueError(f"data_prefix must name the folders 'first' and 'second'; {sorted(missing)} absent in {dict(data_prefix)}")
@@ -39,6 +44,7 @@ class PairFolderDataset(BasePairDataset):
 
     def list_pairs(self) -> List[PairFiles]:
         """List the images of both folders, or those of the id list."""
-        folders = [require_folder(type(self).__name__, os.curdir, (os.path.abspath(self.data_prefix[key]), ), self.LAYOUT) for key in ('first', 'second')]
+        paths = [os.path.abspath(self.data_prefix[key]) for key in ('first', 'second')]
+        folders = [require_folder(type(self).__name__, os.curdir, (path, ), self.LAYOUT) for path in paths]
         first, second = (index_images(folder, suffix) for folder, suffix in zip(folders, self.suffixes))
         return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)

@@ -73,5 +73,6 @@ def check_box(box: RawBox, size: Tuple[int, int], source: str, tolerance: float 
                          'mend the file, or choose clip_boxes=True or on_error="skip"')
     cut = [min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)]
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        raise BoxProblem('box outside the image', f'{shown} lies outside the image of {width}x{height} pixels; mend the file or choose on_error="skip"')
+        raise BoxProblem('box outside the image', f'{shown} lies outside the image of {width}x{height} pixels; '
+                         'mend the file or choose on_error="skip"')
     return [float(value) for value in cut], far

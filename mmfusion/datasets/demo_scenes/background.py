@@ -70,7 +70,8 @@ def _road(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> None:
     height, width = scene.size
     vanishing, center, half = rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * width, rng.uniform(0.35, 0.6) * width
     mask = np.zeros(scene.size, np.uint8)
-    cv2.fillConvexPoly(mask, np.array([(vanishing - 3, scene.horizon), (vanishing + 3, scene.horizon), (center + half, height), (center - half, height)], np.int32), 1)
+    corners = [(vanishing - 3, scene.horizon), (vanishing + 3, scene.horizon), (center + half, height), (center - half, height)]
+    cv2.fillConvexPoly(mask, np.array(corners, np.int32), 1)
     for start in np.linspace(0.1, 0.9, 5):
         ends = []
         for t in (start, start + 0.08):

@@ -169,5 +169,11 @@ def render_pair(rng: np.random.Generator, scene: Scene) -> RenderedPair:
     instance_map = new_number[owner]
     seg_map = np.array([0] + [label + 1 for label in labels], np.uint8)[instance_map]
     return RenderedPair(
-        _visible_camera(rng, scene, surfaces), _infrared_camera(rng, surfaces), np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64),
-        np.array(ignored, bool), tuple(looks), instance_map, seg_map)
+        visible=_visible_camera(rng, scene, surfaces),
+        infrared=_infrared_camera(rng, surfaces),
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.array(labels, np.int64),
+        ignored=np.array(ignored, bool),
+        looks=tuple(looks),
+        instance_map=instance_map,
+        seg_map=seg_map)

@@ -107,7 +107,8 @@ def draw_scene(rng: np.random.Generator,
     horizon = int(height * rng.uniform(0.3, 0.42))
     night = bool(rng.uniform() < night_ratio)
     single = single_modality_ratio / 2
-    looks = list(rng.choice([BOTH, INFRARED_ONLY, VISIBLE_ONLY], size=rng.integers(num_objects[0], num_objects[1] + 1), p=[1 - 2 * single, single, single]))
+    chances = [1 - 2 * single, single, single]
+    looks = list(rng.choice([BOTH, INFRARED_ONLY, VISIBLE_ONLY], size=rng.integers(num_objects[0], num_objects[1] + 1), p=chances))
     looks += list(rng.choice([COLD_DUMMY, WARM_CRATE], size=rng.integers(num_distractors[0], num_distractors[1] + 1)))
     things: List[Thing] = []
     for look in looks:
@@ -117,6 +118,7 @@ def draw_scene(rng: np.random.Generator,
             box = _draw_box(rng, kind, size, horizon)
             inside = _covered(box, (0, 0, width, height))
             if inside > 0.65 and all(_covered(box, thing.box) < (0.45 if labelled and thing.labelled else 0.15) for thing in things):
-                things.append(Thing(kind, str(look), box, float(rng.uniform()), bool(rng.uniform() < 0.5), _draw_color(rng, look), float(rng.uniform(0.32, 0.55))))
+                variant, flip = float(rng.uniform()), bool(rng.uniform() < 0.5)
+                things.append(Thing(kind, str(look), box, variant, flip, _draw_color(rng, look), float(rng.uniform(0.32, 0.55))))
                 break
     return Scene(size, night, horizon, sorted(things, key=lambda thing: thing.box[3]))

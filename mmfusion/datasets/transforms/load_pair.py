@@ -18,7 +18,7 @@ MIN_SIZE = 16
 def per_source(value: Any, name: str) -> dict:
     """Spread an argument over the sources: one value for both, or a dict with ``first`` and ``second``."""
     if not isinstance(value, dict):
-        return {source: value for source in SOURCES}
+        return dict.fromkeys(SOURCES, value)
     if set(value) != set(SOURCES):
         raise ValueError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
     return dict(value)
@@ -70,11 +70,13 @@ def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = No
     if image.dtype == np.uint16:
         top = 2**(bit_depth or 16) - 1
         if image.max() > top:
-            raise PairDataError('wrong range', f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); give the true depth or stretch=(1, 99)')
+            raise PairDataError('wrong range', f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); '
+                                'give the true depth or stretch=(1, 99)')
         return image.astype(np.float32) * np.float32(1 / top)
     low, high = image.min(), image.max()
     if low < 0 or high > 1:
-        raise PairDataError('wrong range', f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; give stretch=(1, 99) to LoadPair')
+        raise PairDataError('wrong range', f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; '
+                            'give stretch=(1, 99) to LoadPair')
     return image.astype(np.float32)
 
 
@@ -88,8 +90,8 @@ class LoadPair(BaseTransform):
     Every argument is one value for both sources or ``dict(first=..., second=...)``.
 
     Args:
-        color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file, ``'auto'`` those of the file, but 1 when
-            the file stores grey as three equal channels.
+        color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file, ``'auto'`` those of
+            the file, but 1 when it stores grey as three equal channels.
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
         stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
 
@@ -108,7 +110,10 @@ class LoadPair(BaseTransform):
         ((32, 40, 1), (32, 40))
     """
 
-    def __init__(self, color_type: Union[str, dict] = 'auto', bit_depth: Union[int, dict, None] = None, stretch: Union[Sequence[float], dict, None] = None):
+    def __init__(self,
+                 color_type: Union[str, dict] = 'auto',
+                 bit_depth: Union[int, dict, None] = None,
+                 stretch: Union[Sequence[float], dict, None] = None):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
         self.stretch = per_source(stretch, 'stretch')

@@ -11,8 +11,8 @@ from mmfusion.structures import FusionDataSample
 
 from .load_pair import SOURCES
 
-META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'instances',
-             'reduce_zero_label')
+META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+             'flip_direction', 'instances', 'reduce_zero_label')
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
@@ -79,8 +79,8 @@ class PackFusionInputs(BaseTransform):
             if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
                 raise ValueError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
         if results['first'].shape[:2] != results['second'].shape[:2]:
-            raise ValueError(f"PackFusionInputs: the sources of {name} have the sizes {results['first'].shape[:2]} and {results['second'].shape[:2]}; "
-                             'wrap transforms of single images in Paired')
+            sizes = ' and '.join(str(results[source].shape[:2]) for source in SOURCES)
+            raise ValueError(f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired')
         return {source: results[source] for source in SOURCES}
 
     @staticmethod

@@ -27,10 +27,11 @@ def _set_random_state(state: tuple) -> None:
 class Paired(BaseTransform):
     """Run a transform on each source with the same random numbers.
 
-    The transform sees one source as ``results['img']`` and runs twice from the same state of the generators of ``random``, numpy and torch; generators
-    of its own are copied with it. Boxes, masks and all other keys are those of the first run; the second works on a copy of the labels, since many crops
-    draw again until the boxes suit. A grey source is shown as three equal channels, because much of mmcv and mmdet drops or refuses a single one, and so
-    that noise of the image's shape takes as many random numbers from both sources; it is grey again afterwards.
+    The transform sees one source as ``results['img']`` and runs twice from the same state of the generators of ``random``, numpy and
+    torch; generators of its own are copied with it. Boxes, masks and all other keys are those of the first run; the second works on a
+    copy of the labels, since many crops draw again until the boxes suit. A grey source is shown as three equal channels, because much
+    of mmcv and mmdet drops or refuses a single one, and so that noise of the image's shape takes as many random numbers from both
+    sources; it is grey again afterwards.
 
     Value ranges are the transform's own business: ``mmdet.PhotoMetricDistortion`` expects 0...255, while a 16-bit source lies in [0, 1];
     :class:`PairPhotometric` knows both.
@@ -38,7 +39,8 @@ class Paired(BaseTransform):
     Args:
         transform: Config of the transform, or a callable.
         sources: Keys of the images.
-        expand_grey: Show grey as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and a pad with one value.
+        expand_grey: Show grey as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and
+            a pad with one value.
 
     Raises:
         TypeError: The transform mixes several samples (mosaic, mixup).
@@ -81,11 +83,13 @@ class Paired(BaseTransform):
                     return None
                 end, output = _random_state(), done
             elif done is None:
-                raise RuntimeError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: it depends on the image content')
+                raise RuntimeError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
+                                   'it depends on the image content')
             images[source] = self._hide(done.pop('img'), images[source])
             shape = shape or images[source].shape[:2]
             if images[source].shape[:2] != shape:
-                raise RuntimeError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} {images[source].shape[:2]}: '
+                raise RuntimeError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
+                                   f'{images[source].shape[:2]}: '
                                    'it depends on the image content or draws from a generator that Paired cannot reset')
         _set_random_state(end)
         output.update(images)

@@ -13,8 +13,8 @@ _LUMA_BGR = np.array([0.114, 0.587, 0.299], np.float32)  # ITU-R BT.601
 class PairPhotometric(BaseTransform):
     """Change brightness, contrast, gamma, saturation and noise at random; boxes and masks are untouched.
 
-    For values v in [0, 1]: ``clip((clip(v)**gamma - 0.5) * contrast + 0.5 + brightness)``, then the color is moved towards or away from its luma, then
-    normal noise is added, and the result is clipped. The 8-bit steps go through one table of 256 values.
+    For values v in [0, 1]: ``clip((clip(v)**gamma - 0.5) * contrast + 0.5 + brightness)``, then the color is moved towards or away from
+    its luma, then normal noise is added, and the result is clipped. The 8-bit steps go through one table of 256 values.
 
     Args:
         brightness: Largest shift, as a part of the full range; drawn from [-b, b].

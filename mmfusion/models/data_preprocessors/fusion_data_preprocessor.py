@@ -46,7 +46,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         """Make one batch.
 
         Args:
-            data: ``inputs`` with a list of (C, H, W) tensors or one (N, C, H, W) tensor per source, uint8 or float in [0, 1]; ``data_samples`` optional.
+            data: ``inputs`` with a list of (C, H, W) tensors or one (N, C, H, W) tensor per source, uint8 or float in [0, 1];
+                ``data_samples`` optional.
             training: Pad class maps as well.
 
         Returns:
@@ -78,7 +79,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         else:
             channels = max(image.shape[0] for image in images)
             scaled = [self._scale(image)[None].expand(-1, channels if image.shape[0] == 1 else -1, -1, -1) for image in images]
-        padded = [F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=self.pad_value) if x.shape[-2:] != (height, width) else x for x in scaled]
+        gaps = [(0, width - x.shape[-1], 0, height - x.shape[-2]) for x in scaled]
+        padded = [F.pad(x, gap, value=self.pad_value) if any(gap) else x for x, gap in zip(scaled, gaps)]
         return padded[0].contiguous() if len(padded) == 1 else torch.cat(padded)
 
     @staticmethod
