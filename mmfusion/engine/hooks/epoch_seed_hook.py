@@ -7,6 +7,7 @@ import torch
 from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from torch.utils.data import DataLoader
 
 from mmfusion.registry import FUNCTIONS, HOOKS
@@ -29,6 +30,7 @@ def seed_everything(value: int) -> None:
     torch.manual_seed(value)
 
 
+@MMENGINE_FUNCTIONS.register_module(force=True)  # mmengine looks worker_init_fn up in its own registry, whatever the scope
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
     """Seed numpy and python in a data worker from torch's seed there.
