@@ -1,22 +1,15 @@
-"""MoE-Fusion for small machines: narrow fuser with averaging gates, and a two-stream RTMDet as guide.
+"""MoE-Fusion for small machines: narrow fuser with coarse gates, and a narrow two-stream RTMDet as guide.
 
 Same method and losses as ``moe_fusion.py``. Set ``guide.detector.bbox_head.num_classes`` in the config that uses it.
 """
-fuser = dict(
-    type='MoEFusion',
-    base_channels=8,
-    expert_channels=4,
-    decoder_channels=(16, 8),
-    gate_pooling='average',
-    local_grid=(4, 5),
-    global_grid=(4, 5))
+fuser = dict(type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(15, 20), global_grid=(8, 10))
 
 fusion_loss = dict(grad=dict(type='SobelMaxLoss', loss_weight=10.), pixel=dict(type='BoxGuidedPixelLoss', loss_weight=1.))
 
 guide = dict(
     type='TwoStreamGuide',
-    in_channels=64,
-    attention_channels=32,
+    in_channels=32,
+    attention_channels=16,
     detector=dict(
         type='mmdet.RTMDet',
         data_preprocessor=dict(
@@ -26,14 +19,14 @@ guide = dict(
             arch='P5',
             expand_ratio=0.5,
             deepen_factor=0.167,
-            widen_factor=0.25,
+            widen_factor=0.125,
             channel_attention=True,
             norm_cfg=dict(type='BN'),
             act_cfg=dict(type='SiLU', inplace=True)),
         neck=dict(
             type='mmdet.CSPNeXtPAFPN',
-            in_channels=[64, 128, 256],
-            out_channels=64,
+            in_channels=[32, 64, 128],
+            out_channels=32,
             num_csp_blocks=1,
             expand_ratio=0.5,
             norm_cfg=dict(type='BN'),
@@ -41,8 +34,8 @@ guide = dict(
         bbox_head=dict(
             type='mmdet.RTMDetSepBNHead',
             num_classes=6,
-            in_channels=64,
-            feat_channels=64,
+            in_channels=32,
+            feat_channels=32,
             stacked_convs=2,
             anchor_generator=dict(type='mmdet.MlvlPointGenerator', offset=0, strides=[8, 16, 32]),
             bbox_coder=dict(type='mmdet.DistancePointBBoxCoder'),

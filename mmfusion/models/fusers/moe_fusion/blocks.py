@@ -59,7 +59,10 @@ class ConvExpert(nn.Sequential):
 
 
 def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, mode: str) -> Tensor:
-    """Run each expert on the images that chose it, and combine.
+    """Run on each image the experts it chose, and combine them.
+
+    Image by image: gathering the images of an expert into a batch would copy the widest features of the network, and its backward fills a
+    batch of zeros for each expert, which costs more than the convolutions of a narrow network.
 
     In training an expert that nobody chose runs on an empty batch: its parameters then get a gradient of exactly zero instead of none, so
     that the optimizer treats all experts alike and DistributedDataParallel finds every parameter used.
@@ -74,27 +77,14 @@ def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, 
         Tensor: (N, C', H, W), float32 or wider.
     """
     chosen = gate.chosen.tolist()
-    batch, slots = len(chosen), len(chosen[0])
-    pieces: List[Tensor] = []
-    source: List[int] = []  # image of every row of the pieces
-    weights: List[Tensor] = []  # gate of every row
-    idle = gate.gates.new_zeros(())
-    for index, (expert, x) in enumerate(zip(experts, inputs)):
-        rows = [row for row in range(batch) if index in chosen[row]]
-        if not rows:
-            if torch.is_grad_enabled() and expert.training:
-                idle = idle + expert(x[:0]).float().sum()
-            continue
-        pieces.append(expert(x if len(rows) == batch else x[rows]))
-        weights.append(gate.gates[rows, index])
-        source += rows
-    if all(len(piece) == batch for piece in pieces):  # the whole batch chose the same experts: nothing to sort
-        gates = [weight.view(-1, 1, 1, 1) for weight in weights]
-    else:
-        order = torch.tensor([[place for place, row in enumerate(source) if row == image] for image in range(batch)]).T  # (k, N)
-        rows_out, rows_gate = torch.cat(pieces), torch.cat(weights)
-        pieces = [rows_out[slot.to(rows_out.device)] for slot in order]
-        gates = [rows_gate[slot.to(rows_gate.device)].view(-1, 1, 1, 1) for slot in order]
-    assert len(pieces) == slots
-    gates[0] = gates[0] + idle  # adds zero
-    return log_combine(pieces, gates, mode)
+    single = {id(x): x.split(1) for x in inputs}  # images of every distinct input
+    images = [single[id(x)] for x in inputs]
+    combined = []
+    for image, picked in enumerate(chosen):
+        outputs = [experts[e](images[e][image]) for e in picked]
+        combined.append(log_combine(outputs, [gate.gates[image, e] for e in picked], mode))
+    result = combined[0] if len(combined) == 1 else torch.cat(combined)
+    idle = sorted(set(range(len(experts))) - {e for picked in chosen for e in picked})
+    if torch.is_grad_enabled() and experts.training and idle:
+        result = result + sum(experts[e](inputs[e][:0]).sum(dtype=result.dtype) for e in idle)  # adds zero
+    return result
