@@ -2,13 +2,18 @@
 import os
 from typing import List, Optional
 
+from mmfusion.registry import DATASETS
+
 from .annotations import RawAnnotation, read_voc
 from .base_pair_dataset import BasePairDataset
 from .layout import PairFiles, index_images, match_pairs, read_id_list, require_folder
 
 
+@DATASETS.register_module()
 class VOCPairDataset(BasePairDataset):
-    """Pairs in two folders with one VOC xml each in a third; subclasses name the folders.
+    """Pairs in two folders with one VOC xml each in a third.
+
+    Subclasses name the folders and the classes; used as it is, ``data_prefix`` and ``metainfo=dict(classes=(...))`` do.
 
     Attributes:
         FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters does not matter.
