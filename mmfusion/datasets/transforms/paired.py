@@ -33,6 +33,9 @@ class Paired(BaseTransform):
     of mmcv and mmdet drops or refuses a single one, and so that noise of the image's shape takes as many random numbers from both
     sources; it is grey again afterwards.
 
+    Boxes must be of the kind that the transform knows: structures (``mmdet.LoadAnnotations``) for ``mmdet.*``, arrays for ``mmcv.*``. Transforms
+    of mmcv that build another one therefore need its scope: ``dict(type='RandomResize', resize_type='mmdet.Resize', ...)``.
+
     Value ranges are the transform's own business: ``mmdet.PhotoMetricDistortion`` expects 0...255, while a 16-bit source lies in [0, 1];
     :class:`PairPhotometric` knows both.
 
