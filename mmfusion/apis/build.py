@@ -32,7 +32,8 @@ class BuiltModel(NamedTuple):
     meta: dict
 
 
-def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu') -> BuiltModel:
+def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu',
+                   warn: bool = True) -> BuiltModel:
     """Build a coupling, load its weights and move it to a device.
 
     Args:
@@ -40,6 +41,7 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
             that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
         weights: Checkpoint; without one, a model with learned parameters keeps its random initial values and a warning says so.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
+        warn: Whether to warn about missing weights.
 
     Raises:
         UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, or there is no such device.
@@ -59,7 +61,7 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     coupling = _from_module(model) if isinstance(model, nn.Module) else _from_config(cfg['model'] if cfg is not None else model_cfg)
     if weights is not None:
         load_fusion_checkpoint(coupling, weights)
-    elif not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
+    elif warn and not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
         warnings.warn(f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
                       stacklevel=3)
     dataset = _dataset_config(cfg)

@@ -92,7 +92,8 @@ class FusionInferencer:
             score_thr: Boxes with a lower score are not drawn; ``instances`` holds them all.
             batch_size: Consecutive pairs of equal size are fused together, up to so many.
             predict: Run the task networks; as ``draw_boxes`` when None.
-            return_images: Keep the pictures in the results. None: only when nothing is written or there is one pair, so that large folders fit in memory.
+            return_images: Keep the pictures in the results. None: only when nothing is written or there is one pair, so that large folders fit in
+                memory.
             channel_order: ``'rgb'`` or ``'bgr'``: order of colour arrays, given and returned.
             on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
             skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
@@ -176,7 +177,7 @@ class FusionInferencer:
     @torch.no_grad()
     def _fuse(self, batch: List[dict], samples: Sequence) -> List[np.ndarray]:
         """Fused pictures at the size of the sources; taken from the predictions where these were made at that size."""
-        if all(sample is not None and sample.fused.data.shape[-2:] == item['ori_shape'] and not sample.get('flip') for item, sample in zip(batch, samples)):
+        if all(_at_source_size(item, sample) for item, sample in zip(batch, samples)):
             return [to_picture(sample.fused.data) for sample in samples]
         data = self._collate([self.pack(copy.copy(item)) for item in batch])
         images = self.coupling.fuse(data['inputs']).image
@@ -208,15 +209,22 @@ class FusionInferencer:
         return SampleView(fused, to_picture(sources['first']), to_picture(sources['second']), boxes, labels, scores, True)
 
     def _result(self, item: dict, sample, pictures: dict, files: dict, channel_order: str) -> FusionResult:
-        pictures = {kind: image if image is None or image.ndim == 2 or channel_order == 'rgb' else image[..., ::-1] for kind, image in pictures.items()}
-        sample = None if sample is None else sample.cpu()
-        return FusionResult(item['sample_id'], pictures.get('fused'), None if sample is None else sample.get('pred_instances', None), sample,
-                            pictures.get('boxes'), pictures.get('panel'), files)
+        if channel_order == 'bgr':
+            pictures = {kind: image if image is None or image.ndim == 2 else image[..., ::-1] for kind, image in pictures.items()}
+        result = FusionResult(item['sample_id'], pictures.get('fused'), boxes_image=pictures.get('boxes'), panel=pictures.get('panel'), files=files)
+        if sample is not None:
+            result.data_sample = sample.cpu()
+            result.instances = result.data_sample.get('pred_instances', None)
+        return result
 
 
 def _advance(bar: Optional[ProgressBar], done: int) -> None:
     while bar is not None and bar.completed < done:
         bar.update()
+
+
+def _at_source_size(item: dict, sample) -> bool:
+    return sample is not None and sample.fused.data.shape[-2:] == item['ori_shape'] and not sample.get('flip')
 
 
 def _type_name(cfg: dict) -> str:

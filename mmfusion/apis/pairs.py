@@ -53,8 +53,8 @@ def resolve_pairs(first: Union[Source, Sequence[Source]], second: Union[Source, 
     """
     kinds = _kind(first, 'first'), _kind(second, 'second')
     if kinds[0] != kinds[1]:
-        raise UserError(f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); give two files, two folders, '
-                        'two arrays or two lists')
+        raise UserError(f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); give two files, '
+                        'two folders, two arrays or two lists')
     if kinds[0] == 'folder':
         return _match_folders(str(first), str(second), on_error, suffixes)
     if kinds[0] != 'list':
@@ -104,4 +104,6 @@ def _article(kind: str) -> str:
 
 
 def _text(source) -> str:
-    return f'shape {source.shape}' if isinstance(source, np.ndarray) else f'{len(source)} entries' if isinstance(source, (list, tuple)) else str(source)
+    if isinstance(source, np.ndarray):
+        return f'shape {source.shape}'
+    return f'{len(source)} entries' if isinstance(source, (list, tuple)) else str(source)
