@@ -11,7 +11,7 @@ MIM_FILES = ('configs', 'tools', 'demo', 'model-index.yml')
 
 
 def read_requirements(name: str) -> list:
-    """Names of ``requirements/{name}.txt`` with the versions of ``requirements/constraints.txt`` left to the constraints file."""
+    """The bare names in ``requirements/{name}.txt``; versions stand in ``requirements/constraints.txt``."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
