@@ -100,7 +100,7 @@ def draw_background(rng: np.random.Generator, scene: Scene) -> Surfaces:
     _trees(rng, scene, surfaces)
     # Texture: coarse patches that both cameras see in their own way, and a fine grain of the reflectance.
     albedo *= 1 + 0.12 * smooth_noise(rng, scene.size, 12)[..., None] + 0.1 * smooth_noise(rng, scene.size, 2)[..., None]
-    heat += 0.035 * smooth_noise(rng, scene.size, 16) + 0.015 * smooth_noise(rng, scene.size, 4)
+    heat += 0.04 * smooth_noise(rng, scene.size, 16) + 0.02 * smooth_noise(rng, scene.size, 4)
     np.clip(albedo, 0.02, 1, out=albedo)
     np.clip(heat, 0.02, 0.6, out=heat)
     return surfaces

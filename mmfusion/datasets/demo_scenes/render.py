@@ -16,7 +16,7 @@ _WARMTH = np.zeros((shapes.NUM_PARTS, ), np.float32)
 _WARMTH[[shapes.BODY, shapes.HEAD, shapes.LIMB, shapes.LEGS]] = 0.8, 1.15, 0.9, 0.72
 _WARMTH[[shapes.GLASS, shapes.WHEEL, shapes.HOOD, shapes.LIGHT, shapes.POLE]] = -0.1, 1.0, 1.2, 1.2, 0.45
 _CAR_BODY_WARMTH = 0.45
-_HIDDEN = 0.1  # how much of itself a thing shows in the image that it melts into
+_HIDDEN = 0.06  # how much of itself a thing shows in the image that it melts into
 _MIN_VISIBLE = 0.3  # objects of which less is seen are ignored
 
 
@@ -67,7 +67,7 @@ def _paint_heat(thing: Thing, parts: np.ndarray, behind: np.ndarray) -> np.ndarr
     """(h, w) temperature of a thing in front of a background."""
     base = float(behind.mean())
     if thing.look == COLD_DUMMY:  # metal and foil mirror the cold sky
-        return np.full_like(behind, max(base - 0.24, 0.03))
+        return np.full_like(behind, max(base - 0.17, 0.03))
     warmth = _WARMTH.copy()
     if thing.kind == 'car':
         warmth[shapes.BODY] = _CAR_BODY_WARMTH
@@ -128,14 +128,14 @@ def _visible_camera(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) 
         glow = cv2.GaussianBlur(surfaces.emission, (0, 0), scene.size[0] / 40)
         image += surfaces.emission * 0.8 + glow * 0.9
     image = cv2.GaussianBlur(image, (3, 3), 0.6)
-    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.045 if scene.night else 0.02)
+    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.065 if scene.night else 0.035)
     return np.rint(np.clip(image, 0, 1)**np.float32(0.8) * 255).astype(np.uint8)
 
 
 def _infrared_camera(rng: np.random.Generator, surfaces: Surfaces) -> np.ndarray:
     image = cv2.GaussianBlur(surfaces.heat, (5, 5), 0.9)
-    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.02)
-    image += rng.standard_normal((1, image.shape[1]), dtype=np.float32) * np.float32(0.01)  # fixed pattern of the columns
+    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.03)
+    image += rng.standard_normal((1, image.shape[1]), dtype=np.float32) * np.float32(0.015)  # fixed pattern of the columns
     return np.rint(np.clip(image * np.float32(rng.uniform(0.9, 1.05)), 0, 1) * 255).astype(np.uint8)[..., None]
 
 

@@ -119,6 +119,6 @@ def draw_scene(rng: np.random.Generator,
             inside = _covered(box, (0, 0, width, height))
             if inside > 0.65 and all(_covered(box, thing.box) < (0.45 if labelled and thing.labelled else 0.15) for thing in things):
                 variant, flip = float(rng.uniform()), bool(rng.uniform() < 0.5)
-                things.append(Thing(kind, str(look), box, variant, flip, _draw_color(rng, look), float(rng.uniform(0.32, 0.55))))
+                things.append(Thing(kind, str(look), box, variant, flip, _draw_color(rng, look), float(rng.uniform(0.17, 0.4))))
                 break
     return Scene(size, night, horizon, sorted(things, key=lambda thing: thing.box[3]))
