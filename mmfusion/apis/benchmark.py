@@ -240,8 +240,8 @@ def format_result(result: dict) -> str:
         f'device {machine["device"]}, {machine["cpu_count"]} cores, {machine["torch_threads"]} torch threads, torch {machine["torch"]}, '
         f'OMP_WAIT_POLICY={machine["omp_wait_policy"] or "unset"}',
         f'load average {machine["load_average"]} before, {machine["load_average_after"]} after',
-        f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}, median of {options["repeats"]} after {options["warmup"]} warm-up rounds'
-        + (', autocast' if options.get('amp') else ''), '',
+        f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}, '
+        f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds', '',
         f'{"part":8} {"what":9} {"config":28} {"wall ms":>9} {"+-":>5} {"CPU ms":>9} ' + (f'{"GPU ms":>9} ' if gpu else '')
         + f'{"img/s":>8} {"peak MiB":>9} {"ratio":>7}'
     ]
@@ -252,7 +252,8 @@ def format_result(result: dict) -> str:
                      + (f'{row["gpu_ms"]:9.2f} ' if gpu else '') + f'{row["images_per_s"]:8.2f} {memory:>9} '
                      + (f'{row["ratio"]:7.3f}' if 'ratio' in row else f'{"":7}'))
     for name, value in result.get('joint_overhead', {}).items():
-        lines.append(f'{name}: the joint training step takes {value["wall"]:.3f} (wall) and {value["cpu"]:.3f} (CPU) of the fusion and task steps apart')
+        lines.append(f'{name}: the joint training step takes {value["wall"]:.3f} (wall) and {value["cpu"]:.3f} (CPU) '
+                     'of the fusion and task steps apart')
     if any('ratio' in row for row in result['rows']):
         lines.append('ratio: first config over second, median over rounds in which they took turns')
     return '\n'.join(line.rstrip() for line in lines)

@@ -15,7 +15,7 @@ class PartCost(NamedTuple):
 
     Attributes:
         name: ``guide``, ``fuser``, or the name of a task.
-        flops: Floating point operations that ran: an addition and a multiplication count 2; None for a part without parameters and operations to count.
+        flops: Floating point operations that ran; an addition and a multiplication count 2.
         parameters: Number of parameters.
         trainable: Number of those with gradient.
         by_op: Operations by kind, such as ``convolution``.

@@ -136,8 +136,8 @@ def test_tools(repo_dir, capsys, tmp_path, monkeypatch):
 
     config('AverageFuser', det=rtmdet()).dump(str(tmp_path / 'cfg.py'))
     numbers = tmp_path / 'numbers.json'
-    tool('benchmark')([str(tmp_path / 'cfg.py'), '--parts', 'forward', '--what', 'coupling,task', '--shape', '64', '64', '--repeats', '1', '--warmup', '0',
-                       '--device', 'cpu', '--json', str(numbers)])
+    options = '--parts forward --what coupling,task --shape 64 64 --repeats 1 --warmup 0 --device cpu --json'
+    tool('benchmark')([str(tmp_path / 'cfg.py'), *options.split(), str(numbers)])
     assert len(json.loads(numbers.read_text())['rows']) == 2 and 'forward  task' in capsys.readouterr().out
     tool('get_flops')([str(tmp_path / 'cfg.py'), '--shape', '64', '64'])
     assert 'M params' in capsys.readouterr().out

@@ -14,7 +14,8 @@ def parse_args(argv=None):
     parser.add_argument('--compare', help='second config; the two take turns in every round, and the ratio is printed')
     parser.add_argument('--parts', default='forward,train', help='out of forward, train, data (default: forward,train)')
     parser.add_argument('--what', default='coupling',
-                        help='out of coupling (all), fusion (all but the tasks), fuser, guide, task; coupling,fusion,task also prints the cost of joining')
+                        help='out of coupling (all), fusion (all but the tasks), fuser, guide, task; coupling,fusion,task also prints '
+                        'what joining costs')
     parser.add_argument('--shape', type=int, nargs=2, default=(480, 640), metavar=('H', 'W'))
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--channels', type=int, nargs=2, default=(3, 1), help='channels of the two sources (default: 3 1)')
