@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from mmfusion.version import __version__  # noqa: E402
+from mmfusion.version import __version__
 
 project = 'mmfusion'
 author = 'The mmfusion authors'

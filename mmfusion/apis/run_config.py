@@ -42,9 +42,9 @@ def use_gloo(cfg: Config, launcher: str) -> None:
         raise UserError('on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, tools/dist_test.sh)')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    if cfg.get('model_wrapper_cfg') is None:
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
+    wrapper = cfg.get('model_wrapper_cfg') or dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
+    # mmengine adds the GPU of the process where the config does not say device_ids
+    cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', **wrapper, 'device_ids': None}
 
 
 def existing_checkpoint(path: str) -> str:
