@@ -10,6 +10,7 @@ from torch import Tensor
 from mmfusion.models.layers import restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+
 from .task_network import TaskNetwork
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+
 from .base import BaseCoupling, Losses
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfusion.registry import MODELS
+
 from .base import BaseFuser, FuserOutput
 
 

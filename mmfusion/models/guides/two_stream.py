@@ -11,6 +11,7 @@ from mmfusion.models.layers.color import luminance
 from mmfusion.models.scoped import build_scoped
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+
 from .attention import CrossModalAttention
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]

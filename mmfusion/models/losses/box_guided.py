@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmfusion.registry import MODELS
+
 from .base import BaseFusionLoss
 
 

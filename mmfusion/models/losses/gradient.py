@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mmfusion.models.layers import sobel_magnitude
 from mmfusion.registry import MODELS
+
 from .base import BaseFusionLoss
 
 

@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfusion.registry import MODELS
+
 from .base import BaseFusionLoss, check_target, make_target
 
 

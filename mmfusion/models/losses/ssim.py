@@ -3,6 +3,7 @@ from torch import Tensor
 
 from mmfusion.models.layers import ssim_map
 from mmfusion.registry import MODELS
+
 from .base import TARGETS, BaseFusionLoss, check_target, make_target
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers import NoisyTopKGate, balance_loss
 from mmfusion.registry import MODELS
+
 from .blocks import ConvExpert, DenseEncoder, run_chosen
 
 
