@@ -10,7 +10,7 @@ default_hooks = dict(
     visualization=dict(type='FusionVisualizationHook'))
 
 # Every epoch draws its random numbers from (seed, epoch, rank): a resumed run repeats an uninterrupted one exactly.
-custom_hooks = [dict(type='EpochSeedHook')]
+custom_hooks = [dict(type='EpochSeedHook'), dict(type='DataSplitHook')]
 randomness = dict(seed=0)
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))

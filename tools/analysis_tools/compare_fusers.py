@@ -30,6 +30,7 @@ def parse_args():
     return parser.parse_args()
 
 
+@friendly_main
 def main():
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)

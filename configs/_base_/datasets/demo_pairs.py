@@ -34,4 +34,4 @@ val_evaluator = [
     dict(type='mmdet.CocoMetric', metric='bbox'),
     dict(type='mmdet.VOCMetric', metric='mAP', iou_thrs=0.5, eval_mode='area'),
 ]
-test_evaluator = val_evaluator
+test_evaluator = [*val_evaluator, dict(type='FusionMetric')]

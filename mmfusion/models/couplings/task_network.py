@@ -1,35 +1,14 @@
 """A detector or segmentor of mmdet or mmseg, unchanged, that looks at fused images."""
-import copy
 from typing import Dict, List, Optional, Sequence, Union
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.model import BaseModule, revert_sync_batchnorm
+from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmfusion.registry import MODELS
+from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
 
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'seg_logits')
-
-
-def build_scoped(cfg: dict) -> torch.nn.Module:
-    """Build a model of another package so that its nested types need no prefix.
-
-    Args:
-        cfg: Model config whose ``type`` carries its scope, such as ``mmdet.RTMDet``.
-
-    Raises:
-        TypeError: ``cfg`` is not a dict with a ``type``.
-    """
-    if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
-        raise TypeError(f"a task network is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
-    cfg = ConfigDict(copy.deepcopy(dict(cfg)))
-    if isinstance(cfg['type'], str) and '.' in cfg['type']:
-        cfg.setdefault('_scope_', cfg['type'].split('.')[0])
-    model = MODELS.build(cfg)
-    # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
-    return model if torch.cuda.is_available() else revert_sync_batchnorm(model)
 
 
 def straight_through_clamp(image: Tensor) -> Tensor:

@@ -1,0 +1,57 @@
+"""Every shipped config can be read, builds its model, and says where its data should lie when they are missing."""
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+from mmengine.config import Config
+
+from mmfusion.registry import DATASETS, MODELS
+from mmfusion.utils import UserError, load_config
+
+CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
+NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'train_cfg', 'optim_wrapper', 'default_scope')
+
+
+def ids(path):
+    return path.stem
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=ids)
+def test_config_is_complete_and_short(path):
+    cfg = load_config(str(path))
+    missing = [key for key in NEEDED if key not in cfg]
+    assert not missing
+    assert cfg.default_scope == 'mmfusion'
+    assert len(path.read_text().splitlines()) <= 60
+    assert path.read_text().startswith('"""'), 'a config begins with what it is for'
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=ids)
+def test_model_builds_and_takes_a_training_step(path):
+    """Losses are finite and the class counts of data set, guide and task network agree."""
+    cfg = Config.fromfile(path)
+    model = MODELS.build(cfg.model).train()
+    classes = len(DATASETS.get(_innermost(cfg.train_dataloader.dataset).type).METAINFO['classes'])
+    counts = {name: module.num_classes for name, module in model.named_modules()
+              if name.endswith('bbox_head') and hasattr(module, 'num_classes')}
+    assert counts and set(counts.values()) == {classes}, counts
+    inputs, samples = tiny_models.make_batch(2, 64, 96)
+    for sample in samples:
+        sample.gt_instances.labels = sample.gt_instances.labels.clamp(max=classes - 1)
+    losses, _ = model.parse_losses(model(inputs, samples, mode='loss'))
+    assert torch.isfinite(losses)
+
+
+def _innermost(dataset):
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if 'demo' not in path.stem], ids=ids)
+def test_missing_data_is_one_clear_message(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = _innermost(Config.fromfile(path).test_dataloader.dataset)
+    with pytest.raises((UserError, FileNotFoundError), match='data/'):
+        DATASETS.build(cfg)
