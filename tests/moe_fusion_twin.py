@@ -31,8 +31,8 @@ def _gates(gate, x, training):
     clean = x @ gate.weight
     deviation = F.softplus(x @ gate.noise_weight) + gate.noise_epsilon
     logits = clean + torch.randn_like(clean) * deviation if training else clean
-    rows, load = [], torch.zeros(gate.num_experts)
-    normal = torch.distributions.Normal(0., 1.)
+    rows, load = [], torch.zeros(gate.num_experts, dtype=clean.dtype)
+    normal = torch.distributions.Normal(clean.new_tensor(0.), clean.new_tensor(1.))
     for n, row in enumerate(logits):
         order = row.argsort(descending=True)
         kept, first_out = order[:gate.top_k], order[gate.top_k]

@@ -1,60 +1,168 @@
-"""Bring a checkpoint of the official MoE-Fusion code over to :class:`MoEFusion` and to a :class:`TwoStreamGuide`.
+"""Bring a checkpoint of the official MoE-Fusion code over to :class:`MoEFusion` and :class:`TwoStreamGuide`.
 
-Only names and orders change, never values. Both converters are strict: a missing or unexpected key is an error that lists it.
+Names and orders change, values never. A key that is missing, unexpected or of another shape is an error that lists it.
+
+Class order: the official detector has background as class 0 and regresses boxes for it too; mmdet 3 puts background last and regresses none for
+it. The official one also counts a box's width as x2 - x1 + 1, as mmdet did before version 2; its weights carry over, detections may differ by a
+fraction of a pixel.
 """
+import os
 import re
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from torch import Tensor
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmfusion.registry import MODELS
+from mmfusion.utils.checkpoint import safe_load
+from mmfusion.utils.errors import UserError
 
 State = Dict[str, Tensor]
 Rule = Tuple[str, str]
 
 SIDES = {'r': 'first', 'i': 'second'}  # visible and infrared
-GATES = {'encoder.moe_fg': 'foreground', 'encoder.moe_bg': 'background', 'DecoderMoE': 'global'}
+HEAD_PREFIX = 'fusion_head.'
 
 
-def _rename(key: str, rules: Iterable[Rule]) -> Optional[str]:
-    for pattern, replacement in rules:
-        if re.fullmatch(pattern, key):
-            return re.sub(pattern, replacement, key)
-    return None
-
-
-def _fusion_head_rules() -> List[Rule]:
+def fusion_head_rules() -> List[Rule]:
+    """Patterns of the fusion head's keys, without their prefix, and the names in :class:`MoEFusion`; an empty name drops the entry."""
     rules = []
     layers = {'Conv1': 'stem', 'DenseConv1': 'dense1', 'DenseConv2': 'dense2', 'DenseConv3': 'dense3'}
     for side, name in SIDES.items():
         rules += [(rf'encoder\.{old}\.conv_{side}\.(weight|bias)', rf'encoder_{name}.{new}.\1') for old, new in layers.items()]
-    for old, new in GATES.items():
-        old = re.escape(old)
-        rules += [(rf'{old}\.w_gate', f'{new}_gate.weight'), (rf'{old}\.w_noise', f'{new}_gate.noise_weight')]
-        rules += [(rf'{old}\.experts\.(\d+)\.conv{n}\.(weight|bias)', rf'{new}_experts.\1.{2 * n - 2}.\2') for n in (1, 2)]
-        rules += [(rf'{old}\.experts\.(\d+)\.decoder_Conv{n}\.(weight|bias)', rf'{new}_experts.\1.{2 * n - 4}.\2') for n in (2, 3, 4, 5)]
+    for old, new in {r'encoder\.moe_fg': 'foreground', r'encoder\.moe_bg': 'background', 'DecoderMoE': 'global'}.items():
+        rules += [
+            (rf'{old}\.w_gate', f'{new}_gate.weight'),
+            (rf'{old}\.w_noise', f'{new}_gate.noise_weight'),
+            (rf'{old}\.(mean|std)', ''),  # constants 0 and 1 of the normal distribution
+        ]
+        # convolution n of an expert stands at place 2 (n - 1) of ours, with ReLUs between
+        rules += [(rf'{old}\.experts\.(\d+)\.conv{n + 1}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2') for n in range(2)]
+        rules += [(rf'{old}\.experts\.(\d+)\.decoder_Conv{n + 2}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2') for n in range(4)]
     return rules
 
 
-def convert_fusion_head(state: State) -> State:
-    """Rename the fusion head's weights (keys without the prefix ``fusion_head.``) for :class:`MoEFusion`.
+def detector_rules() -> List[Rule]:
+    """Patterns of the two-stream detector's keys and the names in :class:`TwoStreamGuide`."""
+    rules = [(r'fusion_conv\.(weight|bias)', r'attention.fusion_conv.\1')]
+    for (side, name), tag in zip(SIDES.items(), ('rgb', 'tir')):
+        rules += [
+            (rf'(backbone|neck|rpn_head)_{side}\.(.+)', rf'{name}.\1.\2'),
+            (rf'bbox_head_{side}\.(.+)', rf'{name}.roi_head.bbox_head.\1'),
+            (rf'conv_{tag}att1\.weight', f'attention.{name}.reduce.weight'),
+            (rf'conv_{tag}att2\.weight', f'attention.{name}.score.weight'),
+            (rf'bn_{tag}att1\.(.+)', rf'attention.{name}.reduce_norms.0.\1'),
+            (rf'bn_{tag}att2\.(.+)', rf'attention.{name}.score_norms.0.\1'),
+        ]
+    return rules
 
-    The constant buffers ``mean`` and ``std`` of the gates are dropped.
+
+def rename(state: State, rules: Iterable[Rule], what: str) -> State:
+    """Rename all entries by the first rule that fits; those whose new name is empty are dropped.
 
     Raises:
-        KeyError: Keys that do not belong to a fusion head.
+        UserError: Entries that no rule knows; all are listed.
     """
-    rules = _fusion_head_rules()
-    kept = {key: value for key, value in state.items() if not re.fullmatch(r'(encoder\.moe_(fg|bg)|DecoderMoE)\.(mean|std)', key)}
-    return _apply(kept, lambda key: _rename(key, rules), 'the MoE-Fusion head')
-
-
-def _apply(state: State, rename: Callable[[str], Optional[str]], what: str) -> State:
     converted, unknown = {}, []
     for key, value in state.items():
-        name = rename(key)
-        if name is None:
-            unknown.append(key)
+        for pattern, name in rules:
+            if re.fullmatch(pattern, key):
+                if name:
+                    converted[re.sub(pattern, name, key)] = value
+                break
         else:
-            converted[name] = value
+            unknown.append(key)
     if unknown:
-        raise KeyError(f'unexpected keys, not part of {what}: {", ".join(sorted(unknown))}')
+        raise UserError(f'not part of {what}, unexpected keys: {", ".join(sorted(unknown))}')
     return converted
+
+
+def convert_fusion_head(state: State) -> State:
+    """Weights of the fusion head, keys without the prefix ``fusion_head.``, for :class:`MoEFusion`.
+
+    Raises:
+        UserError: Unexpected keys.
+    """
+    return rename(state, fusion_head_rules(), 'the MoE-Fusion head')
+
+
+def convert_detector(state: State) -> State:
+    """Weights of the two-stream detector for a :class:`TwoStreamGuide` of the published Faster R-CNN.
+
+    Raises:
+        UserError: Unexpected keys.
+    """
+    converted = rename(state, detector_rules(), 'the two-stream detector')
+    for key, value in list(converted.items()):
+        if '.bbox_head.fc_cls.' in key:
+            converted[key] = torch.cat([value[1:], value[:1]])  # background from first to last
+        elif '.bbox_head.fc_reg.' in key:
+            converted[key] = value[4:].clone()  # no box for background
+        elif key.endswith('.running_mean'):  # checkpoints of old torch versions may lack the counter
+            converted.setdefault(key.replace('running_mean', 'num_batches_tracked'), torch.tensor(0))
+    return converted
+
+
+def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], config: Union[str, Path, Config]) -> State:
+    """Convert a file and write it, with the prefixes ``fuser.`` and ``guide.`` that a coupling gives its parts.
+
+    Args:
+        source: Official checkpoint: an mmcv dict with ``state_dict``, or a bare state dict; of the whole model, or of the fusion head alone
+            (with or without the prefix ``fusion_head.``).
+        target: File to write; it appears whole or not at all.
+        config: Config with ``fuser`` and ``guide`` that the result has to fit; the number of classes is taken from the checkpoint.
+
+    Returns:
+        dict: The converted weights.
+
+    Raises:
+        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
+            listed.
+    """
+    content = safe_load(source)
+    state = content.get('state_dict', content) if isinstance(content, dict) else {}
+    state = {str(key).removeprefix('module.'): value for key, value in state.items()}
+    head = {key[len(HEAD_PREFIX):]: value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
+    detector = {key: value for key, value in state.items() if not key.startswith(HEAD_PREFIX)}
+    if not head:  # the fusion head alone
+        head, detector = detector, {}
+    if not isinstance(config, Config):
+        config = Config.fromfile(config)
+    try:
+        parts = {'fuser': (convert_fusion_head(head), config.fuser)}
+        if detector:
+            parts['guide'] = (convert_detector(detector), config.guide)
+    except UserError as error:
+        raise UserError(f'{source}: {error}') from None
+
+    result = {}
+    for part, (weights, cfg) in parts.items():
+        _check_fit(weights, _build(cfg, weights), f'{source}: {part}')
+        result.update({f'{part}.{key}': value for key, value in weights.items()})
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f'{target.name}.partial')
+    torch.save(dict(state_dict=result, meta=dict(converted_from=Path(source).name)), partial)
+    os.replace(partial, target)
+    return result
+
+
+def _build(cfg: Config, weights: State) -> nn.Module:
+    """Build a part on the meta device: its keys and shapes are wanted, not its values."""
+    cfg = cfg.copy()
+    scores: Optional[Tensor] = weights.get('first.roi_head.bbox_head.fc_cls.bias')
+    if scores is not None:
+        cfg.detector.roi_head.bbox_head.num_classes = len(scores) - 1
+    with torch.device('meta'):
+        return MODELS.build(cfg)
+
+
+def _check_fit(weights: State, module: nn.Module, what: str) -> None:
+    own = module.state_dict()
+    faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
+    faults += [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
+               for key in own if key in weights and own[key].shape != weights[key].shape]
+    if faults:
+        raise UserError(f'{what} does not fit {type(module).__name__} of the config:\n  ' + '\n  '.join(faults))

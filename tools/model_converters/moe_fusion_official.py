@@ -1,0 +1,44 @@
+"""Convert a checkpoint of the official MoE-Fusion code: fusion head, and two-stream detector where it is part of the file.
+
+Example: python tools/model_converters/moe_fusion_official.py epoch_24.pth moe_fusion_converted.pth
+"""
+import argparse
+from pathlib import Path
+
+from mmfusion.utils.cpu_env import setup_cpu_env
+
+setup_cpu_env()
+
+from mmengine.config import Config, DictAction  # noqa: E402
+
+from mmfusion.utils import register_all_modules  # noqa: E402
+from mmfusion.utils.errors import friendly_main  # noqa: E402
+
+CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'fusers' / 'moe_fusion.py'
+
+
+def parse_args(argv=None):
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', help='official checkpoint; loaded with weights_only, so it cannot run code')
+    parser.add_argument('target', help='file to write')
+    parser.add_argument('--config', default=str(CONFIG), help='config with `fuser` and `guide` that the result has to fit')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config, e.g. fuser.local_grid=(16,20)')
+    return parser.parse_args(argv)
+
+
+@friendly_main
+def main(argv=None):
+    """Convert one file."""
+    args = parse_args(argv)
+    register_all_modules()
+    from mmfusion.models.fusers.moe_fusion.conversion import convert_checkpoint
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    weights = convert_checkpoint(args.source, args.target, config)
+    print(f'{args.target}: {len(weights)} entries, parts: {", ".join(sorted({key.split(".")[0] for key in weights}))}')
+
+
+if __name__ == '__main__':
+    main()
