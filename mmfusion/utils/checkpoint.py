@@ -23,7 +23,9 @@ def _history_buffer_method(owner: type, name: str) -> Callable:
 def safe_globals() -> list:
     """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can run code."""
     dtypes = [type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32', 'uint64', 'float32', 'float64')]
-    arrays = [np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np._core.numeric._frombuffer]
+    multiarray = np._core.multiarray
+    arrays = [np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, np._core.numeric._frombuffer]
+    arrays += [(getattr(multiarray, name), f'numpy.core.multiarray.{name}') for name in ('_reconstruct', 'scalar')]  # as numpy 1 wrote them
     return [HistoryBuffer, (_history_buffer_method, 'builtins.getattr'), *arrays, *dtypes]
 
 

@@ -37,6 +37,14 @@ def test_what_mmengine_saves_besides_tensors_loads(tmp_path):
     assert loaded['meta']['value'] == 1.5 and loaded['meta']['counts'].tolist() == [0, 1, 2]
 
 
+def test_arrays_that_numpy_1_wrote_load(tmp_path):
+    torch.save(dict(state_dict=network().state_dict(), counts=np.arange(3)), tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'a.pth').read_bytes()
+    assert b'numpy._core.multiarray' in content
+    (tmp_path / 'old.pth').write_bytes(content.replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
+    assert safe_load(tmp_path / 'old.pth')['counts'].tolist() == [0, 1, 2]
+
+
 def test_checkpoint_of_another_model_lists_everything_and_changes_nothing(tmp_path):
     other = nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Linear(5, 1))
     torch.save(dict(state_dict={key: value for key, value in other.state_dict().items() if key != '0.bias'}), tmp_path / 'other.pth')
