@@ -1,0 +1,163 @@
+"""README and documentation: links lead somewhere, paths, options and type names exist, examples run."""
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mmfusion.models.couplings import BaseCoupling
+from mmfusion.models.fusers import BaseFuser
+from mmfusion.models.losses import BaseFusionLoss
+from mmfusion.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+from mmfusion.utils import load_config
+
+REPO = Path(__file__).resolve().parents[1]
+PAGES = [REPO / 'README.md', *sorted((REPO / 'docs' / 'en').glob('*.md'))]
+FENCE = re.compile(r'^```(\w+)\n(.*?)^```', re.S | re.M)
+PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirements)/[\w./-]*\w')
+# Options of other programs that the pages mention.
+FOREIGN_OPTIONS = {'--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir'}
+
+
+def page_id(page):
+    return page.name
+
+
+def blocks(text, kind=None):
+    """Python code blocks as (kind, argument, code).
+
+    The kind stands in the first line: ``# runnable``, ``# config NAME``, ``# file PATH``, ``# line PATH``.
+    """
+    found = []
+    for language, code in FENCE.findall(text):
+        head = re.match(r'# (runnable|config|file|line)(?: (\S+))?\n', code)
+        if language == 'python' and head:
+            found.append((head[1], head[2], code))
+    return [block for block in found if kind in (None, block[0])]
+
+
+def examples(kind):
+    return [pytest.param(page, argument, code, id=f'{page.stem}-{index}')
+            for page in PAGES for index, (_, argument, code) in enumerate(blocks(page.read_text(), kind))]
+
+
+def slugs(text):
+    """Anchors that GitHub and MyST give the headings of a page."""
+    titles = re.findall(r'^#+ (.+)$', FENCE.sub('', text), re.M)
+    return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
+def broken_links(page, text):
+    """Relative links of a page whose file or heading does not exist."""
+    broken = []
+    for target in re.findall(r'\]\(([^)\s]+)\)', FENCE.sub('', text)):
+        if re.match(r'[a-z]+:', target):
+            continue
+        name, _, anchor = target.partition('#')
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or (anchor and anchor not in slugs(text if file == page else file.read_text())):
+            broken.append(target)
+    return broken
+
+
+def invented_paths():
+    """Files that the examples tell the reader to make."""
+    return {(f'configs/{argument}' if kind == 'config' else argument)
+            for page in PAGES for kind, argument, _ in blocks(page.read_text()) if kind in ('config', 'file')}
+
+
+def missing_paths(text):
+    """Paths of the repository that a text mentions and that do not exist."""
+    return sorted({path for path in PATH.findall(text) if not (REPO / path).exists()} - invented_paths())
+
+
+def known_options():
+    sources = [REPO / 'mmfusion' / 'utils' / 'cli.py', *(REPO / 'demo').glob('*.py'), *(REPO / 'tools').rglob('*.py')]
+    return {option for file in sources for option in re.findall(r"'(--[a-z-]+)'", file.read_text())} | FOREIGN_OPTIONS
+
+
+def unknown_options(text):
+    return sorted(set(re.findall(r'(?<![\w-])--[a-z][a-z-]+', text)) - known_options())
+
+
+def unknown_types(text):
+    """Type names in configs of a text that no registry knows and no example defines."""
+    defined = set(re.findall(r'^class (\w+)', text, re.M))
+    names = set(re.findall(r"(?<!\w)type='([\w.]+)'", text)) - defined
+    return sorted(name for name in names if all(registry.get(name) is None for registry in (MODELS, DATASETS, TRANSFORMS, HOOKS, METRICS)))
+
+
+def shipped(base, registry=MODELS):
+    return {name for name, cls in registry.module_dict.items()
+            if isinstance(cls, type) and cls.__module__.startswith('mmfusion.') and (base is None or issubclass(cls, base))}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=page_id)
+def test_links_lead_somewhere(page):
+    assert broken_links(page, page.read_text()) == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=page_id)
+def test_paths_options_and_types_exist(page):
+    text = page.read_text()
+    assert missing_paths(text) == []
+    assert unknown_options(text) == []
+    assert unknown_types(text) == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=page_id)
+def test_make_targets_exist(page):
+    targets = set(re.findall(r'^([a-z]+):', (REPO / 'Makefile').read_text(), re.M))
+    used = set()
+    for arguments in re.findall(r'(?:`|^|: |= )make ([^`\n]+)', page.read_text(), re.M):
+        used.add(re.sub(r"[A-Z_]+=('[^']*'|[^'\s]\S*) ", '', arguments).split()[0])
+    assert used <= targets
+
+
+def test_the_checks_find_what_is_wrong():
+    page = REPO / 'README.md'
+    assert broken_links(page, '[a](docs/en/none.md) [b](docs/en/coupling.md#nowhere) [c](docs/en/coupling.md#a-config) [d](https://x.y/z)') == [
+        'docs/en/none.md', 'docs/en/coupling.md#nowhere']
+    assert missing_paths('run `tools/train.py configs/never_written.py`, see tools/.') == ['configs/never_written.py']
+    assert unknown_options('`--resume` and `--resumee`') == ['--resumee']
+    assert unknown_types("dict(type='JointCopling'), dict(type='mmdet.RTMDet')") == ['JointCopling']
+
+
+@pytest.mark.parametrize('page, argument, code', examples('runnable'))
+def test_example_runs(page, argument, code, monkeypatch):
+    monkeypatch.chdir(REPO)
+    exec(compile(code, f'{page.name} example', 'exec'), {'__name__': '__example__'})
+
+
+@pytest.mark.parametrize('page, name, code', [*examples('config'), *(p for p in examples('file') if p.values[1].startswith('configs/'))])
+def test_config_example_can_be_read(page, name, code, tmp_path):
+    for file in (REPO / 'configs').iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    target = tmp_path / Path(name).name
+    target.write_text(code)
+    cfg = load_config(target)
+    assert cfg.model.type in shipped(BaseCoupling)
+    assert unknown_types(code) in ([], ['WeightMapFuser'])
+
+
+@pytest.mark.parametrize('page, argument, code', [*examples('file'), *examples('line')])
+def test_file_example_compiles(page, argument, code):
+    compile(code, argument, 'exec')
+    assert (REPO / argument).parent.is_dir()
+
+
+def test_the_tables_list_everything_that_ships():
+    fusers, data, readme = ((REPO / name).read_text() for name in ('docs/en/fusers.md', 'docs/en/data_preparation.md', 'README.md'))
+    for name in shipped(BaseFuser) | shipped(BaseFusionLoss):
+        assert f'`{name}`' in fusers and f'`{name}`' in readme, name
+    for name in shipped(None, DATASETS):
+        assert f'`{name}`' in data and f'`{name}`' in readme, name
+    for name in shipped(BaseCoupling):
+        assert f'`{name}`' in readme, name
+
+
+def test_usage_lines_of_shell_tools_are_shown():
+    """The shell tools print their usage from their own head, as the pages describe it."""
+    for script in sorted((REPO / 'tools').glob('*.sh')):
+        result = subprocess.run(['bash', str(script)], capture_output=True, text=True)
+        assert result.returncode == 2 and script.name in result.stderr
