@@ -96,6 +96,17 @@ class BasePairDataset(BaseDataset):
         """Path of the class map of one pair, None for a set without."""
         return None
 
+    def list_complete_pairs(self) -> List[PairFiles]:
+        """List all pairs, without reading any annotation.
+
+        Raises:
+            PairDataError: A partner is missing.
+        """
+        pairs = self.list_pairs()
+        for pair in pairs:
+            self._check_partners(pair)
+        return pairs
+
     def load_data_list(self) -> List[dict]:
         """List, check and describe all pairs."""
         pairs = self.list_pairs()
@@ -124,14 +135,17 @@ class BasePairDataset(BaseDataset):
             raise ValueError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
         return {**dict.fromkeys(known, -1), **{name: label for label, name in enumerate(chosen)}}
 
-    def _describe(self, pair: PairFiles) -> dict:
-        """Check one pair and make its item."""
+    def _check_partners(self, pair: PairFiles) -> None:
         for label, path, other in (('first', pair.first, pair.second), ('second', pair.second, pair.first)):
             if path is None:
                 hint = f'{other} has no partner' if other else f'{pair.stem!r} is listed but has no image'
                 modality = self._metainfo['modalities'][label == 'second']
                 raise PairDataError('missing partner', f'{hint} in the folder of the {label} source ({modality}); '
                                     'add the file or choose on_error="skip"')
+
+    def _describe(self, pair: PairFiles) -> dict:
+        """Check one pair and make its item."""
+        self._check_partners(pair)
         size = None
         if self.check_files:
             size, partner_size = read_size(pair.first), read_size(pair.second)

@@ -1,6 +1,10 @@
 """M3FD: Target-aware Dual Adversarial Learning ... for Object Detection (Liu et al., CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL."""
+from typing import List
+
 from mmfusion.registry import DATASETS
 
+from .layout import PairFiles
+from .scene_split import SceneSplit, SplitOptions, make_scene_split
 from .voc_pair_dataset import VOCPairDataset
 
 
@@ -28,3 +32,14 @@ class M3FDDataset(VOCPairDataset):
       Vis/00000.png ...
       Ir/00000.png ...
       Annotation/00000.xml ..."""
+
+
+def split_m3fd(data_root: str, options: SplitOptions = SplitOptions(), workers: int = 0) -> SceneSplit:  # noqa: B008 (immutable)
+    """Split all pairs below an M3FD folder by scenes; annotations are not read.
+
+    Raises:
+        FileNotFoundError: The folder has not the layout of M3FD.
+        PairDataError: A partner is missing or an image cannot be read.
+    """
+    pairs: List[PairFiles] = M3FDDataset(data_root=data_root, lazy_init=True).list_complete_pairs()
+    return make_scene_split(pairs, options, workers)

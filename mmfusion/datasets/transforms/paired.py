@@ -8,6 +8,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.scope import scoped
 
 # Attributes of transforms that look at other samples or keep earlier ones: the second run would mix in something else than the first.
 _MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
@@ -58,7 +59,7 @@ class Paired(BaseTransform):
     """
 
     def __init__(self, transform: Union[dict, Callable], sources: Sequence[str] = ('first', 'second'), expand_grey: bool = True):
-        self.wrapped = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
+        self.wrapped = TRANSFORMS.build(scoped(transform)) if isinstance(transform, dict) else transform
         if not callable(self.wrapped):
             raise TypeError(f'Paired needs a config or a callable, got {type(transform).__name__}')
         if any(hasattr(self.wrapped, name) for name in _MIXING):

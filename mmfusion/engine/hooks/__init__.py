@@ -1,7 +1,8 @@
 """Hooks of the runner."""
+from .data_split_hook import DataSplitHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
 from .stop_after_hook import StopAfterHook
 from .task_weight_hook import TaskWeightHook
 
-__all__ = ['EpochSeedHook', 'FusionVisualizationHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']
+__all__ = ['DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']
