@@ -43,6 +43,7 @@ docs: $(STAMP)
 build: $(STAMP)
 	rm -rf build dist
 	$(PY) -m build --no-isolation
+	@$(PY) -c 'import setup; setup.add_mim_files()'  # links again in place of the copies, so that configs stay current
 	@ls -l dist
 
 clean:

@@ -15,11 +15,11 @@ class UserError(RuntimeError):
 
 
 def friendly_main(main: Callable) -> Callable:
-    """Wrap a command's main function: errors in its input become one line on stderr and exit code 2.
+    """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
 
-    Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``,
-    ``OSError`` raised by a line of the package, in a data worker too), and configs that the registries cannot build. Everything else keeps its
-    traceback, as does all when ``MMFUSION_DEBUG=1``.
+    Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``, ``OSError``,
+    ``RuntimeError`` raised by a line of the package, in a data worker too), and configs that the registries cannot build. Everything
+    else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
 
     Examples:
         >>> @friendly_main
@@ -58,6 +58,8 @@ def user_message(error: BaseException) -> Optional[str]:
         return None
     if isinstance(error, _CHECKED) and _in_package(files[-1]):
         return str(error)
+    if isinstance(error, KeyError) and _in_package(files[-1]) and ' ' in _text(error):  # raised with a sentence, not by a lookup
+        return _text(error)
     if isinstance(error, _CONFIG_ERRORS) and _in_registry(files[-1]):
         return f'the config cannot be built: {_text(error)}'
     return None

@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmfusion.models.fusers.base import BaseFuser
-from mmfusion.registry import MODELS
+from mmfusion.registry import METRICS, MODELS
 from mmfusion.utils import UserError, friendly_main
 
 
@@ -38,6 +38,10 @@ def raise_unknown_type():
     MODELS.build(dict(type='JointCupling'))
 
 
+def raise_unknown_metric():
+    METRICS.build(dict(type='FusionMetric', metrics=['XYZ']))
+
+
 def raise_unknown_argument():
     MODELS.build(dict(type='mmdet.L1Loss', los_weight=1.))
 
@@ -47,6 +51,7 @@ def raise_unknown_argument():
     (raise_own_input_error, 'images must be at least 16x16'),
     (raise_in_worker, 'images must be at least 16x16'),
     (raise_unknown_type, 'JointCupling is not in the mmfusion::model registry'),
+    (raise_unknown_metric, 'XYZ'),
     (raise_unknown_argument, "unexpected keyword argument 'los_weight'"),
 ])
 def test_known_errors_are_one_message_and_exit_code_2(function, message, capsys, monkeypatch):
