@@ -137,10 +137,12 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     except UserError as error:
         raise UserError(f'{source}: {error}') from None
 
-    result = {}
+    result, faults = {}, []
     for part, (weights, cfg) in parts.items():
-        _check_fit(weights, _build(cfg, weights), f'{source}: {part}')
+        faults += [f'{part}: {fault}' for fault in _misfits(weights, _build(cfg, weights))]
         result.update({f'{part}.{key}': value for key, value in weights.items()})
+    if faults:
+        raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f'{target.name}.partial')
@@ -159,10 +161,8 @@ def _build(cfg: Config, weights: State) -> nn.Module:
         return MODELS.build(cfg)
 
 
-def _check_fit(weights: State, module: nn.Module, what: str) -> None:
+def _misfits(weights: State, module: nn.Module) -> List[str]:
     own = module.state_dict()
     faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
-    faults += [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
-               for key in own if key in weights and own[key].shape != weights[key].shape]
-    if faults:
-        raise UserError(f'{what} does not fit {type(module).__name__} of the config:\n  ' + '\n  '.join(faults))
+    return faults + [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
+                     for key in own if key in weights and own[key].shape != weights[key].shape]
