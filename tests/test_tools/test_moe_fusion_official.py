@@ -94,7 +94,8 @@ def small_state(classes=2):
 def save(path, state):
     """As mmcv 0.2 did: meta, weights and optimizer in one dict."""
     optimizer = dict(state={0: dict(step=3, exp_avg=torch.zeros(2))}, param_groups=[dict(lr=1e-4, params=[0])])
-    torch.save(dict(meta=dict(mmdet_version='0.6.0', config='...', CLASSES=('People', ), epoch=24, iter=9), state_dict=state, optimizer=optimizer), path)
+    meta = dict(mmdet_version='0.6.0', config='...', CLASSES=('People', ), epoch=24, iter=9)
+    torch.save(dict(meta=meta, state_dict=state, optimizer=optimizer), path)
     return path
 
 

@@ -34,9 +34,9 @@ class NoisyTopKGate(BaseModule):
         h = x W_g + \mathcal{N}(0, 1) \cdot (\mathrm{softplus}(x W_n) + \epsilon), \qquad
         g = \mathrm{softmax}(\mathrm{top}_k(h))
 
-    The noise is drawn in training only, with one call of ``torch.randn_like`` on the (..., E) clean logits, so it can be replayed from a
-    seed. Everything is computed in float32 (float64 stays), whatever autocast or the dtype of the input says: a sum over 10^5 inputs and a hard choice do
-    not suit half precision.
+    The noise is drawn in training only, with one call of ``torch.randn_like`` on the (..., E) clean logits, so it can be replayed from a seed.
+    Everything is computed in float32 (float64 stays), whatever autocast or the dtype of the input says: a sum over 10^5 inputs and a hard choice
+    do not suit half precision.
 
     Args:
         in_features: Length D of an input vector.
