@@ -1,4 +1,5 @@
 """The one error that data sets and loading transforms raise about a file a user can mend."""
+from typing import Optional
 
 
 class PairDataError(ValueError):
@@ -14,10 +15,12 @@ class PairDataError(ValueError):
         ('missing partner', 'a.png has no partner in ir/')
     """
 
-    def __init__(self, reason: str, message: str):
+    def __init__(self, reason: str, message: Optional[str] = None):
+        if message is None:  # torch rebuilds errors of DataLoader workers from their text alone
+            reason, message = 'in a worker', reason
         super().__init__(message)
         self.reason = reason
 
     def __reduce__(self):
-        # Exceptions of DataLoader workers are pickled; the default would call __init__ with the message alone.
+        # Pickling would otherwise call __init__ with the message alone and lose the reason.
         return type(self), (self.reason, str(self))

@@ -5,8 +5,10 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from mmfusion.datasets import LLVIPDataset, M3FDDataset, MSRSDetDataset, PairDataError, PairFolderDataset
+from mmfusion.utils.errors import user_message
 
 HEIGHT, WIDTH = 48, 64
 
@@ -256,3 +258,11 @@ def test_real_folders(shared_dir, name, prefix, kwargs, pairs):
     assert len(dataset) == pairs
     inputs = dataset[0]['inputs']
     assert inputs['first'].shape[1:] == inputs['second'].shape[1:]
+
+
+def test_an_error_in_a_worker_keeps_its_message(m3fd):
+    (m3fd / 'Vis' / '00001.png').write_bytes((m3fd / 'Vis' / '00001.png').read_bytes()[:-20])
+    loader = DataLoader(M3FDDataset(data_root=str(m3fd), pipeline=[dict(type='LoadPair')]), num_workers=1, collate_fn=list)
+    with pytest.raises(PairDataError, match=r'00001\.png is truncated') as info:
+        list(loader)
+    assert user_message(info.value).endswith('00001.png is truncated; copy or download it again')
