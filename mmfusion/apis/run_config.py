@@ -27,6 +27,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     cfg.setdefault('default_scope', 'mmfusion')
     register_all_modules()
     cfg.launcher = args.launcher
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ProgressBarHook')]
     if args.launcher != 'none' and device.type == 'cpu':
         use_gloo(cfg, args.launcher)
     return cfg
