@@ -47,9 +47,10 @@ def _gates(gate, x, training):
     return torch.stack(rows), load
 
 
-def _mixture(gates, outputs):
-    """log sum_e g_e exp(E_e) over all experts; gates (N, E), outputs E x (N, C, H, W)."""
-    total = sum(g.view(-1, 1, 1, 1) * out.exp() for g, out in zip(gates.unbind(1), outputs))
+def _mixture(gates, experts, inputs, skip_idle):
+    """log sum_e g_e exp(E_e(x_e)) over all experts; gates (N, E), inputs E x (N, C, H, W)."""
+    total = sum(
+        g.view(-1, 1, 1, 1) * _expert(expert, x).exp() for g, expert, x in zip(gates.unbind(1), experts, inputs) if g.any() or not skip_idle)
     return torch.where(total == 0, torch.full_like(total, EPS), total).log()
 
 
@@ -57,8 +58,11 @@ def _cv2(v):
     return v.var(unbiased=True) / (v.mean()**2 + 1e-10)
 
 
-def twin(fuser, first, second, attention):
-    """Fused image (N, 1, H, W), load-balance loss, and the gates of the three mixtures."""
+def twin(fuser, first, second, attention, skip_idle=False):
+    """Fused image (N, 1, H, W), load-balance loss, and the gates of the three mixtures.
+
+    ``skip_idle`` leaves out experts that no image chose, as the original's dispatcher does; for timing.
+    """
     training = fuser.training
     a = attention.max(dim=1, keepdim=True).values
     a = F.interpolate(a, size=first.shape[-2:], mode='bilinear', align_corners=True)
@@ -70,11 +74,11 @@ def twin(fuser, first, second, attention):
         x = F.interpolate(torch.cat([r, i], 1), size=fuser.local_grid, mode='bilinear', align_corners=True).flatten(1)
         gates, load = _gates(getattr(fuser, f'{name}_gate'), x, training)
         experts = getattr(fuser, f'{name}_experts')
-        parts.append(_mixture(gates, [_expert(expert, r if n < 2 else i) for n, expert in enumerate(experts)]))
+        parts.append(_mixture(gates, experts, [r, r, i, i], skip_idle))
         aux = aux + weight * (_cv2(gates.sum(0)) + _cv2(load))
         all_gates.append(gates)
     features = torch.cat(parts, 1)
     x = F.interpolate(features, size=fuser.global_grid, mode='bilinear', align_corners=True).flatten(1)
     gates, load = _gates(fuser.global_gate, x, training)
-    fused = _mixture(gates, [_expert(expert, features) for expert in fuser.global_experts])
+    fused = _mixture(gates, fuser.global_experts, [features] * 4, skip_idle)
     return fused, aux + .02 * (_cv2(gates.sum(0)) + _cv2(load)), [*all_gates, gates]

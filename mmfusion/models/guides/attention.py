@@ -68,8 +68,8 @@ class CrossModalAttention(BaseModule):
             ValueError: Another number of channels, or more levels than there are batch norms.
         """
         if first[0].shape[1] != self.in_channels:
-            raise ValueError(f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with in_channels={self.in_channels}; '
-                             'set it to out_channels of the neck')
+            raise ValueError(f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with '
+                             f'in_channels={self.in_channels}; set it to out_channels of the neck')
         if not self.levels_shared_bn and len(first) > self.num_levels:
             raise ValueError(f'the detector yields {len(first)} levels, the guide was built with num_levels={self.num_levels}')
         gated_first, gated_second, maps = [], [], []

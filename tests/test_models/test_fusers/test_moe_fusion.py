@@ -300,7 +300,7 @@ def test_bad_options(kwargs, words):
 
 @pytest.mark.slow
 def test_speed_against_the_twin():
-    """The published network at 480x640, CPU seconds, both in one run. The twin runs all experts, so it is given the chosen ones' share only."""
+    """The published network at 480x640, batch 1, eval, CPU seconds, both in one run; the twin skips idle experts as the original does."""
     fuser = make_fuser(base_channels=16, expert_channels=8, decoder_channels=(64, 32, 16), local_grid=(120, 160), global_grid=(60, 80)).eval()
     for mixture in MIXTURES.values():
         getattr(fuser, f'{mixture}_gate').weight.data.mul_(1e-3)
@@ -316,6 +316,6 @@ def test_speed_against_the_twin():
         return sorted(times[1:])[1]
 
     ours = cpu_seconds(lambda: fuser(*sources[:2], attention=sources[2]))
-    slow = cpu_seconds(lambda: twin(fuser, *sources))
+    slow = cpu_seconds(lambda: twin(fuser, *sources, skip_idle=True))
     print(f'ours {ours:.2f} s, twin {slow:.2f} s of CPU time')
-    assert ours < 0.6 * slow
+    assert ours < 0.85 * slow
