@@ -12,7 +12,7 @@ from .annotations import BoxProblem, RawAnnotation, check_box
 from .annotations.boxes import DEFAULT_TOLERANCE
 from .errors import PairDataError
 from .image_io import read_size
-from .layout import PairFiles
+from .layout import PairFiles, require_folder
 
 
 def hash_ids(ids: Iterable[str]) -> str:
@@ -38,6 +38,13 @@ class BasePairDataset(BaseDataset):
 
     ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images they were measured.
 
+    Sets of one kind are joined with ``dict(type='ConcatDataset', ignore_keys=['split_hash'], ...)``, since each keeps its own hash.
+
+    Attributes:
+        FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters does not matter.
+        LAYOUT: The expected layout, shown when a folder is missing.
+        split: Part of the data set, fills ``{split}``.
+
     Args:
         data_root: Folder of the data set.
         ann_file: Id list (one sample name per line) that chooses the pairs; all pairs when empty. Relative to ``data_root``.
@@ -58,7 +65,9 @@ class BasePairDataset(BaseDataset):
     """
 
     METAINFO = dict(classes=(), palette=[], modalities=('visible', 'infrared'))
+    FOLDERS: Dict[str, Sequence[str]] = {}
     LAYOUT = ''
+    split = ''
 
     def __init__(self,
                  data_root: str = '',
@@ -78,6 +87,16 @@ class BasePairDataset(BaseDataset):
         self.problems: Counter = Counter()
         self._examples: Dict[str, str] = {}
         super().__init__(ann_file=ann_file, data_root=data_root, data_prefix=dict(data_prefix or {}), **kwargs)
+
+    def folder(self, key: str) -> str:
+        """Find the folder of a key: that of ``data_prefix``, or the first of ``FOLDERS`` that exists.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        if key in self.data_prefix:
+            return require_folder(type(self).__name__, '', (self.data_prefix[key], ), self.LAYOUT)
+        return require_folder(type(self).__name__, self.data_root, [name.format(split=self.split) for name in self.FOLDERS[key]], self.LAYOUT)
 
     @abstractmethod
     def list_pairs(self) -> List[PairFiles]:

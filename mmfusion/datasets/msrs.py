@@ -8,7 +8,7 @@ from .annotations import RawAnnotation, read_class_names, read_yolo
 from .base_pair_dataset import BasePairDataset
 from .errors import PairDataError
 from .image_io import read_size
-from .layout import PairFiles, find_folder, index_images, match_pairs, read_id_list, require_folder
+from .layout import PairFiles, find_folder, index_images, match_pairs, read_id_list
 
 
 @DATASETS.register_module()
@@ -53,22 +53,17 @@ class MSRSDetDataset(BasePairDataset):
         self.split, self.classes_file, self.seg_dir, self.empty_annotation = split, classes_file, seg_dir, empty_annotation
         super().__init__(*args, **kwargs)
 
-    def _folder(self, key: str) -> str:
-        if key in self.data_prefix:
-            return require_folder(type(self).__name__, '', (self.data_prefix[key], ), self.LAYOUT)
-        return require_folder(type(self).__name__, self.data_root, [name.format(split=self.split) for name in self.FOLDERS[key]], self.LAYOUT)
-
     def list_pairs(self) -> List[PairFiles]:
         """List the images of both folders, or those of the id list."""
-        first, second = index_images(self._folder('first')), index_images(self._folder('second'))
-        self._annotation_folder = self._folder('ann')
+        first, second = index_images(self.folder('first')), index_images(self.folder('second'))
+        self._annotation_folder = self.folder('ann')
         self._names = read_class_names(os.path.join(self.data_root, self.classes_file))
         self._seg_maps = self._index_seg_maps()
         return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)
 
     def _index_seg_maps(self) -> Optional[dict]:
         if 'seg' in self.data_prefix:
-            return index_images(self._folder('seg'))
+            return index_images(self.folder('seg'))
         wanted = os.path.join(self.split, self.seg_dir or 'Segmentation_labels')
         folder = find_folder(self.data_root, wanted)
         if folder is None and self.seg_dir:

@@ -6,7 +6,7 @@ from mmfusion.registry import DATASETS
 
 from .annotations import RawAnnotation, read_voc
 from .base_pair_dataset import BasePairDataset
-from .layout import PairFiles, index_images, match_pairs, read_id_list, require_folder
+from .layout import PairFiles, index_images, match_pairs, read_id_list
 
 
 @DATASETS.register_module()
@@ -14,10 +14,6 @@ class VOCPairDataset(BasePairDataset):
     """Pairs in two folders with one VOC xml each in a third.
 
     Subclasses name the folders and the classes; used as it is, ``data_prefix`` and ``metainfo=dict(classes=(...))`` do.
-
-    Attributes:
-        FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters does not matter.
-        LAYOUT: The expected layout, shown when a folder is missing.
 
     Args:
         split: Part of the data set, fills ``{split}``.
@@ -30,14 +26,10 @@ class VOCPairDataset(BasePairDataset):
         self.split = split
         super().__init__(*args, **kwargs)
 
-    def _folder(self, key: str) -> str:
-        chosen = (self.data_prefix[key], ) if key in self.data_prefix else tuple(name.format(split=self.split) for name in self.FOLDERS[key])
-        return require_folder(type(self).__name__, '' if key in self.data_prefix else self.data_root, chosen, self.LAYOUT)
-
     def list_pairs(self) -> List[PairFiles]:
         """List the images of both folders, or those of the id list."""
-        first, second = index_images(self._folder('first')), index_images(self._folder('second'))
-        self._annotation_folder = self._folder('ann')
+        first, second = index_images(self.folder('first')), index_images(self.folder('second'))
+        self._annotation_folder = self.folder('ann')
         return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)
 
     def annotation_path(self, pair: PairFiles) -> str:
