@@ -26,6 +26,6 @@ train_pipeline = [
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].transform.scale = image_size
 
-train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

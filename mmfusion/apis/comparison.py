@@ -70,6 +70,8 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     cfg = variant_config(base, variant, seed, work_dir)
     cfg.resume = (work_dir / 'last_checkpoint').exists()
     cfg.experiment_name = f'{variant}_{seed}_{os.getpid()}'
+    # The test at the end is the result; validating on the way would cost time and change nothing.
+    cfg.train_cfg.val_begin = cfg.train_cfg.max_epochs + 1
     # One file per run is enough to go on from, and nothing else of the run is needed.
     cfg.default_hooks.checkpoint.update(max_keep_ckpts=1)
     if minutes:

@@ -1,11 +1,9 @@
 """Building models of other packages inside a coupling or a guide."""
-import copy
-
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import revert_sync_batchnorm
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.scope import scoped
 
 
 def build_scoped(cfg: dict) -> torch.nn.Module:
@@ -19,9 +17,6 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
         raise TypeError(f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
-    cfg = ConfigDict(copy.deepcopy(dict(cfg)))
-    if isinstance(cfg['type'], str) and '.' in cfg['type']:
-        cfg.setdefault('_scope_', cfg['type'].split('.')[0])
-    model = MODELS.build(cfg)
+    model = MODELS.build(scoped(cfg))
     # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)
