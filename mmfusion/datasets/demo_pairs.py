@@ -76,6 +76,7 @@ class DemoPairs(BaseDataset):
             num_objects=tuple(num_objects),
             num_distractors=tuple(num_distractors),
             single_modality_ratio=single_modality_ratio)
+        kwargs.setdefault('serialize_data', False)  # the list holds names only; serializing would run the garbage collector
         super().__init__(**kwargs)
         self._metainfo['split_hash'] = f'demo-seed{self.seed}-{split}-{self.length}'
 
