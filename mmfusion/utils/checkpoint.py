@@ -1,5 +1,6 @@
 """Loading checkpoints without executing pickled code, and refusing those of another model."""
 import pickle
+import struct
 from pathlib import Path
 from typing import Callable, Dict, List, Union
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from .errors import UserError
 
 MAX_LISTED = 8
+# what torch.load was seen to raise on files of other kinds and on damaged ones, besides UnpicklingError
+_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
 
 
 def _history_buffer_method(owner: type, name: str) -> Callable:
@@ -46,7 +49,7 @@ def safe_load(path: Union[str, Path]) -> object:
             raise UserError(f'{path} is not a checkpoint, or it is damaged; copy or download it again') from error
         raise UserError(f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
                         'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)') from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except _BROKEN as error:
         raise UserError(f'{path} is not a checkpoint, or it is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__}); '
                         'copy or download it again') from error
 

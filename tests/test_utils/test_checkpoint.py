@@ -98,6 +98,7 @@ def test_pickled_code_is_refused(tmp_path, monkeypatch, legacy):
 
 @pytest.mark.parametrize(('name', 'content', 'match'), [
     ('text.pth', b'not a checkpoint', 'not a checkpoint, or it is damaged'),
+    ('hello.pth', b'hello\n', 'not a checkpoint, or it is damaged'),  # torch's unpickler answers this one with a KeyError
     ('empty.pth', b'', 'not a checkpoint, or it is damaged'),
     ('list.pth', pickle.dumps([1, 2]), 'holds no model weights|not a checkpoint'),
 ])
