@@ -211,7 +211,8 @@ class BasePairDataset(BaseDataset):
 
     def _report(self, error: PairDataError) -> None:
         if self.on_error == 'raise':
-            raise type(error)(error.reason, f'{type(self).__name__}: {error}') from error
+            owner = f'{type(self).__name__}: '  # a bad box passes here twice: as a box, and as what its pair fails by
+            raise type(error)(error.reason, owner + str(error).removeprefix(owner)) from error
         self.problems[error.reason] += 1
         self._examples.setdefault(error.reason, str(error))
 

@@ -64,5 +64,9 @@ def _parse_options(parser: argparse.ArgumentParser, options: Sequence[str]) -> d
         if '=' not in option:
             parser.error(f'--cfg-options: {option!r} is not of the form KEY=VALUE')
     namespace = argparse.Namespace()
-    DictAction(option_strings=['--cfg-options'], dest='value', nargs='+')(parser, namespace, options)
+    try:
+        DictAction(option_strings=['--cfg-options'], dest='value', nargs='+')(parser, namespace, options)
+    except (AssertionError, RecursionError):  # mmengine's parser of values knows no dicts and trips over unbalanced brackets
+        parser.error('--cfg-options: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
+                     'write anything else into a config file')
     return namespace.value

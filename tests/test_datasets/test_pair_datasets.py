@@ -106,7 +106,7 @@ def test_bad_pairs_raise_or_are_skipped(m3fd, reason, monkeypatch):
     reason = reason.strip()
     with pytest.raises(PairDataError, match='M3FDDataset: .*00001') as info:
         M3FDDataset(data_root=str(m3fd))
-    assert info.value.reason == reason
+    assert info.value.reason == reason and str(info.value).count('M3FDDataset: ') == 1
     lines = []
     monkeypatch.setattr('mmfusion.datasets.base_pair_dataset.print_log', lambda text, logger, level: lines.append((text, level)))
     dataset = M3FDDataset(data_root=str(m3fd), on_error='skip')
