@@ -1,4 +1,7 @@
-"""RTMDet-tiny (arXiv 2212.07784), 4.9 M parameters, trained from scratch unless a checkpoint is given. Set ``num_classes`` in the config that uses it."""
+"""RTMDet-tiny (arXiv 2212.07784), 4.9 M parameters, trained from scratch unless a checkpoint is given.
+
+Set ``num_classes`` in the config that uses it.
+"""
 norm_cfg = dict(type='BN')
 act_cfg = dict(type='SiLU', inplace=True)
 

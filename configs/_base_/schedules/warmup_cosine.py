@@ -1,4 +1,7 @@
-"""AdamW with a warm-up and a cosine decay, for short runs from scratch on small machines. The decay follows ``train_cfg.max_epochs``, whatever it is."""
+"""AdamW with a warm-up and a cosine decay, for short runs from scratch on small machines.
+
+The decay follows ``train_cfg.max_epochs``, whatever it is.
+"""
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=8)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

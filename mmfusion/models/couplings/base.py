@@ -79,6 +79,13 @@ class BaseCoupling(BaseModel):
         self.guide = MODELS.build(guide) if guide else None
         self.tasks = ModuleDict({name: TaskNetwork(cfg) for name, cfg in tasks.items()})
 
+    def train(self, mode: bool = True) -> 'BaseCoupling':
+        """Switch to training or evaluation; a guide with weight 0 stays in evaluation, so that its batch norm statistics stay too."""
+        super().train(mode)
+        if self.guide is not None and self.guide_weight == 0:
+            self.guide.eval()
+        return self
+
     # The three modes of mmengine -------------------------------------------------------------------------------------
 
     def forward(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]] = None, mode: str = 'tensor'):

@@ -74,6 +74,7 @@ def test_guide_runs_once_in_training_and_only_as_far_as_needed_otherwise():
     assert model.guide.calls == ['loss', 'fuse']
     model.guide_weight = 0.
     losses = model.train()(inputs, samples, mode='loss')
+    assert not model.guide.training and model.fuser.training
     assert model.guide.calls[-1] == 'fuse without gradient' and not any(name.startswith('guide') for name in losses)
 
 

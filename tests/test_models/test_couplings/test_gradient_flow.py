@@ -12,12 +12,10 @@ register_all_modules()
 
 def registered_fusers():
     """Every fuser in the registry that ships with the package and has parameters."""
-    found = []
-    for name, cls in sorted(MODELS.module_dict.items()):
-        if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.'):
-            if any(True for _ in cls(**({'source': 'first'} if name == 'SourceFuser' else {})).parameters()):
-                found.append(name)
-    return found
+    classes = [(name, cls) for name, cls in sorted(MODELS.module_dict.items())
+               if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.')]
+    options = dict(SourceFuser=dict(source='first'))
+    return [name for name, cls in classes if any(True for _ in cls(**options.get(name, {})).parameters())]
 
 
 FUSERS = registered_fusers()
