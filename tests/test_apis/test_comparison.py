@@ -1,0 +1,65 @@
+"""Comparing fusers with one task network: what each row changes, and that pieces add up to the whole."""
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_config import write_tiny_config
+
+from mmfusion.apis.comparison import VARIANTS, compare, run_variant, tabulate, variant_config
+from mmfusion.utils import safe_load
+
+
+@pytest.fixture
+def base(tmp_path):
+    return Config.fromfile(write_tiny_config(tmp_path))
+
+
+def test_variants_change_the_fuser_and_nothing_else(base, tmp_path):
+    joint = variant_config(base, 'joint', 3, tmp_path)
+    assert joint.model == base.model and joint.randomness.seed == 3
+    detached = variant_config(base, 'detached', 3, tmp_path)
+    assert detached.model == dict(base.model, detach=True)
+    visible = variant_config(base, 'visible', 3, tmp_path)
+    assert visible.model.fuser == dict(type='SourceFuser', source='first')
+    assert visible.model.guide is None and visible.model.fusion_loss is None and visible.model.tasks == base.model.tasks
+    assert visible.optim_wrapper == base.optim_wrapper and visible.train_dataloader == base.train_dataloader
+    assert 'detach' not in base.model
+    with pytest.raises(ValueError, match='unknown variant'):
+        variant_config(base, 'both', 0, tmp_path)
+    assert {'visible', 'infrared', 'average', 'maximum', 'detached', 'joint'} <= set(VARIANTS)
+
+
+def test_runs_are_kept_and_tabulated(base, tmp_path):
+    base.train_cfg.max_epochs = 1
+    results = compare(base, ['average', 'joint'], [0], tmp_path / 'runs')
+    assert [result['variant'] for result in results] == ['average', 'joint']
+    assert all('pascal_voc/mAP' in result['metrics'] and result['epochs'] == 1 for result in results)
+    kept = tmp_path / 'runs' / 'joint_seed0' / 'result.json'
+    content = dict(json.loads(kept.read_text()), metrics={'pascal_voc/mAP': 0.25})
+    kept.write_text(json.dumps(content))
+    again = compare(base, ['joint'], [0], tmp_path / 'runs')
+    assert '| joint | 1 | 0.250 |' in tabulate(again, dict(mAP='pascal_voc/mAP'))
+
+
+def test_pieces_add_up_to_one_run(base, tmp_path):
+    """A run cut after every epoch ends with the weights of one that was not."""
+    whole = run_variant(base, 'joint', 0, tmp_path / 'whole')
+    assert run_variant(base, 'joint', 0, tmp_path / 'pieces', minutes=1e-6) is None
+    pieces = run_variant(base, 'joint', 0, tmp_path / 'pieces', minutes=1e-6)
+    assert whole['metrics'].keys() == pieces['metrics'].keys()
+    first, second = (safe_load(tmp_path / name / 'joint_seed0' / 'epoch_2.pth')['state_dict'] for name in ('whole', 'pieces'))
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.slow
+def test_comparison_on_real_pairs(shared_dir, tmp_path):
+    """The table of the docs, shortened to one epoch: every variant trains and is tested on the real MSRS pairs."""
+    from mmfusion.utils import load_config
+    cfg = load_config('configs/moe_fusion_msrs_light.py', None)
+    root = str(shared_dir / 'data' / 'MSRS') + '/'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.data_root = root
+    cfg.train_cfg.max_epochs = 1
+    results = compare(cfg, list(VARIANTS), [0], tmp_path)
+    assert len(results) == len(VARIANTS) and all(0 <= result['metrics']['pascal_voc/mAP'] <= 1 for result in results)
