@@ -178,9 +178,10 @@ class FusionInferencer:
     def _fuse(self, batch: List[dict], samples: Sequence) -> List[np.ndarray]:
         """Fused pictures at the size of the sources; taken from the predictions where these were made at that size."""
         if all(_at_source_size(item, sample) for item, sample in zip(batch, samples)):
-            return [to_picture(sample.fused.data) for sample in samples]
-        data = self._collate([self.pack(copy.copy(item)) for item in batch])
-        images = self.coupling.fuse(data['inputs']).image
+            images = [sample.fused.data for sample in samples]
+        else:
+            data = self._collate([self.pack(copy.copy(item)) for item in batch])
+            images = self.coupling.fuse(data['inputs']).image
         for image, item in zip(images, batch):
             if not image.isfinite().all():
                 raise UserError(f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?')

@@ -19,6 +19,8 @@ def prepare_config(args: argparse.Namespace) -> Config:
         UserError: No such config, a misspelt key, no such GPU, a work dir that cannot be written.
     """
     cfg = load_config(args.config, args.cfg_options)
+    if 'device' in cfg:
+        raise UserError(f"{args.config}: the key 'device' has no effect in a config; choose with --device {cfg.device}")
     device = select_device(args.device)
     if device.type == 'cuda' and device.index is not None and args.launcher == 'none':
         torch.cuda.set_device(device)  # mmengine works on the current device

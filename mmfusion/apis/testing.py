@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmfusion.utils import UserError, ensure_writable_dir, load_fusion_checkpoint
 
+from .checks import check_testing
 from .run_config import existing_checkpoint, picture_summary, prepare_config
 
 _IMAGES = ('fused', 'gt_sem_seg', 'seg_logits')
@@ -47,6 +48,7 @@ def test(args: argparse.Namespace) -> dict:
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
     load_fusion_checkpoint(runner.model, args.checkpoint)
+    check_testing(runner, runner.test_loop)
     if args.out:
         runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=args.out))
     metrics = runner.test()

@@ -11,6 +11,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
+from .checks import check_training
 from .run_config import existing_checkpoint, picture_summary, prepare_config
 
 
@@ -38,6 +39,7 @@ def train(args: argparse.Namespace) -> Runner:
     if checkpoint:
         # mmengine resumes with whatever part of a checkpoint fits; a wrong one must be an error
         load_fusion_checkpoint(runner.model, checkpoint)
+    check_training(runner)
     runner.train()
     if is_main_process():
         print(summary(runner), flush=True)

@@ -32,6 +32,7 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
     path = Path(path)
     if not path.is_file():
         raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
+    _let_mmseg_be_a_base()
     try:
         cfg = Config.fromfile(str(path))
     except FileNotFoundError as error:
@@ -47,6 +48,14 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
     if 'model' not in cfg:
         raise UserError(f"{path} has no 'model'; it is not a config that can be trained or tested (a file of _base_?)")
     return cfg
+
+
+def _let_mmseg_be_a_base() -> None:
+    """Make ``_base_ = ['mmseg::...']`` work: mmengine looks for a package named mmsegmentation, which the maintained stack does not install."""
+    from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import is_installed
+    if not is_installed(MODULE2PACKAGE['mmseg']):
+        MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
 def known_keys() -> set:

@@ -4,10 +4,11 @@ import os
 import re
 import sys
 import traceback
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 _CHECKED = (ValueError, TypeError, OSError, RuntimeError)
-_CONFIG_ERRORS = (KeyError, TypeError, AssertionError, ValueError)
+_CONFIG_ERRORS = (KeyError, TypeError, AssertionError, ValueError, OSError)
+_WRONG_ARGUMENT = re.compile(r'\w+\(\) (got an unexpected keyword argument|missing \d+ required|got multiple values for)')
 
 
 class UserError(RuntimeError):
@@ -18,8 +19,8 @@ def friendly_main(main: Callable) -> Callable:
     """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
 
     Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``, ``OSError``,
-    ``RuntimeError`` raised by a line of the package, in a data worker too), and configs that the registries cannot build. Everything
-    else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
+    ``RuntimeError`` raised by a line of the package, in a data worker too), configs that cannot be built, and weights that cannot be
+    downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
 
     Examples:
         >>> @friendly_main
@@ -53,15 +54,24 @@ def user_message(error: BaseException) -> Optional[str]:
     if worker is not None:
         file, message = worker
         return message if _in_package(file) and isinstance(error, _CHECKED) else None
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [frame.filename for frame in frames]
     if not files:
         return None
+    # mmengine's Runner builds data loaders, loops and seeds without a registry
+    if isinstance(error, TypeError) and _WRONG_ARGUMENT.search(_text(error)) and (_while_building(files) or _in_mmengine(files[-1])):
+        return f'the config cannot be built: {_text(error)}'
     if isinstance(error, _CHECKED) and _in_package(files[-1]):
         return str(error)
     if isinstance(error, KeyError) and _in_package(files[-1]) and ' ' in _text(error):  # raised with a sentence, not by a lookup
         return _text(error)
-    if isinstance(error, _CONFIG_ERRORS) and _in_registry(files[-1]):
-        return f'the config cannot be built: {_text(error)}'
+    if _is_download(error):
+        return (f'weights cannot be downloaded: {error}. On a machine without network, load them from a local file (init_cfg.checkpoint=PATH in the '
+                "network's config), or start from random weights with init_cfg=None")
+    if isinstance(error, _CONFIG_ERRORS) and _while_building(files):
+        return f'the config cannot be built: {_text(error) or type(error).__name__}'
+    if isinstance(error, _CONFIG_ERRORS) and _in_runner_setup(frames[-1]):
+        return f"the config cannot be built: {_text(error).split(', but got')[0]}"  # what follows is a dump of whole sections
     return None
 
 
@@ -85,5 +95,20 @@ def _in_package(file: str) -> bool:
     return os.path.abspath(file).startswith(root + os.sep)
 
 
-def _in_registry(file: str) -> bool:
-    return os.sep.join(('mmengine', 'registry')) in file
+def _while_building(files: Sequence[str]) -> bool:
+    """Whether the error came out of something that a registry was building from its config."""
+    return any(os.sep.join(('mmengine', 'registry')) in file for file in files)
+
+
+def _in_mmengine(file: str) -> bool:
+    return f'{os.sep}mmengine{os.sep}' in file
+
+
+def _in_runner_setup(frame: traceback.FrameSummary) -> bool:
+    setup = frame.name == '__init__' or frame.name.startswith('build_')
+    return setup and frame.filename.endswith(os.path.join('mmengine', 'runner', 'runner.py'))
+
+
+def _is_download(error: BaseException) -> bool:
+    from urllib.error import URLError
+    return isinstance(error, URLError)

@@ -46,7 +46,32 @@ def raise_unknown_argument():
     MODELS.build(dict(type='mmdet.L1Loss', los_weight=1.))
 
 
+def raise_while_building():
+    from mmengine.registry import OPTIM_WRAPPERS
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
+    OPTIM_WRAPPERS.build(dict(type='OptimWrapper', optimizer=optimizer, accumulative_counts=0))
+
+
+def raise_from_the_runner():
+    from mmengine.runner import Runner
+    Runner.build_dataloader(dict(dataset=BadDataset(), sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2))
+
+
+def raise_from_half_a_config():
+    from mmengine.runner import Runner
+    Runner(model=torch.nn.Identity(), work_dir='unused', train_dataloader=dict(batch_size=2))
+
+
+def raise_without_network():
+    from urllib.error import URLError
+    raise URLError('Name or service not known')
+
+
 @pytest.mark.parametrize(('function', 'message'), [
+    (raise_while_building, 'the config cannot be built: _accumulative_counts at least greater than or equal to 1'),
+    (raise_from_the_runner, "the config cannot be built: DataLoader.__init__() got an unexpected keyword argument 'batchsize'"),
+    (raise_from_half_a_config, 'the config cannot be built: train_dataloader, train_cfg, and optim_wrapper should be either all None or not None\n'),
+    (raise_without_network, 'init_cfg=None'),
     (raise_user_error, 'a.png is truncated; copy it again'),
     (raise_own_input_error, 'images must be at least 16x16'),
     (raise_in_worker, 'images must be at least 16x16'),

@@ -2,7 +2,7 @@
 
 The decay follows ``train_cfg.max_epochs``, whatever it is.
 """
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=8)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=32, val_interval=8)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

@@ -52,12 +52,17 @@ class EpochSeedHook(Hook):
     another one for it when the config has no seed, and a resumed run learns its seed only after the sampler was built) and puts
     :func:`seed_worker` in the place of mmengine's worker function.
 
+    Training that counts iterations is one epoch, so resuming it continues with other random numbers; the hook says so.
+
     ``persistent_workers=True`` keeps the workers' random state over epochs, so resuming is then not exact; the hook warns.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
+        if runner.iter > 0 and not hasattr(runner.train_loop, 'run_epoch'):
+            runner.logger.warning('resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
+                                  'Use EpochBasedTrainLoop for exact resuming.')
         loader = runner.train_dataloader
         sampler = getattr(loader, 'sampler', None)
         if isinstance(getattr(sampler, 'seed', None), int):

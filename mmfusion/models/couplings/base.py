@@ -52,7 +52,7 @@ class BaseCoupling(BaseModel):
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: A task carries a reserved name or no identifier, or a weight names no task.
+        ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight names no task.
     """
 
     def __init__(self,
@@ -67,8 +67,9 @@ class BaseCoupling(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg)
         tasks = dict(tasks or {})
         for name in tasks:
-            if name in RESERVED_NAMES or not name.isidentifier():
-                raise ValueError(f'{name!r} cannot name a task: use an identifier other than {", ".join(RESERVED_NAMES)}')
+            # mmengine adds up every logged value whose name contains "loss"
+            if name in RESERVED_NAMES or not name.isidentifier() or 'loss' in name:
+                raise ValueError(f'{name!r} cannot name a task: use an identifier without "loss", other than {", ".join(RESERVED_NAMES)}')
         unknown = set(task_weights or {}) - set(tasks)
         if unknown:
             raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')

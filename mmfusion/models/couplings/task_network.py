@@ -3,6 +3,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.model import BaseModule
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfusion.models.scoped import build_scoped
@@ -46,6 +47,9 @@ class TaskNetwork(BaseModule):
         self.takes_rgb = bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False)) if isinstance(network, dict) else False
         self.network = build_scoped(network)
         self.kind = self._kind(self.network)
+        preprocessor = self.network.data_preprocessor
+        if self.kind == 'segmentation' and getattr(preprocessor, 'size', 0) is None and getattr(preprocessor, 'size_divisor', 0) is None:
+            preprocessor.size_divisor = 1  # mmseg demands one of the two; images of a batch are then padded to the largest
 
     @staticmethod
     def _kind(network: torch.nn.Module) -> str:
@@ -76,6 +80,9 @@ class TaskNetwork(BaseModule):
         # Without the batch's padding: the network pads as its own preprocessor says.
         images = [picture[:, :sample.img_shape[0], :sample.img_shape[1]] for picture, sample in zip(image, data_samples)]
         copies = [self._copy_labels(sample) for sample in data_samples]
+        if training:
+            for copy in copies:
+                self._crop_class_map(copy)
         data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
         return data['inputs'], data['data_samples']
 
@@ -86,6 +93,13 @@ class TaskNetwork(BaseModule):
             if name in sample:
                 setattr(copy, name, getattr(sample, name).clone())
         return copy
+
+    @staticmethod
+    def _crop_class_map(sample: FusionDataSample) -> None:
+        """Cut the batch's padding off a class map, as it is cut off the image; the network's preprocessor pads both alike."""
+        if 'gt_sem_seg' in sample:
+            height, width = sample.img_shape[:2]
+            sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :height, :width])
 
     def loss(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, Union[Tensor, List[Tensor]]]:
         """Losses of the network on fused images, with gradient to ``image``; arguments as in :meth:`preprocess`.
@@ -103,6 +117,11 @@ class TaskNetwork(BaseModule):
 
     def predict(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Sequence[FusionDataSample]:
         """Write the network's predictions into ``data_samples`` and return them; arguments as in :meth:`preprocess`."""
+        if self.kind == 'segmentation' and len({tuple(sample.img_shape[:2]) for sample in data_samples}) > 1:
+            # mmseg tests images of one size only
+            for index, sample in enumerate(data_samples):
+                self.predict(image[index:index + 1], [sample])
+            return data_samples
         inputs, copies = self.preprocess(image, data_samples, training=False)
         for sample, result in zip(data_samples, self.network(inputs, copies, mode='predict')):
             for name in PREDICTION_FIELDS:

@@ -91,3 +91,67 @@ def test_bad_configs_and_missing_labels():
     del samples[0].gt_instances
     with pytest.raises(ValueError, match="needs gt_instances.*'000'"):
         task.loss(torch.rand(1, 3, 64, 96), samples)
+
+
+def mixed_batch():
+    """Two images of different size, padded to 64x96, class maps too, as the data preprocessor leaves them."""
+    _, samples = tiny_models.make_batch(2)
+    samples[1].set_metainfo(dict(img_shape=(40, 70), ori_shape=(80, 140), scale_factor=(0.5, 0.5)))
+    samples[1].gt_sem_seg.data[:, 40:] = 255
+    samples[1].gt_sem_seg.data[:, :, 70:] = 255
+    samples[1].gt_instances = samples[1].gt_instances[:1]
+    return torch.rand(2, 3, 64, 96), samples
+
+
+@pytest.mark.parametrize('options', [dict(), dict(size_divisor=None), dict(size_divisor=None, size=(80, 128))])
+def test_class_maps_are_padded_as_the_images_are(options):
+    cfg = tiny_models.segmentor()
+    cfg['data_preprocessor'].update(options)
+    task = TaskNetwork(cfg).train()
+    image, samples = mixed_batch()
+    inputs, copies = task.preprocess(image, samples, training=True)
+    for index, (sample, copied) in enumerate(zip(samples, copies)):
+        height, width = sample.img_shape
+        seg = copied.gt_sem_seg.data
+        assert seg.shape[-2:] == inputs.shape[-2:]
+        assert torch.equal(seg[:, :height, :width], samples[index].gt_sem_seg.data[:, :height, :width])
+        assert (seg[:, height:] == 255).all() and (seg[:, :, width:] == 255).all()
+    assert samples[1].gt_sem_seg.data.shape[-2:] == (64, 96)
+    assert torch.isfinite(task.loss(image, samples)['decode.loss_ce'])
+
+
+@pytest.mark.parametrize('name', ['rtmdet', 'segmentor'])
+def test_a_batch_of_different_sizes_is_predicted_as_its_images_are(name):
+    task = TaskNetwork(tiny_models.TASKS[name]()).eval()
+    task.init_weights()
+    image, samples = mixed_batch()
+    if name == 'rtmdet':
+        for layer in task.network.bbox_head.rtm_reg:
+            torch.nn.init.ones_(layer.bias)  # boxes of some size everywhere
+    with torch.no_grad():
+        together = task.predict(image, samples)
+        boxes_or_map = [sample.get('pred_instances') if name == 'rtmdet' else sample.pred_sem_seg.data.clone() for sample in together]
+        if name == 'segmentor':
+            assert [tuple(data.shape) for data in boxes_or_map] == [(1, 64, 96), (1, 80, 140)]
+            alone = task.predict(image[1:, :, :40, :70], mixed_batch()[1][1:])[0].pred_sem_seg.data
+            assert torch.equal(alone, boxes_or_map[1])
+        else:
+            boxes = boxes_or_map[1].bboxes
+            assert len(boxes) and boxes[:, 0::2].max() <= 140 and boxes[:, 1::2].max() <= 80  # clipped to its own image, not to the batch
+
+
+@pytest.mark.parametrize(('base', 'kind'), [
+    ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', 'detection'),
+    ('mmseg::_base_/models/fcn_r50-d8.py', 'segmentation'),
+])
+def test_published_configs_are_task_networks_as_they_are(base, kind, tmp_path):
+    """``_base_`` of another package, its model as a task: SyncBN on the CPU, batch augmentations, no scope prefix in any type."""
+    from mmfusion.registry import MODELS
+    from mmfusion.utils import load_config
+    path = tmp_path / 'config.py'
+    path.write_text(f"_base_ = ['{base}']\ndefault_scope = 'mmfusion'\n"
+                    "model = dict(_delete_=True, type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=_base_.model))\n")
+    coupling = MODELS.build(load_config(path).model)
+    assert coupling.tasks.net.kind == kind
+    losses = coupling(*tiny_models.make_batch(2), mode='loss')
+    assert any(key.startswith('net.') for key in losses)
