@@ -1,13 +1,16 @@
 """What ``tools/train.py`` does."""
 import argparse
+import logging
 from pathlib import Path
 from typing import Optional
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
 
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
@@ -39,6 +42,8 @@ def train(args: argparse.Namespace) -> Runner:
     if checkpoint:
         # mmengine resumes with whatever part of a checkpoint fits; a wrong one must be an error
         load_fusion_checkpoint(runner.model, checkpoint)
+    elif cfg.get('load_from') and '://' not in cfg.load_from:
+        check_start_weights(runner.model, cfg.load_from)
     check_training(runner)
     runner.train()
     if is_main_process():
@@ -119,6 +124,22 @@ def set_resume(cfg: Config, resume: Optional[str]) -> Optional[str]:
                         f'--cfg-options load_from={path}')
     cfg.resume, cfg.load_from = True, path
     return path
+
+
+def check_start_weights(model: nn.Module, path: str) -> None:
+    """Say what of ``load_from`` fits the model, of which only a part may be meant to.
+
+    Raises:
+        UserError: The file cannot be loaded, or nothing in it fits.
+    """
+    # mmengine loads the file itself later, with the hooks; here is the answer to what it would pass over in silence
+    unfit = load_fusion_checkpoint(model, path, strict=False)
+    absent, total = len(unfit['missing']) + len(unfit['mismatched']), len(model.state_dict())
+    if total and absent == total:
+        raise UserError(f'load_from={path}: not one of its weights fits the model; it is a checkpoint of another model')
+    if absent or unfit['unexpected']:
+        print_log(f'load_from={path}: {total - absent} of {total} weights of the model are in it, {len(unfit["unexpected"])} of its own are left out',
+                  'current', logging.WARNING)
 
 
 def summary(runner: Runner) -> str:

@@ -113,6 +113,12 @@ def test_checkpoint_of_another_model(trained, command, tmp_path, capsys):
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 
+def test_start_weights_of_another_model(trained, command, tmp_path, capsys):
+    torch.save(dict(state_dict=dict(a=torch.zeros(3))), tmp_path / 'other.pth')
+    message = fails(capsys, command, 'train', trained[0], '--work-dir', tmp_path / 'work', '--cfg-options', f'load_from={tmp_path}/other.pth')
+    assert 'other.pth: not one of its weights fits' in message
+
+
 def test_checkpoint_that_cannot_be_resumed(trained, command, tmp_path, capsys):
     torch.save(dict(state_dict=state_dict(trained[1] / 'epoch_1.pth')), tmp_path / 'weights.pth')
     message = fails(capsys, command, 'train', trained[0], '--work-dir', tmp_path / 'work', '--resume', tmp_path / 'weights.pth')
@@ -127,6 +133,16 @@ def test_checkpoint_that_cannot_be_resumed(trained, command, tmp_path, capsys):
     (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'load_from=gone.pth'], ['checkpoint not found: gone.pth']),
     (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'model.fuser.type=MoEFusoin'], ['MoEFusoin is not in the']),
     (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'model.los=1'], ['config cannot be built', "'los'"]),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'load_from={config}'], ['tiny.py is not a checkpoint']),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'train_dataloader.drop_last=True', 'train_dataloader.batch_size=8'],
+     ['4 pairs make no batch of batch_size=8', 'drop_last=False']),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'model.tasks.det.bbox_head.num_classes=2'],
+     ['train_dataloader has 3 classes (person, car, lamp)', 'model.tasks.det has num_classes=2']),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'train_dataloader.bathces=8'], ['config cannot be built', "'bathces'"]),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'train_dataloader.dataset.lenght_=8'], ['config cannot be built', "'lenght_'"]),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'param_scheduler.0.facto=8'], ['config cannot be built', "'facto'"]),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'randomness.sed_=8'], ['config cannot be built', "'sed_'"]),
+    (['train', '{config}', '--work-dir', '{tmp}', '--cfg-options', 'device=cuda'], ["the key 'device' has no effect", '--device cuda']),
     (['test', '{config}', 'gone.pth'], ['checkpoint not found: gone.pth']),
     (['test', '{config}', '{config}', '--work-dir', '{tmp}', '--out', 'a.txt'], ['--out a.txt: the name must end with .pkl or .pickle']),
     (['test', '{config}', '{config}', '--work-dir', '{tmp}', '--show-dir', '/proc/mmfusion'], ['cannot write into the folder']),

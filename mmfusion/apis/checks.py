@@ -1,0 +1,95 @@
+"""Whether data and model of a run fit together, asked before the first iteration: later the answer is an IndexError, or silence."""
+from typing import Iterator, Optional, Tuple
+
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmfusion.utils import UserError
+
+
+def check_training(runner: Runner) -> None:
+    """Check the training set, and the validation set where there is one.
+
+    Raises:
+        UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, or see :func:`check_testing`.
+    """
+    if runner.train_loop is None:
+        raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
+    loader = runner.train_dataloader
+    if len(loader) == 0:
+        raise UserError(f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
+                        'smaller ones out; lower batch_size or set drop_last=False')
+    _check_labelled(runner.model, loader, 'train_dataloader')
+    check_classes(runner.model, loader, 'train_dataloader')
+    if runner.val_loop is not None:
+        check_testing(runner, runner.val_loop, 'val_dataloader')
+
+
+def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
+    """Check the data set of a validation or test loop.
+
+    Args:
+        runner: With the model built.
+        loop: The loop, with ``dataloader`` and ``evaluator``.
+        name: Key of the dataloader in the config.
+
+    Raises:
+        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, or COCO metrics would take samples of joined data sets for one.
+    """
+    check_classes(runner.model, loop.dataloader, name)
+    metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
+    if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
+        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to measure detections against; take mmdet.CocoMetric and '
+                        'mmdet.VOCMetric out of the evaluator, or use a labelled data set')
+    parts = getattr(loop.dataloader.dataset, 'datasets', ())
+    if len(parts) > 1 and 'CocoMetric' in metrics:
+        raise UserError(f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by img_id. '
+                        'Test the sets one by one, or use mmdet.VOCMetric')
+
+
+def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
+    """Compare the classes of a data set with those of every task network and guide of a coupling.
+
+    Data sets without class names are not looked at.
+
+    Raises:
+        UserError: The numbers differ.
+    """
+    meta = getattr(loader.dataset, 'metainfo', {})
+    for part, kind, number in class_counts(model):
+        classes = meta.get('classes' if kind == 'detection' else 'seg_classes') or ()
+        if number is not None and classes and number != len(classes):
+            what = 'classes' if kind == 'detection' else 'segmentation classes'
+            raise UserError(f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
+                            'set num_classes in the config of that head')
+
+
+def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:
+    for part, kind, _ in class_counts(model):
+        if kind == 'detection' and _without_classes(loader):
+            raise UserError(f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labelled data set')
+
+
+def _without_classes(loader: DataLoader) -> bool:
+    """Whether the data set says that it has no classes, as opposed to saying nothing."""
+    return len(getattr(loader.dataset, 'metainfo', {}).get('classes', ('unknown', ))) == 0
+
+
+def class_counts(model: nn.Module) -> Iterator[Tuple[str, str, Optional[int]]]:
+    """Yield (place in the config, kind, number of classes or None) for all networks with a head; ``model`` may be wrapped by DDP."""
+    model = getattr(model, 'module', model)
+    for name, task in (getattr(model, 'tasks', None) or {}).items():
+        yield f'model.tasks.{name}', task.kind, _num_classes(task.network)
+    guide = getattr(model, 'guide', None)
+    if guide is not None and model.guide_weight > 0:
+        yield 'model.guide.detector', 'detection', _num_classes(getattr(guide, 'first', None))
+
+
+def _num_classes(network: Optional[nn.Module]) -> Optional[int]:
+    owner = getattr(network, 'roi_head', None) or network
+    head = getattr(owner, 'bbox_head', None) or getattr(owner, 'decode_head', None)
+    if isinstance(head, nn.ModuleList):  # cascades
+        head = head[-1]
+    number = getattr(head, 'num_classes', None)
+    return number if isinstance(number, int) else None
