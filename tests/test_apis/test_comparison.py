@@ -63,3 +63,14 @@ def test_comparison_on_real_pairs(shared_dir, tmp_path):
     cfg.train_cfg.max_epochs = 1
     results = compare(cfg, list(VARIANTS), [0], tmp_path)
     assert len(results) == len(VARIANTS) and all(0 <= result['metrics']['pascal_voc/mAP'] <= 1 for result in results)
+
+
+@pytest.mark.slow
+def test_fusing_helps_on_the_demo_pairs(tmp_path):
+    """The built-in data set is worth fusing: the same detector does clearly better on a plain average than on either source."""
+    from mmfusion.utils import load_config
+    cfg = load_config('configs/moe_fusion_demo.py', None)
+    cfg.train_cfg.max_epochs = 8
+    results = compare(cfg, ['visible', 'infrared', 'average'], [0], tmp_path)
+    visible, infrared, average = (result['metrics']['coco/bbox_mAP_50'] for result in results)
+    assert average > max(visible, infrared) + 0.05
