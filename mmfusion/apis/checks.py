@@ -35,7 +35,8 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
         name: Key of the dataloader in the config.
 
     Raises:
-        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, or COCO metrics would take samples of joined data sets for one.
+        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, or COCO metrics would take
+            samples of joined data sets for one.
     """
     check_classes(runner.model, loop.dataloader, name)
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}

@@ -92,7 +92,7 @@ class FusionInferencer:
             score_thr: Boxes with a lower score are not drawn; ``instances`` holds them all.
             batch_size: Consecutive pairs of equal size are fused together, up to so many.
             predict: Run the task networks; as ``draw_boxes`` when None.
-            return_images: Keep the pictures in the results. None: only when nothing is written or there is one pair, so that large folders fit in
+            return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is written or there is one pair, so that large folders fit in
                 memory.
             channel_order: ``'rgb'`` or ``'bgr'``: order of colour arrays, given and returned.
             on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
@@ -215,6 +215,10 @@ class FusionInferencer:
         result = FusionResult(item['sample_id'], pictures.get('fused'), boxes_image=pictures.get('boxes'), panel=pictures.get('panel'), files=files)
         if sample is not None:
             result.data_sample = sample.cpu()
+            if not pictures:  # large folders must fit in memory
+                for name in ('fused', 'seg_logits'):
+                    if name in result.data_sample:
+                        delattr(result.data_sample, name)
             result.instances = result.data_sample.get('pred_instances', None)
         return result
 

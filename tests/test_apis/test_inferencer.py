@@ -164,6 +164,23 @@ def test_boxes_equal_the_test_pipeline_batched(detecting, folders):
         assert (one.fused == other.fused).all()
 
 
+def test_results_of_a_folder_hold_no_images(detecting, folders, tmp_path):
+    results = detecting(*folders, out_dir=tmp_path / 'out', predict=True, progress=False)
+    assert len(results) == 4
+    for result in results:
+        assert result.fused is None and 'fused' not in result.data_sample and len(result.instances) > 0
+    assert 'fused' in detecting(*folders, predict=True, progress=False)[0].data_sample
+
+
+def test_divergence_is_named(arrays):
+    fuse = FusionInferencer('AverageFuser')
+    fuse.coupling.fuser.fuse = lambda first, second: type(fuse.coupling.fuser).fuse(fuse.coupling.fuser, first, second)._replace(
+        fused=torch.full_like(first, float('nan')))
+    for predict in (False, True):
+        with pytest.raises(UserError, match='the fused image of pair_0 holds NaN'):
+            fuse(*arrays, predict=predict)
+
+
 def test_without_resize_the_prediction_is_reused(detector_config, arrays, monkeypatch):
     cfg = copy.deepcopy(detector_config)
     cfg.test_dataloader.dataset.dataset.pipeline.pop(1)

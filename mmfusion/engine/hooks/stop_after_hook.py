@@ -2,6 +2,7 @@
 import time
 from typing import Optional
 
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 
 from mmfusion.registry import HOOKS
@@ -36,6 +37,8 @@ class StopAfterHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Ask the loop to stop once the budget is spent."""
-        if time.monotonic() - self.started > 60 * self.minutes and runner.epoch + 1 < runner.max_epochs:
+        late = [time.monotonic() - self.started > 60 * self.minutes]
+        broadcast_object_list(late)  # all processes follow the first one's clock: a process that goes on alone would wait for ever
+        if late[0] and runner.epoch + 1 < runner.max_epochs:
             runner.train_loop.stop_training = True
             runner.logger.info(f'Stopped after {self.minutes} minutes, at epoch {runner.epoch + 1} of {runner.max_epochs}; resume to go on.')

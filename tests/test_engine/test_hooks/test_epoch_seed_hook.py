@@ -1,9 +1,11 @@
 """A run that was stopped and resumed must end where the uninterrupted one ends, bit by bit."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_runner import make_runner
 
-from mmfusion.engine.hooks.epoch_seed_hook import epoch_seed
+from mmfusion.engine.hooks.epoch_seed_hook import EpochSeedHook, epoch_seed
 
 SEED_HOOK = [dict(type='EpochSeedHook')]
 
@@ -55,6 +57,16 @@ def test_warns_of_persistent_workers(tmp_path, monkeypatch):
     monkeypatch.setattr(runner.logger, 'warning', messages.append)
     runner.train()
     assert any('persistent_workers' in message for message in messages)
+
+
+def test_warns_when_resuming_training_by_iterations():
+    messages = []
+    runner = SimpleNamespace(iter=3, seed=1, train_loop=object(), train_dataloader=object(), logger=SimpleNamespace(warning=messages.append))
+    EpochSeedHook().before_train(runner)
+    assert len(messages) == 1 and 'IterBasedTrainLoop' in messages[0]
+    runner.iter = 0
+    EpochSeedHook().before_train(runner)
+    assert len(messages) == 1
 
 
 def test_seeds_of_epochs_and_ranks_are_distinct():

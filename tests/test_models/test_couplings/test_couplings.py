@@ -140,6 +140,7 @@ def test_pretrained_weights_of_a_task_load(tmp_path):
 @pytest.mark.parametrize('options, message', [
     (dict(tasks={}), 'at least one task'),
     (dict(tasks=dict(fuser=tiny_models.rtmdet())), 'cannot name a task'),
+    (dict(tasks=dict(gloss=tiny_models.rtmdet())), 'cannot name a task'),  # its accuracy would be added to the loss
     (dict(tasks={'my det': tiny_models.rtmdet()}), 'cannot name a task'),
     (dict(task_weights=dict(seg=1.)), r"names \['seg'\], but the tasks are \['det'\]"),
 ])
