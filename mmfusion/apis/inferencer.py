@@ -92,8 +92,8 @@ class FusionInferencer:
             score_thr: Boxes with a lower score are not drawn; ``instances`` holds them all.
             batch_size: Consecutive pairs of equal size are fused together, up to so many.
             predict: Run the task networks; as ``draw_boxes`` when None.
-            return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is written or there is one pair, so that large folders fit in
-                memory.
+            return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is written or there is one pair, so
+                that large folders fit in memory.
             channel_order: ``'rgb'`` or ``'bgr'``: order of colour arrays, given and returned.
             on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
             skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.

@@ -50,7 +50,7 @@ def safe_load(path: Union[str, Path]) -> object:
         raise UserError(f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
                         'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)') from error
     except _BROKEN as error:
-        raise UserError(f'{path} is not a checkpoint, or it is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__}); '
+        raise UserError(f'{path} is not a checkpoint, or it is damaged ({_first_sentence(error)}); '
                         'copy or download it again') from error
 
 
@@ -91,6 +91,10 @@ def _state_dict(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
     if all(key.startswith('module.') for key in state):  # saved from inside a (Distributed)DataParallel
         state = {key[len('module.'):]: value for key, value in state.items()}
     return state
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].split('. ')[0] if str(error).strip() else type(error).__name__
 
 
 def _listing(title: str, keys: List[str]) -> str:

@@ -49,3 +49,49 @@ def test_errors_are_one_message(demo, sources, capsys):
             demo([*argv, '--device', 'cpu'])
         assert error.value.code == 2 and message in capsys.readouterr().err
     assert sorted(os.listdir()) == ['ir', 'vi']
+
+
+def damaged(name):
+    """Arguments for the demo, beside the good pairs."""
+    if name == 'one pixel':
+        cv2.imwrite('x.png', np.zeros((1, 1), np.uint8))
+        return ['x.png', 'x.png'], 'x.png has 1x1 pixels'
+    if name == 'other size':
+        cv2.imwrite('x.png', np.zeros((30, 24), np.uint8))
+        return ['vi/a.png', 'x.png'], 'x.png has 24x30'
+    if name == 'truncated':
+        with open('vi/a.png', 'rb') as file, open('x.png', 'wb') as cut:
+            cut.write(file.read()[:100])
+        return ['x.png', 'ir/a.png'], 'x.png is truncated'
+    if name == 'nan':
+        cv2.imwrite('x.tif', np.full((20, 24), np.nan, np.float32))
+        return ['x.tif', 'ir/a.png'], 'x.tif: 480 of 480 values are NaN'
+    if name == 'other names':
+        os.rename('ir/a.png', 'ir/c.png')
+        return ['vi', 'ir'], '2 images have no partner'
+    if name == 'unwritable':
+        return ['vi/a.png', 'ir/a.png', '--out', 'vi/a.png/out'], 'vi/a.png/out'
+    assert name == 'weights'
+    with open('w.pth', 'wb') as file:
+        file.write(b'PK\x03\x04 and nothing else')
+    return ['vi/a.png', 'ir/a.png', '--weights', 'w.pth'], 'w.pth is not a checkpoint, or it is damaged'
+
+
+@pytest.mark.parametrize('name', ['one pixel', 'other size', 'truncated', 'nan', 'other names', 'unwritable', 'weights'])
+def test_damage_is_one_message_and_writes_nothing(demo, sources, capsys, name):
+    argv, message = damaged(name)
+    before = sorted(str(path) for path in sources.rglob('*'))
+    with pytest.raises(SystemExit) as error:
+        demo([*argv, '--device', 'cpu'])
+    shown = capsys.readouterr().err
+    assert error.value.code == 2 and message in shown and 'Traceback' not in shown, shown
+    assert sorted(str(path) for path in sources.rglob('*')) == before
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_odd_sizes_and_depths(demo, sources, dtype):
+    generator = np.random.default_rng(1)
+    for name in ('x.png', 'y.png'):
+        cv2.imwrite(name, generator.integers(0, np.iinfo(dtype).max, (333, 517)).astype(dtype))
+    demo(['x.png', 'y.png', '--device', 'cpu'])
+    assert cv2.imread('fused.png', cv2.IMREAD_UNCHANGED).shape[:2] == (333, 517)

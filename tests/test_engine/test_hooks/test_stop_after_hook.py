@@ -8,12 +8,13 @@ from mmfusion.engine.hooks.stop_after_hook import StopAfterHook
 
 
 def run(minutes, epoch=0):
-    runner = SimpleNamespace(epoch=epoch, max_epochs=3, train_loop=SimpleNamespace(stop_training=False), logger=SimpleNamespace(info=lambda text: None))
+    loop = SimpleNamespace(stop_training=False)
+    runner = SimpleNamespace(epoch=epoch, max_epochs=3, train_loop=loop, logger=SimpleNamespace(info=lambda text: None))
     hook = StopAfterHook(minutes)
     hook.before_train(runner)
     hook.started -= 60
     hook.after_train_epoch(runner)
-    return runner.train_loop.stop_training
+    return loop.stop_training
 
 
 def test_stops_after_the_budget_but_not_at_the_end():
