@@ -21,6 +21,7 @@ class DumpPredictions(DumpResults):
     """Writes the predictions of every sample to a pickle file, without images: those are written as png."""
 
     def process(self, data_batch: Any, predictions: Sequence[dict]) -> None:
+        """Keep the predictions of one batch, without its images."""
         super().process(data_batch, [{key: value for key, value in sample.items() if key not in _IMAGES} for sample in predictions])
 
 

@@ -127,7 +127,12 @@ class BasePairDataset(BaseDataset):
         return pairs
 
     def load_data_list(self) -> List[dict]:
-        """List, check and describe all pairs."""
+        """List, check and describe all pairs.
+
+        Raises:
+            PairDataError: No pair is usable, or one is bad and ``on_error`` is ``'raise'``.
+            ValueError: ``metainfo`` names an unknown class.
+        """
         pairs = self.list_pairs()
         self._label_of = self._map_classes()
         self._metainfo['split_hash'] = hash_ids(pair.stem for pair in pairs)
@@ -193,7 +198,8 @@ class BasePairDataset(BaseDataset):
             try:
                 if box.name not in self._label_of:
                     known = sorted(self._label_of)
-                    raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}')
+                    raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}. '
+                                     'Mend the file or choose on_error="skip"')
                 label = self._label_of[box.name]
                 if label < 0:
                     continue
@@ -228,7 +234,12 @@ class BasePairDataset(BaseDataset):
             print_log(f'  first {reason}: {example}', 'current', logging.WARNING)
 
     def filter_data(self) -> List[dict]:
-        """Apply ``filter_cfg`` (training only), as mmdet does."""
+        """Apply ``filter_cfg`` (training only), as mmdet does.
+
+        Raises:
+            PairDataError: No pair is left.
+            ValueError: ``filter_cfg`` has an unknown key.
+        """
         if self.test_mode or not self.filter_cfg:
             return self.data_list
         unknown = set(self.filter_cfg) - {'filter_empty_gt', 'min_size'}

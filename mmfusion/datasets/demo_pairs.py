@@ -37,6 +37,9 @@ class DemoPairs(BaseDataset):
         single_modality_ratio: Part of the objects that show in one image only.
         kwargs: ``pipeline``, ``test_mode``, ``indices``, ... of :class:`mmengine.dataset.BaseDataset`.
 
+    Raises:
+        ValueError: An argument is out of range.
+
     Examples:
         >>> item = DemoPairs(length=4, size=(96, 128), seed=1).get_data_info(2)
         >>> item['first'].shape, item['second'].shape, item['sample_id']

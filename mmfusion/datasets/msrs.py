@@ -87,5 +87,5 @@ class MSRSDetDataset(BasePairDataset):
         if self._seg_maps is None:
             return None
         if pair.stem not in self._seg_maps:
-            raise PairDataError('missing class map', f'{pair.first} has no class map of the same name')
+            raise PairDataError('missing class map', f'{pair.first} has no class map of the same name; add it or choose on_error="skip"')
         return self._seg_maps[pair.stem]

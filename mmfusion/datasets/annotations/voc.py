@@ -32,7 +32,7 @@ def read_voc(path: str) -> RawAnnotation:
     try:
         text = Path(path).read_bytes()
     except FileNotFoundError:
-        raise PairDataError('missing annotation', f'annotation file {path} does not exist') from None
+        raise PairDataError('missing annotation', f'annotation file {path} does not exist; add it or choose on_error="skip"') from None
     except OSError as error:
         raise PairDataError('malformed annotation', f'annotation file {path} cannot be read: {error.strerror}') from error
     if not text.strip():

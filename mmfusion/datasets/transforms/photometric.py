@@ -26,6 +26,9 @@ class PairPhotometric(BaseTransform):
         sources: Keys of the images that are changed.
         shared: Draw once for all sources. By default each source draws for itself, since light and temperature vary apart.
 
+    Raises:
+        ValueError: An argument is out of range.
+
     Examples:
         >>> import numpy as np
         >>> change = PairPhotometric(brightness=0.5, prob=1.0, sources=('first', ))

@@ -60,6 +60,7 @@ class EpochSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
+        """Hand the seed to the sampler and :func:`seed_worker` to the workers; warn of what makes resuming inexact."""
         if runner.iter > 0 and not hasattr(runner.train_loop, 'run_epoch'):
             runner.logger.warning('resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
                                   'Use EpochBasedTrainLoop for exact resuming.')
@@ -77,4 +78,5 @@ class EpochSeedHook(Hook):
                                   'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.')
 
     def before_train_epoch(self, runner) -> None:
+        """Seed this process for the epoch."""
         seed_everything(epoch_seed(runner.seed, runner.epoch, get_rank()))

@@ -49,15 +49,18 @@ class TaskWeightHook(Hook):
         self.base: Optional[float] = None
 
     def before_train(self, runner) -> None:
+        """Remember the configured weight."""
         weights = self._weights(runner)
         if self.base is None:  # the configured weight, before any change
             self.base = float(weights[self.task])
 
     def before_train_epoch(self, runner) -> None:
+        """Set the weight of the epoch."""
         if self.by_epoch:
             self._apply(runner, runner.epoch, runner.max_epochs)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Set the weight of the iteration."""
         if not self.by_epoch:
             self._apply(runner, runner.iter, runner.max_iters)
 

@@ -19,5 +19,6 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module):
+        """The forward pass of ``model`` under autocast."""
         with super().optim_context(model), torch.autocast(device_type=get_device(), dtype=torch.bfloat16):
             yield

@@ -18,6 +18,9 @@ class SSIMFusionLoss(BaseFusionLoss):
         window: Side of the Gaussian window, sigma 1.5.
         loss_weight: Factor of the result.
 
+    Raises:
+        ValueError: The target is unknown, or the window is even or not positive.
+
     Examples:
         >>> import torch
         >>> image = torch.rand(1, 1, 16, 16)
