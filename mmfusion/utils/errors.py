@@ -66,8 +66,8 @@ def user_message(error: BaseException) -> Optional[str]:
     if isinstance(error, KeyError) and _in_package(files[-1]) and ' ' in _text(error):  # raised with a sentence, not by a lookup
         return _text(error)
     if _is_download(error):
-        return (f"weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or start "
-                "from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'")
+        return (f"weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or "
+                "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'")
     if isinstance(error, _CONFIG_ERRORS) and _while_building(files):
         return f'the config cannot be built: {_text(error) or type(error).__name__}'
     if isinstance(error, _CONFIG_ERRORS) and _in_runner_setup(frames[-1]):
