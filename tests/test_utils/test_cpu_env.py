@@ -20,6 +20,10 @@ def test_policy_is_set_before_torch_and_the_user_choice_is_kept():
     code = "from mmfusion.utils import setup_cpu_env; setup_cpu_env(); import os; print(os.environ['OMP_WAIT_POLICY'])"
     assert run_python(code).stdout.strip() == 'PASSIVE'
     assert run_python(code, OMP_WAIT_POLICY='ACTIVE').stdout.strip() == 'ACTIVE'
+    spin = code.replace("os.environ['OMP_WAIT_POLICY']", "os.environ.get('GOMP_SPINCOUNT')")
+    assert run_python(spin).stdout.strip() == '2000'
+    assert run_python(spin, GOMP_SPINCOUNT='7').stdout.strip() == '7'
+    assert run_python(spin, OMP_WAIT_POLICY='ACTIVE').stdout.strip() == 'None'
 
 
 def test_warns_when_torch_came_first():
