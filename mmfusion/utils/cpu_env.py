@@ -11,7 +11,8 @@ def setup_cpu_env() -> None:
     training step takes up to 25 times longer. Sleeping at once has its price too, since small operations end before a thread is awake
     again: a joint training step of 8 images of 128x160 took 0.127 s per image on two idle cores, 0.094 s with a short spin before sleep
     (``GOMP_SPINCOUNT=2000``), 0.073 s with a ten times longer one; beside one busy process 0.167, 0.174 and 0.406 s. The short spin is set.
-    Both are read once, when torch is loaded, so this comes first in every tool; it also makes ``torch.load`` refuse pickled code everywhere (``TORCH_FORCE_WEIGHTS_ONLY_LOAD``), mmengine's fallback included.
+    Both are read once, when torch is loaded, so this comes first in every tool; it also makes ``torch.load`` refuse pickled code everywhere
+    (``TORCH_FORCE_WEIGHTS_ONLY_LOAD``), mmengine's fallback included.
 
     Warns:
         RuntimeWarning: torch was imported already and the policy was not set, so it has no effect in this process.
