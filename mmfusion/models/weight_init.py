@@ -3,11 +3,12 @@ from urllib.error import URLError
 
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
-from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
+from mmfusion.registry import WEIGHT_INITIALIZERS
 
-@WEIGHT_INITIALIZERS.register_module(name='mmfusion.PretrainedIfReachable')
+
+@WEIGHT_INITIALIZERS.register_module()
 class PretrainedIfReachable(PretrainedInit):
     """Load pretrained weights; when their *host* cannot be reached, say so loudly and train from random weights.
 
