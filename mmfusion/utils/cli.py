@@ -1,4 +1,4 @@
-"""Command lines of ``tools/train.py`` and ``tools/test.py``; importing this loads nothing heavy."""
+"""Command lines of the tools; importing this loads nothing heavy."""
 import argparse
 import os
 import sys
@@ -26,7 +26,9 @@ def parse_train_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate with the total batch size (the config's auto_scale_lr)")
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or from the last one in the work dir')
     parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')
-    return _parse(parser, argv)
+    args = parse_with_options(parser, argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
 
 
 def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -37,25 +39,32 @@ def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument('--out', help='write the predictions to this .pkl file')
     parser.add_argument('--show-dir', help='write fused images and panels with boxes into this folder (default: fused images into the work dir)')
     parser.add_argument('--per-image', help='write the fusion metrics of every image to this .csv file')
-    return _parse(parser, argv)
+    args = parse_with_options(parser, argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/<name of the config>)')
     parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"')
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes')
     # torchrun sets LOCAL_RANK; the older torch.distributed.launch passes it as an argument
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
-def _parse(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
+def parse_with_options(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Parse a command line whose parser has ``--cfg-options`` (:func:`add_cfg_options`); the options come back as a dict, or None."""
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if args.cfg_options is not None:
         args.cfg_options = _parse_options(parser, args.cfg_options)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"')
 
 
 def _parse_options(parser: argparse.ArgumentParser, options: Sequence[str]) -> dict:

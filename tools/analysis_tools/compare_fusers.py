@@ -1,38 +1,38 @@
+#!/usr/bin/env python
 """Same task network, same schedule, several ways to fuse: train them all and print the table of mAP.
 
     python tools/analysis_tools/compare_fusers.py configs/moe_fusion_msrs_light.py --seeds 0 1 --work-dir work_dirs/compare_msrs
 
 Finished runs are kept and unfinished ones resumed, so the command can be repeated until the table is whole.
 """
-from mmfusion.utils.cpu_env import setup_cpu_env
+import argparse
+from pathlib import Path
 
-setup_cpu_env()
-
-import argparse  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-from mmengine.config import DictAction  # noqa: E402
-
-from mmfusion.apis.comparison import VARIANTS, compare, tabulate  # noqa: E402
-from mmfusion.utils import friendly_main, load_config, register_all_modules  # noqa: E402
-
-DEFAULT = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
+from mmfusion.utils import friendly_main
+from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_process
 
 
-def parse_args():
+def parse_args(argv=None):
+    """Command line."""
+    from mmfusion.apis.comparison import VARIANTS
+    default = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a joint training')
-    parser.add_argument('--variants', nargs='+', default=DEFAULT, choices=list(VARIANTS))
+    parser.add_argument('--variants', nargs='+', default=default, choices=list(VARIANTS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--minutes', type=float, help='stop each run at the end of the epoch after this many minutes; repeat to go on')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config, key=value')
-    return parser.parse_args()
+    add_cfg_options(parser)
+    return parse_with_options(parser, argv)
 
 
 @friendly_main
-def main():
-    args = parse_args()
+def main(argv=None):
+    """Run the comparison."""
+    prepare_process(argv)  # before torch is imported
+    args = parse_args(argv)
+    from mmfusion.apis.comparison import compare, tabulate
+    from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
@@ -42,4 +42,4 @@ def main():
 
 
 if __name__ == '__main__':
-    friendly_main(main)()
+    main()

@@ -9,9 +9,10 @@ from mmfusion.utils.cpu_env import setup_cpu_env
 
 setup_cpu_env()
 
-from mmengine.config import Config, DictAction  # noqa: E402
+from mmengine.config import Config  # noqa: E402
 
 from mmfusion.utils import register_all_modules  # noqa: E402
+from mmfusion.utils.cli import add_cfg_options, parse_with_options  # noqa: E402
 from mmfusion.utils.errors import friendly_main  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'fusers' / 'moe_fusion.py'
@@ -23,8 +24,8 @@ def parse_args(argv=None):
     parser.add_argument('source', help='official checkpoint; loaded with weights_only, so it cannot run code')
     parser.add_argument('target', help='file to write')
     parser.add_argument('--config', default=str(CONFIG), help='config with `fuser` and `guide` that the result has to fit')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes to the config, e.g. fuser.local_grid=(16,20)')
-    return parser.parse_args(argv)
+    add_cfg_options(parser)
+    return parse_with_options(parser, argv)
 
 
 @friendly_main
