@@ -23,5 +23,5 @@ log_level = 'INFO'
 load_from = None
 resume = False
 
-# A mixture of experts runs only the experts it chose, so some parameters have no gradient in some iterations.
+# A task of weight 0, a frozen guide or a fuser that nothing trains leaves parameters without a gradient.
 find_unused_parameters = True

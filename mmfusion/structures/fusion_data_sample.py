@@ -1,4 +1,6 @@
 """One sample of a pair of source images with everything known or predicted about it."""
+import copy
+
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 
@@ -53,3 +55,14 @@ class FusionDataSample(BaseDataElement):
     pred_sem_seg = _field('pred_sem_seg', PixelData, 'Predicted class map.')
     seg_logits = _field('seg_logits', PixelData, 'Predicted class scores.')
     fused = _field('fused', PixelData, 'Fused image.')
+
+    def copy_labels(self) -> 'FusionDataSample':
+        """A new sample with copies of the meta information and of all labels, without predictions.
+
+        A network may resize, pad or relabel what it is given; with a copy that stays its own business.
+        """
+        new = FusionDataSample(metainfo=copy.deepcopy(self.metainfo))
+        for name in ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'proposals'):
+            if name in self:
+                setattr(new, name, getattr(self, name).clone())
+        return new

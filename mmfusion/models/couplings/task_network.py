@@ -79,20 +79,12 @@ class TaskNetwork(BaseModule):
             image = image.flip(1)
         # Without the batch's padding: the network pads as its own preprocessor says.
         images = [picture[:, :sample.img_shape[0], :sample.img_shape[1]] for picture, sample in zip(image, data_samples)]
-        copies = [self._copy_labels(sample) for sample in data_samples]
+        copies = [sample.copy_labels() for sample in data_samples]
         if training:
             for copy in copies:
                 self._crop_class_map(copy)
         data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
         return data['inputs'], data['data_samples']
-
-    @staticmethod
-    def _copy_labels(sample: FusionDataSample) -> FusionDataSample:
-        copy = FusionDataSample(metainfo=sample.metainfo)
-        for name in ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'proposals'):
-            if name in sample:
-                setattr(copy, name, getattr(sample, name).clone())
-        return copy
 
     @staticmethod
     def _crop_class_map(sample: FusionDataSample) -> None:

@@ -1,5 +1,4 @@
 """A detector for each source whose attention guides the fuser."""
-import copy
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -139,11 +138,8 @@ class TwoStreamGuide(BaseModule):
         shape = tuple(size + -size % divisor for size in image.shape[-2:])
         samples = []
         for sample in data_samples:
-            new = FusionDataSample(metainfo=copy.deepcopy(sample.metainfo))
+            new = sample.copy_labels()
             new.set_metainfo(dict(batch_input_shape=shape, pad_shape=shape))
-            for name in ('gt_instances', 'ignored_instances'):
-                if name in sample:
-                    setattr(new, name, getattr(sample, name).clone())
             samples.append(new)
         return samples
 
