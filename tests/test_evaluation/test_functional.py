@@ -112,14 +112,14 @@ def test_known_values():
 
 def test_uint8_and_float_inputs_agree():
     images = random_images()
-    for name in MF.PROTOCOLS['default']:
+    for name in MF.PROTOCOLS['default'].metrics:
         for key, value in MF.evaluate_metric(name, *images).items():
             torch.testing.assert_close(MF.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0)
 
 
 def test_batch_equals_one_by_one():
     images = random_images(n=3)
-    for name in MF.PROTOCOLS['default']:
+    for name in MF.PROTOCOLS['default'].metrics:
         whole = MF.evaluate_metric(name, *images)
         for i in range(3):
             for key, value in MF.evaluate_metric(name, *(image[i:i + 1] for image in images)).items():
@@ -141,7 +141,7 @@ def test_reference_programs(shared_dir):
     jobs = 0
     for job, values, images in reference_jobs(shared_dir):
         jobs += 1
-        got = {key: value.item() for name in MF.PROTOCOLS['default'] for key, value in MF.evaluate_metric(name, *images).items()}
+        got = {key: value.item() for name in MF.PROTOCOLS['default'].metrics for key, value in MF.evaluate_metric(name, *images).items()}
         program = values['cddfuse']
         tight, loose = dict(rel=1e-12), dict(rel=3e-7)
         assert got['EN'] == pytest.approx(program['EN'], **tight), job
@@ -156,7 +156,7 @@ def test_reference_programs(shared_dir):
     assert jobs >= 15
 
 
-@pytest.mark.parametrize('name', list(MF.PROTOCOLS['default']))
+@pytest.mark.parametrize('name', list(MF.PROTOCOLS['default'].metrics))
 def test_errors(name):
     spec = MF.get_metric(name)
     images = [image.float() for image in random_images()]
@@ -234,6 +234,6 @@ def test_cuda_equals_cpu():
     if not torch.cuda.is_available():
         pytest.skip('no CUDA device')
     images = random_images()
-    for name in MF.PROTOCOLS['default']:
+    for name in MF.PROTOCOLS['default'].metrics:
         for key, value in MF.evaluate_metric(name, *(image.cuda() for image in images)).items():
             torch.testing.assert_close(value.cpu(), MF.evaluate_metric(name, *images)[key], rtol=1e-10, atol=0)

@@ -4,12 +4,13 @@ from .entropy import entropy
 from .grey import to_grey, to_uint8
 from .mutual_information import mutual_information
 from .per_source import PerSource
+from .protocols import PROTOCOLS, MetricSpec, Protocol
 from .spatial_frequency import spatial_frequency
 from .ssim import ssim
 from .standard_deviation import standard_deviation
-from .table import PROTOCOLS, MetricSpec, evaluate_metric, get_metric
+from .table import evaluate_metric, evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 
 __all__ = [
-    'PROTOCOLS', 'MetricSpec', 'PerSource', 'average_gradient', 'entropy', 'evaluate_metric', 'get_metric', 'mutual_information', 'spatial_frequency',
-    'ssim', 'standard_deviation', 'to_grey', 'to_uint8'
+    'PROTOCOLS', 'MetricSpec', 'PerSource', 'Protocol', 'average_gradient', 'entropy', 'evaluate_metric', 'evaluate_metrics', 'expand_names',
+    'get_metric', 'get_protocol', 'mutual_information', 'prepare_images', 'spatial_frequency', 'ssim', 'standard_deviation', 'to_grey', 'to_uint8'
 ]

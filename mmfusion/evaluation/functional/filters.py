@@ -1,9 +1,20 @@
-"""Gaussian smoothing in float64, the heavy part of the windowed metrics."""
+"""Window filters in float64, the heavy part of the windowed metrics: OpenCV on the CPU, convolutions on a GPU."""
+from typing import Optional
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# how a filter sees beyond the border: not at all, zeros, the last pixel, mirrored with (..ba|ab..) or without (..cb|abc) the last pixel
+BORDERS = {
+    'valid': (cv2.BORDER_CONSTANT, None),
+    'zero': (cv2.BORDER_CONSTANT, 'constant'),
+    'replicate': (cv2.BORDER_REPLICATE, 'replicate'),
+    'symmetric': (cv2.BORDER_REFLECT, 'symmetric'),
+    'mirror': (cv2.BORDER_REFLECT_101, 'reflect'),
+}
 
 
 def gaussian_taps(size: int, sigma: float) -> np.ndarray:
@@ -20,6 +31,51 @@ def gaussian_taps(size: int, sigma: float) -> np.ndarray:
     return taps / taps.sum()
 
 
+def separable_filter(image: Tensor, column_taps: np.ndarray, row_taps: Optional[np.ndarray] = None, border: str = 'valid') -> Tensor:
+    """Correlate with the outer product of two odd 1-D kernels.
+
+    Args:
+        image: (N, C, H, W) float64, H and W at least as large as the kernel.
+        column_taps: (kh,) taps that run down a column.
+        row_taps: (kw,) taps that run along a row; None takes those of the columns.
+        border: One of :data:`BORDERS`.
+
+    Returns:
+        (N, C, H, W) float64, or (N, C, H - kh + 1, W - kw + 1) for ``'valid'``.
+    """
+    row_taps = column_taps if row_taps is None else row_taps
+    high, wide = len(column_taps) // 2, len(row_taps) // 2
+    cv_border, torch_border = BORDERS[border]
+    if not image.is_cuda:
+        # torch's float64 convolution on the CPU is more than ten times slower than OpenCV's
+        planes = [cv2.sepFilter2D(plane, cv2.CV_64F, row_taps, column_taps, borderType=cv_border) for plane in image.flatten(0, 1).numpy()]
+        return _stack(planes, image, *((high, wide) if border == 'valid' else (0, 0)))
+    flat = _pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border)
+    for taps, shape in ((row_taps, (1, 1, 1, -1)), (column_taps, (1, 1, -1, 1))):
+        flat = F.conv2d(flat, torch.as_tensor(taps).to(image).view(shape))
+    return flat.view(*image.shape[:2], *flat.shape[-2:])
+
+
+def filter2d(image: Tensor, kernel: np.ndarray, border: str = 'valid') -> Tensor:
+    """Correlate with a 2-D kernel of odd size that does not separate.
+
+    Args:
+        image: (N, C, H, W) float64, H and W at least as large as the kernel.
+        kernel: (kh, kw) float64.
+        border: One of :data:`BORDERS`.
+
+    Returns:
+        (N, C, H, W) float64, or (N, C, H - kh + 1, W - kw + 1) for ``'valid'``.
+    """
+    high, wide = kernel.shape[0] // 2, kernel.shape[1] // 2
+    cv_border, torch_border = BORDERS[border]
+    if not image.is_cuda:
+        planes = [cv2.filter2D(plane, cv2.CV_64F, kernel, borderType=cv_border) for plane in image.flatten(0, 1).numpy()]
+        return _stack(planes, image, *((high, wide) if border == 'valid' else (0, 0)))
+    flat = F.conv2d(_pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border), torch.as_tensor(kernel).to(image)[None, None])
+    return flat.view(*image.shape[:2], *flat.shape[-2:])
+
+
 def gaussian_filter_valid(image: Tensor, size: int, sigma: float) -> Tensor:
     """Smooth with a separable Gaussian window, only where the whole window lies inside the image.
 
@@ -31,14 +87,21 @@ def gaussian_filter_valid(image: Tensor, size: int, sigma: float) -> Tensor:
     Returns:
         (N, C, H - size + 1, W - size + 1) float64.
     """
-    taps = gaussian_taps(size, sigma)
-    if image.is_cuda:
-        kernel = torch.from_numpy(taps).to(image)
-        flat = image.flatten(0, 1).unsqueeze(1)
-        flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-        return flat.view(*image.shape[:2], *flat.shape[-2:])
-    # torch's float64 convolution on CPU is more than ten times slower than OpenCV's
-    half = size // 2
-    smooth = [cv2.sepFilter2D(plane, cv2.CV_64F, taps, taps)[half:-half, half:-half] for plane in image.flatten(0, 1).numpy()]
-    smooth = torch.from_numpy(np.stack(smooth))
-    return smooth.view(*image.shape[:2], *smooth.shape[-2:])
+    return separable_filter(image, gaussian_taps(size, sigma))
+
+
+def _stack(planes: list, image: Tensor, high: int, wide: int) -> Tensor:
+    """Planes back to a batch, without ``high`` rows and ``wide`` columns at each border."""
+    height, width = planes[0].shape
+    stacked = torch.from_numpy(np.stack([plane[high:height - high, wide:width - wide] for plane in planes]))
+    return stacked.view(*image.shape[:2], *stacked.shape[-2:])
+
+
+def _pad(flat: Tensor, high: int, wide: int, mode: Optional[str]) -> Tensor:
+    if mode is None:
+        return flat
+    if mode == 'symmetric':  # torch has no such mode: repeat the border pixel, then mirror about it
+        rows = [flat[..., :high, :].flip(-2), flat, flat[..., flat.shape[-2] - high:, :].flip(-2)]
+        flat = torch.cat(rows, dim=-2)
+        return torch.cat([flat[..., :wide].flip(-1), flat, flat[..., flat.shape[-1] - wide:].flip(-1)], dim=-1)
+    return F.pad(flat, (wide, wide, high, high), mode=mode)

@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
-from mmfusion.evaluation.functional import PROTOCOLS, evaluate_metric, get_metric, to_grey
+from mmfusion.evaluation.functional import evaluate_metric, expand_names, get_metric, to_grey
 from mmfusion.registry import METRICS
 
 from .csv_file import write_csv
@@ -50,13 +50,7 @@ class FusionMetric(BaseMetric):
                  collect_device: str = 'cpu',
                  prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if isinstance(metrics, str):
-            metrics = (metrics, )
-        if not metrics or len(set(metrics)) != len(metrics):
-            raise ValueError(f'metrics must be a list of distinct names out of {list(PROTOCOLS.get(protocol, ()))}, got {list(metrics)}')
-        for name in metrics:
-            get_metric(name, protocol)
-        self.metrics = tuple(metrics)
+        self.metrics = tuple(expand_names(metrics, protocol))
         self.protocol = protocol
         self.out_csv = out_csv
         self.per_source = per_source

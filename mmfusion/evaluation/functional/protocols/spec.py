@@ -1,0 +1,47 @@
+"""What one metric means inside a protocol, and what a protocol is."""
+from typing import Callable, Dict, NamedTuple
+
+
+class MetricSpec(NamedTuple):
+    """One metric of a protocol.
+
+    Attributes:
+        function: Called with (fused,) or (fused, first, second), batches (N, 1, H, W) of grey levels 0..255. A pure function, usually a
+            ``functools.partial`` that fixes the protocol's conventions. Metrics that share one function object are computed together.
+        title: Full name, and what is summed or averaged.
+        unit: Unit of the value, empty for a ratio.
+        higher_is_better: Direction.
+        needs_sources: Whether the function takes the sources.
+        min_size: Smallest height and width that the function accepts.
+        field: Attribute of the function's result that holds this metric, where one function yields several; empty for the result itself.
+        whole_colour: In protocols that rate every colour channel: the function takes all channels at once, (N, C, H, W).
+        slow: Left out of the ``'all'`` shorthand because it takes more than 100 ms for a 480x640 pair.
+        caution: One sentence printed below every table that holds the metric, where its value needs one.
+    """
+
+    function: Callable
+    title: str
+    unit: str = ''
+    higher_is_better: bool = True
+    needs_sources: bool = False
+    min_size: int = 1
+    field: str = ''
+    whole_colour: bool = False
+    slow: bool = False
+    caution: str = ''
+
+
+class Protocol(NamedTuple):
+    """A named set of conventions, under which numbers of different papers may be compared.
+
+    Attributes:
+        name: Name that is printed with every table and stored with every result.
+        title: One sentence: whose program, which generation.
+        metrics: The metrics that it has, in the order of a table.
+        channels: ``'grey'``: colour becomes 8-bit luma (BT.601) first; ``'each'``: every colour channel is rated, then averaged.
+    """
+
+    name: str
+    title: str
+    metrics: Dict[str, MetricSpec]
+    channels: str = 'grey'
