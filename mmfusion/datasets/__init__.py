@@ -3,13 +3,16 @@ from . import transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
 from .demo_pairs import DemoPairs
 from .errors import PairDataError
+from .fmb import FMBDataset
 from .llvip import LLVIPDataset
 from .m3fd import M3FDDataset
-from .msrs import MSRSDetDataset
+from .mfnet import MFNetDataset
+from .msrs import MSRSDetDataset, MSRSSegDataset
 from .pair_folder import PairFolderDataset
+from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'DemoPairs', 'LLVIPDataset', 'M3FDDataset', 'MSRSDetDataset', 'PairDataError', 'PairFolderDataset', 'VOCPairDataset',
-    'hash_ids', 'transforms'
+    'BasePairDataset', 'DemoPairs', 'FMBDataset', 'LLVIPDataset', 'M3FDDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError',
+    'PairFolderDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'transforms'
 ]

@@ -34,7 +34,7 @@ class BasePairDataset(BaseDataset):
 
     Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``, ``width``,
     ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image),
-    ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` and ``reduce_zero_label``.
+    ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` (class number in the file -> label) and ``reduce_zero_label``.
 
     ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images they were measured.
 
@@ -115,6 +115,10 @@ class BasePairDataset(BaseDataset):
         """Path of the class map of one pair, None for a set without."""
         return None
 
+    def label_map(self) -> Optional[Dict[int, int]]:
+        """Label of each class number in the files of class maps, 255 for those left out; None where numbers are labels."""
+        return None
+
     def list_complete_pairs(self) -> List[PairFiles]:
         """List all pairs, without reading any annotation.
 
@@ -189,7 +193,11 @@ class BasePairDataset(BaseDataset):
             item['instances'] = self._instances(pair, annotation, size or read_size(pair.first))
         seg_map = self.seg_map_of(pair)
         if seg_map is not None:
-            item.update(seg_map_path=seg_map, label_map=None, reduce_zero_label=False)
+            if self.check_files and read_size(seg_map) != size:
+                height, width = read_size(seg_map)
+                raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, its class map {seg_map} has {width}x{height}; '
+                                    'use the original class maps, or resize images and class maps (nearest) alike')
+            item.update(seg_map_path=seg_map, label_map=self.label_map(), reduce_zero_label=False)
         return item
 
     def _instances(self, pair: PairFiles, annotation: RawAnnotation, size: tuple) -> List[dict]:
@@ -228,6 +236,8 @@ class BasePairDataset(BaseDataset):
     def _log_summary(self, listed: int, data_list: Sequence[dict]) -> None:
         boxes = sum(len(item.get('instances', ())) for item in data_list)
         text = f'{type(self).__name__}: {len(data_list)} of {listed} pairs, {boxes} boxes, split hash {self._metainfo["split_hash"][:12]}'
+        maps = sum('seg_map_path' in item for item in data_list)
+        text += f', {maps} class maps' if maps else ''
         trouble = self._problem_text()
         print_log(text + (f'; left out or cut: {trouble}' if trouble else ''), 'current', logging.WARNING if trouble else logging.INFO)
         for reason, example in self._examples.items():

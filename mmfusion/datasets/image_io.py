@@ -77,6 +77,41 @@ def _is_complete(data: bytes) -> bool:
     return True
 
 
+def _read_complete(path: str) -> bytes:
+    """The bytes of an image file that is whole by its own structure.
+
+    Raises:
+        PairDataError: The file is absent, empty, damaged or truncated.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PairDataError('missing image', f'image file {path} does not exist') from None
+    except OSError as error:
+        raise PairDataError('unreadable image', f'image file {path} cannot be read: {error.strerror}') from error
+    if not data:
+        raise PairDataError('unreadable image', f'image file {path} is empty; copy or download it again')
+    try:
+        complete = _is_complete(data)
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, struct.error) as error:
+        raise PairDataError('unreadable image', f'image file {path} is damaged ({error}); copy or download it again') from error
+    if not complete:
+        raise PairDataError('truncated image', f'image file {path} is truncated; copy or download it again')
+    return data
+
+
+def _decode(path: str) -> np.ndarray:
+    """Decode an image file as it is: (H, W) or (H, W, channels)."""
+    data = _read_complete(path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise PairDataError('unreadable image', f'image file {path} cannot be decoded: {error.err}') from error
+    if image is None:
+        raise PairDataError('unreadable image', f'{path} is no image that OpenCV can decode (png, jpg, bmp and tif are supported)')
+    return image
+
+
 def read_image(path: str) -> np.ndarray:
     """Read an image with the channels and the depth that the file has.
 
@@ -98,32 +133,52 @@ def read_image(path: str) -> np.ndarray:
         >>> read_image(name).shape, read_image(name).dtype
         ((20, 30, 1), dtype('uint16'))
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise PairDataError('missing image', f'image file {path} does not exist') from None
-    except OSError as error:
-        raise PairDataError('unreadable image', f'image file {path} cannot be read: {error.strerror}') from error
-    if not data:
-        raise PairDataError('unreadable image', f'image file {path} is empty; copy or download it again')
-    try:
-        complete = _is_complete(data)
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, struct.error) as error:
-        raise PairDataError('unreadable image', f'image file {path} is damaged ({error}); copy or download it again') from error
-    if not complete:
-        raise PairDataError('truncated image', f'image file {path} is truncated; copy or download it again')
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PairDataError('unreadable image', f'image file {path} cannot be decoded: {error.err}') from error
-    if image is None:
-        raise PairDataError('unreadable image', f'{path} is no image that OpenCV can decode (png, jpg, bmp and tif are supported)')
+    image = _decode(path)
     if image.ndim == 2:
         return image[..., None]
     channels = image.shape[2]
     if channels == 2:  # grey with alpha
         return image[..., :1]
     return image[..., :3] if channels > 3 else image
+
+
+def read_alpha(path: str) -> np.ndarray:
+    """Read the fourth channel of a color image, where MFNet keeps the thermal image: (H, W, 1) of the file's own data type.
+
+    Raises:
+        PairDataError: See :func:`read_image`; or the file has no fourth channel.
+    """
+    image = _decode(path)
+    if image.ndim != 3 or image.shape[2] != 4:
+        channels = 1 if image.ndim == 2 else image.shape[2]
+        raise PairDataError('wrong channels', f'image file {path} has {channels} channels; RGB with the thermal image as fourth channel is expected')
+    return image[..., 3:]
+
+
+def read_class_map(path: str) -> np.ndarray:
+    """Read class numbers: the values of a grey png, or the indices of one with a palette; (H, W) integer.
+
+    Raises:
+        PairDataError: See :func:`read_image`; or the file holds colors, not numbers.
+
+    Examples:
+        >>> import tempfile, os
+        >>> name = os.path.join(tempfile.mkdtemp(), 'a.png')
+        >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save(name)
+        >>> read_class_map(name).tolist()
+        [[0, 3]]
+    """
+    data = _read_complete(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            numbers = np.array(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PairDataError('unreadable class map', f'class map {path} cannot be decoded ({error}); copy it again') from error
+    if numbers.ndim == 3 and numbers.shape[2] in (3, 4) and (numbers[..., :3] == numbers[..., :1]).all():
+        numbers = numbers[..., 0]  # grey stored as three equal channels
+    if numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
+        raise PairDataError('wrong class map', f'class map {path} is a color picture; a png of one channel with class numbers is expected')
+    return numbers
 
 
 def read_size(path: str) -> Tuple[int, int]:

@@ -8,7 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmfusion.registry import TRANSFORMS
 
 from ..errors import PairDataError
-from ..image_io import read_image
+from ..image_io import read_alpha, read_image
 
 SOURCES = ('first', 'second')
 COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')
@@ -95,7 +95,8 @@ class LoadPair(BaseTransform):
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
         stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
 
-    Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``.
+    Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by the data set) takes the
+    fourth channel of the file alone; the same for ``first``.
 
     Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W).
 
@@ -149,7 +150,8 @@ class LoadPair(BaseTransform):
             path = results.get(f'{source}_path')
             if path is None:
                 raise PairDataError('missing partner', f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'")
-            return read_image(path), path
+            alpha = results.get(f'{source}_channel') == 'alpha'
+            return (read_alpha if alpha else read_image)(path), path
         image, name = results[source], f"the array '{source}' of sample {results.get('sample_id', '?')}"
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
             found = image.shape if isinstance(image, np.ndarray) else type(image).__name__

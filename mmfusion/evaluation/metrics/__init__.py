@@ -1,4 +1,5 @@
 """mmengine metrics on top of the pure functions."""
 from .fusion_metric import FusionMetric
+from .seg_iou_metric import SegIoUMetric
 
-__all__ = ['FusionMetric']
+__all__ = ['FusionMetric', 'SegIoUMetric']

@@ -26,7 +26,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Copy to the device without waiting.
 
     Raises:
-        ValueError: No or unequal sources, float input outside the type rules, NaN or infinite values; the message names the sample.
+        ValueError: No or unequal sources, float input outside the type rules, NaN or infinite values, in training a class map of another size
+            than its images; the message names the sample.
 
     Examples:
         >>> import torch
@@ -66,6 +67,9 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 sample.set_metainfo(dict(img_shape=size))
             if training and 'gt_sem_seg' in sample:
                 seg = sample.gt_sem_seg.data
+                if tuple(seg.shape[-2:]) != size:
+                    raise ValueError(f"the class map of sample {sample.get('sample_id', '?')} is {tuple(seg.shape[-2:])}, its images are {size}: "
+                                     'in a training pipeline, load it before the transforms that change the size')
                 pad = (0, width - seg.shape[-1], 0, height - seg.shape[-2])
                 # PixelData refuses data of another size, so the field is emptied first.
                 del sample.gt_sem_seg.data
