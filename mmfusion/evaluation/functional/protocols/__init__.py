@@ -19,13 +19,20 @@ TITLES = {
     'liu2012': ('the programs to Z. Liu et al., IEEE Trans. Pattern Anal. Mach. Intell. 34, 94 (2012)', 'grey'),
 }
 
+# rows of every table: activity, information, correlation and error, structure, edges, human vision, features
+ORDER = ('EN', 'SD', 'SF', 'AG', 'EI', 'MI', 'QMI', 'QNCIE', 'QTE', 'CE', 'CC', 'SCD', 'MSE', 'RMSE', 'PSNR', 'VIF', 'VIFF', 'SSIM', 'MS_SSIM',
+         'MEF_SSIM', 'Qabf', 'Qabf_P', 'Labf', 'Nabf', 'QG', 'QM', 'QSF', 'QP', 'QS', 'QW', 'QE', 'QY', 'QC', 'QCV', 'QCB', 'FMI', 'FMI_gradient',
+         'FMI_dct')
+
 
 def _collect() -> Dict[str, Protocol]:
     tables: Dict[str, Dict[str, MetricSpec]] = {name: {} for name in TITLES}
     for family in (INFORMATION, SIMILARITY, EDGES, PERCEPTUAL):
         for name, entries in family.items():
             tables[name].update(entries)
-    return {name: Protocol(name, title, tables[name], channels) for name, (title, channels) in TITLES.items()}
+    ranks = {name: rank for rank, name in enumerate(ORDER)}
+    ordered = {protocol: dict(sorted(table.items(), key=lambda item: ranks.get(item[0], len(ranks)))) for protocol, table in tables.items()}
+    return {name: Protocol(name, title, ordered[name], channels) for name, (title, channels) in TITLES.items()}
 
 
 PROTOCOLS: Dict[str, Protocol] = _collect()
