@@ -1,0 +1,20 @@
+"""MoE-Fusion on MSRS with RTMDet-s and SegFormer-B0 at once: both losses reach the fuser."""
+_base_ = [
+    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/fusers/moe_fusion.py', './_base_/detectors/rtmdet_s.py',
+    './_base_/segmentors/segformer_b0.py', './_base_/schedules/moe_fusion_24e.py'
+]
+num_classes = 3
+seg_classes = 9
+
+detector = _base_.detector
+detector.bbox_head.num_classes = num_classes
+segmentor = _base_.segmentor
+segmentor.decode_head.num_classes = seg_classes
+guide = _base_.guide
+guide.detector.roi_head.bbox_head.num_classes = num_classes
+
+model = dict(
+    type='JointCoupling', fuser=_base_.fuser, guide=guide, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector, seg=segmentor))
+
+# Three passes over the data count as one epoch, as published.
+train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, type='RepeatDataset', times=3, dataset=_base_.train_dataloader.dataset))
