@@ -14,6 +14,7 @@ import torch
 from mmfusion.evaluation import functional as MF
 
 MODULES = ('average_gradient', 'entropy', 'grey', 'mutual_information', 'spatial_frequency', 'ssim', 'standard_deviation', 'table')
+LARGE = dict(h=162, w=170)  # every metric of the default protocol has a value
 
 
 def random_images(n=2, h=24, w=31, seed=0):
@@ -111,14 +112,14 @@ def test_known_values():
 
 
 def test_uint8_and_float_inputs_agree():
-    images = random_images()
+    images = random_images(**LARGE)
     for name in MF.PROTOCOLS['default'].metrics:
         for key, value in MF.evaluate_metric(name, *images).items():
             torch.testing.assert_close(MF.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0)
 
 
 def test_batch_equals_one_by_one():
-    images = random_images(n=3)
+    images = random_images(n=3, **LARGE)
     for name in MF.PROTOCOLS['default'].metrics:
         whole = MF.evaluate_metric(name, *images)
         for i in range(3):
@@ -159,7 +160,7 @@ def test_reference_programs(shared_dir):
 @pytest.mark.parametrize('name', list(MF.PROTOCOLS['default'].metrics))
 def test_errors(name):
     spec = MF.get_metric(name)
-    images = [image.float() for image in random_images()]
+    images = [image.float() for image in random_images(**LARGE)]
     images = images if spec.needs_sources else images[:1]
 
     def call(change):
@@ -233,7 +234,7 @@ def test_docstring_examples(name):
 def test_cuda_equals_cpu():
     if not torch.cuda.is_available():
         pytest.skip('no CUDA device')
-    images = random_images()
+    images = random_images(**LARGE)
     for name in MF.PROTOCOLS['default'].metrics:
         for key, value in MF.evaluate_metric(name, *(image.cuda() for image in images)).items():
             torch.testing.assert_close(value.cpu(), MF.evaluate_metric(name, *images)[key], rtol=1e-10, atol=0)

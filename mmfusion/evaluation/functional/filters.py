@@ -76,6 +76,23 @@ def filter2d(image: Tensor, kernel: np.ndarray, border: str = 'valid') -> Tensor
     return flat.view(*image.shape[:2], *flat.shape[-2:])
 
 
+def box_sum(image: Tensor, size: int) -> Tensor:
+    """Sums over square windows that lie inside the image; exact for whole numbers, as no weight is rounded.
+
+    Args:
+        image: (N, C, H, W) float64, H and W at least ``size``.
+        size: Odd window width.
+
+    Returns:
+        (N, C, H - size + 1, W - size + 1) float64.
+    """
+    if image.is_cuda:
+        return separable_filter(image, np.ones(size))
+    # running sums: the cost does not depend on the size
+    planes = [cv2.boxFilter(plane, cv2.CV_64F, (size, size), normalize=False) for plane in image.flatten(0, 1).numpy()]
+    return _stack(planes, image, size // 2, size // 2)
+
+
 def gaussian_filter_valid(image: Tensor, size: int, sigma: float) -> Tensor:
     """Smooth with a separable Gaussian window, only where the whole window lies inside the image.
 
@@ -93,6 +110,8 @@ def gaussian_filter_valid(image: Tensor, size: int, sigma: float) -> Tensor:
 def _stack(planes: list, image: Tensor, high: int, wide: int) -> Tensor:
     """Planes back to a batch, without ``high`` rows and ``wide`` columns at each border."""
     height, width = planes[0].shape
+    if len(planes) == 1:  # a view, as the copy would take a fifth of the time of a filter
+        return torch.from_numpy(planes[0][high:height - high, wide:width - wide])[None, None]
     stacked = torch.from_numpy(np.stack([plane[high:height - high, wide:width - wide] for plane in planes]))
     return stacked.view(*image.shape[:2], *stacked.shape[-2:])
 

