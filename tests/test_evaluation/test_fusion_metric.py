@@ -1,14 +1,29 @@
 """FusionMetric: values, means, csv, undefined values and errors."""
 import csv
+import json
 import math
+import socket
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.logging import MMLogger
 
+import mmfusion.evaluation.functional as MF
 from mmfusion.evaluation import FusionMetric
 from mmfusion.evaluation.functional import evaluate_metric, to_grey
+from mmfusion.evaluation.metrics.fusion_metric import format_summary
+from mmfusion.evaluation.summary import Summary
 from mmfusion.registry import METRICS
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 def make_batch(n=3, h=20, w=26, channels=3, dtype=torch.uint8, seed=0):
@@ -92,10 +107,96 @@ def test_image_smaller_than_the_window():
     assert math.isnan(result['fusion/SSIM']) and result['fusion/EN'] > 0
 
 
-def test_table_names_the_protocol():
-    metric = FusionMetric(['SSIM'], per_source=True)
-    table = metric._table({'SSIM': 0.5, 'SSIM_first': 0.25}, 7)
-    assert "mean over 7 images, protocol 'default'" in table and 'against first' in table and 'higher is better' in table
+def test_table_names_protocol_spread_and_extremes(tmp_path):
+    metric = FusionMetric(['SD', 'SSIM'], per_source=True, out_csv=str(tmp_path / 'values.csv'))
+    metric.process(*make_batch())
+    summary = Summary(metric.metrics)
+    for row in metric.results:
+        summary.add(row['sample_id'], row['values'])
+    table = format_summary(summary, per_source=True)
+    assert "protocol 'default'" in table and 'mean over 3 images' in table and 'against first' in table and 'higher is better' in table
+    metric.evaluate(size=3)
+    values = {row['sample_id']: float(row['SD']) for row in csv.DictReader((tmp_path / 'values.csv').open())}
+    best, worst = max(values, key=values.get), min(values, key=values.get)
+    line = next(line for line in table.splitlines() if line.strip().startswith('SD'))
+    assert line.split()[2] == f'{np.std(list(values.values()), ddof=1):.4f}'
+    assert line.index(f'({worst})') < line.index(f'({best})')
+
+
+def test_cautions_are_printed(monkeypatch):
+    misleading = MF.get_metric('SSIM')._replace(caution='another L than the paper')
+    monkeypatch.setitem(MF.PROTOCOLS['default'].metrics, 'SSIM', misleading)
+    summary = Summary(['EN', 'SSIM'])
+    assert format_summary(summary).splitlines()[-1].strip() == 'SSIM: another L than the paper'
+
+
+def test_names_with_underscores_keep_their_values_per_source(monkeypatch):
+    monkeypatch.setitem(MF.PROTOCOLS['default'].metrics, 'MS_SSIM', MF.get_metric('SSIM'))
+    metric, plain = FusionMetric(['MS_SSIM', 'EN'], per_source=True), FusionMetric(['SSIM', 'EN'], per_source=True)
+    for each in (metric, plain):
+        each.process(*make_batch())
+    got = metric.evaluate(size=3)
+    assert list(got) == ['fusion/MS_SSIM', 'fusion/MS_SSIM_first', 'fusion/MS_SSIM_second', 'fusion/EN']
+    assert list(got.values()) == list(plain.evaluate(size=3).values())
+
+
+def test_all_stands_for_every_metric_that_is_not_slow():
+    assert FusionMetric('all').metrics == tuple(name for name, spec in MF.PROTOCOLS['default'].metrics.items() if not spec.slow)
+
+
+def test_protocol_that_rates_every_channel(monkeypatch):
+    table = dict(SD=MF.get_metric('SD'))
+    monkeypatch.setitem(MF.PROTOCOLS, 'channels', MF.Protocol('channels', 'every channel', table, 'each'))
+    batch, samples = make_batch(n=1)
+    metric = FusionMetric(['SD'], protocol='channels')
+    metric.process(batch, samples)
+    fused = MF.to_uint8(samples[0]['fused']['data'])
+    expected = np.mean([channel.double().std(correction=0).item() for channel in fused])
+    assert metric.evaluate(size=1)['fusion/SD'] == pytest.approx(expected, rel=1e-12)
+
+
+def test_summary_beside_the_log_file(tmp_path, monkeypatch):
+    logger = MMLogger('fusion_metric_summary', log_file=str(tmp_path / 'run.log'))  # not registered: other tests keep theirs
+    monkeypatch.setattr(MMLogger, 'get_current_instance', classmethod(lambda cls: logger))
+    metric = FusionMetric(['EN', 'SD'], prefix='quality')
+    metric.process(*make_batch())
+    means = metric.evaluate(size=3)
+    content = json.loads((tmp_path / 'quality_metrics.json').read_text())
+    assert content['protocol'] == 'default' and content['images'] == 3
+    assert content['metrics']['EN']['mean'] == pytest.approx(means['quality/EN']) and content['metrics']['EN']['best'].startswith('pair')
+    assert "protocol 'default'" in (tmp_path / 'run.log').read_text()
+
+
+def rate_share(rank, world_size, port, folder, round_up):
+    """One of several processes: its share of five pairs as the sampler gives it, in batches of two."""
+    from mmengine.dataset import DefaultSampler
+    torch.set_num_threads(1)
+    if world_size > 1:
+        dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    batch, samples = make_batch(n=5)
+    metric = FusionMetric(['EN', 'SSIM'], out_csv=f'{folder}/{world_size}.csv')
+    metric.collect_dir = f'{folder}/parts'
+    share = list(DefaultSampler(range(5), shuffle=False, round_up=round_up))
+    for i in range(0, len(share), 2):
+        part = share[i:i + 2]
+        metric.process(dict(inputs={key: [images[j] for j in part] for key, images in batch['inputs'].items()}), [samples[j] for j in part])
+    result = metric.evaluate(size=5)
+    torch.save(dict(result=result, rated=len(share)), f'{folder}/{world_size}_{rank}.pt')
+    if world_size > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
+@pytest.mark.parametrize('round_up', [True, False])
+def test_two_processes_count_every_image_once(tmp_path, round_up):
+    rate_share(0, 1, 0, str(tmp_path), round_up)
+    mp.spawn(rate_share, args=(2, free_port(), str(tmp_path), round_up), nprocs=2)
+    single, first, second = (torch.load(tmp_path / f'{name}.pt', weights_only=True) for name in ('1_0', '2_0', '2_1'))
+    assert first['rated'] + second['rated'] == (6 if round_up else 5)  # padding was there to be dropped
+    assert first['result'] == second['result'] == single['result']
+    assert (tmp_path / '2.csv').read_text() == (tmp_path / '1.csv').read_text()
+    assert len((tmp_path / '2.csv').read_text().splitlines()) == 6
 
 
 def test_errors():

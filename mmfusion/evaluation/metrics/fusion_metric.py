@@ -1,33 +1,37 @@
 """Quality of the fused images during validation and testing."""
+import json
 import os
 import warnings
 from typing import Dict, List, Optional, Sequence
 
-import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
-from mmfusion.evaluation.functional import evaluate_metric, expand_names, get_metric, to_grey
+from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
+from mmfusion.evaluation.summary import Summary, cautions, format_value, heading
 from mmfusion.registry import METRICS
 
-from .csv_file import write_csv
+from .csv_file import whole_file, write_csv
 
 ID_KEYS = ('sample_id', 'img_id')
 
 
 @METRICS.register_module()
 class FusionMetric(BaseMetric):
-    """Rate every fused image with a list of metrics and report the means over images.
+    """Rate every fused image with a list of metrics by one protocol and report the means over images.
 
-    Images are rated as 8-bit grey (BT.601 luma, rounded half up) at the size the network worked at, against the sources of the same size:
-    a pipeline that resizes changes the values. Results are named ``fusion/EN`` and so on.
+    Images are rated as 8-bit images, rounded half up, in the colour that the protocol takes (BT.601 luma, or every channel), at the size the
+    network worked at, against the sources of the same size: a pipeline that resizes changes the values. Results are named ``fusion/EN`` and so on.
     Where a value is undefined (a fused image with NaN, an image smaller than the metric's window) it becomes NaN, is left out of the mean,
     and is counted in a warning.
 
+    The printed table names the protocol, and for each metric the spread and the worst and the best image. With a log file, the same goes into
+    ``fusion_metrics.json`` beside it, named after the prefix. Two protocols in one evaluator need two prefixes.
+
     Args:
-        metrics: Short names out of the protocol's table, in the order of the printed table.
+        metrics: Names out of the protocol's table, in the order of the printed table; ``'all'`` stands for all but the slow ones.
         protocol: Name of the protocol, which fixes grey conversion, log base, windows and sums; written next to every result.
         out_csv: File for the values of every image, one row each, with the values per source; written atomically by the main process.
             A relative path is taken from the working directory of the process.
@@ -36,7 +40,7 @@ class FusionMetric(BaseMetric):
         prefix: Prefix of the result names, ``'fusion'`` by default.
 
     Raises:
-        KeyError: The protocol or a metric is unknown.
+        KeyError: The protocol or a metric is unknown; the message lists what there is.
         ValueError: The list of metrics is empty or names a metric twice.
     """
 
@@ -69,11 +73,11 @@ class FusionMetric(BaseMetric):
         inputs = data_batch['inputs']
         for first, second, sample in zip(inputs['first'], inputs['second'], data_samples):
             if 'fused' not in sample:
-                raise KeyError(f'sample {_name(sample)} has no fused image; FusionMetric needs a coupling that predicts `fused`')
+                raise KeyError(f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`')
             fused = sample['fused']['data']
             if fused.shape[-2:] != first.shape[-2:] or fused.shape[-2:] != second.shape[-2:]:
-                raise ValueError(f'sample {_name(sample)}: the fused image is {tuple(fused.shape[-2:])}, its sources are {tuple(first.shape[-2:])} '
-                                 f'and {tuple(second.shape[-2:])}')
+                raise ValueError(f'sample {sample_name(sample)!r}: the fused image is {tuple(fused.shape[-2:])}, its sources are '
+                                 f'{tuple(first.shape[-2:])} and {tuple(second.shape[-2:])}')
             row = {key: sample[key] for key in ID_KEYS if key in sample}
             row['values'] = self.rate(fused, first.to(fused.device), second.to(fused.device))
             self.results.append(row)
@@ -81,18 +85,12 @@ class FusionMetric(BaseMetric):
     def rate(self, fused: Tensor, first: Tensor, second: Tensor) -> Dict[str, float]:
         """All values of one image; arguments (C, H, W) on one device. Undefined values are NaN."""
         if not torch.isfinite(fused).all():
-            return {name: float('nan') for name in self.metrics}
-        images = [to_grey(image).unsqueeze(0) for image in (fused, first, second)]
-        values: Dict[str, float] = {}
-        for name in self.metrics:
-            if min(images[0].shape[-2:]) < get_metric(name, self.protocol).min_size:
-                values[name] = float('nan')
-            else:
-                values.update({key: value.item() for key, value in evaluate_metric(name, *images, protocol=self.protocol).items()})
-        return values
+            return dict.fromkeys(self.metrics, float('nan'))
+        images = prepare_images([image.unsqueeze(0) for image in (fused, first, second)], self.protocol)
+        return {key: value.item() for key, value in evaluate_metrics(self.metrics, *images, protocol=self.protocol).items()}
 
     def compute_metrics(self, results: List[dict]) -> Dict[str, float]:
-        """Average over images, print the table and write the csv file; runs on the main process with the results of all.
+        """Average over images, print the table and write the files; runs on the main process with the results of all.
 
         Args:
             results: Rows of :meth:`process`, in the order of the data set.
@@ -100,42 +98,53 @@ class FusionMetric(BaseMetric):
         Returns:
             Mean by metric name; NaN where no image had a value.
         """
-        found = dict.fromkeys(key for row in results for key in row['values'])
-        keys = [key for name in self.metrics for key in dict.fromkeys([name, *found]) if key.split('_')[0] == name]
-        table = {key: np.array([row['values'].get(key, np.nan) for row in results]) for key in keys}
-        means = {key: float(np.mean(values[~np.isnan(values)])) if (~np.isnan(values)).any() else float('nan') for key, values in table.items()}
-        self._warn_undefined(table, results)
+        summary = Summary(self.metrics, self.protocol)
+        for row in results:
+            summary.add(sample_name(row), row['values'])
+        for sentence in summary.warnings():
+            warnings.warn(sentence, stacklevel=2)
+        logger = MMLogger.get_current_instance()
         if self.out_csv:
-            rows = [{**{key: row.get(key, '') for key in ID_KEYS}, 'protocol': self.protocol, **{key: table[key][i] for key in keys}}
-                    for i, row in enumerate(results)]
-            write_csv(self.out_csv, rows)
-            print_log(f'fusion metrics of {len(rows)} images written to {os.path.abspath(self.out_csv)}', MMLogger.get_current_instance())
-        reported = {key: value for key, value in means.items() if self.per_source or key in self.metrics}
-        print_log(self._table(reported, len(results)), MMLogger.get_current_instance())
-        return reported
+            keys = [column.key for column in summary.columns()]
+            ids = [key for key in ID_KEYS if any(key in row for row in results)]
+            write_csv(self.out_csv, ({**{key: row.get(key, '') for key in ids}, 'protocol': self.protocol,
+                                      **{key: row['values'].get(key, float('nan')) for key in keys}} for row in results), [*ids, 'protocol', *keys])
+            print_log(f'fusion metrics of {len(results)} images written to {os.path.abspath(self.out_csv)}', logger)
+        print_log(format_summary(summary, self.per_source), logger)
+        self._write_json(summary, logger)
+        statistics = summary.statistics()
+        return {column.key: statistics[column.key].mean for column in summary.columns(self.per_source)}
 
-    def _warn_undefined(self, table: Dict[str, np.ndarray], results: List[dict]) -> None:
-        groups: Dict[tuple, List[str]] = {}  # metrics that fail on the same images share one warning
-        for name in self.metrics:
-            groups.setdefault(tuple(np.flatnonzero(np.isnan(table[name]))), []).append(name)
-        for bad, names in groups.items():
-            if bad:
-                size = max(get_metric(name, self.protocol).min_size for name in names)
-                warnings.warn(
-                    f'{", ".join(names)} undefined for {len(bad)} of {len(results)} images (first: {", ".join(_name(results[i]) for i in bad[:3])}), '
-                    f'left out of the mean: the fused image holds NaN or is smaller than {size}x{size} pixels',
-                    stacklevel=2)
-
-    def _table(self, means: Dict[str, float], n_images: int) -> str:
-        lines = [f'Fusion metrics, mean over {n_images} images, protocol {self.protocol!r}']
-        for key, value in means.items():
-            spec = get_metric(key.split('_')[0], self.protocol)
-            arrow = 'higher is better' if spec.higher_is_better else 'lower is better'
-            against = ' against ' + key.split('_')[1] if '_' in key else ''
-            lines.append(f'  {key:<12}{value:>10.4f}  {spec.title.split(",")[0] if against else spec.title}{against}'
-                         f'{f" [{spec.unit}]" if spec.unit else ""}, {arrow}')
-        return '\n'.join(lines)
+    def _write_json(self, summary: Summary, logger: MMLogger) -> None:
+        """Keep the table beside the log file of the run, where there is one: scalars of a run have no place for the protocol's name."""
+        if not logger.log_file:
+            return
+        statistics = {key: {name: None if number != number else number for name, number in value._asdict().items()}  # JSON has no NaN
+                      for key, value in summary.statistics().items()}
+        content = dict(protocol=self.protocol, title=get_protocol(self.protocol).title, images=summary.n_images, metrics=statistics,
+                       cautions=cautions(self.metrics, self.protocol))
+        name = f'{(self.prefix or "fusion").replace(os.sep, "_")}_metrics.json'
+        with whole_file(os.path.join(os.path.dirname(logger.log_file), name)) as file:
+            json.dump(content, file, indent=2)
 
 
-def _name(sample: dict) -> str:
-    return repr(next((sample[key] for key in ID_KEYS if key in sample), '?'))
+def format_summary(summary: Summary, per_source: bool = False) -> str:
+    """Table for the log: protocol, then mean, standard deviation, worst and best image of each metric, then what to know about them."""
+    statistics, rows = summary.statistics(), [('', 'mean', 'std', 'worst', 'best', '')]
+    for column in summary.columns(per_source):
+        spec, values = get_metric(column.metric, summary.protocol), statistics[column.key]
+        title = f'{spec.title.split(",")[0]} against {column.source}' if column.source else spec.title
+        extremes = (f'{format_value(value)} ({name})' if name else '-' for name, value in ((values.worst, values.worst_value),
+                                                                                           (values.best, values.best_value)))
+        rows.append((column.key, format_value(values.mean), format_value(values.std), *extremes,
+                     f'{title}{f" [{spec.unit}]" if spec.unit else ""}, {"higher" if spec.higher_is_better else "lower"} is better'))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = [heading(summary.protocol, summary.n_images)]
+    lines += ['  '.join(('', row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3]),
+                         row[4].ljust(widths[4]), row[5])).rstrip() for row in rows]
+    return '\n'.join(lines + [f'  {name}: {text}' for name, text in cautions(summary.metrics, summary.protocol).items()])
+
+
+def sample_name(sample: dict) -> str:
+    """What a sample is called in messages and tables."""
+    return str(next((sample[key] for key in ID_KEYS if key in sample), '?'))
