@@ -2,5 +2,6 @@
 from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
+from .refusion import ReFusion
 
-__all__ = ['AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'SourceFuser']
+__all__ = ['AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser']

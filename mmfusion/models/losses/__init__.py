@@ -2,10 +2,11 @@
 from .base import BaseFusionLoss, make_target
 from .box_guided import BoxGuidedPixelLoss, boxes_to_mask
 from .gradient import SobelMaxLoss
+from .learned import LearnedFusionLoss, LossGenerationModule
 from .pixel import L1FusionLoss, MaxIntensityLoss, MSEFusionLoss
 from .ssim import SSIMFusionLoss
 
 __all__ = [
-    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'MSEFusionLoss', 'MaxIntensityLoss', 'SSIMFusionLoss', 'SobelMaxLoss',
-    'boxes_to_mask', 'make_target'
+    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'LearnedFusionLoss', 'LossGenerationModule', 'MSEFusionLoss', 'MaxIntensityLoss',
+    'SSIMFusionLoss', 'SobelMaxLoss', 'boxes_to_mask', 'make_target'
 ]

@@ -29,7 +29,7 @@ def pair(fuser, size=(33, 47), batch=3):
 
 
 def test_all_are_here():
-    assert {'AverageFuser', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'SourceFuser'} <= set(NAMES)
+    assert {'AverageFuser', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser'} <= set(NAMES)
 
 
 @pytest.mark.parametrize('size', SIZES)

@@ -6,10 +6,8 @@ Class order: the official detector has background as class 0 and regresses boxes
 it. The official one also counts a box's width as x2 - x1 + 1, as mmdet did before version 2; its weights carry over, detections may differ by a
 fraction of a pixel.
 """
-import os
-import re
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple, Union
+from typing import List, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -17,10 +15,8 @@ from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import safe_load
+from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
 from mmfusion.utils.errors import UserError
-
-State = Dict[str, Tensor]
-Rule = Tuple[str, str]
 
 SIDES = {'r': 'first', 'i': 'second'}  # visible and infrared
 HEAD_PREFIX = 'fusion_head.'
@@ -57,26 +53,6 @@ def detector_rules() -> List[Rule]:
             (rf'bn_{tag}att2\.(.+)', rf'attention.{name}.score_norms.0.\1'),
         ]
     return rules
-
-
-def rename(state: State, rules: Iterable[Rule], what: str) -> State:
-    """Rename all entries by the first rule that fits; those whose new name is empty are dropped.
-
-    Raises:
-        UserError: Entries that no rule knows; all are listed.
-    """
-    converted, unknown = {}, []
-    for key, value in state.items():
-        for pattern, name in rules:
-            if re.fullmatch(pattern, key):
-                if name:
-                    converted[re.sub(pattern, name, key)] = value
-                break
-        else:
-            unknown.append(key)
-    if unknown:
-        raise UserError(f'not part of {what}, unexpected keys: {", ".join(sorted(unknown))}')
-    return converted
 
 
 def convert_fusion_head(state: State) -> State:
@@ -139,15 +115,11 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
 
     result, faults = {}, []
     for part, (weights, cfg) in parts.items():
-        faults += [f'{part}: {fault}' for fault in _misfits(weights, _build(cfg, weights))]
+        faults += [f'{part}: {fault}' for fault in misfits(weights, _build(cfg, weights))]
         result.update({f'{part}.{key}': value for key, value in weights.items()})
     if faults:
         raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f'{target.name}.partial')
-    torch.save(dict(state_dict=result, meta=dict(converted_from=Path(source).name)), partial)
-    os.replace(partial, target)
+    write_weights(result, source, target)
     return result
 
 
@@ -159,10 +131,3 @@ def _build(cfg: Config, weights: State) -> nn.Module:
         cfg.detector.roi_head.bbox_head.num_classes = len(scores) - 1
     with torch.device('meta'):
         return MODELS.build(cfg)
-
-
-def _misfits(weights: State, module: nn.Module) -> List[str]:
-    own = module.state_dict()
-    faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
-    return faults + [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
-                     for key in own if key in weights and own[key].shape != weights[key].shape]

@@ -1,0 +1,60 @@
+"""What every checkpoint converter needs: renaming keys by rules, finding what does not fit, writing the result whole or not at all."""
+import os
+import re
+from pathlib import Path
+from typing import Dict, Iterable, List, Tuple, Union
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+
+State = Dict[str, Tensor]
+Rule = Tuple[str, str]
+
+
+def rename(state: State, rules: Iterable[Rule], what: str) -> State:
+    """Rename all entries by the first rule that fits; those whose new name is empty are dropped.
+
+    Args:
+        state: Weights by name.
+        rules: Regular expressions that must match the whole name, and what to put.
+        what: The network's name for the error.
+
+    Raises:
+        UserError: Entries that no rule knows; all are listed.
+
+    Examples:
+        >>> rename({'conv1.weight': 1, 'mean': 0}, [(r'conv(\\d)\\.(.+)', r'layers.\\1.\\2'), ('mean', '')], 'the network')
+        {'layers.1.weight': 1}
+    """
+    rules = list(rules)
+    converted, unknown = {}, []
+    for key, value in state.items():
+        for pattern, name in rules:
+            if re.fullmatch(pattern, key):
+                if name:
+                    converted[re.sub(pattern, name, key)] = value
+                break
+        else:
+            unknown.append(key)
+    if unknown:
+        raise UserError(f'not part of {what}, unexpected keys: {", ".join(sorted(unknown))}')
+    return converted
+
+
+def misfits(weights: State, module: nn.Module) -> List[str]:
+    """Keys that are missing, unexpected or of another shape than those of ``module``, one sentence each; empty when all fit."""
+    own = module.state_dict()
+    faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
+    return faults + [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
+                     for key in own if key in weights and own[key].shape != weights[key].shape]
+
+
+def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path]) -> None:
+    """Write converted weights as a checkpoint that names the file they come from; it appears whole or not at all."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f'{target.name}.partial')
+    torch.save(dict(state_dict=weights, meta=dict(converted_from=Path(source).name)), partial)
+    os.replace(partial, target)
