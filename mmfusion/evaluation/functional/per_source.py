@@ -16,3 +16,15 @@ class PerSource(NamedTuple):
     first: Tensor
     second: Tensor
     total: Tensor
+
+    @classmethod
+    def of(cls, first: Tensor, second: Tensor, reduction: str) -> 'PerSource':
+        """Put two values together with their sum or mean.
+
+        Raises:
+            ValueError: ``reduction`` is neither ``'sum'`` nor ``'mean'``.
+        """
+        if reduction not in ('sum', 'mean'):
+            raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+        total = first + second
+        return cls(first, second, total / 2 if reduction == 'mean' else total)

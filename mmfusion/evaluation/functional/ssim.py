@@ -1,51 +1,107 @@
 """Structural similarity of the fused image to its sources (SSIM)."""
-import torch
+from functools import partial
+from typing import Callable, NamedTuple
+
 from torch import Tensor
 
 from .checks import check_images
-from .filters import gaussian_filter_valid
+from .chunks import map_images, row_chunks
+from .filters import box_sum, gaussian_taps, separable_filter
 from .per_source import PerSource
 
 WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
+UNIFORM = 7
+K1, K2 = 0.01, 0.03
 
 
-def ssim(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
-    r"""Structural similarity with each source, with the window and constants of its inventors.
+def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255., window: str = 'gaussian', border: str = 'valid',
+         reduction: str = 'mean') -> PerSource:
+    r"""Structural similarity with each source, by default with the window and constants of its inventors.
 
     .. math:: SSIM(F, X) = \overline{\frac{(2\mu_F\mu_X + C_1)(2\sigma_{FX} + C_2)}{(\mu_F^2 + \mu_X^2 + C_1)(\sigma_F^2 + \sigma_X^2 + C_2)}}
 
-    with Gaussian windows of 11x11 pixels (sigma 1.5) that lie inside the image, population moments, :math:`C_1 = (0.01 L)^2`,
-    :math:`C_2 = (0.03 L)^2`, L = 255. Source: Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004).
-    In [-1, 1], 1 only for an image equal to the source; higher is better. Published fusion tables often use another L or the sum of both.
+    with :math:`C_1 = (0.01 L)^2`, :math:`C_2 = (0.03 L)^2`. Source: Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004).
+    Each value lies in [-1, 1], 1 only for an image equal to the source; higher is better. Two equal flat images give 1.
+
+    Programs differ in L (it should be 255 for grey levels up to 255; with 1 or 2 the constants vanish and flat regions are rated by their noise),
+    in the window, at the border, and in whether they print the mean or the sum of the two values: 0.5 and 1.4 can be the same image.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 11x11 pixels.
+        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating. At least as large as the window where ``border`` is ``'valid'``.
         first: First source, same shape.
         second: Second source, same shape.
+        data_range: L.
+        window: ``'gaussian'``: 11x11, sigma 1.5, population moments; ``'uniform'``: 7x7, sample moments (divided by 48, not 49).
+        border: ``'valid'``: mean over the windows inside the image; for the Gaussian also another of :data:`filters.BORDERS`: mean over all pixels.
+        reduction: What ``total`` is of the two values, ``'mean'`` or ``'sum'``.
 
     Returns:
-        ``first`` and ``second``: similarity with either source; ``total``: their mean. Each (N,) float64.
+        ``first`` and ``second``: similarity with either source; ``total``: their mean or sum. Each (N,) float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
-        ValueError: Shapes differ, images smaller than the window, NaN or values outside [0, 255].
+        ValueError: Shapes differ, images smaller than the window, NaN or values outside [0, 255], or an option that does not exist.
 
     Examples:
         >>> import torch
         >>> image = torch.arange(256.).view(1, 1, 16, 16)
         >>> round(ssim(image, image, image).total.item(), 12)
         1.0
+        >>> round(ssim(image, image, image, data_range=2, window='uniform', reduction='sum').total.item(), 12)
+        2.0
     """
-    fused, first, second = check_images(min_size=WINDOW, fused=fused, first=first, second=second)
-    # all moments in one call: the fused image's own are shared by both sources
-    moments = torch.cat([fused, first, second, fused * fused, first * first, second * second, fused * first, fused * second], dim=1)
-    mu_f, mu_a, mu_b, ff, aa, bb, fa, fb = gaussian_filter_valid(moments, WINDOW, SIGMA).unbind(1)
-    var_f = ff - mu_f * mu_f
-    terms = []
-    for mu, square, cross in ((mu_a, aa, fa), (mu_b, bb, fb)):
-        product = mu_f * mu
-        luminance = (2 * product + C1) / (mu_f * mu_f + mu * mu + C1)
-        structure = (2 * (cross - product) + C2) / (var_f + square - mu * mu + C2)
-        terms.append((luminance * structure).flatten(1).mean(1))
-    return PerSource(*terms, total=(terms[0] + terms[1]) / 2)
+    if window not in ('gaussian', 'uniform') or (window == 'uniform' and border != 'valid'):
+        raise ValueError(f"window must be 'gaussian' or 'uniform', the latter with border='valid' only; got {window!r} and {border!r}")
+    c1, c2 = (K1 * data_range)**2, (K2 * data_range)**2
+    size = WINDOW if window == 'gaussian' else UNIFORM
+    images = check_images(min_size=size if border == 'valid' else 1, fused=fused, first=first, second=second)
+    if window == 'gaussian':
+        compare = partial(window_similarity, smooth=partial(separable_filter, column_taps=gaussian_taps(size, SIGMA), border=border), c1=c1, c2=c2)
+    else:
+        # sums instead of means: on whole grey levels every moment is then an exact integer, and a small L amplifies no round-off
+        n = size**2
+        compare = partial(window_similarity, smooth=partial(box_sum, size=size), c1=c1 * n * n, c2=c2 * n * (n - 1), n=n)
+    first, second = map_images(compare, *images)
+    return PerSource.of(first.similarity, second.similarity, reduction)
+
+
+class Similarity(NamedTuple):
+    """SSIM and its contrast-and-structure factor, averaged over the windows of each image, (N,)."""
+
+    similarity: Tensor
+    structure: Tensor
+
+
+class Similarities(NamedTuple):
+    """The same for both sources."""
+
+    first: Similarity
+    second: Similarity
+
+
+def window_similarity(fused: Tensor, first: Tensor, second: Tensor, smooth: Callable, c1: float, c2: float, n: int = 1) -> Similarities:
+    """Compare the fused image with both sources, window by window; its own moments are computed once.
+
+    Args:
+        fused: (N, 1, H, W) float64.
+        first: Same shape.
+        second: Same shape.
+        smooth: From (N, 1, H, W) to the weighted sum in each window.
+        c1: Constant of the luminance term, times n squared.
+        c2: Constant of the structure term, times n squared (or n (n - 1) for sample moments).
+        n: Sum of the window's weights.
+    """
+    sum_f, square_f = smooth(fused), fused * fused
+    results = []
+    for source in (first, second):
+        maps = sum_f, smooth(source), smooth(square_f.addcmul(source, source)), smooth(fused * source)
+        similarity = structure = 0.
+        for f, x, squares, cross in row_chunks(*maps):
+            product, both = f * x, (f * f).addcmul_(x, x)
+            covariance = product.sub(cross, alpha=n).mul_(-2).add_(c2)  # n^2 (2 cov) + c2
+            term = covariance.div_(both.sub(squares, alpha=n).neg_().add_(c2))
+            structure = structure + term.sum((1, 2, 3))
+            similarity = similarity + term.mul_(product.mul_(2).add_(c1)).div_(both.add_(c1)).sum((1, 2, 3))
+        windows = sum_f[0].numel()
+        results.append(Similarity(similarity / windows, structure / windows))
+    return Similarities(*results)
