@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
 
 
@@ -12,7 +13,8 @@ def check_training(runner: Runner) -> None:
     """Check the training set, and the validation set where there is one.
 
     Raises:
-        UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, or see :func:`check_testing`.
+        UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, the loop does not suit
+            the coupling, or see :func:`check_testing`.
     """
     if runner.train_loop is None:
         raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
@@ -20,6 +22,7 @@ def check_training(runner: Runner) -> None:
     if len(loader) == 0:
         raise UserError(f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
                         'smaller ones out; lower batch_size or set drop_last=False')
+    _check_loop(runner)
     _check_labelled(runner.model, loader, 'train_dataloader')
     check_classes(runner.model, loader, 'train_dataloader')
     if runner.val_loop is not None:
@@ -35,14 +38,21 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
         name: Key of the dataloader in the config.
 
     Raises:
-        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, or COCO metrics would take
-            samples of joined data sets for one.
+        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, mmseg's metric would count
+            the wrong classes, or COCO metrics would take samples of joined data sets for one.
     """
     check_classes(runner.model, loop.dataloader, name)
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
     if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
         raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to measure detections against; take mmdet.CocoMetric and '
                         'mmdet.VOCMetric out of the evaluator, or use a labelled data set')
+    seg_classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('seg_classes')
+    if 'IoUMetric' in metrics and seg_classes:
+        raise UserError(f'{name}: mmseg.IoUMetric would take the classes of the boxes for those of the class maps; use '
+                        "dict(type='SegIoUMetric', ...) with the same arguments")
+    if 'SegIoUMetric' in metrics and seg_classes is not None and len(seg_classes) == 0:
+        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; name them in metainfo.seg_classes, or take '
+                        'SegIoUMetric out of the evaluator')
     parts = getattr(loop.dataloader.dataset, 'datasets', ())
     if len(parts) > 1 and 'CocoMetric' in metrics:
         raise UserError(f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by img_id. '
@@ -66,6 +76,13 @@ def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
                             'set num_classes in the config of that head')
 
 
+def _check_loop(runner: Runner) -> None:
+    model = getattr(runner.model, 'module', runner.model)
+    if hasattr(model, 'meta_step') and not hasattr(runner.train_loop, 'meta_steps'):
+        raise UserError(f'{type(model).__name__} learns its loss in a loop of its own, which {type(runner.train_loop).__name__} is not: '
+                        "set train_cfg = dict(type='MetaTrainLoop', max_epochs=..., meta_steps=...)")
+
+
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:
     for part, kind, _ in class_counts(model):
         if kind == 'detection' and _without_classes(loader):
@@ -81,16 +98,7 @@ def class_counts(model: nn.Module) -> Iterator[Tuple[str, str, Optional[int]]]:
     """Yield (place in the config, kind, number of classes or None) for all networks with a head; ``model`` may be wrapped by DDP."""
     model = getattr(model, 'module', model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
-        yield f'model.tasks.{name}', task.kind, _num_classes(task.network)
+        yield f'model.tasks.{name}', task.kind, count_classes(task.network)
     guide = getattr(model, 'guide', None)
     if guide is not None and model.guide_weight > 0:
-        yield 'model.guide.detector', 'detection', _num_classes(getattr(guide, 'first', None))
-
-
-def _num_classes(network: Optional[nn.Module]) -> Optional[int]:
-    owner = getattr(network, 'roi_head', None) or network
-    head = getattr(owner, 'bbox_head', None) or getattr(owner, 'decode_head', None)
-    if isinstance(head, nn.ModuleList):  # cascades
-        head = head[-1]
-    number = getattr(head, 'num_classes', None)
-    return number if isinstance(number, int) else None
+        yield 'model.guide.detector', 'detection', count_classes(getattr(guide, 'first', None))

@@ -2,8 +2,12 @@
 from .data_split_hook import DataSplitHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
+from .loss_weight_visualization_hook import LossWeightVisualizationHook
 from .progress_bar_hook import ProgressBarHook
 from .stop_after_hook import StopAfterHook
 from .task_weight_hook import TaskWeightHook
 
-__all__ = ['DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'ProgressBarHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker']
+__all__ = [
+    'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook', 'StopAfterHook', 'TaskWeightHook',
+    'seed_worker'
+]

@@ -32,6 +32,18 @@ class ProgressBarHook(Hook):
         self._begin('train' if by_iter else f'epoch {runner.epoch + 1}/{runner.max_epochs}',
                     runner.max_iters if by_iter else len(runner.train_dataloader), runner.iter if by_iter else 0)
 
+    def before_meta_epoch(self, runner, meta_steps: int) -> None:
+        """Begin a bar over the meta steps of the epoch."""
+        self._begin(f'meta {runner.epoch + 1}/{runner.max_epochs}', meta_steps)
+
+    def after_meta_iter(self, runner, batch_idx: int, outputs: Any = None) -> None:
+        """Advance."""
+        self._after_iter(runner, batch_idx)
+
+    def after_meta_epoch(self, runner) -> None:
+        """Go back to the bar over the epoch."""
+        self.before_train_epoch(runner)
+
     def before_val_epoch(self, runner) -> None:
         """Begin a bar over the validation set."""
         self._begin('val', len(runner.val_dataloader))

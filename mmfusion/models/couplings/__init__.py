@@ -2,6 +2,7 @@
 from .base import BaseCoupling, Fusion
 from .fusion_only import FusionOnly
 from .joint import JointCoupling
+from .meta import MetaCoupling
 from .task_network import TaskNetwork
 
-__all__ = ['BaseCoupling', 'Fusion', 'FusionOnly', 'JointCoupling', 'TaskNetwork']
+__all__ = ['BaseCoupling', 'Fusion', 'FusionOnly', 'JointCoupling', 'MetaCoupling', 'TaskNetwork']

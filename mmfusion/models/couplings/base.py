@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import PixelData
 from torch import Tensor
+from torch.func import functional_call
 
 from mmfusion.models.layers import restore_color, split_color
 from mmfusion.registry import MODELS
@@ -129,18 +130,23 @@ class BaseCoupling(BaseModel):
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def fuse(self, inputs: Dict[str, Tensor], guidance: Optional[Dict[str, Tensor]] = None) -> Fusion:
+    def fuse(self,
+             inputs: Dict[str, Tensor],
+             guidance: Optional[Dict[str, Tensor]] = None,
+             state: Optional[Dict[str, Tensor]] = None) -> Fusion:
         """Fuse a batch, with guidance and colour handled.
 
         Args:
             inputs: As in :meth:`forward`.
             guidance: Guidance that is already known; the guide runs only without it, and only as far as fusion needs.
+            state: Parameters and buffers of the fuser by name, in place of its own.
         """
         first, second = inputs['first'], inputs['second']
         if guidance is None:
             guidance = self.guide(first, second) if self.guide is not None else {}
         source_first, source_second, color = split_color(first, second, self.fuser)
-        fused, losses = self.fuser(source_first, source_second, **guidance)
+        sources = (source_first, source_second)
+        fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         return Fusion(restore_color(fused, color), fused, source_first, source_second, losses)
 
     def guide_and_fuse(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> 'tuple[Fusion, Losses]':
@@ -161,9 +167,9 @@ class BaseCoupling(BaseModel):
         losses.update(prefixed('fuser', fusion.losses))
         return fusion, losses
 
-    def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample]) -> Losses:
-        """The configured fusion losses, as ``fusion.loss_<name>``."""
-        context = loss_context(data_samples)
+    def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
+        """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels."""
+        context = {**loss_context(data_samples), **learned}
         return {
             f'fusion.loss_{name}': criterion(fusion.fused, fusion.first, fusion.second, **context)
             for name, criterion in self.fusion_loss.items()

@@ -27,6 +27,16 @@ def straight_through_clamp(image: Tensor) -> Tensor:
     return image + (image.clamp(0, 1) - image).detach()
 
 
+def count_classes(network: Optional[torch.nn.Module]) -> Optional[int]:
+    """Number of classes in the head of a detector or segmentor, None when it does not say."""
+    owner = getattr(network, 'roi_head', None) or network
+    head = getattr(owner, 'bbox_head', None) or getattr(owner, 'decode_head', None)
+    if isinstance(head, torch.nn.ModuleList):  # cascades
+        head = head[-1]
+    number = getattr(head, 'num_classes', None)
+    return number if isinstance(number, int) else None
+
+
 class TaskNetwork(BaseModule):
     """Feed fused images to a task network through the network's own data preprocessor.
 

@@ -1,0 +1,51 @@
+"""One optimizer for each part of a coupling."""
+from typing import Optional
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapperDict
+from torch import nn
+
+from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmfusion.utils import UserError
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class PartOptimWrapperConstructor:
+    """Builds an ``OptimWrapperDict`` whose keys are parts of the model.
+
+    .. code:: python
+
+        optim_wrapper = dict(
+            constructor='PartOptimWrapperConstructor',
+            fuser=dict(optimizer=dict(type='Adam', lr=1e-4)),
+            tasks=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=35), paramwise_cfg=dict(norm_decay_mult=0.)))
+
+    Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default.
+
+    Args:
+        optim_wrapper_cfg: Config of an optimizer wrapper by the name of a part (a submodule such as ``fuser``).
+        paramwise_cfg: Must be missing; it belongs to the parts.
+
+    Raises:
+        UserError: A key names no part of the model, a part has nothing to learn, or an entry is no config with an ``optimizer``.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
+        if paramwise_cfg:
+            raise UserError('optim_wrapper: paramwise_cfg belongs into the entry of a part (optim_wrapper.tasks.paramwise_cfg)')
+        self.parts = {name: cfg for name, cfg in optim_wrapper_cfg.items() if name != 'type'}
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        """Build the optimizers of ``model``, which may be wrapped for distributed training."""
+        model = model.module if is_model_wrapper(model) else model
+        learning = {name: child for name, child in model.named_children() if any(parameter.requires_grad for parameter in child.parameters())}
+        wrappers = {}
+        for name, cfg in self.parts.items():
+            if name not in learning:
+                raise UserError(f'optim_wrapper.{name}: {type(model).__name__} has no such part to train; it has {", ".join(learning)}')
+            if not isinstance(cfg, dict) or 'optimizer' not in cfg:
+                raise UserError(f"optim_wrapper.{name} must be dict(optimizer=dict(type='Adam', lr=...), ...), got {cfg!r}")
+            cfg = dict(cfg)
+            paramwise = cfg.pop('paramwise_cfg', None)
+            wrappers[name] = DefaultOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(learning[name])
+        return OptimWrapperDict(**wrappers)

@@ -1,0 +1,109 @@
+"""What can be wrong before a meta step, told before it costs time."""
+from typing import Any, Mapping
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmfusion.utils import UserError
+
+from .task_network import count_classes
+
+LARGEST_EPS = 1e-10
+
+
+def check_options(coupling: nn.Module) -> None:
+    """Check the options of a meta coupling, once its parts but the loss generation module are built.
+
+    Raises:
+        ValueError: See :class:`MetaCoupling`.
+    """
+    name = type(coupling).__name__
+    if not len(coupling.tasks):
+        raise ValueError(f'{name} needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
+    if not len(coupling.fusion_loss):
+        raise ValueError(f'{name} needs a fusion loss that takes learned weights in `fusion_loss`')
+    if not any(parameter.requires_grad for parameter in coupling.fuser.parameters()):
+        raise ValueError(f'{name} needs a fuser that learns, and {type(coupling.fuser).__name__} has no trainable parameters')
+    for key, size, least in (('crop_size', coupling.crop_size, 16), ('task_size', coupling.task_size, 16)):
+        if size is not None and (len(size) != 2 or min(size) < least):
+            raise ValueError(f'{name}: {key} must be (height, width) of at least {least} each, or None; got {size}')
+    for key, value, allowed in (('resize', coupling.resize, ('sources', 'fused')), ('inner_fuser', coupling.inner_fuser, ('current', 'updated'))):
+        if value not in allowed:
+            raise ValueError(f'{name}: {key} must be one of {allowed}, got {value!r}')
+    if coupling.inner_steps < 1:
+        raise ValueError(f'{name}: inner_steps must be at least 1, got {coupling.inner_steps}')
+
+
+def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
+    """Check the optimizers and the precision of a meta coupling.
+
+    Raises:
+        UserError: There is one optimizer for all, one is missing or unknown, gradients are to be accumulated or are of half precision, Adam's eps
+            would swallow the gradient, or parts of the model are wrapped one by one.
+    """
+    if not isinstance(optim_wrapper, OptimWrapperDict):
+        raise UserError("MetaCoupling needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', "
+                        'fuser=dict(optimizer=...), tasks=dict(optimizer=...))')
+    needed = {'fuser', 'tasks'} | ({'guide'} if coupling.guide is not None and coupling.guide_weight > 0 else set())
+    found = set(optim_wrapper.keys())
+    if needed - found:
+        raise UserError(f'optim_wrapper has no {sorted(needed - found)}; MetaCoupling needs an optimizer for each of {sorted(needed)}')
+    if found - needed - {'loss_generator', 'guide'}:
+        raise UserError(f'optim_wrapper has {sorted(found - needed)}, but MetaCoupling knows {sorted(needed | {"loss_generator"})}')
+    for name, wrapper in optim_wrapper.items():
+        if isinstance(wrapper, AmpOptimWrapper) or type(wrapper).__name__ == 'BFloat16OptimWrapper':
+            raise UserError(f'optim_wrapper.{name} is a {type(wrapper).__name__}, but MetaCoupling trains in float32: gradients of the loss '
+                            "generation module are about 1e-8 and vanish in half precision. Use type='OptimWrapper', without --amp")
+        if wrapper._accumulative_counts != 1:
+            raise UserError(f'optim_wrapper.{name}: MetaCoupling does not accumulate gradients; remove accumulative_counts and raise batch_size')
+    device = next(coupling.fuser.parameters()).device.type
+    if torch.is_autocast_enabled(device) or any(not p.dtype.is_floating_point or p.dtype.itemsize < 4 for p in coupling.parameters()):
+        raise UserError('MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in half precision. '
+                        'Leave autocast and half() out')
+    if 'loss_generator' in found:
+        eps = max(group.get('eps', 0.) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
+        if eps > LARGEST_EPS:
+            raise UserError(f'optim_wrapper.loss_generator: eps={eps:g} swallows gradients of about 1e-8; set eps={LARGEST_EPS:g} or less')
+    wrapped = [name for name, child in coupling.named_children() if isinstance(child, DistributedDataParallel)]
+    if wrapped:
+        raise UserError(f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); MetaCoupling averages gradients itself: '
+                        'leave model_wrapper_cfg out of the config')
+
+
+def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
+    """Check labels of a collated batch against its images and the classes of the tasks.
+
+    Args:
+        data: ``inputs`` and ``data_samples``, as collated.
+        tasks: Task networks by name.
+
+    Raises:
+        ValueError: There are no samples, a class map is not as large as its image, or a class is beyond the list; the message names the sample.
+    """
+    samples = data.get('data_samples') if isinstance(data, dict) else None
+    if not samples:
+        raise ValueError('MetaCoupling learns from labels, but the batch has no data_samples: end the training pipeline with PackFusionInputs')
+    for sample, image in zip(samples, data['inputs']['first']):
+        name = sample.get('sample_id', sample.get('img_id', '?'))
+        if 'gt_sem_seg' in sample and sample.gt_sem_seg.data.shape[-2:] != image.shape[-2:]:
+            raise ValueError(f'the class map of sample {name!r} has the size {tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
+                             f'{tuple(image.shape[-2:])}: load annotations before the transforms that change the size')
+        for task_name, task in tasks.items():
+            number, labels = count_classes(task.network), _labels(task, sample)
+            if number is None or labels is None or not labels.numel():
+                continue
+            if int(labels.max()) >= number or int(labels.min()) < 0:
+                raise ValueError(f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, but task {task_name!r} '
+                                 f'has num_classes={number}, that is 0 to {number - 1}; correct the labels or num_classes')
+
+
+def _labels(task: nn.Module, sample):
+    if task.kind == 'detection':
+        return sample.gt_instances.labels if 'gt_instances' in sample else None
+    if 'gt_sem_seg' not in sample:
+        return None
+    head, labels = task.network.decode_head, sample.gt_sem_seg.data
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    return labels[labels != getattr(head, 'ignore_index', 255)]
