@@ -1,4 +1,4 @@
-"""MoE-Fusion on MSRS with a small FCOS and a small FCN at once, for a machine without a GPU: crops of images of 320x256, narrow fuser, cosine rate."""
+"""MoE-Fusion on MSRS with a small FCOS and a small FCN at once, for a machine without a GPU: crops of images of 320x256, narrow fuser."""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/fusers/moe_fusion_light.py', './_base_/detectors/fcos_small.py',
     './_base_/segmentors/fcn_small.py', './_base_/schedules/warmup_cosine.py'
@@ -19,7 +19,7 @@ model = dict(
 
 # Small crops around objects: most of a street scene is empty, and a small machine's time is better spent on the rest.
 resize = dict(type='mmdet.RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=False)
-crop = dict(type='mmdet.RandomCrop', crop_size=(160, 192), allow_negative_crop=False)
+crop = dict(type='mmdet.RandomCrop', crop_size=(192, 160), allow_negative_crop=False)
 train_pipeline = [
     _base_.load_pair,
     dict(type='mmdet.LoadAnnotations', with_bbox=True),

@@ -68,8 +68,24 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     if result_file.exists():
         return json.loads(result_file.read_text())
     cfg = variant_config(base, variant, seed, work_dir)
+    return train_and_test(cfg, f'{variant}_{seed}', dict(variant=variant, seed=seed), minutes)
+
+
+def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float] = None) -> Optional[dict]:
+    """Train and test by a config, going on where an earlier piece stopped, and store the result in the work dir when it is whole.
+
+    Args:
+        cfg: Config with ``work_dir``.
+        name: Name of the run.
+        facts: What the result says beside ``epochs`` and ``metrics``.
+        minutes: Budget of this piece; the run stops at the next end of an epoch.
+
+    Returns:
+        dict or None: The result, or None when the budget ended first.
+    """
+    work_dir = Path(cfg.work_dir)
     cfg.resume = (work_dir / 'last_checkpoint').exists()
-    cfg.experiment_name = f'{variant}_{seed}_{os.getpid()}'
+    cfg.experiment_name = f'{name}_{os.getpid()}'
     # The test at the end is the result; validating on the way would cost time and change nothing.
     cfg.train_cfg.val_begin = cfg.train_cfg.max_epochs + 1
     # One file per run is enough to go on from, and nothing else of the run is needed.
@@ -81,10 +97,10 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     if runner.epoch < runner.max_epochs:
         return None
     metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
-    result = dict(variant=variant, seed=seed, epochs=runner.max_epochs, metrics=metrics)
-    partial = result_file.with_suffix('.part')
+    result = dict(facts, epochs=runner.max_epochs, metrics=metrics)
+    partial = (work_dir / RESULT_FILE).with_suffix('.part')
     partial.write_text(json.dumps(result, indent=2))
-    partial.replace(result_file)
+    partial.replace(work_dir / RESULT_FILE)
     return result
 
 

@@ -1,4 +1,7 @@
-"""DeepLabV3+ (arXiv 1802.02611) with ResNet-50 of stride 8, 43.6 M parameters, from ImageNet weights if reachable. Set ``num_classes`` of both heads."""
+"""DeepLabV3+ (arXiv 1802.02611) with ResNet-50 of stride 8, 43.6 M parameters, from ImageNet weights if reachable.
+
+Set ``num_classes`` of both heads in the config that uses it.
+"""
 norm_cfg = dict(type='BN', requires_grad=True)
 segmentor = dict(
     type='mmseg.EncoderDecoder',

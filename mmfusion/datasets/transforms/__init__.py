@@ -1,8 +1,9 @@
 """Transforms that load, augment and pack both sources of a pair together."""
 from .load_class_map import LoadClassMap
+from .load_fused import LoadFused
 from .load_pair import LoadPair
 from .packing import PackFusionInputs
 from .paired import Paired
 from .photometric import PairPhotometric
 
-__all__ = ['LoadClassMap', 'LoadPair', 'PackFusionInputs', 'PairPhotometric', 'Paired']
+__all__ = ['LoadClassMap', 'LoadFused', 'LoadPair', 'PackFusionInputs', 'PairPhotometric', 'Paired']

@@ -1,0 +1,217 @@
+"""The downstream protocol: fuse a whole data set once, train a task network on the pictures, and evaluate it.
+
+The usual way to compare fusion methods by a task: every method gets a task network of its own, trained from the same start by the same schedule on
+its stored pictures. Unlike joint training the network sees 8-bit files, and the fuser is never touched.
+"""
+import copy
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.utils import ProgressBar
+
+from mmfusion.registry import DATASETS
+from mmfusion.utils import UserError, ensure_writable_dir
+from mmfusion.version import __version__
+
+from .build import ModelLike
+from .comparison import RESULT_FILE, train_and_test
+from .inferencer import FusionInferencer
+
+PARTS = ('train', 'val', 'test')
+#: Column title -> metric, for the table of a downstream result; those that the task has are shown.
+COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
+
+
+def innermost(dataset: dict) -> dict:
+    """The config of the data set inside wrappers such as ``RepeatDataset``.
+
+    Raises:
+        UserError: It joins several sets, whose sample names may be the same.
+    """
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    if 'datasets' in dataset:
+        raise UserError('the downstream protocol takes one data set per part; run it for the joined sets one by one')
+    return dataset
+
+
+def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -> dict:
+    """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the config file."""
+    facts = dict(fusion=str(model), weights=None if weights is None else str(weights), config_sha256=None, weights_sha256=None)
+    for key, path in (('config_sha256', model), ('weights_sha256', weights)):
+        if path is not None and Path(path).is_file():
+            facts[key] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return facts
+
+
+def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu') -> Dict[str, str]:
+    """Fuse the training, validation and test set of a config and store png files; those that are there are kept.
+
+    Args:
+        cfg: Config of the task, whose data sets are fused at the size of their sources.
+        model: Config file of the fusion, or the name of a fuser without parameters; see :func:`build_coupling`.
+        root: Folder for ``train/NAME.png``, ``test/NAME.png``, ``fused.json``.
+        weights: Checkpoint of the fusion.
+        device: Where to fuse.
+
+    Returns:
+        dict: Folder of each part. Parts of the same data set share one.
+
+    Raises:
+        UserError: ``root`` holds pictures of another fuser or checkpoint, or what :func:`build_coupling` raises.
+        PairDataError: A pair cannot be read.
+    """
+    root = Path(root)
+    ensure_writable_dir(root)
+    _claim(root / 'fused.json', fusion_facts(model, weights))
+    fuse, folders, seen = None, {}, {}
+    for part in PARTS:
+        if cfg.get(f'{part}_dataloader') is None:
+            continue
+        dataset_cfg = copy.deepcopy(dict(innermost(cfg[f'{part}_dataloader'].dataset)))
+        pipeline = [step for step in dataset_cfg.pop('pipeline', ()) if step['type'].split('.')[-1] == 'LoadPair'] or [dict(type='LoadPair')]
+        if part != 'train':  # the same data set, whatever the part is called
+            key = repr(dataset_cfg)
+            if key in seen:
+                folders[part] = folders[seen[key]]
+                continue
+            seen[key] = part
+        folders[part] = str(root / part)
+        dataset_cfg.update(pipeline=pipeline[:1], test_mode=True)
+        dataset = DATASETS.build(dataset_cfg)
+        if fuse is None:
+            fuse = FusionInferencer(model, weights, device)
+        fuse_set(dataset, fuse, Path(folders[part]), part)
+    return folders
+
+
+def fuse_set(dataset, fuse: FusionInferencer, folder: Path, name: str = '') -> int:
+    """Fuse the pairs of one data set that have no picture in ``folder`` yet; return how many those were."""
+    names = [dataset.get_data_info(index)['sample_id'] for index in range(len(dataset))]
+    todo = [index for index, sample in enumerate(names) if not (folder / f'{sample}.png').exists()]
+    print_log(f'fusing {name}: {len(todo)} of {len(names)} pairs, the others are there', 'current')
+    bar = ProgressBar(len(todo), file=sys.stderr) if todo else None
+    for index in todo:
+        item = dataset[index]  # sources as arrays, BGR or grey
+        fuse(item['first'], item['second'], out_dir=folder / f'{names[index]}.png', channel_order='bgr', progress=False)
+        bar.update()
+    if bar:
+        print(file=sys.stderr)
+    return len(todo)
+
+
+def downstream_config(base: Config, folders: Dict[str, str], seed: int, work_dir: Path) -> Config:
+    """Config that trains the task networks of ``base`` on fused pictures, with the data sets, labels and schedule of ``base``.
+
+    Args:
+        base: Config with task networks; its fuser, guide and fusion losses are left out.
+        folders: Folders of :func:`fuse_sets`.
+        seed: Seed of the run.
+        work_dir: Folder of the run.
+
+    Raises:
+        UserError: ``base`` has no task networks, or a pipeline without ``LoadPair``.
+    """
+    cfg = copy.deepcopy(base)
+    if not cfg.model.get('tasks'):
+        raise UserError('the task config has no task networks in model.tasks; give a config such as configs/downstream_msrs_seg.py')
+    kept = {key: cfg.model[key] for key in ('tasks', 'task_weights', 'data_preprocessor') if cfg.model.get(key)}
+    cfg.model = ConfigDict(type='JointCoupling', fuser=dict(type='SourceFuser', source='first'), **kept)
+    for part, folder in folders.items():
+        cfg[f'{part}_dataloader'] = copy.deepcopy(cfg[f'{part}_dataloader'])  # val and test may be one object
+        dataset = innermost(cfg[f'{part}_dataloader'].dataset)
+        steps = [dict(type='LoadFused', folder=str(folder)) if step['type'].split('.')[-1] == 'LoadPair' else step for step in dataset.pipeline]
+        if all(step['type'] != 'LoadFused' for step in steps):
+            raise UserError(f'the pipeline of {part}_dataloader has no LoadPair whose place the fused pictures could take')
+        dataset.pipeline = steps
+    for part in ('val', 'test'):
+        evaluator = cfg.get(f'{part}_evaluator')
+        if isinstance(evaluator, (list, tuple)):  # a fused picture has nothing to be compared with here
+            cfg[f'{part}_evaluator'] = [metric for metric in evaluator if metric['type'] != 'FusionMetric']
+    cfg.randomness = dict(seed=seed)
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: Path, weights: Optional[Union[str, Path]] = None,
+                   device: Optional[str] = 'cpu', minutes: Optional[float] = None, name: str = '') -> List[dict]:
+    """Fuse, train and evaluate; what is finished is kept, what is not is gone on with.
+
+    Args:
+        base: Config of the task.
+        model: Fusion, as in :func:`fuse_sets`.
+        seeds: One run of the task network each.
+        root: Folder of everything: ``fused/``, and per seed ``seed0/`` with ``config.py``, the checkpoint and ``result.json``.
+        weights: Checkpoint of the fusion.
+        device: Where to fuse; training takes the device that mmengine chose.
+        minutes: Budget of each training; the run stops at the next end of an epoch.
+        name: Name of the fusion in the results, by default that of the config or fuser.
+
+    Returns:
+        list[dict]: The results that are complete: ``variant`` (the name), ``seed``, ``epochs``, ``metrics``, and what it takes to reproduce
+        them: fusion, checkpoint and their sha256, number of pictures and split hash of each part, versions.
+
+    Raises:
+        UserError: See :func:`fuse_sets` and :func:`downstream_config`; or a result in ``root`` comes from another task config.
+    """
+    root = Path(root)
+    if not base.model.get('tasks'):
+        downstream_config(base, {}, 0, root)  # raises before an hour of fusing
+    folders = fuse_sets(base, model, root / 'fused', weights, device)
+    results = []
+    for seed in seeds:
+        cfg = downstream_config(base, folders, seed, root / f'seed{seed}')
+        ensure_writable_dir(cfg.work_dir)
+        _claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=_sha256(cfg)))
+        result_file = Path(cfg.work_dir) / RESULT_FILE
+        if result_file.exists():
+            results.append(json.loads(result_file.read_text()))
+            continue
+        cfg.dump(str(Path(cfg.work_dir) / 'config.py'))
+        facts = dict(variant=name or Path(str(model)).stem, seed=seed, **fusion_facts(model, weights), task_config=str(base.filename),
+                     data={part: _describe(cfg, part, folder) for part, folder in folders.items()}, versions=_versions())
+        result = train_and_test(cfg, f'downstream_{seed}', facts, minutes)
+        if result is None:
+            print_log(f'seed {seed}: not finished within {minutes} minutes, call again to go on', 'current')
+        else:
+            results.append(result)
+    return results
+
+
+def columns(results: Sequence[dict]) -> Dict[str, str]:
+    """Those of :data:`COLUMNS` that the results have."""
+    return {title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)}
+
+
+def _claim(file: Path, facts: dict) -> None:
+    """Write ``facts`` into a file, or compare them with what it says."""
+    if not file.exists():
+        file.write_text(json.dumps(facts, indent=2) + '\n')
+        return
+    found = json.loads(file.read_text())
+    changed = [key for key in facts if facts[key] != found.get(key) and not (key in ('fusion', 'weights') and facts.get(f'{key}_sha256'))]
+    if changed:
+        raise UserError(f'{file} belongs to another run ({", ".join(changed)} differ); choose another --work-dir, or remove {file.parent}')
+
+
+def _sha256(cfg: Config) -> str:
+    parts = {key: cfg.get(key) for key in ('model', 'train_dataloader', 'test_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')}
+    return hashlib.sha256(repr(Config(parts).to_dict()).encode()).hexdigest()
+
+
+def _describe(cfg: Config, part: str, folder: str) -> dict:
+    dataset = DATASETS.build(dict(innermost(cfg[f'{part}_dataloader'].dataset), pipeline=[]))
+    return dict(folder=folder, pairs=len(dataset), split_hash=dataset.metainfo.get('split_hash'))
+
+
+def _versions() -> Dict[str, str]:
+    import mmdet
+    import mmengine
+    import mmseg
+    import torch
+    return dict(mmfusion=__version__, torch=torch.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__, mmseg=mmseg.__version__)
