@@ -1,0 +1,40 @@
+"""What the models of human vision share: stretched grey levels and filters of contrast sensitivity."""
+from typing import Callable
+
+import torch
+from torch import Tensor
+
+
+def stretch(image: Tensor, constant: str = 'zero') -> Tensor:
+    """Stretch the grey levels of each image to 0..255 and round to whole ones, half up.
+
+    Args:
+        image: (N, 1, H, W) float64.
+        constant: What becomes of an image of one grey level: ``'zero'``, or ``'nan'`` as in the programs, where only black stays zero.
+
+    Returns:
+        (N, 1, H, W) float64.
+    """
+    low, high = image.amin(dim=(1, 2, 3), keepdim=True), image.amax(dim=(1, 2, 3), keepdim=True)
+    scale = high - low
+    if constant == 'zero':
+        scale = scale.masked_fill(scale == 0, 1)
+    stretched = ((image - low) / scale).mul_(255).add_(0.5).floor_()
+    return torch.where(high == 0, 0., stretched) if constant == 'nan' else stretched
+
+
+def sensitivity_filter(image: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
+    """Filter images in the frequency domain, so that they continue periodically beyond the border.
+
+    Args:
+        image: (N, 1, H, W) float64.
+        response: Function of the radial frequency in periods per image (square root of the sum of squares of those per height and per width).
+
+    Returns:
+        (N, 1, H, W) float64.
+    """
+    height, width = image.shape[-2:]
+    down = torch.fft.fftfreq(height, 1 / height, dtype=torch.float64, device=image.device)
+    across = torch.fft.rfftfreq(width, 1 / width, dtype=torch.float64, device=image.device)
+    radius = (down[:, None]**2 + across**2).sqrt_()
+    return torch.fft.irfft2(torch.fft.rfft2(image) * response(radius), s=(height, width))
