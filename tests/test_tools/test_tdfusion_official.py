@@ -90,7 +90,7 @@ def test_file(tmp_path, wrap):
     target = tmp_path / 'new' / 'converted.pth'
     weights = convert_checkpoint(write(tmp_path / 'official.pth', wrap(state)), target, small_config())
     assert len(weights) == 86 and [path.name for path in target.parent.iterdir()] == ['converted.pth']
-    fuser = FusionInferencer(dict(type='ReFusion', channels=8), target).model.fuser
+    fuser = FusionInferencer(dict(type='ReFusion', channels=8), target).coupling.fuser
     for ours, official in (('decoder.1.feed_forward.expand', 'decoder.1.ffn.project_in'), ('fusion.expand_second', 'FM.project_E2'),
                            ('encoder_second.0.attention.qkv_depthwise', 'encoder2.0.attn.qkv_dwconv'), ('output', 'project_out_1'),
                            ('fusion.output_first', 'FM.project_out1'), ('fusion.gate_depthwise', 'FM.project_E_d')):
