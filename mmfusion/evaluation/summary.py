@@ -2,7 +2,7 @@
 import math
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from mmfusion.evaluation.functional import get_metric, get_protocol
+from mmfusion.evaluation.functional import MetricSpec, get_metric, get_protocol
 
 SOURCES = ('first', 'second')
 MAX_NAMED = 3
@@ -152,12 +152,26 @@ class Summary:
 
     def _cause(self, names: Sequence[str]) -> str:
         size = max(get_metric(name, self.protocol).min_size for name in names)
-        return f'the fused image holds NaN, is smaller than {size}x{size} pixels, or is one for which the protocol gives no number'
+        return f'the fused image holds NaN or is smaller than {size}x{size} pixels, or the protocol has no number for it'
+
+
+def title(column: Column, spec: MetricSpec) -> str:
+    """What a column holds, in words.
+
+    Examples:
+        >>> title(Column('MI_first', 'MI', 'first'), get_metric('MI'))
+        'mutual information against first [bit]'
+    """
+    words = f'{spec.title.split(",")[0]} against {column.source}' if column.source else spec.title
+    return f'{words} [{spec.unit}]' if spec.unit else words
 
 
 def cautions(metrics: Sequence[str], protocol: str = 'default') -> Dict[str, str]:
-    """What to know before using a number of a table, by name of the metric; empty when there is nothing."""
-    return {name: get_metric(name, protocol).caution for name in metrics if get_metric(name, protocol).caution}
+    """What to know before using a number of a table, by names of the metrics that it concerns; empty when there is nothing."""
+    names: Dict[str, List[str]] = {}
+    for name in metrics:
+        names.setdefault(get_metric(name, protocol).caution, []).append(name)
+    return {', '.join(concerned): text for text, concerned in names.items() if text}
 
 
 def heading(protocol: str, n_images: int) -> str:

@@ -82,6 +82,8 @@ def test_size_does_not_grow_with_the_images(protocol):
 
 def test_cautions_and_heading(protocol):
     assert cautions(['UP', 'ODD'], protocol) == dict(ODD='not usable on flat images')
+    MF.PROTOCOLS[protocol].metrics['EVEN'] = MF.PROTOCOLS[protocol].metrics['ODD']
+    assert cautions(['EVEN', 'UP', 'ODD'], protocol) == {'EVEN, ODD': 'not usable on flat images'}
     assert heading(protocol, 1).startswith("Fusion metrics, protocol 'stub' (of a test)") and heading(protocol, 1).endswith('1 image')
 
 
