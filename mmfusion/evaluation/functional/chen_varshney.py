@@ -1,6 +1,5 @@
 """Error that a viewer sees in the salient regions, of H. Chen and P. K. Varshney (QCV)."""
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,8 +29,8 @@ def chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str = 
         fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 16x16 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        constant: What an image of one grey level becomes: ``'zero'``: black, and where both sources are constant all blocks weigh alike;
-            ``'nan'``: the result is NaN, as in the programs.
+        constant: What an image of one grey level becomes: ``'zero'``: black, and where nothing has an edge all blocks weigh alike; ``'nan'``: the
+            result is NaN, as in the programs.
 
     Returns:
         ``total``: the published value; ``first`` and ``second``: the weighted mean of the difference to one source alone. Each (N,) float64.
@@ -60,12 +59,16 @@ def _chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str) 
         weights.append(_block_sums(square.sqrt().mul_(square).mul_(square)))
         visible = sensitivity_filter(source - fused, _mannos_sakrison)
         errors.append(_block_sums(visible.mul_(visible)) / BLOCK**2)
-    if constant == 'zero':
-        total = weights[0].sum(1) + weights[1].sum(1)
-        weights = [torch.where(total[:, None] == 0, 1., weight) for weight in weights]
     products = [(weight * error).sum(1) for weight, error in zip(weights, errors)]
     sums = [weight.sum(1) for weight in weights]
-    return PerSource(products[0] / sums[0], products[1] / sums[1], (products[0] + products[1]) / (sums[0] + sums[1]))
+    products.append(products[0] + products[1])
+    sums.append(sums[0] + sums[1])
+    values = [product / total for product, total in zip(products, sums)]
+    if constant == 'zero':  # no edge, no weight: all blocks alike
+        plain = [error.mean(1) for error in errors]
+        plain.append((plain[0] + plain[1]) / 2)
+        values = [value.where(total != 0, mean) for value, total, mean in zip(values, sums, plain)]
+    return PerSource(*values)
 
 
 def _mannos_sakrison(radius: Tensor) -> Tensor:
