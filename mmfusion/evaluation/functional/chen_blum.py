@@ -54,10 +54,8 @@ def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zer
 
 
 def _chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> PerSource:
-    blurs = []
-    for image in (fused, first, second):
-        seen = sensitivity_filter(stretch(image, constant), _difference_of_gaussians)
-        blurs += [separable_filter(seen, _taps(sigma), border='zero') for sigma in (2, 4)]
+    seen = sensitivity_filter([stretch(image, constant) for image in (fused, first, second)], _difference_of_gaussians)
+    blurs = [separable_filter(image, _taps(sigma), border='zero') for image in seen for sigma in (2, 4)]
     sums = fused.new_zeros(3, len(fused))
     for fine_f, coarse_f, fine_a, coarse_a, fine_b, coarse_b in row_chunks(*blurs):
         contrast_f, contrast_a, contrast_b = (_contrast(fine, coarse, constant)

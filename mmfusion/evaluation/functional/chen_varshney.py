@@ -51,14 +51,14 @@ def chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str = 
 
 def _chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> PerSource:
     fused, *sources = (stretch(image, constant) for image in (fused, first, second))
-    errors, weights = [], []
+    visible = sensitivity_filter([source - fused for source in sources], _mannos_sakrison)
+    errors = [_block_sums(difference.mul_(difference)) / BLOCK**2 for difference in visible]
+    weights = []
     for source in sources:
         across = separable_filter(source, np.array([1., 2., 1.]), np.array([-1., 0., 1.]), 'zero')
         down = separable_filter(source, np.array([-1., 0., 1.]), np.array([1., 2., 1.]), 'zero')
         square = across.mul_(across).addcmul_(down, down)
         weights.append(_block_sums(square.sqrt().mul_(square).mul_(square)))
-        visible = sensitivity_filter(source - fused, _mannos_sakrison)
-        errors.append(_block_sums(visible.mul_(visible)) / BLOCK**2)
     products = [(weight * error).sum(1) for weight, error in zip(weights, errors)]
     sums = [weight.sum(1) for weight in weights]
     products.append(products[0] + products[1])

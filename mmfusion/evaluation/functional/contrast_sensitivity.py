@@ -1,5 +1,5 @@
 """What the models of human vision share: stretched grey levels and filters of contrast sensitivity."""
-from typing import Callable
+from typing import Callable, List, Sequence
 
 import torch
 from torch import Tensor
@@ -23,18 +23,19 @@ def stretch(image: Tensor, constant: str = 'zero') -> Tensor:
     return torch.where(high == 0, 0., stretched) if constant == 'nan' else stretched
 
 
-def sensitivity_filter(image: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
+def sensitivity_filter(images: Sequence[Tensor], response: Callable[[Tensor], Tensor]) -> List[Tensor]:
     """Filter images in the frequency domain, so that they continue periodically beyond the border.
 
     Args:
-        image: (N, 1, H, W) float64.
-        response: Function of the radial frequency in periods per image (square root of the sum of squares of those per height and per width).
+        images: Each (N, 1, H, W) float64, all of one shape.
+        response: Function of the radial frequency in periods per image (square root of the sum of squares of those per height and per width);
+            may change its argument.
 
     Returns:
-        (N, 1, H, W) float64.
+        The filtered images.
     """
-    height, width = image.shape[-2:]
-    down = torch.fft.fftfreq(height, 1 / height, dtype=torch.float64, device=image.device)
-    across = torch.fft.rfftfreq(width, 1 / width, dtype=torch.float64, device=image.device)
-    radius = (down[:, None]**2 + across**2).sqrt_()
-    return torch.fft.irfft2(torch.fft.rfft2(image) * response(radius), s=(height, width))
+    height, width = images[0].shape[-2:]
+    down = torch.fft.fftfreq(height, 1 / height, dtype=torch.float64, device=images[0].device)
+    across = torch.fft.rfftfreq(width, 1 / width, dtype=torch.float64, device=images[0].device)
+    gain = response((down[:, None]**2 + across**2).sqrt_())  # half of the plane: the spectrum of a real image is symmetric
+    return [torch.fft.irfft2(torch.fft.rfft2(image).mul_(gain), s=(height, width)) for image in images]
