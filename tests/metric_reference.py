@@ -70,8 +70,9 @@ def pairs(shared_dir: Path, section: str, program: str, metric: str) -> Iterator
 
 
 def tolerances(shared_dir: Path, program: str) -> Dict[str, float]:
-    """Relative tolerances that the file suggests for a program, by metric; ``'*'`` stands for every other metric."""
-    return load(shared_dir)['suggested_tolerance_rel'][program]
+    """Relative tolerances that the file suggests for a program, by metric; ``'*'`` stands for every other metric, text for a reason why none."""
+    suggested = load(shared_dir)['suggested_tolerance_rel'][program.replace('_colour', '')]
+    return {name: value for names, value in suggested.items() for name in names.split(',')}
 
 
 def _read(shared_dir: Path, stem: str, original: bool) -> Tensor:

@@ -2,20 +2,29 @@
 from .average_gradient import average_gradient
 from .chen_blum import chen_blum
 from .chen_varshney import chen_varshney
+from .correlation import correlation, sum_of_correlations_of_differences
+from .cross_entropy import cross_entropy
+from .edge_intensity import edge_intensity
 from .entropy import entropy
 from .grey import to_grey, to_uint8
 from .local_similarity import local_similarity
 from .mutual_information import mutual_information
+from .nonlinear_correlation import nonlinear_correlation_entropy
+from .normalized_mutual_information import normalized_mutual_information
 from .per_source import PerSource
 from .piella import edge_weighted_quality, piella_quality
 from .protocols import PROTOCOLS, MetricSpec, Protocol
 from .spatial_frequency import spatial_frequency
+from .squared_error import mean_squared_error, peak_signal_to_noise_ratio, root_mean_squared_error
 from .ssim import ssim
 from .standard_deviation import standard_deviation
 from .table import evaluate_metric, evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
+from .tsallis import tsallis_information
 
 __all__ = [
-    'PROTOCOLS', 'MetricSpec', 'PerSource', 'Protocol', 'average_gradient', 'chen_blum', 'chen_varshney', 'edge_weighted_quality', 'entropy',
-    'evaluate_metric', 'evaluate_metrics', 'expand_names', 'get_metric', 'get_protocol', 'local_similarity', 'mutual_information',
-    'piella_quality', 'prepare_images', 'spatial_frequency', 'ssim', 'standard_deviation', 'to_grey', 'to_uint8'
+    'PROTOCOLS', 'MetricSpec', 'PerSource', 'Protocol', 'average_gradient', 'chen_blum', 'chen_varshney', 'correlation', 'cross_entropy',
+    'edge_intensity', 'edge_weighted_quality', 'entropy', 'evaluate_metric', 'evaluate_metrics', 'expand_names', 'get_metric', 'get_protocol',
+    'local_similarity', 'mean_squared_error', 'mutual_information', 'nonlinear_correlation_entropy', 'normalized_mutual_information',
+    'peak_signal_to_noise_ratio', 'piella_quality', 'prepare_images', 'root_mean_squared_error', 'spatial_frequency', 'ssim',
+    'standard_deviation', 'sum_of_correlations_of_differences', 'to_grey', 'to_uint8', 'tsallis_information'
 ]

@@ -2,22 +2,27 @@
 from torch import Tensor
 
 from .checks import check_images
-from .entropy import batch_histogram, histogram_entropy
+from .histograms import grey_histogram, histogram_entropy, joint_histogram
 from .per_source import PerSource
 
 
-def mutual_information(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
+def mutual_information(fused: Tensor, first: Tensor, second: Tensor, base: float = 2., merge_top: bool = False) -> PerSource:
     r"""How many bits about each source the fused image holds, pixel by pixel.
 
     .. math:: I(F, X) = H(F) + H(X) - H(F, X), \qquad MI = I(F, A) + I(F, B)
 
-    from the joint histogram of 256x256 grey levels, base 2. Source: G. Qu, D. Zhang and P. Yan, Electron. Lett. 38, 313 (2002).
-    In [0, 16] bits for the sum; higher is better. Programs that print nats are lower by the factor ln 2 = 0.693.
+    from the joint histogram of 256x256 grey levels. Source: G. Qu, D. Zhang and P. Yan, Electron. Lett. 38, 313 (2002).
+    In [0, 16] bits for the sum; higher is better. A constant image holds 0 about anything.
+
+    Programs print bits or nats (lower by the factor ln 2 = 0.693). Some stretch every image to 0..255 first, which renames the levels and changes
+    nothing. One adds 1 to 8-bit levels, by which 254 and 255 fall together in the joint histogram.
 
     Args:
         fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
+        base: Of the logarithm: 2 gives bits, e nats.
+        merge_top: Count 254 and 255 as one level in the joint histogram, not in H(F) and H(X): the result is slightly too high.
 
     Returns:
         ``first`` and ``second``: the two terms; ``total``: their sum. Each (N,) float64.
@@ -32,10 +37,12 @@ def mutual_information(fused: Tensor, first: Tensor, second: Tensor) -> PerSourc
         >>> mutual_information(image, image, torch.zeros_like(image)).total.item()
         1.0
     """
-    levels = [image.flatten(1).long() for image in check_images(integers=True, fused=fused, first=first, second=second)]
-    h_fused, *h_sources = (histogram_entropy(batch_histogram(x, 256)) for x in levels)
+    images = check_images(integers=True, fused=fused, first=first, second=second)
+    h_fused, *h_sources = (histogram_entropy(grey_histogram(image), base) for image in images)
+    if merge_top:
+        images = [image.clamp(max=254) for image in images]
     terms = []
-    for source, h_source in zip(levels[1:], h_sources):
-        h_joint = histogram_entropy(batch_histogram(levels[0] * 256 + source, 256 * 256))
+    for source, h_source in zip(images[1:], h_sources):
+        h_joint = histogram_entropy(joint_histogram(images[0], source).flatten(1), base)
         terms.append((h_fused + h_source - h_joint).clamp_min(0))  # round-off may leave -1e-15
-    return PerSource(*terms, total=terms[0] + terms[1])
+    return PerSource.of(*terms, reduction='sum')
