@@ -20,24 +20,9 @@ from mmfusion.utils import UserError
 from mmfusion.utils.memory import keep_freed_memory
 
 from .fusion_journal import Identity, file_identity
+from .fusion_matching import Scene
 
 AHEAD = 4  # pieces of work per worker that wait or are under way
-
-
-class Scene(NamedTuple):
-    """Two sources and what methods made of them.
-
-    Attributes:
-        name: Stem that the files share.
-        first: Path of the first source.
-        second: Path of the second source.
-        fused: Path of the fused image by method.
-    """
-
-    name: str
-    first: str
-    second: str
-    fused: Dict[str, str]
 
 
 class Rating(NamedTuple):
