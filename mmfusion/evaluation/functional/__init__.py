@@ -20,11 +20,13 @@ from .ssim import ssim
 from .standard_deviation import standard_deviation
 from .table import evaluate_metric, evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from .tsallis import tsallis_information
+from .vif import vif
+from .viff import viff
 
 __all__ = [
     'PROTOCOLS', 'MetricSpec', 'PerSource', 'Protocol', 'average_gradient', 'chen_blum', 'chen_varshney', 'correlation', 'cross_entropy',
     'edge_intensity', 'edge_weighted_quality', 'entropy', 'evaluate_metric', 'evaluate_metrics', 'expand_names', 'get_metric', 'get_protocol',
     'local_similarity', 'mean_squared_error', 'mutual_information', 'nonlinear_correlation_entropy', 'normalized_mutual_information',
     'peak_signal_to_noise_ratio', 'piella_quality', 'prepare_images', 'root_mean_squared_error', 'spatial_frequency', 'ssim',
-    'standard_deviation', 'sum_of_correlations_of_differences', 'to_grey', 'to_uint8', 'tsallis_information'
+    'standard_deviation', 'sum_of_correlations_of_differences', 'to_grey', 'to_uint8', 'tsallis_information', 'vif', 'viff'
 ]

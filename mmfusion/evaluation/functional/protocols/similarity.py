@@ -1,12 +1,24 @@
 """Metrics of structural similarity and visual information."""
+import math
 from functools import partial
 from typing import Dict
 
 from ..ssim import UNIFORM, WINDOW, ssim
+from ..vif import vif
+from ..viff import viff
+from ..visual_information import MIN_SIZE
 from .spec import MetricSpec
 
 WRONG_L = ('SSIM here takes grey levels 0..255 for images with a range of {}: its constants vanish, and noise in flat regions weighs as much as '
            'structure. Do not compare with SSIM of L = 255.')
+SATURATED_VIF = ('VIF here clips the products of grey levels at 255 at its finest scale, as the old program did by accident; it ranks methods '
+                 'differently. Do not compare with other VIF.')
+
+
+VIF = MetricSpec(vif, 'visual information fidelity in the pixel domain, sum over sources', needs_sources=True, min_size=MIN_SIZE)
+CDDFUSE_VIF = VIF._replace(title=VIF.title + " (printed as 'VIFF')")
+TANG_VIF = VIF._replace(function=partial(vif, undefined=math.nan))
+VIFF = MetricSpec(viff, 'visual information fidelity for fusion (Han)', needs_sources=True, min_size=MIN_SIZE)
 
 CDDFUSE_SSIM = MetricSpec(
     partial(ssim, data_range=2., window='uniform', reduction='sum'), 'structural similarity with L = 2, sum over sources', needs_sources=True,
@@ -16,30 +28,42 @@ FILM_SSIM = MetricSpec(
 
 ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
     'default': {
+        'VIF': VIF,
+        'VIFF': VIFF,
         'SSIM': MetricSpec(ssim, 'structural similarity, mean over sources', needs_sources=True, min_size=WINDOW),
     },
     'cddfuse': {
+        'VIF': CDDFUSE_VIF,
         'SSIM': CDDFUSE_SSIM,
     },
     'film': {
+        'VIF': CDDFUSE_VIF,
         'SSIM': FILM_SSIM,
     },
     'tang': {
+        'VIF': TANG_VIF,
         'SSIM': MetricSpec(
             partial(ssim, data_range=1., border='replicate'), 'structural similarity with L = 1, mean over sources', needs_sources=True,
             caution=WRONG_L.format(1)),
     },
     'tang_uint8': {
+        'VIF': MetricSpec(
+            partial(vif, saturate=True, undefined=math.nan), 'visual information fidelity in saturating 8-bit arithmetic, sum over sources',
+            needs_sources=True, min_size=MIN_SIZE, caution=SATURATED_VIF),
         'SSIM': MetricSpec(
             partial(ssim, border='replicate'), 'structural similarity of the 8-bit images, mean over sources', needs_sources=True,
             caution="The column 'SSIM' of this program's published tables is MEF_SSIM; this is its later ssim.m on 8-bit images."),
     },
     'tang_py': {
+        'VIF': TANG_VIF,
         'SSIM': MetricSpec(
             partial(ssim, data_range=1., reduction='sum'), 'structural similarity with L = 1, sum over sources', needs_sources=True, min_size=WINDOW,
             caution=WRONG_L.format(1)),
     },
     'vifb': {
         'SSIM': MetricSpec(partial(ssim, reduction='sum'), 'structural similarity, sum over sources', needs_sources=True, min_size=WINDOW),
+    },
+    'mefb': {
+        'VIFF': VIFF._replace(title=VIFF.title + " (printed as 'VIF')"),
     },
 }
