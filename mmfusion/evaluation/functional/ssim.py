@@ -1,13 +1,15 @@
 """Structural similarity of the fused image to its sources (SSIM)."""
-from functools import partial
-from typing import Callable, NamedTuple
+from typing import Iterable, NamedTuple, Sequence
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images, row_chunks
-from .filters import box_sum, gaussian_taps, separable_filter
+from .chunks import map_images
+from .filters import gaussian_taps
 from .per_source import PerSource
+from .windows import PAIR_TERMS, box_sums, window_means
 
 WINDOW, SIGMA = 11, 1.5
 UNIFORM = 7
@@ -32,7 +34,8 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
         second: Second source, same shape.
         data_range: L.
         window: ``'gaussian'``: 11x11, sigma 1.5, population moments; ``'uniform'``: 7x7, sample moments (divided by 48, not 49).
-        border: ``'valid'``: mean over the windows inside the image; for the Gaussian also another of :data:`filters.BORDERS`: mean over all pixels.
+        border: ``'valid'``: mean over the windows inside the image; ``'replicate'``, for the Gaussian only: over those of all pixels, the last row
+            and column repeated.
         reduction: What ``total`` is of the two values, ``'mean'`` or ``'sum'``.
 
     Returns:
@@ -50,17 +53,21 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
         >>> round(ssim(image, image, image, data_range=2, window='uniform', reduction='sum').total.item(), 12)
         2.0
     """
-    if window not in ('gaussian', 'uniform') or (window == 'uniform' and border != 'valid'):
-        raise ValueError(f"window must be 'gaussian' or 'uniform', the latter with border='valid' only; got {window!r} and {border!r}")
+    if (window, border) not in (('gaussian', 'valid'), ('gaussian', 'replicate'), ('uniform', 'valid')):
+        raise ValueError(f"window must be 'gaussian' with border='valid' or 'replicate', or 'uniform' with 'valid'; got {window!r} and {border!r}")
     c1, c2 = (K1 * data_range)**2, (K2 * data_range)**2
     size = WINDOW if window == 'gaussian' else UNIFORM
     images = check_images(min_size=size if border == 'valid' else 1, fused=fused, first=first, second=second)
-    if window == 'gaussian':
-        compare = partial(window_similarity, smooth=partial(separable_filter, column_taps=gaussian_taps(size, SIGMA), border=border), c1=c1, c2=c2)
-    else:
+    if border != 'valid':
+        images = [F.pad(image, (size // 2, ) * 4, mode=border) for image in images]
+
+    def compare(*images: Tensor) -> Similarities:
+        if window == 'gaussian':
+            return window_similarity(window_means(images, PAIR_TERMS, gaussian_taps(size, SIGMA)), c1, c2)
         # sums instead of means: on whole grey levels every moment is then an exact integer, and a small L amplifies no round-off
         n = size**2
-        compare = partial(window_similarity, smooth=partial(box_sum, size=size), c1=c1 * n * n, c2=c2 * n * (n - 1), n=n)
+        return window_similarity(box_sums(images, PAIR_TERMS, size), c1 * n * n, c2 * n * (n - 1), n)
+
     first, second = map_images(compare, *images)
     return PerSource.of(first.similarity, second.similarity, reduction)
 
@@ -79,29 +86,22 @@ class Similarities(NamedTuple):
     second: Similarity
 
 
-def window_similarity(fused: Tensor, first: Tensor, second: Tensor, smooth: Callable, c1: float, c2: float, n: int = 1) -> Similarities:
-    """Compare the fused image with both sources, window by window; its own moments are computed once.
+def window_similarity(strips: Iterable[Sequence[Tensor]], c1: float, c2: float, n: int = 1) -> Similarities:
+    """Compare the fused image with both sources, window by window.
 
     Args:
-        fused: (N, 1, H, W) float64.
-        first: Same shape.
-        second: Same shape.
-        smooth: From (N, 1, H, W) to the weighted sum in each window.
+        strips: Moments as :data:`windows.PAIR_TERMS` lists them, strip by strip, each weighted to the sum ``n``. They are overwritten.
         c1: Constant of the luminance term, times n squared.
         c2: Constant of the structure term, times n squared (or n (n - 1) for sample moments).
         n: Sum of the window's weights.
     """
-    sum_f, square_f = smooth(fused), fused * fused
-    results = []
-    for source in (first, second):
-        maps = sum_f, smooth(source), smooth(square_f.addcmul(source, source)), smooth(fused * source)
-        similarity = structure = 0.
-        for f, x, squares, cross in row_chunks(*maps):
-            product, both = f * x, (f * f).addcmul_(x, x)
-            covariance = product.sub(cross, alpha=n).mul_(-2).add_(c2)  # n^2 (2 cov) + c2
-            term = covariance.div_(both.sub(squares, alpha=n).neg_().add_(c2))
-            structure = structure + term.sum((1, 2, 3))
-            similarity = similarity + term.mul_(product.mul_(2).add_(c1)).div_(both.add_(c1)).sum((1, 2, 3))
-        windows = sum_f[0].numel()
-        results.append(Similarity(similarity / windows, structure / windows))
-    return Similarities(*results)
+    similarity, structure, windows = [0., 0.], [0., 0.], 0
+    for sum_f, square_f, *of_sources in strips:
+        windows += sum_f[0].numel()
+        for i, (sum_x, squares, cross) in enumerate((of_sources[:3], of_sources[3:])):
+            product, both = sum_f * sum_x, (sum_f * sum_f).addcmul_(sum_x, sum_x)
+            term = torch.sub(product, cross, alpha=n).mul_(-2).add_(c2)  # 2 cov + c2
+            term.div_(squares.add_(square_f).mul_(n).sub_(both).add_(c2))
+            structure[i] = structure[i] + term.sum((1, 2, 3))
+            similarity[i] = similarity[i] + term.mul_(product.mul_(2).add_(c1)).div_(both.add_(c1)).sum((1, 2, 3))
+    return Similarities(*(Similarity(whole / windows, part / windows) for whole, part in zip(similarity, structure)))
