@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,7 @@ def load_image(path: str, bit_depth: Optional[int] = None) -> Tensor:
         PairDataError: The file is absent, damaged, or its values are out of range.
     """
     image = to_working_range(read_image(path), path, bit_depth)
-    return torch.from_numpy(image[..., ::-1].copy() if image.shape[2] == 3 else image).permute(2, 0, 1).unsqueeze(0)
+    return torch.from_numpy(np.stack(cv2.split(image)[::-1])).unsqueeze(0)
 
 
 def load_scene(scene: Scene, rating: Rating) -> Iterator[Tuple[Score, Optional[List[Tensor]]]]:

@@ -211,6 +211,15 @@ def test_to_uint8_rounds_half_up_and_keeps_every_level():
         MF.to_uint8(torch.tensor([1]))
 
 
+def test_to_grey_rounds_every_colour_half_up():
+    levels = torch.arange(256, dtype=torch.uint8)
+    green, blue = torch.meshgrid(levels, levels, indexing='ij')
+    partial = 587 * green.int() + 114 * blue.int() + 500
+    for red in range(0, 256, 5):
+        got = MF.to_grey(torch.stack([torch.full_like(green, red), green, blue])[None])[0, 0]
+        assert torch.equal(got.int(), torch.div(299 * red + partial, 1000, rounding_mode='floor'))
+
+
 def test_to_grey_matches_opencv():
     color = torch.randint(0, 256, (2, 3, 20, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     got = MF.to_grey(color)[:, 0].numpy().astype(int)
