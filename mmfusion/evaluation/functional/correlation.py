@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images
+from .chunks import map_images, row_chunks
 from .per_source import PerSource
 
 ROUND_OFF = 1e-12  # standard deviation in grey levels below which an image is constant
@@ -36,13 +36,17 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
         >>> correlation(image, image, 255 - image).second.item()
         -1.0
     """
-    images = check_images(fused=fused, first=first, second=second)
+    check_images(fused=fused, first=first, second=second)
 
     def correlate(*images: Tensor) -> PerSource:
-        f, a, b = map(_centre, images)
-        return PerSource.of(_pearson(f, a, undefined), _pearson(f, b, undefined), reduction='mean')
+        means, sums = [_mean(image) for image in images], [0.] * 5
+        for rows in row_chunks(*images):
+            f, a, b = (_centre(row, mean) for row, mean in zip(rows, means))
+            sums = _add(sums, (f, a), (f, b), (f, f), (a, a), (b, b))
+        fa, fb, ff, aa, bb = sums
+        return PerSource.of(*(_pearson(xy, ff, yy, fused, undefined) for xy, yy in ((fa, aa), (fb, bb))), reduction='mean')
 
-    return map_images(correlate, *images)
+    return map_images(correlate, fused, first, second)
 
 
 def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
@@ -72,26 +76,41 @@ def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Ten
         >>> round(sum_of_correlations_of_differences((first + second) / 2, first, second).total.item(), 9)
         1.414213562
     """
-    images = check_images(fused=fused, first=first, second=second)
+    check_images(fused=fused, first=first, second=second)
 
-    def correlate(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
-        pairs = ((fused - second, first), (fused - first, second))
-        return PerSource.of(*(_pearson(_centre(rest), _centre(source), undefined) for rest, source in pairs), reduction='sum')
+    def correlate(*images: Tensor) -> PerSource:
+        mean_f, mean_a, mean_b = map(_mean, images)
+        sums = [0.] * 6
+        for f, a, b in row_chunks(*images):
+            f, a, b = _centre(f, mean_f), _centre(a, mean_a), _centre(b, mean_b)
+            without_a, without_b = f - a, f - b
+            sums = _add(sums, (without_b, a), (without_b, without_b), (a, a), (without_a, b), (without_a, without_a), (b, b))
+        return PerSource.of(_pearson(*sums[:3], fused, undefined), _pearson(*sums[3:], fused, undefined), reduction='sum')
 
-    return map_images(correlate, *images)
+    return map_images(correlate, fused, first, second)
 
 
-def _centre(image: Tensor) -> Tensor:
-    image = image.flatten(1)
-    return image - image.mean(1, keepdim=True)
+def inner_product(x: Tensor, y: Tensor) -> Tensor:
+    """Sum of products over the pixels of each image: (N, C, H, W) twice to (N,)."""
+    if len(x) == 1:  # what a CPU meets, and twice as fast there
+        return torch.dot(x.flatten(), y.flatten())[None]
+    return (x * y).sum((1, 2, 3))
 
 
-def _pearson(x: Tensor, y: Tensor, undefined: float) -> Tensor:
-    """r of centred (N, P) vectors."""
-    xy, xx, yy = _dot(x, y), _dot(x, x), _dot(y, y)
-    constant = torch.minimum(xx, yy) <= x.shape[1] * ROUND_OFF**2
+def _mean(image: Tensor) -> Tensor:
+    return image.mean((1, 2, 3), keepdim=True, dtype=torch.float64)
+
+
+def _centre(image: Tensor, mean: Tensor) -> Tensor:
+    return image.to(torch.float64, copy=True).sub_(mean)
+
+
+def _add(sums: list, *pairs: tuple) -> list:
+    """Sums of products so far plus those of a chunk."""
+    return [total + inner_product(x, y) for total, (x, y) in zip(sums, pairs)]
+
+
+def _pearson(xy: Tensor, xx: Tensor, yy: Tensor, image: Tensor, undefined: float) -> Tensor:
+    """r from sums of products of deviations over the pixels of an image."""
+    constant = torch.minimum(xx, yy) <= image[0].numel() * ROUND_OFF**2
     return torch.where(constant, undefined, xy / (xx.sqrt() * yy.sqrt())).clamp(-1, 1)
-
-
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    return torch.stack([torch.dot(a, b) for a, b in zip(x, y)])

@@ -2,8 +2,7 @@
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram
+from .histograms import check_levels, grey_histogram
 from .per_source import PerSource
 
 
@@ -36,7 +35,7 @@ def cross_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         >>> result.first.item(), result.second.item()
         (0.0, 1.0)
     """
-    images = check_images(integers=True, fused=fused, first=first, second=second)
+    images = check_levels(fused=fused, first=first, second=second)
     f, *sources = (counts / counts.sum(1, keepdim=True) for counts in map(grey_histogram, images))
     terms = [torch.where((p > 0) & (f > 0), p * (p / f).log2(), 0.).sum(1) for p in sources]
     return PerSource.of(*terms, reduction='mean')

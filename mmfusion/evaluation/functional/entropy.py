@@ -1,8 +1,7 @@
 """Entropy of the fused image (EN)."""
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram, histogram_entropy
+from .histograms import check_levels, grey_histogram, histogram_entropy
 
 
 def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
@@ -30,5 +29,5 @@ def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
         >>> entropy(torch.tensor([[[[0., 255.], [0., 255.]]]])).item()
         1.0
     """
-    fused, = check_images(integers=True, fused=fused)
+    fused, = check_levels(fused=fused)
     return histogram_entropy(grey_histogram(fused), offset=offset)

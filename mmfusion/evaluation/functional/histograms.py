@@ -6,14 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_images
+
 EXACT = 2**24  # OpenCV returns counts in float32, exact up to here
+
+
+def check_levels(**images: Tensor) -> list:
+    """Check the image batches of a metric that counts, see :func:`checks.check_images`, and return them in uint8."""
+    check_images(integers=True, **images)
+    return [image.to(torch.uint8) for image in images.values()]
 
 
 def grey_histogram(image: Tensor) -> Tensor:
     """Count the pixels of each grey level.
 
     Args:
-        image: (N, 1, H, W) whole grey levels 0..255.
+        image: (N, 1, H, W) uint8.
 
     Returns:
         (N, 256) float64.
@@ -25,7 +33,7 @@ def joint_histogram(image: Tensor, other: Tensor) -> Tensor:
     """Count the pixels of each pair of grey levels.
 
     Args:
-        image: (N, 1, H, W) whole grey levels 0..255, the rows of the histogram.
+        image: (N, 1, H, W) uint8, the rows of the histogram.
         other: Same shape, its columns.
 
     Returns:
@@ -51,7 +59,7 @@ def histogram_entropy(counts: Tensor, base: float = 2., offset: float = 0.) -> T
 
 def _count(levels: list, shape: tuple) -> Tensor:
     if not levels[0].is_cuda and levels[0].shape[1] <= EXACT:
-        planes = zip(*(level.to(torch.uint8).unsqueeze(1).numpy() for level in levels))
+        planes = zip(*(level.unsqueeze(1).numpy() for level in levels))
         axes = len(shape)
         counts = [cv2.calcHist(list(plane), list(range(axes)), None, list(shape), [0, 256] * axes).reshape(shape) for plane in planes]
         return torch.from_numpy(np.stack(counts)).double()

@@ -1,8 +1,7 @@
 """Mutual information between the fused image and its sources (MI)."""
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram, histogram_entropy, joint_histogram
+from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
 from .per_source import PerSource
 
 
@@ -37,7 +36,7 @@ def mutual_information(fused: Tensor, first: Tensor, second: Tensor, base: float
         >>> mutual_information(image, image, torch.zeros_like(image)).total.item()
         1.0
     """
-    images = check_images(integers=True, fused=fused, first=first, second=second)
+    images = check_levels(fused=fused, first=first, second=second)
     h_fused, *h_sources = (histogram_entropy(grey_histogram(image), base) for image in images)
     if merge_top:
         images = [image.clamp(max=254) for image in images]

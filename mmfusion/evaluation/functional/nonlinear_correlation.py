@@ -4,8 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram, histogram_entropy, joint_histogram
+from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
 from .per_source import PerSource
 
 
@@ -37,7 +36,7 @@ def nonlinear_correlation_entropy(fused: Tensor, first: Tensor, second: Tensor) 
         >>> nonlinear_correlation_entropy(image, image, image).total.item()
         1.0
     """
-    images = check_images(integers=True, fused=fused, first=first, second=second)
+    images = check_levels(fused=fused, first=first, second=second)
     single = [histogram_entropy(grey_histogram(image), base=256) for image in images]
     matrix = torch.ones(len(fused), 3, 3, dtype=torch.float64, device=fused.device)
     for i, j in ((0, 1), (0, 2), (1, 2)):

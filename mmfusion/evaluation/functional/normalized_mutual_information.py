@@ -2,8 +2,7 @@
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram, histogram_entropy, joint_histogram
+from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
 from .per_source import PerSource
 
 
@@ -35,7 +34,7 @@ def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, 
         >>> normalized_mutual_information(image, image, image.flip(-2)).total.item()
         2.0
     """
-    images = check_images(integers=True, fused=fused, first=first, second=second)
+    images = check_levels(fused=fused, first=first, second=second)
     h_fused, *h_sources = (histogram_entropy(grey_histogram(image)) for image in images)
     terms = []
     for source, h_source in zip(images[1:], h_sources):

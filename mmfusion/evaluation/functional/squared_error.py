@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images
+from .chunks import map_images, row_chunks
+from .correlation import inner_product
 from .per_source import PerSource
 
 
@@ -36,12 +37,18 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
         >>> mean_squared_error(image, image, torch.zeros_like(image)).second.item()
         32512.5
     """
-    images = check_images(fused=fused, first=first, second=second)
+    check_images(fused=fused, first=first, second=second)
+    scale = (white / 255)**2 / fused[0].numel()
 
-    def error(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
-        return PerSource.of(*((fused - source).square_().mean((1, 2, 3)) * (white / 255)**2 for source in (first, second)), reduction='mean')
+    def error(*images: Tensor) -> PerSource:
+        sums = [0., 0.]
+        for rows in row_chunks(*images):
+            f, *sources = (row.double() for row in rows)
+            differences = [f - source for source in sources]
+            sums = [total + inner_product(difference, difference) for total, difference in zip(sums, differences)]
+        return PerSource.of(*(total * scale for total in sums), reduction='mean')
 
-    return map_images(error, *images)
+    return map_images(error, fused, first, second)
 
 
 def root_mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, root: str = 'mean') -> PerSource:

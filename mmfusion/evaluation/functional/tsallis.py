@@ -4,8 +4,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .histograms import grey_histogram, histogram_entropy, joint_histogram
+from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
 from .per_source import PerSource
 
 NAVA, CVEJIC = 0.43137, 1.85  # q of the two papers
@@ -52,7 +51,7 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
         raise ValueError(f"norm must be 'tsallis', 'shannon' or None, got {norm!r}")
     if q <= 0 or q == 1:
         raise ValueError(f'q must be positive and not 1, got {q}')
-    fused, first, second = check_images(integers=True, fused=fused, first=first, second=second)
+    fused, first, second = check_levels(fused=fused, first=first, second=second)
     if transposed:
         fused, first, second = map(_stretch, (fused, first, second))
     terms = [_information(joint_histogram(source, fused), q, transposed) for source in (first, second)]
@@ -69,8 +68,9 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
 
 def _stretch(image: Tensor) -> Tensor:
     """Grey levels from 0 to 255, rounded half up; a constant image becomes 0."""
+    image = image.double()
     low, high = (extreme(image, dim=(1, 2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
-    return ((image - low) / (high - low).clamp_min(1) * 255 + 0.5).floor()
+    return ((image - low) / (high - low).clamp_min(1) * 255 + 0.5).to(torch.uint8)
 
 
 def _information(counts: Tensor, q: float, transposed: bool) -> Tensor:
