@@ -46,7 +46,7 @@ def get_metric(name: str, protocol: str = 'default') -> MetricSpec:
 
 
 def expand_names(names: Sequence[str], protocol: str = 'default') -> List[str]:
-    """Resolve a list of metric names, in which ``'all'`` stands for every metric of the protocol that is not marked slow.
+    """Resolve a list of metric names, in which ``'all'`` stands for every metric of the protocol that is not marked slow or on request.
 
     Raises:
         KeyError: The protocol or a metric is unknown.
@@ -57,7 +57,7 @@ def expand_names(names: Sequence[str], protocol: str = 'default') -> List[str]:
         ['MI', 'EN']
     """
     names = [names] if isinstance(names, str) else list(names)
-    everything = [name for name, spec in get_protocol(protocol).metrics.items() if not spec.slow]
+    everything = [name for name, spec in get_protocol(protocol).metrics.items() if not (spec.slow or spec.on_request)]
     expanded: List[str] = []
     for name in names:
         expanded += [other for other in everything if other not in expanded and other not in names] if name == 'all' else [name]

@@ -1,6 +1,76 @@
 """Metrics of edge transfer and local features."""
-from typing import Dict
+from functools import partial
+from typing import Callable, Dict
 
+from ..activity_ratio import MIN_SIZE as PAIR
+from ..activity_ratio import activity_ratio
+from ..petrovic import misordered, petrovic
+from ..qabf import MIN_SIZE as SOBEL
+from ..qabf import gradient_preservation, qabf
+from ..wavelet_preservation import MIN_SIZE as TWO_LEVELS
+from ..wavelet_preservation import wavelet_preservation
 from .spec import MetricSpec
 
-ENTRIES: Dict[str, Dict[str, MetricSpec]] = {}
+UNIT_RANGE = ('On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of GNU Octave, but '
+              'MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.')
+RIGHT_ORDER = 'The program since March 2023 confuses the order of its images and prints the number that is called Nabf_misordered here.'
+MISORDERED = ('Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. Only there to explain '
+              'published tables.')
+
+QABF = MetricSpec(qabf, 'edge transfer (Hong), weighted by edge strength', needs_sources=True, min_size=SOBEL)
+
+
+def _petrovic(function: Callable, caution: str = '') -> Dict[str, MetricSpec]:
+    spec = MetricSpec(function, '', needs_sources=True, min_size=SOBEL, caution=caution)
+    return {
+        'Qabf_P': spec._replace(title='edges kept (Petrovic)', field='kept'),
+        'Labf': spec._replace(title='edges lost (Petrovic)', field='lost', higher_is_better=False),
+        'Nabf': spec._replace(title='edges invented: artefacts (Petrovic, Kumar)', field='invented', higher_is_better=False),
+    }
+
+
+def _liu(symmetric: bool) -> Dict[str, MetricSpec]:
+    return {
+        'QG': MetricSpec(
+            partial(gradient_preservation, symmetric=symmetric), 'edge transfer (Xydeas), mean over pixels', needs_sources=True, min_size=SOBEL),
+        'QM': MetricSpec(wavelet_preservation, 'wavelet details kept (Wang)', needs_sources=True, min_size=TWO_LEVELS),
+        'QSF': MetricSpec(activity_ratio, 'spatial frequency relative to the sources, 0 is the optimum (Zheng)', needs_sources=True, min_size=PAIR),
+    }
+
+
+INVENTED = _petrovic(petrovic)['Nabf']
+
+ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
+    'default': {
+        'Qabf': QABF,
+        **_petrovic(petrovic),
+        **_liu(symmetric=True),
+    },
+    'cddfuse': {
+        'Qabf': QABF,
+    },
+    'film': {
+        'Qabf': QABF,
+    },
+    'tang': {
+        'Qabf': QABF,
+        'Nabf': INVENTED._replace(caution=RIGHT_ORDER),
+        'Nabf_misordered': INVENTED._replace(
+            function=misordered, title='Nabf of the infrared image as a fusion of the other two', on_request=True, caution=MISORDERED),
+    },
+    'tang_uint8': {
+        'Qabf': QABF._replace(function=partial(qabf, data_range=1.), caution=UNIT_RANGE),
+        'Nabf': INVENTED._replace(function=partial(petrovic, data_range=1.), caution=UNIT_RANGE),
+    },
+    'tang_py': {
+        'Qabf': QABF,
+        'Nabf': INVENTED._replace(function=partial(petrovic, weak_weight=0.)),
+    },
+    'vifb': {
+        'Qabf': QABF,
+    },
+    'mefb': {
+        'Qabf': QABF,
+    },
+    'liu2012': _liu(symmetric=False),
+}

@@ -16,6 +16,7 @@ class MetricSpec(NamedTuple):
         field: Attribute of the function's result that holds this metric, where one function yields several; empty for the result itself.
         whole_colour: In protocols that rate every colour channel: the function takes all channels at once, (N, C, H, W).
         slow: Left out of the ``'all'`` shorthand because it takes more than 100 ms for a 480x640 pair.
+        on_request: Left out of the ``'all'`` shorthand because it reproduces a known error.
         caution: One sentence printed below every table that holds the metric, where its value needs one.
     """
 
@@ -28,6 +29,7 @@ class MetricSpec(NamedTuple):
     field: str = ''
     whole_colour: bool = False
     slow: bool = False
+    on_request: bool = False
     caution: str = ''
 
 
