@@ -28,3 +28,10 @@ class PerSource(NamedTuple):
             raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
         total = first + second
         return cls(first, second, total / 2 if reduction == 'mean' else total)
+
+
+class BothSources(NamedTuple):
+    """The two values before they are put together; also for whole results of either source."""
+
+    first: Tensor
+    second: Tensor

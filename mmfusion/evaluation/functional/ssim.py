@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_images
 from .chunks import map_images
 from .filters import gaussian_taps
-from .per_source import PerSource
+from .per_source import BothSources, PerSource
 from .windows import PAIR_TERMS, box_sums, window_means
 
 WINDOW, SIGMA = 11, 1.5
@@ -61,7 +61,7 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
     if border != 'valid':
         images = [F.pad(image, (size // 2, ) * 4, mode=border) for image in images]
 
-    def compare(*images: Tensor) -> Similarities:
+    def compare(*images: Tensor) -> BothSources:
         if window == 'gaussian':
             return window_similarity(window_means(images, PAIR_TERMS, gaussian_taps(size, SIGMA)), c1, c2)
         # sums instead of means: on whole grey levels every moment is then an exact integer, and a small L amplifies no round-off
@@ -79,14 +79,7 @@ class Similarity(NamedTuple):
     structure: Tensor
 
 
-class Similarities(NamedTuple):
-    """The same for both sources."""
-
-    first: Similarity
-    second: Similarity
-
-
-def window_similarity(strips: Iterable[Sequence[Tensor]], c1: float, c2: float, n: int = 1) -> Similarities:
+def window_similarity(strips: Iterable[Sequence[Tensor]], c1: float, c2: float, n: int = 1) -> BothSources:
     """Compare the fused image with both sources, window by window.
 
     Args:
@@ -104,4 +97,4 @@ def window_similarity(strips: Iterable[Sequence[Tensor]], c1: float, c2: float, 
             term.div_(squares.add_(square_f).mul_(n).sub_(both).add_(c2))
             structure[i] = structure[i] + term.sum((1, 2, 3))
             similarity[i] = similarity[i] + term.mul_(product.mul_(2).add_(c1)).div_(both.add_(c1)).sum((1, 2, 3))
-    return Similarities(*(Similarity(whole / windows, part / windows) for whole, part in zip(similarity, structure)))
+    return BothSources(*(Similarity(whole / windows, part / windows) for whole, part in zip(similarity, structure)))

@@ -1,13 +1,12 @@
 """Visual information fidelity of the fused image to its sources (VIF)."""
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .checks import check_images
 from .chunks import map_images
-from .per_source import PerSource
+from .per_source import BothSources, PerSource
 from .visual_information import MIN_SIZE, passages
 
 NOISE = 2.
@@ -52,16 +51,11 @@ def vif(fused: Tensor, first: Tensor, second: Tensor, saturate: bool = False, un
     return PerSource.of(*map_images(partial(_fidelity, saturate=saturate, undefined=undefined), *images), reduction)
 
 
-class _Fidelity(NamedTuple):
-    first: Tensor
-    second: Tensor
-
-
-def _fidelity(fused: Tensor, first: Tensor, second: Tensor, saturate: bool, undefined: float) -> _Fidelity:
+def _fidelity(fused: Tensor, first: Tensor, second: Tensor, saturate: bool, undefined: float) -> BothSources:
     kept, offered = [0., 0.], [0., 0.]
     for scale in passages(fused, first, second, NOISE, saturate):
         for strip in scale:
             for i, passage in enumerate(strip):
                 kept[i] = kept[i] + passage.kept.sum((1, 2, 3))
                 offered[i] = offered[i] + passage.offered.sum((1, 2, 3))
-    return _Fidelity(*(torch.where(total > 0, part / total, undefined) for part, total in zip(kept, offered)))
+    return BothSources(*(torch.where(total > 0, part / total, undefined) for part, total in zip(kept, offered)))

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .chunks import row_chunks
+from .chunks import ROWS, row_chunks
 from .filters import box_sum, separable_filter
 
-BLOCK = 32  # rows of a strip and columns of a block
+BLOCK = ROWS  # rows of a strip and columns of a block
 
 # what SSIM and VIF need of (fused, first, second): F, F^2, then X, X^2, F X of either source
 PAIR_TERMS = ((0, ), (0, 0), (1, ), (1, 1), (0, 1), (2, ), (2, 2), (0, 2))
