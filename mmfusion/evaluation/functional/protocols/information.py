@@ -37,7 +37,7 @@ QNCIE = MetricSpec(
     nonlinear_correlation_entropy, 'nonlinear correlation information entropy; per source the coefficient NCC', needs_sources=True)
 QTE = MetricSpec(
     tsallis_information, 'information by Tsallis entropy, q = 0.43137, as the papers define it', needs_sources=True,
-    caution='QTE here follows the formula; the programs in use deviate from it and print values ten times as high (protocols liu2012, mefb).')
+    caution='QTE here follows the formula; the programs in use deviate from it and print values 10 to 30 times as high (protocol liu2012).')
 CE = MetricSpec(
     cross_entropy, 'cross entropy of the histograms, mean over sources', 'bit', higher_is_better=False, needs_sources=True,
     caution='CE leaves out grey levels that only one of the two images has: it can be negative.')
@@ -83,7 +83,7 @@ BENCHMARK = {  # what VIFB and MEFB share
     'EN': EN,
     'PSNR': PSNR._replace(
         function=partial(peak_signal_to_noise_ratio, error='root_sum'), title='255 squared over this RMSE, in decibel',
-        caution='PSNR here is made of a root of summed squares over HW, not of the MSE: 20 to 45 dB too high, and higher for larger images.'),
+        caution='PSNR here is made of a root of summed squares over HW, not of the MSE: about 40 dB too high, more for larger images.'),
     'AG': AG_INNER,
     'EI': EI,
     'SD': SD,
