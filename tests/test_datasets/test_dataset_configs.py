@@ -12,7 +12,8 @@ from mmengine.structures import InstanceData
 
 from mmfusion.registry import DATASETS, MODELS
 
-NAMES = ['demo_pairs', 'llvip_det', 'm3fd_det', 'msrs_det', 'pair_folder']
+NAMES = ['demo_pairs', 'llvip_det', 'm3fd_det', 'msrs_det', 'msrs_det_seg', 'msrs_seg', 'pair_folder']
+WITHOUT_REAL_LABELS = ['fmb_seg', 'mfnet_seg']
 
 
 def load(repo_dir, name):
@@ -25,6 +26,8 @@ def use_real_data(config, shared_dir):
         if 'data_root' in dataset:
             dataset.data_root = str(shared_dir / dataset.data_root)
             dataset.ann_file = ''
+        if any(step['type'] == 'LoadClassMap' for step in dataset.pipeline):
+            dataset.seg_dir = 'Segmentation_labels_pseudo'
     return config
 
 
@@ -40,7 +43,11 @@ def test_loaders_on_real_pairs(name, repo_dir, shared_dir):
         assert batch['inputs']['second'].shape[-2:] == size and size[0] % 32 == size[1] % 32 == 0
         if key == 'train_dataloader' and name != 'demo_pairs':
             assert tuple(batch['data_samples'][0].img_shape) == (480, 640)
-        if name != 'pair_folder':
+        if 'seg' in name:
+            sample = batch['data_samples'][0]
+            wanted = size if key == 'train_dataloader' else sample.ori_shape  # labels of a test stay as large as the original
+            assert sample.gt_sem_seg.data.shape[-2:] == tuple(wanted) and sample.gt_sem_seg.data.unique().numel() > 1
+        if name not in ('pair_folder', 'msrs_seg'):
             assert len(batch['data_samples'][0].gt_instances) > 0
         if key == 'test_dataloader' and name == 'llvip_det':  # ground truth stays in pixels of the original
             sample = batch['data_samples'][0]
@@ -48,7 +55,7 @@ def test_loaders_on_real_pairs(name, repo_dir, shared_dir):
             np.testing.assert_allclose(sample.gt_instances.bboxes.numpy(), [instance['bbox'] for instance in sample.instances])
 
 
-@pytest.mark.parametrize('name', NAMES[1:])
+@pytest.mark.parametrize('name', NAMES[1:] + WITHOUT_REAL_LABELS)
 def test_missing_data_is_one_clear_error(name, repo_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match='data_preparation.md'):
@@ -117,7 +124,7 @@ def test_metrics_when_nothing_is_predicted_at_all(demo):
     assert results['pascal_voc/mAP'] == 0 and results.get('coco/bbox_mAP', 0) <= 0
 
 
-@pytest.mark.parametrize('name', ['llvip_det', 'm3fd_det', 'msrs_det'])
+@pytest.mark.parametrize('name', ['llvip_det', 'm3fd_det', 'msrs_det', 'msrs_det_seg'])
 def test_metrics_on_real_pairs(name, repo_dir, shared_dir):
     config = use_real_data(load(repo_dir, name), shared_dir)
     config.test_dataloader.dataset.indices = 5

@@ -1,6 +1,7 @@
 """A small FCN (arXiv 1411.4038) of stride 8, 0.2 M parameters: learns from scratch in minutes on a CPU.
 
-For demos and quick trials. Set ``decode_head.num_classes`` in the config that uses it.
+For demos and quick trials. It learns from the pixels that it does not know yet (OHEM): with a plain mean over all, hundreds of steps pass before it
+predicts anything but background. Set ``decode_head.num_classes`` in the config that uses it.
 """
 segmentor = dict(
     type='mmseg.EncoderDecoder',
@@ -35,6 +36,7 @@ segmentor = dict(
         num_classes=19,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
+        sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=4000),
         loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True, loss_weight=1.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
