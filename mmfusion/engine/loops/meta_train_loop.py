@@ -1,7 +1,9 @@
 """An epoch of two phases: first the loss learns, then the networks learn from it."""
+import time
 from itertools import islice
 from typing import Dict, Iterator, Tuple
 
+from mmengine.hooks import IterTimerHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
@@ -90,6 +92,7 @@ class MetaTrainLoop(EpochBasedTrainLoop):
     def _meta_epoch(self, steps: int) -> None:
         if not steps:
             return
+        start = time.time()
         self.runner.call_hook('before_meta_epoch', meta_steps=steps)
         for index, (inner, outer) in enumerate(islice(self._pairs_of_batches(), steps)):
             outputs = self.model.meta_step(inner, outer, self.runner.optim_wrapper)
@@ -99,6 +102,10 @@ class MetaTrainLoop(EpochBasedTrainLoop):
                 self._log(index + 1, steps, list(outputs))
         self._set_sampler_epoch(self._epoch)
         self.runner.call_hook('after_meta_epoch')
+        for hook in self.runner.hooks:
+            if isinstance(hook, IterTimerHook):  # part of the time to go, but of no iteration
+                hook.time_sec_tot += time.time() - start
+                hook.t = time.time()
 
     def _pairs_of_batches(self) -> Iterator[Tuple[dict, dict]]:
         """Batches of shuffled passes, two by two; every pass has an order that no epoch of phase 2 has."""

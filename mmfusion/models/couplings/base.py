@@ -124,9 +124,13 @@ class BaseCoupling(BaseModel):
         for picture, sample in zip(image, data_samples):
             height, width = sample.img_shape
             sample.fused = PixelData(data=picture[:, :height, :width].float())
+        self.predict_tasks(image, data_samples)
+        return data_samples
+
+    def predict_tasks(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> None:
+        """Write the predictions of every task on the fused ``image`` (N, 1 or 3, H, W) into the samples."""
         for task in self.tasks.values():
             task.predict(image, data_samples)
-        return data_samples
 
     # Parts ----------------------------------------------------------------------------------------------------------
 

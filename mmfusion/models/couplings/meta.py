@@ -19,6 +19,7 @@ from .base import BaseCoupling, Fusion, Losses, prefixed
 from .meta_checks import check_labels, check_optimizers, check_options
 from .meta_update import fuser_steps, generator_step
 from .pair_batch import PairBatch, random_crop, resize_batch, swap_roles
+from .task_network import PREDICTION_FIELDS
 from .training_state import TrainingState, average_gradients, optimizer_step, trainable
 
 Log = Dict[str, Tensor]
@@ -56,7 +57,8 @@ class MetaCoupling(BaseCoupling):
         tasks: Configs of task networks by name; with several, their losses add under ``task_weights``.
         task_weights: Factor of each task's losses.
         crop_size: Side or (height, width) of the random crop that the fusion loss sees; smaller images set it lower. None for whole images.
-        task_size: (height, width) to which sources and labels are resized for the tasks; None keeps the size of the pipeline.
+        task_size: (height, width) to which sources and labels are resized for the tasks, in tests the fused image; None keeps the size of the
+            pipeline.
         resize: ``'sources'`` fuses the resized sources (published); ``'fused'`` fuses at full size and resizes the fused image.
         swap: Every batch is followed by a copy with exchanged sources, in both phases (published).
         inner_steps: Steps from :math:`\theta_F` to :math:`\theta_F'`, all on one crop; published is 1.
@@ -120,6 +122,15 @@ class MetaCoupling(BaseCoupling):
             with torch.no_grad():
                 learned['weights'] = self.generate_weights(fusion.first, fusion.second)
         return super().fusion_losses(fusion, data_samples, **learned)
+
+    def predict_tasks(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> None:
+        """The tasks see the fused image at ``task_size``, as they do in training; predictions are in original coordinates as ever."""
+        view = resize_batch(PairBatch(dict(image=image), [sample.new(metainfo=sample.metainfo, data={}) for sample in data_samples]), self.task_size)
+        super().predict_tasks(view.inputs['image'], view.samples)
+        for sample, seen in zip(data_samples, view.samples):
+            for name in PREDICTION_FIELDS:
+                if name in seen:
+                    setattr(sample, name, getattr(seen, name))
 
     # Phase 1 --------------------------------------------------------------------------------------------------------
 
