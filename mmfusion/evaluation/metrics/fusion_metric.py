@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
-from mmfusion.evaluation.summary import Summary, cautions, format_value, heading
+from mmfusion.evaluation.summary import Summary, cautions, format_value, heading, title
 from mmfusion.registry import METRICS
 
 from .csv_file import whole_file, write_csv
@@ -133,11 +133,10 @@ def format_summary(summary: Summary, per_source: bool = False) -> str:
     statistics, rows = summary.statistics(), [('', 'mean', 'std', 'worst', 'best', '')]
     for column in summary.columns(per_source):
         spec, values = get_metric(column.metric, summary.protocol), statistics[column.key]
-        title = f'{spec.title.split(",")[0]} against {column.source}' if column.source else spec.title
         extremes = (f'{format_value(value)} ({name})' if name else '-' for name, value in ((values.worst, values.worst_value),
                                                                                            (values.best, values.best_value)))
         rows.append((column.key, format_value(values.mean), format_value(values.std), *extremes,
-                     f'{title}{f" [{spec.unit}]" if spec.unit else ""}, {"higher" if spec.higher_is_better else "lower"} is better'))
+                     f'{title(column, spec)}, {"higher" if spec.higher_is_better else "lower"} is better'))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [heading(summary.protocol, summary.n_images)]
     lines += ['  '.join(('', row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3]),

@@ -21,8 +21,8 @@ TITLES = {
 
 # rows of every table: activity, information, correlation and error, structure, edges, human vision, features
 ORDER = ('EN', 'SD', 'SF', 'AG', 'EI', 'MI', 'QMI', 'QNCIE', 'QTE', 'CE', 'CC', 'SCD', 'MSE', 'RMSE', 'PSNR', 'VIF', 'VIFF', 'SSIM', 'MS_SSIM',
-         'MEF_SSIM', 'Qabf', 'Qabf_P', 'Labf', 'Nabf', 'QG', 'QM', 'QSF', 'QP', 'QS', 'QW', 'QE', 'QY', 'QC', 'QCV', 'QCB', 'FMI', 'FMI_gradient',
-         'FMI_dct')
+         'MEF_SSIM', 'Qabf', 'Qabf_P', 'Labf', 'Nabf', 'Nabf_misordered', 'QG', 'QM', 'QSF', 'QP', 'QS', 'QW', 'QE', 'QY', 'QC', 'QCV', 'QCB', 'FMI',
+         'FMI_gradient', 'FMI_dct')
 
 
 def _collect() -> Dict[str, Protocol]:
