@@ -32,8 +32,8 @@ def main(argv=None):
     """Run the protocol."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.comparison import tabulate
-    from mmfusion.apis.downstream import columns, run_downstream
+    from mmfusion.apis.comparison import columns, tabulate
+    from mmfusion.apis.downstream import run_downstream
     from mmfusion.apis.run_config import existing_checkpoint
     from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)

@@ -10,7 +10,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-#: What each row of the table changes in the model of the base config; ``joint`` is the config as it is.
+#: What each row of the table changes in the model of the base config; ``joint`` and ``meta`` are the config as it is. With the config of a
+#: ``MetaCoupling``, ``meta`` is that, and all other rows train the same parts by a ``JointCoupling``: see :func:`without_meta`.
 VARIANTS: Dict[str, dict] = dict(
     visible=dict(fuser=dict(type='SourceFuser', source='first')),
     infrared=dict(fuser=dict(type='SourceFuser', source='second')),
@@ -19,8 +20,13 @@ VARIANTS: Dict[str, dict] = dict(
     laplacian=dict(fuser=dict(type='LaplacianPyramidFuser')),
     detached=dict(detach=True),
     joint=dict(),
+    meta=dict(),
 )
 RESULT_FILE = 'result.json'
+#: Column title -> metric name.
+COLUMNS = {'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'mIoU': 'seg/mIoU'}
+#: Column title -> metric, for tables; those that the results have are shown.
+COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
 
 
 def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Config:
@@ -29,17 +35,20 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     A fuser without parameters replaces the base's fuser, together with the guide and the fusion losses that it does not need.
 
     Args:
-        base: Config of a joint training.
+        base: Config of a joint training, or of a ``MetaCoupling``.
         variant: Key of :data:`VARIANTS`.
         seed: Seed of the run.
         work_dir: Folder of the run.
 
     Raises:
-        ValueError: The variant is unknown.
+        ValueError: The variant is unknown, or ``meta`` without the config of a ``MetaCoupling``.
     """
     if variant not in VARIANTS:
         raise ValueError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
-    cfg = copy.deepcopy(base)
+    is_meta = base.model.type == 'MetaCoupling'
+    if variant == 'meta' and not is_meta:
+        raise ValueError(f"variant 'meta' needs the config of a MetaCoupling, this one has a {base.model.type}")
+    cfg = copy.deepcopy(base) if variant == 'meta' or not is_meta else without_meta(base)
     change = copy.deepcopy(VARIANTS[variant])
     if 'fuser' in change:
         cfg.model.update(guide=None, fusion_loss=None)
@@ -50,15 +59,41 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     return cfg
 
 
-def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None) -> Optional[dict]:
+def without_meta(base: Config) -> Config:
+    """Config of a ``JointCoupling`` that trains the parts of a ``MetaCoupling`` under fusion losses with fixed weights (0.5 of each source).
+
+    Epochs, batches and learning rates stay. There is no phase 1, the optimizer of the task networks serves all, and every pair is seen in one order
+    only, where a meta coupling with ``swap=True`` adds a copy with exchanged sources.
+    """
+    cfg = copy.deepcopy(base)
+    shared = ('fuser', 'fusion_loss', 'tasks', 'task_weights', 'guide', 'guide_weight', 'data_preprocessor')
+    cfg.model = ConfigDict(type='JointCoupling', **{key: cfg.model[key] for key in shared if key in cfg.model})
+    loop = {key: value for key, value in cfg.train_cfg.items() if key in ('max_epochs', 'val_begin', 'val_interval')}
+    cfg.train_cfg = ConfigDict(type='EpochBasedTrainLoop', **loop)
+    cfg.optim_wrapper = ConfigDict({'type': 'OptimWrapper', **cfg.optim_wrapper.tasks})
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'LossWeightVisualizationHook']
+    return cfg
+
+
+def row_config(row: Config, seed: int, work_dir: Path) -> Config:
+    """Config of one run of a row that has a config of its own, such as another coupling."""
+    cfg = copy.deepcopy(row)
+    cfg.randomness = dict(seed=seed)
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None,
+                rows: Optional[Dict[str, Config]] = None) -> Optional[dict]:
     """Train and test one variant, going on where an earlier piece stopped.
 
     Args:
         base: Config of a joint training.
-        variant: Key of :data:`VARIANTS`.
+        variant: Key of ``rows`` or :data:`VARIANTS`.
         seed: Seed of the run.
         root: Folder that holds all runs.
         minutes: Budget of this piece; the run stops at the next end of an epoch.
+        rows: Configs of rows of their own, by name.
 
     Returns:
         dict or None: The test metrics, or None when the budget ended first.
@@ -67,7 +102,7 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     result_file = work_dir / RESULT_FILE
     if result_file.exists():
         return json.loads(result_file.read_text())
-    cfg = variant_config(base, variant, seed, work_dir)
+    cfg = row_config(rows[variant], seed, work_dir) if rows and variant in rows else variant_config(base, variant, seed, work_dir)
     return train_and_test(cfg, f'{variant}_{seed}', dict(variant=variant, seed=seed), minutes)
 
 
@@ -104,8 +139,17 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
     return result
 
 
-def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None) -> List[dict]:
+def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None,
+            rows: Optional[Dict[str, Config]] = None) -> List[dict]:
     """Run every variant with every seed; finished runs are read, unfinished ones resumed.
+
+    Args:
+        base: Config of a joint training.
+        variants: Keys of ``rows`` and :data:`VARIANTS`, in the order of the table.
+        seeds: Seeds.
+        root: Folder that holds all runs.
+        minutes: Budget of each run, see :func:`run_variant`.
+        rows: Configs of rows of their own, by name.
 
     Returns:
         list[dict]: The results that are complete, in the order of ``variants`` and ``seeds``.
@@ -113,12 +157,17 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
     results = []
     for seed in seeds:
         for variant in variants:
-            result = run_variant(base, variant, seed, root, minutes)
+            result = run_variant(base, variant, seed, root, minutes, rows)
             if result is None:
                 print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
             else:
                 results.append(result)
     return sorted(results, key=lambda item: (list(variants).index(item['variant']), item['seed']))
+
+
+def columns(results: Sequence[dict]) -> Dict[str, str]:
+    """Those of :data:`COLUMNS` that the results have."""
+    return {title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)}
 
 
 def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
@@ -144,6 +193,17 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
         cells = [_mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()]
         lines.append(f'| {variant} | {len(rows)} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
+
+
+def columns(results: Sequence[dict]) -> Dict[str, str]:
+    """Columns for :func:`tabulate`: those of :data:`COLUMNS` that a result has.
+
+    Examples:
+        >>> columns([dict(metrics={'seg/mIoU': 50.0})])
+        {'mIoU': 'seg/mIoU'}
+    """
+    found = {key for result in results for key in result['metrics']}
+    return {title: key for title, key in COLUMNS.items() if key in found}
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -23,8 +23,6 @@ from .comparison import RESULT_FILE, train_and_test
 from .inferencer import FusionInferencer
 
 PARTS = ('train', 'val', 'test')
-#: Column title -> metric, for the table of a downstream result; those that the task has are shown.
-COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
 
 
 def innermost(dataset: dict) -> dict:
@@ -181,11 +179,6 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
         else:
             results.append(result)
     return results
-
-
-def columns(results: Sequence[dict]) -> Dict[str, str]:
-    """Those of :data:`COLUMNS` that the results have."""
-    return {title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)}
 
 
 def _claim(file: Path, facts: dict) -> None:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Same task network, same schedule, several ways to fuse: train them all and print the table of mAP.
+"""Same task network, same schedule, several ways to fuse: train them all and print the table of mAP and mIoU.
 
     python tools/analysis_tools/compare_fusers.py configs/moe_fusion_msrs_light.py --seeds 0 1 --work-dir work_dirs/compare_msrs
 
+A row of its own, such as another coupling, comes from another config: --row tdfusion=configs/tdfusion_msrs_light.py.
 Finished runs are kept and unfinished ones resumed, so the command can be repeated until the table is whole.
 """
 import argparse
@@ -17,8 +18,9 @@ def parse_args(argv=None):
     from mmfusion.apis.comparison import VARIANTS
     default = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a joint training')
+    parser.add_argument('config', help='config of a joint training, or of a MetaCoupling')
     parser.add_argument('--variants', nargs='+', default=default, choices=list(VARIANTS))
+    parser.add_argument('--row', action='append', default=[], metavar='NAME=CONFIG', help='further row with a config of its own; can be repeated')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--minutes', type=float, help='stop each run at the end of the epoch after this many minutes; repeat to go on')
@@ -31,12 +33,12 @@ def main(argv=None):
     """Run the comparison."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.comparison import compare, tabulate
+    from mmfusion.apis.comparison import columns, compare, tabulate
     from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
-    table = tabulate(results, {'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP'})
+    table = tabulate(results, columns(results))
     (args.work_dir / 'table.md').write_text(table + '\n')
     print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}')
 
