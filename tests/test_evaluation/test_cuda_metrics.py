@@ -11,7 +11,8 @@ from mmfusion.evaluation import functional as MF
 
 METRICS = [(protocol, name) for protocol, table in MF.PROTOCOLS.items() for name in table.metrics]
 # protocols share functions: one of each is enough for the sweep without a GPU
-DISTINCT = list({MF.get_metric(name, protocol).function: (protocol, name) for protocol, name in reversed(METRICS)}.values())
+SPECS = {pair: MF.get_metric(pair[1], pair[0]) for pair in METRICS}
+DISTINCT = list({(spec.function, spec.field): pair for pair, spec in SPECS.items()}.values())
 
 
 @lru_cache

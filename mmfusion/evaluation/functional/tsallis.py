@@ -68,19 +68,20 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
 
 def _stretch(image: Tensor) -> Tensor:
     """Grey levels from 0 to 255, rounded half up; a constant image becomes 0."""
-    image = image.double()
-    low, high = (extreme(image, dim=(1, 2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
-    return ((image - low) / (high - low).clamp_min(1) * 255 + 0.5).to(torch.uint8)
+    low, high = (extreme(image, dim=(1, 2, 3), keepdim=True).double() for extreme in (torch.amin, torch.amax))
+    return (image.double() - low).div_((high - low).clamp_min(1)).mul_(255).add_(0.5).to(torch.uint8)
 
 
 def _information(counts: Tensor, q: float, transposed: bool) -> Tensor:
     """I^q of joint histograms (N, 256, 256)."""
-    log_p = (counts / counts.sum((1, 2), keepdim=True)).log()
-    log_rows, log_columns = torch.logsumexp(log_p, 2), torch.logsumexp(log_p, 1)
+    p = counts / counts.sum((1, 2), keepdim=True)
+    rows, columns = p.sum(2), p.sum(1)
     if transposed:
-        log_rows, log_columns = log_columns, log_rows
-    log_expected = log_rows[:, :, None] + log_columns[:, None]
-    terms = torch.where(log_expected > -torch.inf, (q * log_p + (1 - q) * log_expected).exp(), 0.)
+        rows, columns = columns, rows
+    expected = rows[:, :, None] * columns[:, None]
+    # p (p / expected)^(q - 1), which leaves out what is not expected, as the programs do
+    ratio = torch.where((p > 0) & (expected > 0), p / expected, 0.)
+    terms = torch.where(ratio > 0, p * ratio.pow(q - 1), 0.)
     return (1 - terms.sum((1, 2))) / (1 - q)
 
 
