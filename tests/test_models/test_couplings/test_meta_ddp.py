@@ -1,0 +1,71 @@
+"""Two processes, each with half of a batch, take the meta step and the training step of one process with the whole batch."""
+import os
+import socket
+
+import pytest
+import tiny_models
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+
+SMALL = dict(channels=4, heads=2, blocks=1)
+
+
+def steps(rank, world_size):
+    """State of the model after both phases on this rank's share of fixed batches."""
+    from mmengine.model import MMDistributedDataParallel
+
+    from mmfusion.models.couplings.pair_batch import PairBatch
+    from mmfusion.registry import MODELS
+    from mmfusion.utils import register_all_modules
+    register_all_modules()
+    torch.manual_seed(0)
+    model = MODELS.build(dict(
+        type='MetaCoupling', fuser=dict(type='ReFusion', **SMALL), loss_generator=dict(type='LossGenerationModule', **SMALL),
+        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=tiny_models.segmentor()), swap=False, crop_size=None))
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):  # batch statistics see only the local images
+            module.eval()
+    # The wrapper that mmengine puts around the model: its own averaging must neither be needed nor get in the way.
+    wrapped = MMDistributedDataParallel(model, find_unused_parameters=True) if world_size > 1 else None
+    adams = {name: torch.optim.Adam(getattr(model, name).parameters(), lr=1e-3, eps=1e-3) for name in ('fuser', 'tasks')}
+    wrappers = OptimWrapperDict(**{name: OptimWrapper(adam) for name, adam in adams.items()})
+    batches = []
+    for seed in range(2):
+        inputs, samples = tiny_models.make_batch(2, 32, 48, seed=seed)
+        share = slice(rank * 2 // world_size, (rank + 1) * 2 // world_size)
+        batches.append(PairBatch({name: value[share] for name, value in inputs.items()}, samples[share]))
+    coupling = wrapped.module if wrapped is not None else model
+    coupling.meta_update(batches[0], *batches, wrappers)
+    raw = dict(inputs={name: list(value) for name, value in batches[0].inputs.items()}, data_samples=batches[0].samples)
+    coupling.train_step(raw, wrappers)
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def worker(rank, world_size, port, folder):
+    """One process of the distributed run."""
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
+    torch.save(steps(rank, world_size), os.path.join(folder, f'rank{rank}.pt'))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
+def test_two_processes_equal_one(tmp_path):
+    single = steps(0, 1)
+    mp.spawn(worker, args=(2, free_port(), str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f'rank{rank}.pt', weights_only=True) for rank in range(2))
+    for name, wanted in single.items():
+        assert torch.equal(first[name], second[name]), name
+        # steps are as long as the learning rate, 1e-3; the normalised one depends on the largest entry of a gradient of about 1e-7
+        torch.testing.assert_close(first[name], wanted, atol=2e-5, rtol=0)
