@@ -18,7 +18,8 @@ model = dict(
     loss_generator=_base_.loss_generator,
     fusion_loss=_base_.fusion_loss,
     tasks=dict(det=detector, seg=segmentor),
-    crop_size=None)
+    crop_size=None,
+    swap=False)  # copies with exchanged sources would double the time of a step
 
 # Small crops around objects: most of a street scene is empty, and a small machine's time is better spent on the rest.
 resize = dict(type='mmdet.RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=False)
@@ -39,8 +40,11 @@ train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-# Few steps, so larger ones than published.
-train_cfg = dict(max_epochs=16, meta_steps=16, val_interval=8)
+# Few steps, so larger ones than published, with a warm-up and a cosine decay.
+train_cfg = dict(max_epochs=24, meta_steps=8, val_interval=8)
 optim_wrapper = dict(fuser=dict(optimizer=dict(lr=1e-3)), tasks=dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=35)))
-param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[12], gamma=0.1)]
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=True, begin=0, convert_to_iter_based=True),
+]
 custom_hooks = [*_base_.custom_hooks, dict(type='LossWeightVisualizationHook', interval=8)]

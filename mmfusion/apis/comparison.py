@@ -23,8 +23,6 @@ VARIANTS: Dict[str, dict] = dict(
     meta=dict(),
 )
 RESULT_FILE = 'result.json'
-#: Column title -> metric name.
-COLUMNS = {'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'mIoU': 'seg/mIoU'}
 #: Column title -> metric, for tables; those that the results have are shown.
 COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
 
@@ -75,25 +73,15 @@ def without_meta(base: Config) -> Config:
     return cfg
 
 
-def row_config(row: Config, seed: int, work_dir: Path) -> Config:
-    """Config of one run of a row that has a config of its own, such as another coupling."""
-    cfg = copy.deepcopy(row)
-    cfg.randomness = dict(seed=seed)
-    cfg.work_dir = str(work_dir)
-    return cfg
-
-
-def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None,
-                rows: Optional[Dict[str, Config]] = None) -> Optional[dict]:
+def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None) -> Optional[dict]:
     """Train and test one variant, going on where an earlier piece stopped.
 
     Args:
         base: Config of a joint training.
-        variant: Key of ``rows`` or :data:`VARIANTS`.
+        variant: Key of :data:`VARIANTS`.
         seed: Seed of the run.
         root: Folder that holds all runs.
         minutes: Budget of this piece; the run stops at the next end of an epoch.
-        rows: Configs of rows of their own, by name.
 
     Returns:
         dict or None: The test metrics, or None when the budget ended first.
@@ -102,7 +90,7 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     result_file = work_dir / RESULT_FILE
     if result_file.exists():
         return json.loads(result_file.read_text())
-    cfg = row_config(rows[variant], seed, work_dir) if rows and variant in rows else variant_config(base, variant, seed, work_dir)
+    cfg = variant_config(base, variant, seed, work_dir)
     return train_and_test(cfg, f'{variant}_{seed}', dict(variant=variant, seed=seed), minutes)
 
 
@@ -139,17 +127,15 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
     return result
 
 
-def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None,
-            rows: Optional[Dict[str, Config]] = None) -> List[dict]:
+def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None) -> List[dict]:
     """Run every variant with every seed; finished runs are read, unfinished ones resumed.
 
     Args:
-        base: Config of a joint training.
-        variants: Keys of ``rows`` and :data:`VARIANTS`, in the order of the table.
+        base: Config of a joint training, or of a ``MetaCoupling``.
+        variants: Keys of :data:`VARIANTS`, in the order of the table.
         seeds: Seeds.
         root: Folder that holds all runs.
         minutes: Budget of each run, see :func:`run_variant`.
-        rows: Configs of rows of their own, by name.
 
     Returns:
         list[dict]: The results that are complete, in the order of ``variants`` and ``seeds``.
@@ -157,7 +143,7 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
     results = []
     for seed in seeds:
         for variant in variants:
-            result = run_variant(base, variant, seed, root, minutes, rows)
+            result = run_variant(base, variant, seed, root, minutes)
             if result is None:
                 print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
             else:
@@ -193,17 +179,6 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
         cells = [_mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()]
         lines.append(f'| {variant} | {len(rows)} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
-
-
-def columns(results: Sequence[dict]) -> Dict[str, str]:
-    """Columns for :func:`tabulate`: those of :data:`COLUMNS` that a result has.
-
-    Examples:
-        >>> columns([dict(metrics={'seg/mIoU': 50.0})])
-        {'mIoU': 'seg/mIoU'}
-    """
-    found = {key for result in results for key in result['metrics']}
-    return {title: key for title, key in COLUMNS.items() if key in found}
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -3,7 +3,6 @@
 
     python tools/analysis_tools/compare_fusers.py configs/moe_fusion_msrs_light.py --seeds 0 1 --work-dir work_dirs/compare_msrs
 
-A row of its own, such as another coupling, comes from another config: --row tdfusion=configs/tdfusion_msrs_light.py.
 Finished runs are kept and unfinished ones resumed, so the command can be repeated until the table is whole.
 """
 import argparse
@@ -20,7 +19,6 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a joint training, or of a MetaCoupling')
     parser.add_argument('--variants', nargs='+', default=default, choices=list(VARIANTS))
-    parser.add_argument('--row', action='append', default=[], metavar='NAME=CONFIG', help='further row with a config of its own; can be repeated')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--minutes', type=float, help='stop each run at the end of the epoch after this many minutes; repeat to go on')
