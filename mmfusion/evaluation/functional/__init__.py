@@ -7,6 +7,8 @@ from .correlation import correlation, sum_of_correlations_of_differences
 from .cross_entropy import cross_entropy
 from .edge_intensity import edge_intensity
 from .entropy import entropy
+from .feature_correlation import feature_correlation
+from .feature_mutual_information import feature_mutual_information
 from .grey import to_grey, to_uint8
 from .local_similarity import local_similarity
 from .mef_ssim import mef_ssim
@@ -31,9 +33,9 @@ from .wavelet_preservation import wavelet_preservation
 
 __all__ = [
     'PROTOCOLS', 'MetricSpec', 'PerSource', 'Protocol', 'activity_ratio', 'average_gradient', 'chen_blum', 'chen_varshney', 'correlation',
-    'cross_entropy', 'edge_intensity', 'edge_weighted_quality', 'entropy', 'evaluate_metric', 'evaluate_metrics', 'expand_names', 'get_metric',
-    'get_protocol', 'gradient_preservation', 'local_similarity', 'mean_squared_error', 'mef_ssim', 'ms_ssim', 'mutual_information',
-    'nonlinear_correlation_entropy', 'normalized_mutual_information', 'peak_signal_to_noise_ratio', 'petrovic', 'piella_quality',
-    'prepare_images', 'qabf', 'root_mean_squared_error', 'spatial_frequency', 'ssim', 'standard_deviation', 'sum_of_correlations_of_differences',
-    'to_grey', 'to_uint8', 'tsallis_information', 'vif', 'viff', 'wavelet_preservation'
+    'cross_entropy', 'edge_intensity', 'edge_weighted_quality', 'entropy', 'evaluate_metric', 'evaluate_metrics', 'expand_names',
+    'feature_correlation', 'feature_mutual_information', 'get_metric', 'get_protocol', 'gradient_preservation', 'local_similarity',
+    'mean_squared_error', 'mef_ssim', 'ms_ssim', 'mutual_information', 'nonlinear_correlation_entropy', 'normalized_mutual_information',
+    'peak_signal_to_noise_ratio', 'petrovic', 'piella_quality', 'prepare_images', 'qabf', 'root_mean_squared_error', 'spatial_frequency', 'ssim',
+    'standard_deviation', 'sum_of_correlations_of_differences', 'to_grey', 'to_uint8', 'tsallis_information', 'vif', 'viff', 'wavelet_preservation'
 ]

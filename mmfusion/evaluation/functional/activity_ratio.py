@@ -22,8 +22,8 @@ def activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         S^2 = \frac{1}{HW} \sum_p d_\rightarrow^2 + d_\downarrow^2 + \sqrt{\tfrac{1}{2}}\,(d_\searrow^2 + d_\swarrow^2)
 
     with the differences d of neighbouring pixels; those of the reference R are the larger ones of the two sources, pixel by pixel.
-    Source: Y. Zheng et al., Inf. Fusion 8, 177 (2007). In [-1, inf), mostly negative: below 0 detail was lost, above 0 noise or ringing was added. The
-    optimum is 0, so that higher is better only below.
+    Source: Y. Zheng et al., Inf. Fusion 8, 177 (2007). In [-1, inf), mostly negative: below 0 detail was lost, above 0 noise or ringing was added.
+    The optimum is 0, so that higher is better only below.
 
     Args:
         fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 2x2 pixels.

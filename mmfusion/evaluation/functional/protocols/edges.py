@@ -4,6 +4,10 @@ from typing import Callable, Dict
 
 from ..activity_ratio import MIN_SIZE as PAIR
 from ..activity_ratio import activity_ratio
+from ..feature_correlation import WINDOW as FEATURE_WINDOW
+from ..feature_correlation import feature_correlation
+from ..feature_mutual_information import WINDOW as FMI_WINDOW
+from ..feature_mutual_information import feature_mutual_information
 from ..petrovic import misordered, petrovic
 from ..qabf import MIN_SIZE as SOBEL
 from ..qabf import gradient_preservation, qabf
@@ -18,6 +22,8 @@ MISORDERED = ('Not a property of the fused image: it rates the infrared image as
               'published tables.')
 
 QABF = MetricSpec(qabf, 'edge transfer (Hong), weighted by edge strength', needs_sources=True, min_size=SOBEL)
+FLAT_IS_PERFECT = 'A fused image without any feature (flat or very smooth) scores 1.'
+NOT_EDGES = "Not the FMI or FMI_pixel of papers, which is the mutual information of MATLAB's edge maps."
 
 
 def _petrovic(function: Callable, caution: str = '') -> Dict[str, MetricSpec]:
@@ -35,9 +41,20 @@ def _liu(symmetric: bool) -> Dict[str, MetricSpec]:
             partial(gradient_preservation, symmetric=symmetric), 'edge transfer (Xydeas), mean over pixels', needs_sources=True, min_size=SOBEL),
         'QM': MetricSpec(wavelet_preservation, 'wavelet details kept (Wang)', needs_sources=True, min_size=TWO_LEVELS),
         'QSF': MetricSpec(activity_ratio, 'spatial frequency relative to the sources, 0 is the optimum (Zheng)', needs_sources=True, min_size=PAIR),
+        'QP': QP,
     }
 
 
+def _fmi(feature: str, title: str) -> MetricSpec:
+    return MetricSpec(
+        partial(feature_mutual_information, feature=feature), f'feature mutual information of {title}', needs_sources=True, min_size=FMI_WINDOW,
+        slow=True, caution=NOT_EDGES)
+
+
+# 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms
+QP = MetricSpec(
+    feature_correlation, 'features found again by phase congruency (Zhao)', needs_sources=True, min_size=FEATURE_WINDOW, slow=True,
+    caution=FLAT_IS_PERFECT)
 INVENTED = _petrovic(petrovic)['Nabf']
 
 ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
@@ -45,6 +62,9 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'Qabf': QABF,
         **_petrovic(petrovic),
         **_liu(symmetric=True),
+        'FMI': _fmi('none', 'grey levels'),
+        'FMI_gradient': _fmi('gradient', 'horizontal gradients'),
+        'FMI_dct': _fmi('dct', 'cosine coefficients'),
     },
     'cddfuse': {
         'Qabf': QABF,
@@ -71,6 +91,7 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
     },
     'mefb': {
         'Qabf': QABF,
+        'QP': QP,
     },
     'liu2012': _liu(symmetric=False),
 }
