@@ -3,7 +3,7 @@ import math
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from mmfusion.evaluation.functional import MetricSpec, get_metric
-from mmfusion.evaluation.summary import Column, Statistics, Summary, cautions, format_value, heading, rank, title
+from mmfusion.evaluation.summary import Column, Statistics, Summary, caution_lines, format_value, heading, rank, title
 
 WIDE = 10  # with more metrics than this, methods are columns and not rows
 _LATEX = {'\\': r'\textbackslash{}', '_': r'\_', '&': r'\&', '%': r'\%', '#': r'\#', '$': r'\$', '{': r'\{', '}': r'\}', '~': r'\textasciitilde{}',
@@ -62,11 +62,11 @@ def mean_ranks(entries: Sequence[Entry]) -> Dict[str, float]:
 def to_text(summaries: Mapping[str, Summary], per_source: bool = False) -> str:
     """Table for the terminal: metrics are rows; mean ± standard deviation and, for several methods, (rank)."""
     grid = _grid(summaries, per_source, _plain, methods_in_rows=False)
+    notes = _notes(summaries)
     titles = ['', *(title(entry.column, entry.spec) for entry in tabulate(summaries, per_source))]
     widths = [max(map(len, cells)) for cells in zip(*grid)]
     lines = ['  '.join([cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]) for cells in grid]
     titles += [''] * (len(lines) - len(titles))
-    notes = _notes(summaries)
     return '\n'.join([_heading(summaries, True), *(f'  {line}  {text}'.rstrip() for line, text in zip(lines, titles)), *notes])
 
 
@@ -155,7 +155,7 @@ def _heading(summaries: Mapping[str, Summary], ranks: bool = False) -> str:
 
 def _notes(summaries: Mapping[str, Summary]) -> List[str]:
     anyone = next(iter(summaries.values()))
-    notes = [f'{name}: {text}' for name, text in cautions(anyone.metrics, anyone.protocol).items()]
+    notes = caution_lines(anyone.metrics, anyone.protocol)
     for method, summary in summaries.items():
         notes += [f'{method}: {sentence}' if len(summaries) > 1 else sentence for sentence in summary.warnings()]
     return notes

@@ -174,6 +174,11 @@ def cautions(metrics: Sequence[str], protocol: str = 'default') -> Dict[str, str
     return {', '.join(concerned): text for text, concerned in names.items() if text}
 
 
+def caution_lines(metrics: Sequence[str], protocol: str = 'default') -> List[str]:
+    """The same as sentences that say which metrics they are about."""
+    return [text if text.startswith(names) else f'{names}: {text}' for names, text in cautions(metrics, protocol).items()]
+
+
 def heading(protocol: str, n_images: int) -> str:
     """First line of every table: which protocol, and how many images.
 

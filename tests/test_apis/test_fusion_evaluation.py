@@ -223,7 +223,9 @@ def test_worker_processes_give_the_same(folders):
     rating = Rating(METRICS)
     here = {(score.name, score.method): score.values for score in score_on_cpu(scenes, rating)}
     apart = {(score.name, score.method): score.values for score in score_on_cpu(scenes, rating, workers=2)}
-    assert here == apart and len(here) == 6
+    assert here.keys() == apart.keys() and len(here) == 6
+    for key, values in here.items():
+        assert apart[key] == pytest.approx(values, rel=1e-12)  # where arrays begin in memory decides how sums are split
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 5])

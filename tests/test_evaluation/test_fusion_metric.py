@@ -194,9 +194,12 @@ def test_two_processes_count_every_image_once(tmp_path, round_up):
     mp.spawn(rate_share, args=(2, free_port(), str(tmp_path), round_up), nprocs=2)
     single, first, second = (torch.load(tmp_path / f'{name}.pt', weights_only=True) for name in ('1_0', '2_0', '2_1'))
     assert first['rated'] + second['rated'] == (6 if round_up else 5)  # padding was there to be dropped
-    assert first['result'] == second['result'] == single['result']
-    assert (tmp_path / '2.csv').read_text() == (tmp_path / '1.csv').read_text()
-    assert len((tmp_path / '2.csv').read_text().splitlines()) == 6
+    # where arrays begin in memory decides how sums are split, so processes agree to rounding
+    assert first['result'] == second['result'] == pytest.approx(single['result'], rel=1e-12)
+    alone, together = (list(csv.DictReader((tmp_path / name).open())) for name in ('1.csv', '2.csv'))
+    assert [row['sample_id'] for row in together] == [f'pair{i}' for i in range(5)]
+    for one, other in zip(alone, together):
+        assert float(other['SSIM']) == pytest.approx(float(one['SSIM']), rel=1e-10)
 
 
 def test_errors():

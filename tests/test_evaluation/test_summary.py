@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import mmfusion.evaluation.functional as MF
-from mmfusion.evaluation.summary import Summary, cautions, columns, format_value, heading, rank
+from mmfusion.evaluation.summary import Summary, caution_lines, cautions, columns, format_value, heading, rank
 
 
 @pytest.fixture
@@ -84,6 +84,8 @@ def test_cautions_and_heading(protocol):
     assert cautions(['UP', 'ODD'], protocol) == dict(ODD='not usable on flat images')
     MF.PROTOCOLS[protocol].metrics['EVEN'] = MF.PROTOCOLS[protocol].metrics['ODD']
     assert cautions(['EVEN', 'UP', 'ODD'], protocol) == {'EVEN, ODD': 'not usable on flat images'}
+    MF.PROTOCOLS[protocol].metrics['UP'] = MF.PROTOCOLS[protocol].metrics['UP']._replace(caution='UP goes down')
+    assert caution_lines(['EVEN', 'UP', 'ODD'], protocol) == ['EVEN, ODD: not usable on flat images', 'UP goes down']
     assert heading(protocol, 1).startswith("Fusion metrics, protocol 'stub' (of a test)") and heading(protocol, 1).endswith('1 image')
 
 

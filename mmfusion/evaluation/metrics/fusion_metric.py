@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
-from mmfusion.evaluation.summary import Summary, cautions, format_value, heading, title
+from mmfusion.evaluation.summary import Summary, caution_lines, cautions, format_value, heading, title
 from mmfusion.registry import METRICS
 
 from .csv_file import whole_file, write_csv
@@ -141,7 +141,7 @@ def format_summary(summary: Summary, per_source: bool = False) -> str:
     lines = [heading(summary.protocol, summary.n_images)]
     lines += ['  '.join(('', row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3]),
                          row[4].ljust(widths[4]), row[5])).rstrip() for row in rows]
-    return '\n'.join(lines + [f'  {name}: {text}' for name, text in cautions(summary.metrics, summary.protocol).items()])
+    return '\n'.join(lines + [f'  {text}' for text in caution_lines(summary.metrics, summary.protocol)])
 
 
 def sample_name(sample: dict) -> str:
