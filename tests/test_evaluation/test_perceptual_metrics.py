@@ -30,13 +30,15 @@ def images_with(n=1, h=24, w=31, seed=0):
 
 
 def with_flat_parts():
-    """Windows that are flat in one, two or all of the images, at equal and unequal levels, and black ones."""
+    """Windows that are flat in one, two or all of the images, at equal and unequal levels, black ones, and opposite ones."""
     fused, first, second = images_with(h=40, w=64)
     first[..., :20, :12] = 255
     second[..., 8:30, 4:20] = 200
     fused[..., 10:40, :16] = 200
     for image in (fused, first, second):
         image[..., 20:, 50:] = 0
+        image[..., :16, 48:] = 90
+    fused[..., 6, 56], first[..., 6, 56], second[..., 6, 56] = 95, 94, 86  # opposites: the covariances cancel
     return fused, first, second
 
 
@@ -93,7 +95,10 @@ def slow_local(fused, first, second, undefined, clamp):
         share = 0.5 if var_a == var_b == 0 else var_a / (var_a + var_b)
         score = share * s_a + (1 - share) * s_b if s_ab >= 0.75 else max(s_a, s_b)
         scores['yang'].append(None if var_a == var_b == 0 and undefined != 'half' else score)
-        weight = 0.5 if cov_a == cov_b == 0 else cov_a / (cov_a + cov_b)
+        if abs(cov_a + cov_b) < 1e-8:
+            weight = 0.5 if cov_a == 0 or undefined == 'half' else np.copysign(np.inf, cov_a)
+        else:
+            weight = cov_a / (cov_a + cov_b)
         inside = min(max(weight, 0), 1)
         score = inside * s_a + (1 - inside) * s_b
         if not clamp and weight != inside:
@@ -283,6 +288,15 @@ def test_gpu_branch_equals_cpu(name, monkeypatch):
                 got = MF.evaluate_metric(name, *map(pretend_gpu, flat), protocol=protocol)
             for key, value in MF.evaluate_metric(name, *flat, protocol=protocol).items():
                 torch.testing.assert_close(got[key].as_subclass(torch.Tensor), value, rtol=1e-10, atol=0)
+
+
+def test_gpu_branch_equals_cpu_on_real_images(shared_dir):
+    """Also where the programs print rounding noise."""
+    for job, _, images in pairs(shared_dir, 'crop96', 'mefb_gray', 'Qc'):
+        for function in (MF.local_similarity, MF.piella_quality, MF.chen_blum, MF.chen_varshney):
+            got, expected = function(*map(pretend_gpu, images)), function(*images)
+            for ours, theirs in zip(got, expected):
+                torch.testing.assert_close(torch.stack(tuple(ours)), torch.stack(tuple(theirs)), rtol=1e-10, atol=0, msg=job)
 
 
 @pytest.mark.gpu

@@ -2,15 +2,17 @@
 import math
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images, row_chunks
+from .chunks import map_images
 from .contrast_sensitivity import sensitivity_filter, stretch
-from .filters import separable_filter
 from .per_source import PerSource
+from .windows import window_means
 
 MIN_SIZE = 16
+RADIUS = 15  # of the Gaussians
 Z = 1e-4  # masking threshold of the contrast
 
 
@@ -55,11 +57,11 @@ def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zer
 
 def _chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> PerSource:
     seen = sensitivity_filter([stretch(image, constant) for image in (fused, first, second)], _difference_of_gaussians)
-    blurs = [separable_filter(image, _taps(sigma), border='zero') for image in seen for sigma in (2, 4)]
+    padded = [F.pad(image, (RADIUS, ) * 4) for image in seen]
     sums = fused.new_zeros(3, len(fused))
-    for fine_f, coarse_f, fine_a, coarse_a, fine_b, coarse_b in row_chunks(*blurs):
-        contrast_f, contrast_a, contrast_b = (_contrast(fine, coarse, constant)
-                                              for fine, coarse in ((fine_f, coarse_f), (fine_a, coarse_a), (fine_b, coarse_b)))
+    fine, coarse = (window_means(padded, ((0, ), (1, ), (2, )), _taps(sigma)) for sigma in (2, 4))
+    for pairs in zip(fine, coarse):
+        contrast_f, contrast_a, contrast_b = (_contrast(*blurs, constant) for blurs in zip(*pairs))
         kept_a, kept_b = _kept(contrast_a, contrast_f, constant), _kept(contrast_b, contrast_f, constant)
         square_a, square_b = contrast_a.mul_(contrast_a), contrast_b.mul_(contrast_b)
         weight = square_a / (square_a + square_b)
@@ -77,12 +79,12 @@ def _difference_of_gaussians(radius: Tensor) -> Tensor:
 
 def _taps(sigma: float) -> np.ndarray:
     """Gaussian that is cut off and not made to sum to one."""
-    return np.exp(-np.square(np.arange(-15, 16)) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
+    return np.exp(-np.square(np.arange(-RADIUS, RADIUS + 1)) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
 
 
 def _contrast(fine: Tensor, coarse: Tensor, constant: str) -> Tensor:
     """Masked contrast."""
-    contrast = (fine / coarse).sub_(1)
+    contrast = fine.div_(coarse).sub_(1)
     if constant == 'zero':
         contrast.masked_fill_(coarse == 0, 0)  # an image of zeros
     square = contrast * contrast

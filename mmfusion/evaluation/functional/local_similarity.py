@@ -1,17 +1,18 @@
 """Similarity to one source or the other, chosen window by window: C. Yang (QY) and N. Cvejic (QC)."""
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 import torch
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images, row_chunks
-from .filters import gaussian_filter_valid
+from .chunks import map_images
+from .filters import gaussian_taps
 from .per_source import PerSource
+from .windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 7, 1.5
 TINY = 2e-16  # C1 and C2: only there to make 0 / 0 one
-FLAT = 1e-8  # variances below are rounding noise of a flat window: one pixel off by one grey level gives 1e-3
+FLAT = 1e-8  # moments below are rounding noise: one pixel of a flat window off by one grey level gives a variance of 1e-3
 UNDEFINED = ('half', 'nan', 'drop')
 
 
@@ -43,7 +44,8 @@ def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: st
     **Flat windows.** Without a stabiliser, a window in which two images are flat is 0/0, and programs return what rounding makes of it, up to 4.98
     for a metric that cannot exceed 1. Here variances below 1e-8 are zero, and the formulas hold as in exact arithmetic: two flat windows are
     alike but for their brightness, a flat and a textured one have nothing in common (0). The weights :math:`\lambda, \kappa` remain 0/0 where
-    both sources (for QC: the fused image, or both sources) are flat; ``undefined`` says what then.
+    both sources (for QC: the fused image, or both sources) are flat; ``undefined`` says what then. Covariances that cancel leave :math:`\kappa`
+    infinite: it becomes 1/2 with ``'half'``.
     QY equals that of the programs where no window is flat in two of the images; QC, which there hangs on the sign of a rounding error, where no
     window is flat in any.
 
@@ -79,30 +81,31 @@ def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: st
 
 
 def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: str, clamp_weight: bool) -> LocalSimilarity:
-    products = (fused, first, second, fused * fused, first * first, second * second, fused * first, fused * second, first * second)
-    moments = [gaussian_filter_valid(product, WINDOW, SIGMA) for product in products]
-    n_windows = moments[0][0].numel()
-    zero = torch.zeros(len(fused), dtype=torch.float64, device=fused.device)
+    zero, windows = torch.zeros(len(fused), dtype=torch.float64, device=fused.device), 0
     sum_a, sum_b, yang, cvejic, n_yang, n_cvejic = (zero.clone() for _ in range(6))
-    for mu_f, mu_a, mu_b, ff, aa, bb, fa, fb, ab in row_chunks(*moments):
-        mu_ff, mu_aa, mu_bb = mu_f * mu_f, mu_a * mu_a, mu_b * mu_b
-        var_f, var_a, var_b = (_without_noise(square - mean) for square, mean in ((ff, mu_ff), (aa, mu_aa), (bb, mu_bb)))
-        similar_a, cov_a = _similarity(mu_f * mu_a, fa, mu_ff + mu_aa, var_f, var_a)
-        similar_b, cov_b = _similarity(mu_f * mu_b, fb, mu_ff + mu_bb, var_f, var_b)
-        between, _ = _similarity(mu_a * mu_b, ab, mu_aa + mu_bb, var_a, var_b)
+    for mu_f, ff, mu_a, aa, fa, mu_b, bb, fb, ab in window_means((fused, first, second), (*PAIR_TERMS, (1, 2)), gaussian_taps(WINDOW, SIGMA)):
+        windows += mu_f[0].numel()
+        squares = [mu * mu for mu in (mu_f, mu_a, mu_b)]
+        var_f, var_a, var_b = (_without_noise(moment.sub_(square)) for moment, square in zip((ff, aa, bb), squares))
+        similar_a, cov_a = _similarity(mu_f * mu_a, fa, squares[0] + squares[1], var_f, var_a)
+        similar_b, cov_b = _similarity(mu_f * mu_b, fb, squares[0] + squares[2], var_f, var_b)
+        alike = _similarity(mu_a.mul_(mu_b), ab, squares[1].add_(squares[2]), var_a, var_b)[0] >= 0.75
         sum_a += similar_a.flatten(1).sum(1)
         sum_b += similar_b.flatten(1).sum(1)
 
-        weight = _weight(var_a, var_b, undefined)  # NaN, unless 'half', where it is 0 / 0: then the window's score is NaN
-        score = torch.where(between >= 0.75, torch.lerp(similar_b, similar_a, weight), torch.maximum(similar_a, similar_b) + 0 * weight)
-        _accumulate(score, yang, n_yang, undefined)
+        weight = _weight(var_a, var_b, undefined)
+        best = torch.maximum(similar_a, similar_b)
+        if undefined != 'half':
+            best.masked_fill_(weight.isnan(), torch.nan)
+        _accumulate(torch.where(alike, torch.lerp(similar_b, similar_a, weight), best), yang, n_yang, undefined)
 
         weight = _weight(cov_a, cov_b, undefined)
-        score = torch.lerp(similar_b, similar_a, weight.clamp(0, 1))
+        against_a, against_b = (None, None) if clamp_weight else (weight < 0, weight > 1)
+        score = similar_b.lerp_(similar_a, weight.clamp_(0, 1))
         if not clamp_weight:  # there the weight is that of the infrared image
-            score.masked_fill_(weight > 1, 0).masked_fill_(weight < 0, 1)
+            score.masked_fill_(against_b, 0).masked_fill_(against_a, 1)
         _accumulate(score, cvejic, n_cvejic, undefined)
-    first_mean, second_mean = sum_a / n_windows, sum_b / n_windows
+    first_mean, second_mean = sum_a / windows, sum_b / windows
     return LocalSimilarity(PerSource(first_mean, second_mean, yang / n_yang), PerSource(first_mean, second_mean, cvejic / n_cvejic))
 
 
@@ -110,15 +113,19 @@ def _without_noise(variance: Tensor) -> Tensor:
     return variance.masked_fill_(variance < FLAT, 0)
 
 
-def _similarity(product: Tensor, cross: Tensor, squares: Tensor, var_x: Tensor, var_y: Tensor):
-    """Structural similarity and covariance of each window; the covariance with a flat window is zero, not rounding noise."""
-    covariance = (cross - product).masked_fill_(torch.minimum(var_x, var_y) == 0, 0)
-    return (2 * product + TINY) * (2 * covariance + TINY) / ((squares + TINY) * (var_x + var_y + TINY)), covariance
+def _similarity(product: Tensor, cross: Tensor, squares: Tensor, var_x: Tensor, var_y: Tensor) -> Tuple[Tensor, Tensor]:
+    """Structural similarity and covariance of each window; overwrites the first three. A covariance that is rounding noise is zero."""
+    covariance = cross.sub_(product)
+    covariance.masked_fill_((torch.minimum(var_x, var_y) == 0).logical_or_(covariance.abs() < FLAT), 0)
+    luminance = product.mul_(2).add_(TINY).div_(squares.add_(TINY))
+    return (2 * covariance).add_(TINY).div_((var_x + var_y).add_(TINY)).mul_(luminance), covariance
 
 
 def _weight(of_a: Tensor, of_b: Tensor, undefined: str) -> Tensor:
-    weight = of_a / (of_a + of_b)
-    return weight.masked_fill_((of_a == 0) & (of_b == 0), 0.5) if undefined == 'half' else weight
+    """Share of a; where the sum is zero 1/2, or NaN (of two zeros) and infinite (of opposites)."""
+    both = of_a + of_b
+    zero = both.abs() < FLAT  # opposites leave noise
+    return (of_a / both).masked_fill_(zero, 0.5) if undefined == 'half' else of_a / both.masked_fill_(zero, 0)
 
 
 def _accumulate(score: Tensor, total: Tensor, count: Tensor, undefined: str) -> None:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images, row_chunks
-from .filters import gaussian_filter_valid, separable_filter
+from .chunks import map_images
+from .filters import gaussian_taps, separable_filter
 from .per_source import PerSource
+from .windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
@@ -113,27 +114,25 @@ class _Weighted(NamedTuple):
 
 
 def _weighted_similarity(fused: Tensor, first: Tensor, second: Tensor) -> _Weighted:
-    """QS and QW of batches (N, 1, H, W)."""
-    products = (fused, first, second, fused * fused, first * first, second * second, fused * first, fused * second)
-    moments = [gaussian_filter_valid(product, WINDOW, SIGMA) for product in products]
-    sums = torch.zeros(7, len(fused), dtype=torch.float64, device=fused.device)  # similarity (a, b, blend), the same weighted, weights
-    for mu_f, mu_a, mu_b, ff, aa, bb, fa, fb in row_chunks(*moments):
-        mu_ff, mu_aa, mu_bb = mu_f * mu_f, mu_a * mu_a, mu_b * mu_b
-        var_f, var_a, var_b = ff - mu_ff, aa - mu_aa, bb - mu_bb
-        similar_a = _ssim(mu_f * mu_a, fa, mu_ff + mu_aa, var_f + var_a)
-        similar_b = _ssim(mu_f * mu_b, fb, mu_ff + mu_bb, var_f + var_b)
-        flat = torch.maximum(var_a, var_b) < FLAT
-        var_a.masked_fill_(flat, 0.5)
-        var_b.masked_fill_(flat, 0.5)
-        blend = torch.lerp(similar_b, similar_a, var_a / (var_a + var_b))
-        saliency = torch.maximum(var_a, var_b)
-        maps = (similar_a, similar_b, blend, similar_a * saliency, similar_b * saliency, blend * saliency, saliency)
-        sums += torch.stack([values.flatten(1).sum(1) for values in maps])
+    """QS and QW of batches (N, 1, H, W); N = 1 on the CPU."""
+    sums, windows = torch.zeros(7, len(fused), dtype=torch.float64, device=fused.device), 0
+    for mu_f, ff, *of_sources in window_means((fused, first, second), PAIR_TERMS, gaussian_taps(WINDOW, SIGMA)):
+        windows += mu_f[0].numel()
+        var_f = ff.sub_(mu_f * mu_f)
+        similar, variances = [], []
+        for mu, square, cross in (of_sources[:3], of_sources[3:]):
+            product, squares = mu_f * mu, mu * mu
+            variances.append(square.sub_(squares))
+            squares.addcmul_(mu_f, mu_f).add_(C1)
+            structure = cross.sub_(product).mul_(2).add_(C2).div_((var_f + square).add_(C2))
+            similar.append(structure.mul_(product.mul_(2).add_(C1)).div_(squares))
+        saliency = torch.maximum(*variances)
+        flat = saliency < FLAT
+        share = variances[0].div_(variances[0] + variances[1]).masked_fill_(flat, 0.5)
+        saliency.masked_fill_(flat, 0.5)
+        maps = (*similar, torch.lerp(similar[1], similar[0], share))
+        weights = saliency.flatten(1)
+        flats = [values.flatten(1) for values in maps]
+        sums += torch.stack([*(values.sum(1) for values in flats), *(torch.linalg.vecdot(values, weights) for values in flats), weights.sum(1)])
     *plain, weighted_a, weighted_b, weighted, weights = sums
-    n_windows = moments[0][0].numel()
-    return _Weighted(PerSource(*(value / n_windows for value in plain)), PerSource(weighted_a / weights, weighted_b / weights, weighted / weights))
-
-
-def _ssim(product: Tensor, cross: Tensor, squares: Tensor, variances: Tensor) -> Tensor:
-    covariance = cross - product
-    return (2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))
+    return _Weighted(PerSource(*(value / windows for value in plain)), PerSource(weighted_a / weights, weighted_b / weights, weighted / weights))
