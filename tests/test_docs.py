@@ -84,7 +84,8 @@ def unknown_types(text):
     """Type names in configs of a text that no registry knows and no example defines."""
     defined = set(re.findall(r'^class (\w+)', text, re.M))
     names = set(re.findall(r"(?<!\w)type='([\w.]+)'", text)) - defined
-    return sorted(name for name in names if all(registry.get(name) is None for registry in (MODELS, DATASETS, TRANSFORMS, HOOKS, METRICS, LOOPS, OPTIMIZERS)))
+    registries = (MODELS, DATASETS, TRANSFORMS, HOOKS, METRICS, LOOPS, OPTIMIZERS)
+    return sorted(name for name in names if all(registry.get(name) is None for registry in registries))
 
 
 def shipped(base, registry=MODELS):
