@@ -53,7 +53,7 @@ def passages(fused: Tensor, first: Tensor, second: Tensor, noise: float, saturat
 
 def _strip(mean_f: Tensor, square_f: Tensor, *of_sources: Tensor, noise: float) -> Tuple[Passage, Passage]:
     variance_f = square_f.addcmul_(mean_f, mean_f, value=-1).clamp_(min=0)
-    textured_f = (variance_f >= FLAT).double()
+    textured_f = F.threshold(variance_f, FLAT, 0.).sign_()
     variance_f.add_(noise)
     results: List[Passage] = []
     for mean, variance, covariance in (of_sources[:3], of_sources[3:]):
