@@ -2,6 +2,7 @@
 import math
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from .windows import window_means
 MIN_SIZE = 16
 RADIUS = 15  # of the Gaussians
 Z = 1e-4  # masking threshold of the contrast
+NOTHING = 1e-150  # changes no contrast, but two zeros have the quotient 1 and share alike
 
 
 def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zero') -> PerSource:
@@ -62,12 +64,10 @@ def _chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> P
     fine, coarse = (window_means(padded, ((0, ), (1, ), (2, )), _taps(sigma)) for sigma in (2, 4))
     for pairs in zip(fine, coarse):
         contrast_f, contrast_a, contrast_b = (_contrast(*blurs, constant) for blurs in zip(*pairs))
-        kept_a, kept_b = _kept(contrast_a, contrast_f, constant), _kept(contrast_b, contrast_f, constant)
+        kept_a, kept_b = (contrast.minimum(contrast_f).div_(contrast.maximum(contrast_f)) for contrast in (contrast_a, contrast_b))
         square_a, square_b = contrast_a.mul_(contrast_a), contrast_b.mul_(contrast_b)
-        weight = square_a / (square_a + square_b)
-        if constant == 'zero':
-            weight.masked_fill_((square_a == 0) & (square_b == 0), 0.5)
-        for i, kept in enumerate((kept_a, kept_b, kept_b.lerp(kept_a, weight))):
+        share = square_a.div_(square_b.add_(square_a))
+        for i, kept in enumerate((kept_a, kept_b, kept_b.lerp(kept_a, share))):
             sums[i] += kept.flatten(1).sum(1)
     return PerSource(*(sums / fused[0].numel()))
 
@@ -83,15 +83,10 @@ def _taps(sigma: float) -> np.ndarray:
 
 
 def _contrast(fine: Tensor, coarse: Tensor, constant: str) -> Tensor:
-    """Masked contrast."""
+    """Masked contrast; overwrites its arguments."""
     contrast = fine.div_(coarse).sub_(1)
-    if constant == 'zero':
-        contrast.masked_fill_(coarse == 0, 0)  # an image of zeros
-    square = contrast * contrast
-    return contrast.abs_().mul_(square).div_(square.add_(Z))
-
-
-def _kept(contrast: Tensor, contrast_fused: Tensor, constant: str) -> Tensor:
-    most = contrast.maximum(contrast_fused)
-    kept = contrast.minimum(contrast_fused).div_(most)
-    return kept.masked_fill_(most == 0, 1) if constant == 'zero' else kept
+    if constant == 'zero':  # 0/0 in an image of zeros
+        contrast.nan_to_num_(nan=0, posinf=0, neginf=0)
+    square = torch.mul(contrast, contrast, out=coarse)
+    contrast.abs_().mul_(square).div_(square.add_(Z))
+    return contrast.add_(NOTHING) if constant == 'zero' else contrast
