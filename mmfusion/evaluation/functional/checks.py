@@ -3,16 +3,17 @@ import torch
 from torch import Tensor
 
 
-def check_images(integers: bool = False, min_size: int = 1, **images: Tensor) -> list:
-    """Check grey image batches of one metric call and return them in float64.
+def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = False, **images: Tensor) -> list:
+    """Check grey image batches of one metric call and return them in float64, or as they are.
 
     Args:
         integers: Whether the metric builds a histogram and so needs whole grey levels.
         min_size: Smallest allowed height and width in pixels.
+        keep_dtype: Return the batches as they are, for a metric that converts piece by piece.
         images: Batches (N, 1, H, W) by name, uint8 or floating with values in [0, 255]. All of equal shape and device.
 
     Returns:
-        The batches as float64 tensors, in the order given.
+        The batches as float64 tensors, or as they are, in the order given.
 
     Raises:
         TypeError: Not a tensor, or a dtype other than uint8 and the floating ones.
@@ -36,6 +37,7 @@ def check_images(integers: bool = False, min_size: int = 1, **images: Tensor) ->
             raise ValueError(f'{name} is on {image.device}, the images before it on {device}')
         if min(image.shape[-2:]) < min_size:
             raise ValueError(f'{name} must be at least {min_size}x{min_size} pixels for this metric, got {tuple(image.shape[-2:])}')
+        given = image
         if image.dtype != torch.uint8:
             image = image.double()
             if not torch.isfinite(image).all():
@@ -45,5 +47,5 @@ def check_images(integers: bool = False, min_size: int = 1, **images: Tensor) ->
                 raise ValueError(f'{name} must hold grey levels in [0, 255], got values from {low.item():g} to {high.item():g}')
             if integers and (image != image.round()).any():
                 raise ValueError(f'{name} holds fractional grey levels, but this metric counts whole ones; round first, for example with to_uint8')
-        checked.append(image.double())
+        checked.append(given if keep_dtype else image.double())
     return checked

@@ -36,7 +36,7 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
         >>> correlation(image, image, 255 - image).second.item()
         -1.0
     """
-    check_images(fused=fused, first=first, second=second)
+    images = check_images(keep_dtype=True, fused=fused, first=first, second=second)
 
     def correlate(*images: Tensor) -> PerSource:
         means, sums = [_mean(image) for image in images], [0.] * 5
@@ -46,7 +46,7 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
         fa, fb, ff, aa, bb = sums
         return PerSource.of(*(_pearson(xy, ff, yy, fused, undefined) for xy, yy in ((fa, aa), (fb, bb))), reduction='mean')
 
-    return map_images(correlate, fused, first, second)
+    return map_images(correlate, *images)
 
 
 def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
@@ -76,7 +76,7 @@ def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Ten
         >>> round(sum_of_correlations_of_differences((first + second) / 2, first, second).total.item(), 9)
         1.414213562
     """
-    check_images(fused=fused, first=first, second=second)
+    images = check_images(keep_dtype=True, fused=fused, first=first, second=second)
 
     def correlate(*images: Tensor) -> PerSource:
         mean_f, mean_a, mean_b = map(_mean, images)
@@ -87,7 +87,7 @@ def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Ten
             sums = _add(sums, (without_b, a), (without_b, without_b), (a, a), (without_a, b), (without_a, without_a), (b, b))
         return PerSource.of(_pearson(*sums[:3], fused, undefined), _pearson(*sums[3:], fused, undefined), reduction='sum')
 
-    return map_images(correlate, fused, first, second)
+    return map_images(correlate, *images)
 
 
 def inner_product(x: Tensor, y: Tensor) -> Tensor:

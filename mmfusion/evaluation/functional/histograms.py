@@ -13,8 +13,7 @@ EXACT = 2**24  # OpenCV returns counts in float32, exact up to here
 
 def check_levels(**images: Tensor) -> list:
     """Check the image batches of a metric that counts, see :func:`checks.check_images`, and return them in uint8."""
-    check_images(integers=True, **images)
-    return [image.to(torch.uint8) for image in images.values()]
+    return [image.to(torch.uint8) for image in check_images(integers=True, keep_dtype=True, **images)]
 
 
 def grey_histogram(image: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
         >>> mean_squared_error(image, image, torch.zeros_like(image)).second.item()
         32512.5
     """
-    check_images(fused=fused, first=first, second=second)
+    images = check_images(keep_dtype=True, fused=fused, first=first, second=second)
     scale = (white / 255)**2 / fused[0].numel()
 
     def error(*images: Tensor) -> PerSource:
@@ -48,7 +48,7 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
             sums = [total + inner_product(difference, difference) for total, difference in zip(sums, differences)]
         return PerSource.of(*(total * scale for total in sums), reduction='mean')
 
-    return map_images(error, fused, first, second)
+    return map_images(error, *images)
 
 
 def root_mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, root: str = 'mean') -> PerSource:
