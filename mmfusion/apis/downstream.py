@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from mmfusion.registry import DATASETS
-from mmfusion.utils import UserError, ensure_writable_dir
+from mmfusion.utils import UserError, ensure_writable_dir, load_config
 from mmfusion.version import __version__
 
 from .build import ModelLike
@@ -23,6 +23,7 @@ from .comparison import RESULT_FILE, train_and_test
 from .inferencer import FusionInferencer
 
 PARTS = ('train', 'val', 'test')
+TASK_KEYS = ('model', 'train_dataloader', 'test_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 
 
 def innermost(dataset: dict) -> dict:
@@ -39,11 +40,13 @@ def innermost(dataset: dict) -> dict:
 
 
 def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -> dict:
-    """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the config file."""
-    facts = dict(fusion=str(model), weights=None if weights is None else str(weights), config_sha256=None, weights_sha256=None)
-    for key, path in (('config_sha256', model), ('weights_sha256', weights)):
-        if path is not None and Path(path).is_file():
-            facts[key] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the model's config."""
+    facts = dict(fusion=str(model), weights=None if weights is None else str(weights), model_sha256=None, weights_sha256=None)
+    if Path(model).is_file():
+        facts['model_sha256'] = _sha256(load_config(model), 'model')
+    if weights is not None:
+        with open(weights, 'rb') as file:
+            facts['weights_sha256'] = hashlib.file_digest(file, 'sha256').hexdigest()
     return facts
 
 
@@ -61,6 +64,7 @@ def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union
         dict: Folder of each part. Parts of the same data set share one.
 
     Raises:
+        FileNotFoundError: The checkpoint does not exist.
         UserError: ``root`` holds pictures of another fuser or checkpoint, or what :func:`build_coupling` raises.
         PairDataError: A pair cannot be read.
     """
@@ -165,7 +169,7 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
     for seed in seeds:
         cfg = downstream_config(base, folders, seed, root / f'seed{seed}')
         ensure_writable_dir(cfg.work_dir)
-        _claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=_sha256(cfg)))
+        _claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=_sha256(cfg, *TASK_KEYS)))
         result_file = Path(cfg.work_dir) / RESULT_FILE
         if result_file.exists():
             results.append(json.loads(result_file.read_text()))
@@ -187,14 +191,14 @@ def _claim(file: Path, facts: dict) -> None:
         file.write_text(json.dumps(facts, indent=2) + '\n')
         return
     found = json.loads(file.read_text())
-    changed = [key for key in facts if facts[key] != found.get(key) and not (key in ('fusion', 'weights') and facts.get(f'{key}_sha256'))]
+    places = dict(fusion='model_sha256', weights='weights_sha256')  # where a file lies does not matter, what is in it does
+    changed = [key for key in facts if facts[key] != found.get(key) and not (key in places and facts.get(places[key]))]
     if changed:
         raise UserError(f'{file} belongs to another run ({", ".join(changed)} differ); choose another --work-dir, or remove {file.parent}')
 
 
-def _sha256(cfg: Config) -> str:
-    parts = {key: cfg.get(key) for key in ('model', 'train_dataloader', 'test_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')}
-    return hashlib.sha256(repr(Config(parts).to_dict()).encode()).hexdigest()
+def _sha256(cfg: Config, *keys: str) -> str:
+    return hashlib.sha256(repr(Config({key: cfg.get(key) for key in keys}).to_dict()).encode()).hexdigest()
 
 
 def _describe(cfg: Config, part: str, folder: str) -> dict:

@@ -22,7 +22,7 @@ from .build import ModelLike, build_coupling
 from .pairs import Pair, Source, resolve_pairs
 from .result import IMAGE_SUFFIXES, FusionResult, output_files
 
-LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations')
+LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'LoadClassMap')
 
 
 @INFERENCERS.register_module()
