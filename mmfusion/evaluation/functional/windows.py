@@ -82,10 +82,10 @@ def _product(images: Sequence[Tensor], term: tuple, clip: float = None) -> Tenso
 
 def _band(taps: np.ndarray, step: int) -> Tensor:
     """(step (BLOCK - 1) + k, BLOCK): column j holds the taps from row j * step on."""
-    band = torch.zeros(step * (BLOCK - 1) + len(taps), BLOCK, dtype=torch.float64)
-    for j in range(BLOCK):
-        band[j * step:j * step + len(taps), j] = torch.from_numpy(taps)
-    return band
+    rows, columns = np.arange(len(taps)), np.arange(BLOCK)
+    band = np.zeros((step * (BLOCK - 1) + len(taps), BLOCK))
+    band[rows[:, None] + step * columns, columns] = taps[:, None]
+    return torch.from_numpy(band)
 
 
 def _filtered_strips(fill, n: int, size: Tuple[int, int], taps: np.ndarray, step: int = 1) -> Iterator[Tensor]:
