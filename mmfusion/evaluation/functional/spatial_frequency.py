@@ -2,7 +2,8 @@
 from torch import Tensor
 
 from .checks import check_images
-from .chunks import map_images
+from .chunks import map_images, row_chunks
+from .correlation import inner_product
 
 
 def spatial_frequency(fused: Tensor, divisor: str = 'differences', white: float = 255., fold_colour: bool = False) -> Tensor:
@@ -36,14 +37,14 @@ def spatial_frequency(fused: Tensor, divisor: str = 'differences', white: float 
         raise ValueError(f"divisor must be 'differences' or 'pixels', got {divisor!r}")
     if fold_colour and isinstance(fused, Tensor) and fused.dim() == 4:
         fused = fused.movedim(1, 2).flatten(2).unsqueeze(1)
-    fused, = check_images(min_size=2, fused=fused)
+    fused, = check_images(min_size=2, keep_dtype=True, fused=fused)
 
     def frequency(image: Tensor) -> Tensor:
         squares = 0.
-        for dim in (-1, -2):
-            difference = image.diff(dim=dim).flatten(1)
-            count = difference.shape[1] if divisor == 'differences' else image[0].numel()
-            squares = squares + difference.square_().sum(1) / count
+        for after, before in ((image[..., 1:], image[..., :-1]), (image[..., 1:, :], image[..., :-1, :])):
+            count = after[0].numel() if divisor == 'differences' else image[0].numel()
+            for differences in (x.double() - y.double() for x, y in row_chunks(after, before)):
+                squares = squares + inner_product(differences, differences) / count
         return squares.sqrt()
 
     return map_images(frequency, fused) * (white / 255)
