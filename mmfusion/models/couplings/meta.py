@@ -3,7 +3,6 @@
 H. Bai, J. Zhang, Z. Zhao, Y. Wu, L. Deng, Y. Cui, T. Feng, S. Xu, "Task-driven image fusion with learnable fusion loss", CVPR 2025
 (arXiv 2412.03240). Implemented from the formulas and from vectors recorded with the published program.
 """
-from contextlib import contextmanager
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -20,7 +19,7 @@ from .meta_checks import check_labels, check_optimizers, check_options
 from .meta_update import fuser_steps, generator_step
 from .pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from .task_network import PREDICTION_FIELDS
-from .training_state import TrainingState, average_gradients, optimizer_step, trainable
+from .training_state import TrainingState, at_rest, average_gradients, optimizer_step, trainable
 
 Log = Dict[str, Tensor]
 Size = Tuple[int, int]
@@ -157,7 +156,7 @@ class MetaCoupling(BaseCoupling):
     def meta_update(self, crop: PairBatch, inner: PairBatch, outer: PairBatch, optim_wrapper: OptimWrapperDict) -> Log:
         """:meth:`meta_step` on prepared batches: ``crop`` for the fusion loss, ``inner`` and ``outer`` for the tasks."""
         check_optimizers(self, optim_wrapper)
-        with self._guide_at_rest():
+        with at_rest(self.guide):
             buffers = {name: buffer.clone() for name, buffer in self.fuser.named_buffers()}  # statistics stay as they are
             steps = fuser_steps(self, crop, self._resting_guidance(crop), buffers, optim_wrapper['fuser'].optimizer)
             # The outer graph ends at leaves of its own, so that its gradient is one vector, averaged over processes.
@@ -197,7 +196,7 @@ class MetaCoupling(BaseCoupling):
         batch = self._load(data)
         crop, full = self._swapped(random_crop(batch, self.crop_size)), self._swapped(self._task_sized(batch))
         check_optimizers(self, optim_wrapper)
-        with self._guide_at_rest():
+        with at_rest(self.guide):
             fusion = self.fuse(crop.inputs, self._resting_guidance(crop))
         with torch.no_grad():
             weights = self.generate_weights(fusion.first, fusion.second)
@@ -260,15 +259,3 @@ class MetaCoupling(BaseCoupling):
             return {}
         with torch.no_grad():
             return self.guide(batch.inputs['first'], batch.inputs['second'])
-
-    @contextmanager
-    def _guide_at_rest(self):
-        """The guide in evaluation mode: it yields guidance, and its batch norm statistics stay."""
-        guides = [] if self.guide is None else [module for module in self.guide.modules() if module.training]
-        for module in guides:
-            module.training = False
-        try:
-            yield
-        finally:
-            for module in guides:
-                module.training = True

@@ -1,6 +1,7 @@
 """One optimizer step by hand, and taking steps back: what bilevel training needs beside mmengine's optimizer wrappers."""
 import copy
 import itertools
+from contextlib import contextmanager
 from typing import Iterable, List, Optional, Sequence
 
 import torch
@@ -47,6 +48,28 @@ class TrainingState:
 
 def _copy(value):
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+@contextmanager
+def at_rest(module: Optional[nn.Module]):
+    """Evaluation mode for a while, each submodule back to its own mode afterwards; batch norm statistics stay. None is at rest anyway.
+
+    Examples:
+        >>> layer = nn.BatchNorm2d(3)
+        >>> with at_rest(layer):
+        ...     print(layer.training)
+        False
+        >>> layer.training
+        True
+    """
+    training = [] if module is None else [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def trainable(module: nn.Module) -> List[nn.Parameter]:
