@@ -98,7 +98,9 @@ def test_test_command_writes_all_it_is_asked_for(trained, command, tmp_path, cap
     assert len(list((tmp_path / 'show' / 'test').glob('*.png'))) == 2
     with open(tmp_path / 'images.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 and float(rows[0]['EN']) > 0
+    assert len(rows) == 2 and float(rows[0]['EN']) > 0 and rows[0]['protocol'] == 'default'
+    stored, = (tmp_path / 'work').rglob('fusion_metrics.json')
+    assert '"protocol": "default"' in stored.read_text()
     predictions = pickle.loads((tmp_path / 'out' / 'results.pkl').read_bytes())
     assert len(predictions) == 2 and 'pred_instances' in predictions[0] and 'fused' not in predictions[0]
 
