@@ -27,7 +27,7 @@ def feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSour
     has the larger congruency. Source: J. Zhao, R. Laganiere and Z. Liu, Int. J. Innov. Comput. Inf. Control 3, 1433 (2007). In [-1, 1]; higher is
     better.
 
-    A fused image without any feature scores 1, as its variance vanishes and C alone is left: the value says nothing about a flat or very smooth
+    A fused image without any feature scores about 1, as its variance vanishes and C alone is left: the value says nothing about a flat or very smooth
     image.
 
     Args:

@@ -22,7 +22,7 @@ MISORDERED = ('Not a property of the fused image: it rates the infrared image as
               'published tables.')
 
 QABF = MetricSpec(qabf, 'edge transfer (Hong), weighted by edge strength', needs_sources=True, min_size=SOBEL)
-FLAT_IS_PERFECT = 'A fused image without any feature (flat or very smooth) scores 1.'
+FLAT_IS_PERFECT = 'A fused image without any feature (flat or very smooth) scores about 1.'
 NOT_EDGES = "Not the FMI or FMI_pixel of papers, which is the mutual information of MATLAB's edge maps."
 
 
