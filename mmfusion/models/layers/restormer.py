@@ -1,28 +1,54 @@
 """Transformer block with attention between channels.
 
 S. W. Zamir et al., "Restormer: Efficient transformer for high-resolution image restoration", CVPR 2022, arXiv 2111.09881. Written from the
-formulas, without official code.
+formulas, without official code. How it is computed differs from how it is printed; tests compare both (tests/tdfusion_twin.py):
+
+- Channels lie innermost in memory, so 1x1 convolutions are matrix products and norms are over neighbours.
+- Everything between a block's own features is computed strip by strip (:mod:`.strips`).
+- Normalised queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
+- Attention and the projection behind it make one small matrix per image, which is applied to the values once.
 """
+from typing import Optional, Tuple
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .depthwise import depthwise_conv3x3
+from .strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
 
 
-def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """1x1 convolution of (N, C, H, W) as a matrix product over the pixels, which for ``channels_last`` is one product over contiguous memory."""
-    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+def pointwise(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+    """1x1 convolution of (N, C, H, W) with ``weight`` (C', C, 1, 1), as a matrix product over the pixels."""
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
-def depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Depthwise 3x3 convolution with the weight, and the bias where there is one, of ``conv``."""
-    out = depthwise_conv3x3(x, conv.weight)
-    return out if conv.bias is None else out + conv.bias.view(-1, 1, 1)
+def local_features(above: int, below: int, x: Tensor, weight: Tensor, bias: Optional[Tensor], depthwise: Tensor,
+                   depthwise_bias: Optional[Tensor]) -> Tensor:
+    """1x1 convolution, then a depthwise 3x3 one, without the rows of the halo; see :class:`~.strips.Plan` for ``above`` and ``below``."""
+    x = pointwise(x, weight, bias)
+    if above and below:  # the halo takes the place of the padding
+        x = depthwise_conv3x3(x, depthwise, pad_rows=0)
+    else:
+        x = depthwise_conv3x3(x, depthwise)[:, :, above:x.shape[2] - below]
+    return x if depthwise_bias is None else x + depthwise_bias.view(-1, 1, 1)
 
 
-def channel_attention(query: Tensor, key: Tensor, temperature: Tensor) -> Tensor:
+def pixel_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Layer norm of every pixel of (N, C, H, W) over its channels."""
+    return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)
+
+
+def gram(*features: Tensor) -> Tensor:
+    """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W) with D channels in all."""
+    with torch.autocast(features[0].device.type, enabled=False):
+        x = features[0] if len(features) == 1 else torch.cat(features, dim=1)
+        x = x.to(torch.promote_types(x.dtype, torch.float32)).permute(0, 2, 3, 1).flatten(1, 2)  # (N, HW, D)
+        return x.transpose(1, 2) @ x
+
+
+def attention_from_gram(products: Tensor, query: int, key: int, channels: int, temperature: Tensor) -> Tensor:
     r"""Attention between the channels of each head.
 
     .. math:: A = \mathrm{softmax}(t\, \hat q \hat k^T), \quad \hat q = q / |q|_2, \; \hat k = k / |k|_2
@@ -30,33 +56,36 @@ def channel_attention(query: Tensor, key: Tensor, temperature: Tensor) -> Tensor
     with q and k normalised over all pixels.
 
     Args:
-        query: (N, C, H, W).
-        key: Same shape.
+        products: Gram matrix (N, D, D) of features that hold queries and keys.
+        query: First channel of the queries.
+        key: First channel of the keys.
+        channels: Number C of channels of either.
         temperature: t of each head, (heads, 1, 1); divides C.
 
     Returns:
         Tensor: (N, heads, C / heads, C / heads).
     """
-    n, c = query.shape[:2]
     heads = temperature.shape[0]
-    q, k = (F.normalize(x.reshape(n, heads, c // heads, -1), dim=-1) for x in (query, key))  # (N, heads, C / heads, HW)
-    return (q @ k.transpose(-2, -1) * temperature).softmax(dim=-1)
+    norms = products.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()  # (N, D); a channel of zeros stays zero
+    cosine = (products[:, query:query + channels, key:key + channels] / norms[:, query:query + channels, None]
+              / norms[:, None, key:key + channels])  # (N, C, C)
+    size = channels // heads
+    blocks = cosine.view(-1, heads, size, heads, size).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # (N, heads, c, c)
+    return (blocks * temperature).softmax(dim=-1)
 
 
-def apply_attention(attention: Tensor, value: Tensor, project: nn.Conv2d) -> Tensor:
-    """Attend and project.
-
-    Args:
-        attention: (N, heads, c, c).
-        value: (N, heads c, H, W).
-        project: 1x1 convolution.
-
-    Returns:
-        Tensor: (N, C', H, W).
-    """
+def attention_matrix(attention: Tensor, project: Tensor) -> Tensor:
+    """Attention (N, heads, c, c) followed by a 1x1 convolution (C', heads c, 1, 1), as one matrix (N, C', heads c) from values to result."""
     n, heads, size = attention.shape[:3]
-    out = attention @ value.reshape(n, heads, size, -1)
-    return pointwise(out.reshape(n, heads * size, *value.shape[-2:]), project)
+    return torch.einsum('ohc,nhcd->nohd', project.view(-1, heads, size), attention).flatten(2)
+
+
+def add_attended(x: Tensor, value: Tensor, matrix: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+    """``x`` (N, C, H, W) plus the values (N, D, H, W) under the matrix (N, C, D) of their image."""
+    n, c, h, w = x.shape
+    flat = torch.baddbmm(x.permute(0, 2, 3, 1).reshape(n, h * w, c), value.permute(0, 2, 3, 1).reshape(n, h * w, -1), matrix.transpose(1, 2))
+    x = flat.view(n, h, w, c).permute(0, 3, 1, 2)
+    return x if bias is None else x + bias.view(-1, 1, 1)
 
 
 class PixelNorm(BaseModule):
@@ -75,11 +104,11 @@ class PixelNorm(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
-        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return pixel_norm(x, self.weight, self.bias, self.eps)
 
 
 class ChannelAttention(BaseModule):
-    """Multi-head attention between channels, with queries, keys and values mixed over 3x3 pixels ("MDTA").
+    """Parameters of multi-head attention between channels, with queries, keys and values mixed over 3x3 pixels ("MDTA").
 
     Args:
         channels: C.
@@ -99,19 +128,32 @@ class ChannelAttention(BaseModule):
         self.qkv_depthwise = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
         self.project = nn.Conv2d(channels, channels, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend (N, C, H, W) to itself."""
-        query, key, value = depthwise(pointwise(x, self.qkv), self.qkv_depthwise).chunk(3, dim=1)
-        return apply_attention(channel_attention(query, key, self.temperature), value, self.project)
+    def forward(self, x: Tensor, norm: PixelNorm) -> Tuple[Tensor, Tensor]:
+        """Values of (N, C, H, W) behind ``norm``, and the matrix (N, C, C) that attention and projection apply to them."""
+        channels = x.shape[1]
+
+        def function(above, below, x, scale, shift, *convs):
+            features = local_features(above, below, pixel_norm(x, scale, shift, norm.eps), *convs)
+            query_key, value = features.split((2 * channels, channels), dim=1)
+            return gram(query_key), value
+
+        plan = Plan(function, (HALO, *[SHARED] * 6), (IMAGE, ROWS))
+        products, value = map_strips(plan, x, norm.weight, norm.bias, self.qkv.weight, self.qkv.bias, self.qkv_depthwise.weight,
+                                     self.qkv_depthwise.bias, width=3 * channels)
+        attention = attention_from_gram(products, 0, channels, channels, self.temperature)
+        return value, attention_matrix(attention, self.project.weight)
 
 
 class GatedFeedForward(BaseModule):
-    """Feed-forward network whose one half, through a GELU, gates the other ("GDFN").
+    """Parameters of a feed-forward network whose one half, through a GELU, gates the other ("GDFN").
 
     Args:
         channels: C.
         factor: Hidden width over C.
         bias: Whether the convolutions have a bias.
+
+    Raises:
+        ValueError: ``factor`` is too small.
     """
 
     def __init__(self, channels: int, factor: float = 2.0, bias: bool = False) -> None:
@@ -122,11 +164,6 @@ class GatedFeedForward(BaseModule):
         self.expand = nn.Conv2d(channels, 2 * hidden, 1, bias=bias)
         self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
         self.project = nn.Conv2d(hidden, channels, 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the same shape."""
-        gate, content = depthwise(pointwise(x, self.expand), self.depthwise).chunk(2, dim=1)
-        return pointwise(F.gelu(gate) * content, self.project)
 
 
 class RestormerBlock(BaseModule):
@@ -154,8 +191,18 @@ class RestormerBlock(BaseModule):
         """Map (N, C, H, W) to the same shape."""
         if x.device.type == 'cpu':
             x = x.contiguous(memory_format=torch.channels_last)
-        x = x + self.attention(self.norm1(x))
-        return x + self.feed_forward(self.norm2(x))
+        value, matrix = self.attention(x, self.norm1)
+        norm, net = self.norm2, self.feed_forward
+
+        def function(above, below, x, value, matrix, bias, scale, shift, expand, expand_bias, depthwise, depthwise_bias, project, project_bias):
+            x = add_attended(x, value, matrix, bias)
+            hidden = local_features(above, below, pixel_norm(x, scale, shift, norm.eps), expand, expand_bias, depthwise, depthwise_bias)
+            gate, content = hidden.chunk(2, dim=1)
+            return x[:, :, above:x.shape[2] - below] + pointwise(F.gelu(gate) * content, project, project_bias),
+
+        plan = Plan(function, (HALO, HALO, IMAGE, *[SHARED] * 9), (ROWS, ))
+        return map_strips(plan, x, value, matrix, self.attention.project.bias, norm.weight, norm.bias, net.expand.weight, net.expand.bias,
+                          net.depthwise.weight, net.depthwise.bias, net.project.weight, net.project.bias, width=net.expand.out_channels)[0]
 
 
 def restormer_blocks(channels: int, number: int, **options) -> nn.Sequential:

@@ -1,18 +1,21 @@
 """Where the two sources of ReFusion meet."""
-from typing import Tuple
+from typing import List
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmfusion.models.layers.restormer import apply_attention, channel_attention, depthwise, pointwise
+from mmfusion.models.layers.restormer import add_attended, attention_from_gram, attention_matrix, gram, local_features, pointwise
+from mmfusion.models.layers.strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
+
+SIDES = ('first', 'second')
 
 
 class AttentionFusion(BaseModule):
-    """Each source attends with the query of the other; then a feed-forward network gates the sum of both.
+    """Each source attends with the query of the other; then a feed-forward network gates both.
 
-    There is no norm in this part.
+    There is no norm in this part. It is computed strip by strip, as :mod:`mmfusion.models.layers.restormer` is.
 
     Args:
         channels: Width c of each source.
@@ -22,7 +25,7 @@ class AttentionFusion(BaseModule):
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__()
         hidden = 4 * channels
-        for side in ('first', 'second'):
+        for side in SIDES:
             self.register_parameter(f'temperature_{side}', nn.Parameter(torch.ones(heads, 1, 1)))
             self.add_module(f'qkv_{side}', nn.Conv2d(channels, 3 * channels, 1, bias=False))
             self.add_module(f'qkv_{side}_depthwise', nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=False))
@@ -35,18 +38,38 @@ class AttentionFusion(BaseModule):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Fuse features of both sources, each (N, c, H, W), into (N, 2c, H, W)."""
-        first, second = self._exchange(first, second)
-        both = torch.cat([first, second], dim=1)  # (N, 2c, H, W)
-        gate_first, gate_second = depthwise(pointwise(both, self.gate), self.gate_depthwise).chunk(2, dim=1)
-        hidden_first = F.gelu(gate_first) * depthwise(pointwise(first, self.expand_first), self.expand_first_depthwise)
-        hidden_second = F.gelu(gate_second) * depthwise(pointwise(second, self.expand_second), self.expand_second_depthwise)
-        return both + pointwise(hidden_first, self.output_first) + pointwise(hidden_second, self.output_second)
+        c = first.shape[1]
+        plan = Plan(_attend, (HALO, HALO, *[SHARED] * 4), (IMAGE, ROWS, ROWS))
+        products, value_first, value_second = map_strips(plan, first, second, *self._weights('qkv_{}', 'qkv_{}_depthwise'), width=6 * c)
+        # channels of the products: query and key of the first source, query and key of the second
+        attention_first = attention_from_gram(products, 2 * c, c, c, self.temperature_first)
+        attention_second = attention_from_gram(products, 0, 3 * c, c, self.temperature_second)
+        matrix_first = attention_matrix(attention_first, self.project_first.weight)
+        matrix_second = attention_matrix(attention_second, self.project_second.weight)
+        plan = Plan(_merge, (*[HALO] * 4, IMAGE, IMAGE, *[SHARED] * 8), (ROWS, ))
+        return map_strips(plan, first, second, value_first, value_second, matrix_first, matrix_second, self.gate.weight,
+                          self.gate_depthwise.weight, *self._weights('expand_{}', 'expand_{}_depthwise', 'output_{}'), width=16 * c)[0]
 
-    def _exchange(self, first: Tensor, second: Tensor) -> Tuple[Tensor, Tensor]:
-        """Attention with the queries swapped, and the shortcut."""
-        q_first, k_first, v_first = depthwise(pointwise(first, self.qkv_first), self.qkv_first_depthwise).chunk(3, dim=1)
-        q_second, k_second, v_second = depthwise(pointwise(second, self.qkv_second), self.qkv_second_depthwise).chunk(3, dim=1)
-        to_first = channel_attention(q_second, k_first, self.temperature_first)
-        to_second = channel_attention(q_first, k_second, self.temperature_second)
-        return (first + apply_attention(to_first, v_first, self.project_first),
-                second + apply_attention(to_second, v_second, self.project_second))
+    def _weights(self, *names: str) -> List[Tensor]:
+        """Weights of the named layers of the first source, then of the second."""
+        return [self.get_submodule(name.format(side)).weight for side in SIDES for name in names]
+
+
+def _attend(above: int, below: int, first: Tensor, second: Tensor, *weights: Tensor) -> tuple:
+    """Products of both sources' queries and keys (N, 4c, 4c), and their values."""
+    c = first.shape[1]
+    one, value_first = local_features(above, below, first, weights[0], None, weights[1], None).split((2 * c, c), dim=1)
+    other, value_second = local_features(above, below, second, weights[2], None, weights[3], None).split((2 * c, c), dim=1)
+    return gram(one, other), value_first, value_second
+
+
+def _merge(above: int, below: int, first: Tensor, second: Tensor, value_first: Tensor, value_second: Tensor, matrix_first: Tensor,
+           matrix_second: Tensor, gate: Tensor, gate_depthwise: Tensor, *weights: Tensor) -> tuple:
+    """Attended sources, then the gated feed-forward network; ``weights`` are expand, its depthwise one and output of each source."""
+    sources = [add_attended(first, value_first, matrix_first), add_attended(second, value_second, matrix_second)]
+    both = torch.cat(sources, dim=1)  # (N, 2c, H, W)
+    gates = local_features(above, below, both, gate, None, gate_depthwise, None).chunk(2, dim=1)
+    result = both[:, :, above:both.shape[2] - below]
+    for source, opened, (expand, depthwise, output) in zip(sources, gates, (weights[:3], weights[3:])):
+        result = result + pointwise(F.gelu(opened) * local_features(above, below, source, expand, None, depthwise, None), output)
+    return result,
