@@ -9,6 +9,7 @@ what has changed since.
 """
 import argparse
 import os
+import sys
 
 from mmfusion.utils import UserError, friendly_main
 from mmfusion.utils.cli import prepare_process
@@ -61,8 +62,13 @@ def main(argv=None):
             raise UserError(f'--plot {kind}: choose from {", ".join(KINDS)}')
     *fused, first, second = args.folders
     metrics = [name for text in args.metrics for name in text.split(',') if name]
-    result = evaluate_folders(name_methods(fused), first, second, metrics, args.protocol, args.out, args.workers or len(os.sched_getaffinity(0)),
-                              str(select_device(args.device)), args.batch_size, args.suffixes, args.bit_depth, not args.no_resume)
+    workers, device = args.workers or len(os.sched_getaffinity(0)), str(select_device(args.device))
+    try:
+        result = evaluate_folders(name_methods(fused), first, second, metrics, args.protocol, args.out, workers, device, args.batch_size,
+                                  args.suffixes, args.bit_depth, not args.no_resume)
+    except KeyboardInterrupt:
+        print('\nstopped; the same command goes on from here', file=sys.stderr)
+        raise SystemExit(130) from None
     for kind, path in args.plot:
         result.files[f'{kind} plot'] = plot(result.summaries, kind, path)
     print(format_report(result, args.per_source))
