@@ -55,8 +55,11 @@ def enable_amp(cfg: Config) -> None:
     """Mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on a CPU.
 
     Raises:
-        UserError: The config has no optim_wrapper that this can be set on.
+        UserError: The config has no optim_wrapper that this can be set on, or its coupling trains in float32 only.
     """
+    if cfg.get('model', {}).get('type') == 'MetaCoupling':
+        raise UserError('--amp: MetaCoupling trains in float32 only, since the gradients of the loss generation module (about 1e-8) vanish in half '
+                        'precision; leave --amp out')
     wrapper = cfg.get('optim_wrapper')
     if not wrapper or wrapper.get('constructor') and 'optimizer' not in wrapper:
         raise UserError("--amp needs a config with one 'optim_wrapper' with an 'optimizer'; set the type of each wrapper in the config instead")

@@ -1,14 +1,18 @@
 """Defects of the published program that MetaCoupling does not repeat, and input that it refuses."""
 import copy
 import gc
+from types import SimpleNamespace
 
 import pytest
 import tiny_models
 import torch
+from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from tiny_meta import changed, data, meta, optimizers, state
 from torch.nn.parallel import DistributedDataParallel
 
+from mmfusion.apis.checks import check_training
+from mmfusion.apis.training import enable_amp
 from mmfusion.engine import BFloat16OptimWrapper
 from mmfusion.models.couplings.training_state import TrainingState
 from mmfusion.utils import UserError
@@ -67,6 +71,20 @@ def test_no_graph_and_no_shadow_stays_alive():
     assert counts[0] == counts[1] and counts[1][1] == 0, counts
     names = set(coupling.state_dict())
     assert names == {f'{part}.{name}' for part in ('fuser', 'loss_generator', 'tasks') for name in getattr(coupling, part).state_dict()}
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_200_steps():
+    psutil = pytest.importorskip('psutil')
+    coupling = meta(crop_size=16)
+    wrappers, sizes = optimizers(coupling), {}
+    batches = [data(seed, 1, height=16, width=24) for seed in range(2)]
+    for step in range(201):
+        coupling.meta_step(*copy.deepcopy(batches), wrappers)
+        if step in (50, 200):
+            sizes[step] = live_tensors()[0], psutil.Process().memory_info().rss / 2**20
+    assert sizes[50][0] == sizes[200][0]
+    assert sizes[200][1] - sizes[50][1] < 10, sizes  # MiB
 
 
 def test_training_state_brings_everything_back():
@@ -188,3 +206,12 @@ def test_parts_that_are_wrapped_one_by_one():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         meta(**options)
+
+
+def test_the_tools_refuse_what_cannot_work():
+    """Before the first iteration: half precision, and a loop without phase 1."""
+    with pytest.raises(UserError, match='--amp: MetaCoupling trains in float32'):
+        enable_amp(Config(dict(model=dict(type='MetaCoupling'))))
+    runner = SimpleNamespace(model=meta(), train_loop=object(), train_dataloader=[0], val_loop=None)
+    with pytest.raises(UserError, match="train_cfg = dict\\(type='MetaTrainLoop'"):
+        check_training(runner)
