@@ -1,7 +1,8 @@
 """A slow, literal twin of TDFusion's meta step: shadow parameters, gradients in ``.grad`` with their graph, the task network saved to a file.
 
 It is the published algorithm as it is printed and programmed, on the literal networks of ``tdfusion_twin.py``; it shares no code with MetaCoupling.
-Run as a script it times MetaCoupling against itself: ``python tests/meta_step_twin.py --help``.
+Run as a script in this folder it times MetaCoupling against it. At the published sizes it takes more than 16 GiB of memory; a quarter of them:
+``python meta_step_twin.py --crop 128 128 --task 120 160 --segmentor ../configs/_base_/segmentors/segformer_b0.py``.
 """
 import argparse
 import os
