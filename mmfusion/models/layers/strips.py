@@ -4,7 +4,9 @@ A channel-attention block is bound by memory: most of its time goes to writing h
 image's own, to fresh memory and reading them back. Computed on strips of a few rows they never leave the cache, nor are they kept for the
 backward pass, which computes them again, strip by strip too.
 """
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from torch.autograd import Function
 
 #: Bytes of the widest features in a strip, for each thread; found by measuring on a core with 2 MB of cache.
 STRIP_BYTES = 2 * 1024 * 1024
+
+_whole: ContextVar[bool] = ContextVar('whole', default=False)
 
 HALO, ROWS, IMAGE, SHARED = 'halo', 'rows', 'image', 'shared'
 
@@ -33,10 +37,20 @@ class Plan(NamedTuple):
     results: Tuple[str, ...]
 
 
+@contextmanager
+def whole_images() -> Iterator[None]:
+    """No strips inside: faster where the gradient itself will be differentiated, since nothing is computed twice, but takes far more memory."""
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
 def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Tensor, ...]:
     """Results of ``plan.function`` on whole images, computed image by image and strip by strip where that is faster.
 
-    Strips are cut on a CPU, for images that do not fit into one; elsewhere, under autocast and while a graph is traced or transformed, the
+    Strips are cut on a CPU, for images that do not fit into one; elsewhere, under autocast, in :func:`whole_images` and while a graph is traced or transformed, the
     function is called once on everything. The numbers are the same up to rounding. Differentiable any number of times.
 
     Args:
@@ -56,7 +70,7 @@ def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Te
 
 
 def _must_stay_whole() -> bool:
-    return (torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return (_whole.get() or torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or torch.compiler.is_compiling()
             or torch._C._functorch.peek_interpreter_stack() is not None)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmfusion.models.layers import RestormerBlock, depthwise_conv3x3, strips
+from mmfusion.models.layers import RestormerBlock, depthwise_conv3x3, strips, whole_images
 from mmfusion.models.layers.restormer import local_features
 from mmfusion.models.layers.strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
 
@@ -55,6 +55,9 @@ def test_strips_equal_the_whole(monkeypatch):
     heights = []
     monkeypatch.setattr(strips, '_run', lambda plan, height, rest, run=strips._run: heights.append(height) or run(plan, height, rest))
     cut = striped(*values)
+    assert heights == [4]
+    with whole_images():
+        torch.testing.assert_close(striped(*values), whole, atol=0, rtol=0)
     assert heights == [4]
     with torch.no_grad():
         plain = striped(*values)
