@@ -50,8 +50,9 @@ def whole_images() -> Iterator[None]:
 def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Tensor, ...]:
     """Results of ``plan.function`` on whole images, computed image by image and strip by strip where that is faster.
 
-    Strips are cut on a CPU, for images that do not fit into one; elsewhere, under autocast, in :func:`whole_images` and while a graph is traced or transformed, the
-    function is called once on everything. The numbers are the same up to rounding. Differentiable any number of times.
+    Strips are cut on a CPU, for images that do not fit into one. Elsewhere, under autocast, in :func:`whole_images` and while a graph is
+    traced or transformed, the function is called once on everything. The numbers are the same up to rounding. Differentiable any number of
+    times.
 
     Args:
         plan: The function and its kinds.
