@@ -23,15 +23,15 @@ def built(repo_dir, tmp_path_factory):
     return dist
 
 
-def expected(repo_dir, folder):
-    """Path of every module below a folder, relative to the repository."""
-    return {str(path.relative_to(repo_dir)) for path in (repo_dir / folder).rglob('*.py') if '.mim' not in path.parts}
+def expected(repo_dir, folder, suffix='py'):
+    """Path of every module (or other file) below a folder, relative to the repository."""
+    return {str(path.relative_to(repo_dir)) for path in (repo_dir / folder).rglob(f'*.{suffix}') if '.mim' not in path.parts}
 
 
 def test_wheel_contents(built, repo_dir):
     with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
         names = set(wheel.namelist())
-    assert expected(repo_dir, 'mmfusion') <= names
+    assert expected(repo_dir, 'mmfusion') | expected(repo_dir, 'mmfusion', 'json') <= names
     for folder in ('configs', 'tools'):
         assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, folder)} <= names
     assert {'mmfusion/.mim/model-index.yml', 'mmfusion/.mim/tools/dist_train.sh'} <= names
@@ -42,7 +42,7 @@ def test_wheel_contents(built, repo_dir):
 def test_sdist_contents(built, repo_dir):
     with tarfile.open(next(built.glob('*.tar.gz'))) as sdist:
         names = {name.split('/', 1)[1] for name in sdist.getnames() if '/' in name}
-    assert expected(repo_dir, 'mmfusion') <= names
+    assert expected(repo_dir, 'mmfusion') | expected(repo_dir, 'mmfusion', 'json') <= names
     assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, 'configs')} <= names
     assert {'requirements/runtime.txt', 'requirements/constraints.txt', 'LICENSE', 'setup.py', 'pyproject.toml'} <= names
 

@@ -1,0 +1,215 @@
+"""The operations of TIM's search space. Each keeps width, height and number of channels, so they can follow each other in any order.
+
+Convolutions pad with zeros and have no bias; ``dw`` is a depthwise convolution, dilated where the name says so.
+
+==========================  ===============================================================================================
+name                        definition
+==========================  ===============================================================================================
+``residual_{k}_{d}``        x + PReLU(BN(1x1(dw 3x3 dilated by 2(dw kxk dilated by d))))
+``dense_{k}_{d}``           x + 0.333 x3 of three densely connected grouped convolutions with one PReLU
+``dil_conv_{k}_{d}``        x + BN(1x1(dw kxk dilated by d(ReLU(x))))
+``sep_conv_{k}_{d}``        twice BN(1x1(dw kxk(ReLU(.)))), without a shortcut
+``eca_{k}``                 channels weighted by a 1D convolution of width k over their means, then 3x3 and PReLU, no shortcut
+``spatial_{k}``             pixels weighted by a kxk convolution of the maximum and the mean over channels
+``non_local_{k}``           3x3, PReLU, attention between all pixels with a shortcut, kxk, PReLU
+==========================  ===============================================================================================
+"""
+import re
+from typing import Dict, NamedTuple, Type
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1, groups: int = 1) -> nn.Conv2d:
+    """Convolution without bias that keeps height and width by zero padding."""
+    return nn.Conv2d(in_channels, out_channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=groups, bias=False)
+
+
+class Residual(nn.Module):
+    """Two depthwise convolutions, the second one 3x3 dilated by 2, a pointwise one, BN and PReLU, with a shortcut."""
+
+    def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__()
+        self.depthwise = conv(channels, channels, kernel, dilation, groups=channels)
+        self.context = conv(channels, channels, 3, 2, groups=channels)
+        self.pointwise = conv(channels, channels)
+        self.norm = nn.BatchNorm2d(channels)
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        return x + self.activation(self.norm(self.pointwise(self.context(self.depthwise(x)))))
+
+
+class Dense(nn.Module):
+    """Three densely connected convolutions in as many groups as channels.
+
+    Group g of the second convolution sees channels 2g and 2g + 1 of the two inputs one after the other, group g of the third one channels 3g to
+    3g + 2 of three, so channels mix here. 0.333 is the published factor.
+    """
+
+    def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = conv(channels, channels, kernel, dilation, groups=channels)
+        self.conv2 = conv(2 * channels, channels, kernel, dilation, groups=channels)
+        self.conv3 = conv(3 * channels, channels, kernel, dilation, groups=channels)
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        x1 = self.activation(self.conv1(x))
+        x2 = self.activation(self.conv2(torch.cat([x, x1], dim=1)))
+        x3 = self.activation(self.conv3(torch.cat([x, x1, x2], dim=1)))
+        return 0.333 * x3 + x
+
+
+class DilConv(nn.Module):
+    """ReLU, a dilated depthwise convolution, a pointwise one and BN, with a shortcut."""
+
+    def __init__(self, channels: int, kernel: int = 3, dilation: int = 2) -> None:
+        super().__init__()
+        self.depthwise = conv(channels, channels, kernel, dilation, groups=channels)
+        self.pointwise = conv(channels, channels)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        return x + self.norm(self.pointwise(self.depthwise(F.relu(x))))
+
+
+class SepConv(nn.Module):
+    """Twice ReLU, a depthwise convolution, a pointwise one and BN; no shortcut.
+
+    The published class takes the dilation of the name for a stride and pads by 1 whatever the kernel; this one keeps the size, which is the same
+    for the only one that was published, ``sep_conv_3_1``.
+    """
+
+    def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
+        super().__init__()
+        self.depthwise1, self.depthwise2 = (conv(channels, channels, kernel, dilation, groups=channels) for _ in range(2))
+        self.pointwise1, self.pointwise2 = conv(channels, channels), conv(channels, channels)
+        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        x = self.norm1(self.pointwise1(self.depthwise1(F.relu(x))))
+        return self.norm2(self.pointwise2(self.depthwise2(F.relu(x))))
+
+
+class ChannelAttention(nn.Module):
+    """Efficient channel attention, a full 3x3 convolution and PReLU; no shortcut."""
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.score = nn.Conv1d(1, 1, kernel, padding=(kernel - 1) // 2, bias=False)
+        self.conv = conv(channels, channels, 3)
+        self.activation = nn.PReLU()
+
+    def weights(self, mean: Tensor) -> Tensor:
+        """Weights (N, C) of the channels from their means (N, C)."""
+        return self.score(mean[:, None]).squeeze(1).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        return self.activation(self.conv(x * self.weights(x.mean((2, 3)))[:, :, None, None]))
+
+
+class SpatialAttention(nn.Module):
+    """Every pixel weighted by a convolution of the maximum and the mean over its channels."""
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.score = conv(2, 1, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
+        return x * self.score(pooled).sigmoid()
+
+
+class NonLocal(nn.Module):
+    """A 3x3 convolution, attention between all pixels with a shortcut, and a kxk convolution, each convolution with a PReLU.
+
+    Time grows with the square of the number of pixels (memory does not): meant for crops. No published genotype has it, and the default search
+    space does not contain it. The attention starts at zero.
+    """
+
+    def __init__(self, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        hidden = max(1, channels // 2)
+        self.conv1, self.conv2 = conv(channels, channels, 3), conv(channels, channels, kernel)
+        self.query, self.key, self.value = (conv(channels, hidden) for _ in range(3))
+        self.project = conv(hidden, channels)
+        self.activation1, self.activation2 = nn.PReLU(), nn.PReLU()
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        x = self.activation1(self.conv1(x))
+        tokens = [layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value)]  # (N, 1, HW, C / 2)
+        attended = F.scaled_dot_product_attention(*tokens, scale=1.0)[:, 0]
+        x = x + self.project(attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))
+        return self.activation2(self.conv2(x))
+
+
+class Operation(NamedTuple):
+    """A parsed name. ``dilation`` is None for the kinds that have none."""
+
+    kind: str
+    kernel: int
+    dilation: object
+
+
+DILATED: Dict[str, Type[nn.Module]] = dict(residual=Residual, dense=Dense, dil_conv=DilConv, sep_conv=SepConv)
+UNDILATED: Dict[str, Type[nn.Module]] = dict(eca=ChannelAttention, spatial=SpatialAttention, non_local=NonLocal)
+OPERATIONS: Dict[str, Type[nn.Module]] = {**DILATED, **UNDILATED}
+
+#: Every operation that a published genotype contains.
+SEARCH_SPACE = ('residual_3_1', 'residual_3_2', 'residual_5_1', 'dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'sep_conv_3_1', 'eca_3', 'spatial_3')
+
+_NAME = re.compile(rf'(?:({"|".join(DILATED)})_(\d+)_(\d+)|({"|".join(UNDILATED)})_(\d+))')
+
+
+def parse_operation(name: str) -> Operation:
+    """Kind, kernel and dilation of an operation's name.
+
+    Raises:
+        ValueError: The name is not one of an operation, the kernel is even, or the dilation is 0.
+
+    Examples:
+        >>> parse_operation('dil_conv_3_2')
+        Operation(kind='dil_conv', kernel=3, dilation=2)
+        >>> parse_operation('eca_5')
+        Operation(kind='eca', kernel=5, dilation=None)
+    """
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        known = [f'{kind}_{{kernel}}_{{dilation}}' for kind in DILATED] + [f'{kind}_{{kernel}}' for kind in UNDILATED]
+        raise ValueError(f'{name!r} is no operation of TIM; there are {", ".join(known)}')
+    kind, kernel = match[1] or match[4], int(match[2] or match[5])
+    dilation = int(match[3]) if match[1] else None
+    if kernel % 2 == 0 or dilation == 0:
+        raise ValueError(f'{name}: the kernel must be odd and the dilation at least 1')
+    return Operation(kind, kernel, dilation)
+
+
+def build_operation(name: str, channels: int) -> nn.Module:
+    """Build an operation by its name.
+
+    Args:
+        name: As in the table of this module, such as ``'residual_3_1'``.
+        channels: Width C of its input and output.
+
+    Raises:
+        ValueError: The name is unknown, or ``channels`` is below 1.
+
+    Examples:
+        >>> sum(p.numel() for p in build_operation('residual_3_1', 48).parameters())
+        3265
+    """
+    kind, kernel, dilation = parse_operation(name)
+    if channels < 1:
+        raise ValueError(f'{name} needs at least 1 channel, got {channels}')
+    return OPERATIONS[kind](channels, kernel) if dilation is None else OPERATIONS[kind](channels, kernel, dilation)
