@@ -6,6 +6,7 @@ from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
+from mmfusion.models.layers import whole_images
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, prefixed
@@ -50,7 +51,8 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
     etas = [rates[id(parameter)] for parameter in named.values()]
     values, weights, first_loss = list(named.values()), None, None
     for step in range(coupling.inner_steps):
-        fusion = coupling.fuse(crop.inputs, guidance, {**dict(zip(named, values)), **buffers})
+        with whole_images():  # its gradient will be differentiated
+            fusion = coupling.fuse(crop.inputs, guidance, {**dict(zip(named, values)), **buffers})
         weights = coupling.generate_weights(fusion.first, fusion.second) if weights is None else weights
         losses = {**prefixed('fuser', fusion.losses), **coupling.fusion_losses(fusion, crop.samples, weights=weights)}
         loss, _ = coupling.parse_losses(losses)
