@@ -3,5 +3,8 @@ from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
 from .refusion import ReFusion
+from .tim import TIM, TwoStageTIM
 
-__all__ = ['AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser']
+__all__ = [
+    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser', 'TIM', 'TwoStageTIM'
+]

@@ -27,6 +27,23 @@ def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1
     return nn.Conv2d(in_channels, out_channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=groups, bias=False)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that can use the statistics of each image in evaluation mode.
+
+    Attributes:
+        image_statistics: In evaluation mode, normalise each image with its own mean and variance and leave the running ones alone. This is what a
+            network left in training mode does with one image, as the published programs run some of theirs.
+    """
+
+    image_statistics: bool = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H, W)."""
+        if self.image_statistics and not self.training:
+            return F.instance_norm(x, None, None, self.weight, self.bias, use_input_stats=True, eps=self.eps)
+        return super().forward(x)
+
+
 class Residual(nn.Module):
     """Two depthwise convolutions, the second one 3x3 dilated by 2, a pointwise one, BN and PReLU, with a shortcut."""
 
@@ -35,7 +52,7 @@ class Residual(nn.Module):
         self.depthwise = conv(channels, channels, kernel, dilation, groups=channels)
         self.context = conv(channels, channels, 3, 2, groups=channels)
         self.pointwise = conv(channels, channels)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm(channels)
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +89,7 @@ class DilConv(nn.Module):
         super().__init__()
         self.depthwise = conv(channels, channels, kernel, dilation, groups=channels)
         self.pointwise = conv(channels, channels)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
@@ -90,7 +107,7 @@ class SepConv(nn.Module):
         super().__init__()
         self.depthwise1, self.depthwise2 = (conv(channels, channels, kernel, dilation, groups=channels) for _ in range(2))
         self.pointwise1, self.pointwise2 = conv(channels, channels), conv(channels, channels)
-        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        self.norm1, self.norm2 = BatchNorm(channels), BatchNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
