@@ -1,11 +1,15 @@
 """Data sets of registered image pairs; one file per set."""
-from . import transforms
+from . import samplers, transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
 from .demo_pairs import DemoPairs
 from .errors import PairDataError
 from .fmb import FMBDataset
+from .fusion_tasks import FusionTasksDataset
+from .harvard import HarvardDataset
 from .llvip import LLVIPDataset
 from .m3fd import M3FDDataset
+from .mefb import MEFBDataset
+from .mfifb import MFIFBDataset
 from .mfnet import MFNetDataset
 from .msrs import MSRSDetDataset, MSRSSegDataset
 from .pair_folder import PairFolderDataset
@@ -13,6 +17,7 @@ from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'DemoPairs', 'FMBDataset', 'LLVIPDataset', 'M3FDDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError',
-    'PairFolderDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'transforms'
+    'BasePairDataset', 'DemoPairs', 'FMBDataset', 'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset', 'M3FDDataset', 'MEFBDataset',
+    'MFIFBDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError', 'PairFolderDataset', 'SegPairDataset', 'VOCPairDataset',
+    'hash_ids', 'samplers', 'transforms'
 ]

@@ -114,7 +114,7 @@ class SaliencyFusionLoss(BaseFusionLoss):
             if value not in allowed:
                 raise ValueError(f'SaliencyFusionLoss: {key} must be one of {allowed}, got {value!r}')
         if min(sharpness, pixel_weight, similarity_weight) < 0 or pixel_weight + similarity_weight == 0:
-            raise ValueError('SaliencyFusionLoss: sharpness and weights must not be negative, and pixel_weight or similarity_weight must be positive; '
+            raise ValueError('SaliencyFusionLoss: sharpness and weights must not be negative, and one of the two weights must be positive; '
                              f'got {sharpness}, {pixel_weight}, {similarity_weight}')
         if window < 1 or window % 2 == 0:
             raise ValueError(f'SaliencyFusionLoss: window must be odd and positive, got {window}')

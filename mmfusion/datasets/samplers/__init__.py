@@ -1,0 +1,4 @@
+"""Which samples make a batch."""
+from .episode_batch_sampler import EpisodeBatchSampler
+
+__all__ = ['EpisodeBatchSampler']
