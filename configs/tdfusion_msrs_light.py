@@ -44,7 +44,7 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 # Few steps, so larger ones than published, with a warm-up and a cosine decay.
-train_cfg = dict(max_epochs=24, meta_steps=8, val_interval=8)
+train_cfg = dict(max_epochs=16, meta_steps=8, val_interval=8)
 optim_wrapper = dict(fuser=dict(optimizer=dict(lr=2e-3)), tasks=dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=35)))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
