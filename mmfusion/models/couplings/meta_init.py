@@ -65,6 +65,8 @@ class MetaInitCoupling(BaseCoupling):
         ValueError: The algorithm is unknown, the number of steps is out of range, there is no loss or nothing to learn.
     """
 
+    averages_gradients = True
+
     def __init__(self,
                  fuser: dict,
                  fusion_loss: Dict[str, dict],
