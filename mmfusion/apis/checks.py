@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmfusion.engine.loops import CouplingTrainLoop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
 
@@ -81,6 +82,9 @@ def _check_loop(runner: Runner) -> None:
     if hasattr(model, 'meta_step') and not hasattr(runner.train_loop, 'meta_steps'):
         raise UserError(f'{type(model).__name__} learns its loss in a loop of its own, which {type(runner.train_loop).__name__} is not: '
                         "set train_cfg = dict(type='MetaTrainLoop', max_epochs=..., meta_steps=...)")
+    if model is not runner.model and getattr(model, 'averages_gradients', False) and not isinstance(runner.train_loop, CouplingTrainLoop):
+        raise UserError(f'{type(model).__name__} has a training step of its own, which {type(runner.train_loop).__name__} passes over in several '
+                        "processes: set train_cfg.type='CouplingTrainLoop'")
 
 
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:

@@ -1,9 +1,9 @@
 """Hooks, loops, optimizer wrappers and constructors."""
 from .hooks import EpochSeedHook, FusionVisualizationHook, LossWeightVisualizationHook, ProgressBarHook, StopAfterHook, TaskWeightHook, seed_worker
-from .loops import MetaTrainLoop
+from .loops import CouplingTrainLoop, MetaInitLoop, MetaTrainLoop, SearchTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper, PartOptimWrapperConstructor
 
 __all__ = [
-    'BFloat16OptimWrapper', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'MetaTrainLoop', 'PartOptimWrapperConstructor',
-    'ProgressBarHook', 'StopAfterHook', 'TaskWeightHook', 'seed_worker'
+    'BFloat16OptimWrapper', 'CouplingTrainLoop', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'MetaInitLoop',
+    'MetaTrainLoop', 'PartOptimWrapperConstructor', 'ProgressBarHook', 'SearchTrainLoop', 'StopAfterHook', 'TaskWeightHook', 'seed_worker'
 ]

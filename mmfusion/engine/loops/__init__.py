@@ -1,4 +1,7 @@
 """Training loops."""
+from .coupling_train_loop import CouplingTrainLoop
+from .meta_init_loop import MetaInitLoop
 from .meta_train_loop import MetaTrainLoop
+from .search_train_loop import SearchTrainLoop
 
-__all__ = ['MetaTrainLoop']
+__all__ = ['CouplingTrainLoop', 'MetaInitLoop', 'MetaTrainLoop', 'SearchTrainLoop']

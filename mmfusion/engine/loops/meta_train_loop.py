@@ -4,15 +4,15 @@ from itertools import islice
 from typing import Dict, Iterator, Tuple
 
 from mmengine.hooks import IterTimerHook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop
 
 from mmfusion.registry import LOOPS
 from mmfusion.utils import UserError
 
+from .coupling_train_loop import CouplingTrainLoop
+
 
 @LOOPS.register_module()
-class MetaTrainLoop(EpochBasedTrainLoop):
+class MetaTrainLoop(CouplingTrainLoop):
     """Epochs for ``MetaCoupling``: meta steps on part of a shuffled pass over the training set, then the whole set once.
 
     Phase 1 takes the batches of a shuffled pass two by two, one for the inner and one for the outer problem, so that the two sets share no
@@ -47,11 +47,6 @@ class MetaTrainLoop(EpochBasedTrainLoop):
         self.meta_steps, self.cycle = int(meta_steps), cycle
         self.meta_begin, self.meta_interval, self.log_interval = meta_begin, meta_interval, log_interval
 
-    @property
-    def model(self):
-        """The coupling, without the wrapper for distributed training: it averages gradients itself."""
-        return self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
-
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'meta_step'):
@@ -81,13 +76,6 @@ class MetaTrainLoop(EpochBasedTrainLoop):
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
-
-    def run_iter(self, idx, data_batch) -> None:
-        """One iteration of phase 2."""
-        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = self.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
-        self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
-        self._iter += 1
 
     def _meta_epoch(self, steps: int) -> None:
         if not steps:

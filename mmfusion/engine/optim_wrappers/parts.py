@@ -20,7 +20,8 @@ class PartOptimWrapperConstructor:
             fuser=dict(optimizer=dict(type='Adam', lr=1e-4)),
             tasks=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=35), paramwise_cfg=dict(norm_decay_mult=0.)))
 
-    Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default.
+    Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default. The parts are the children of the model
+    (``fuser``, ``tasks``...), or what its method ``learning_parts()`` names.
 
     Args:
         optim_wrapper_cfg: Config of an optimizer wrapper by the name of a part (a submodule such as ``fuser``).
@@ -38,7 +39,8 @@ class PartOptimWrapperConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
         """Build the optimizers of ``model``, which may be wrapped for distributed training."""
         model = model.module if is_model_wrapper(model) else model
-        learning = {name: child for name, child in model.named_children() if any(parameter.requires_grad for parameter in child.parameters())}
+        children = model.learning_parts() if hasattr(model, 'learning_parts') else dict(model.named_children())
+        learning = {name: child for name, child in children.items() if any(parameter.requires_grad for parameter in child.parameters())}
         wrappers = {}
         for name, cfg in self.parts.items():
             if name not in learning:

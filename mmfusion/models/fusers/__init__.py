@@ -3,8 +3,9 @@ from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
 from .refusion import ReFusion
-from .tim import TIM, TwoStageTIM
+from .tim import TIM, SearchableTIM, TwoStageTIM
 
 __all__ = [
-    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser', 'TIM', 'TwoStageTIM'
+    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SearchableTIM', 'SourceFuser',
+    'TIM', 'TwoStageTIM'
 ]

@@ -7,9 +7,10 @@ arXiv 2305.15862. Written from a description of the method, without official cod
 from .fuser import TIM
 from .genotype import Cell, Genotype, genotype_names, load_genotype, save_genotype
 from .operations import OPERATIONS, SEARCH_SPACE, build_operation, parse_operation
+from .supernet import SearchableTIM
 from .two_stage import TwoStageTIM
 
 __all__ = [
-    'OPERATIONS', 'SEARCH_SPACE', 'TIM', 'Cell', 'Genotype', 'TwoStageTIM', 'build_operation', 'genotype_names', 'load_genotype',
+    'OPERATIONS', 'SEARCH_SPACE', 'TIM', 'Cell', 'Genotype', 'SearchableTIM', 'TwoStageTIM', 'build_operation', 'genotype_names', 'load_genotype',
     'parse_operation', 'save_genotype'
 ]

@@ -1,0 +1,46 @@
+"""Measure what every candidate of a supernet costs on the device at hand."""
+from typing import Dict, List, Sequence, Tuple
+
+import torch
+from torch import nn
+
+from mmfusion.models.couplings.latency_table import LatencyTable
+from mmfusion.utils.timing import describe_machine, measure
+
+
+def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10) -> LatencyTable:
+    """Time every candidate on the features that reach it, one image at a time, in evaluation mode; the least of the repeats counts.
+
+    Args:
+        fuser: The supernet, whose mixtures have a ``position`` and ``candidates`` by name (:class:`SearchableTIM`); it comes back in its mode and
+            on its device.
+        size: (height, width) of the images.
+        device: Where to measure.
+        repeats: Rounds; in each, all candidates of a position take turns.
+
+    Raises:
+        ValueError: ``size`` or ``repeats`` is out of range, or the fuser has no mixtures.
+    """
+    home, training = next(fuser.parameters()).device, fuser.training
+    shapes: List[Tuple[nn.Module, Tuple[int, ...]]] = []
+    mixtures = [module for module in fuser.modules() if hasattr(module, 'candidates') and hasattr(module, 'position')]
+    if not mixtures:
+        raise ValueError(f'{type(fuser).__name__} has no mixtures of candidates to measure; take the config of a search')
+    hooks = [module.register_forward_hook(lambda module, inputs, _: shapes.append((module, tuple(inputs[0].shape)))) for module in mixtures]
+    fuser.to(device).eval()
+    table: Dict[str, Dict[str, float]] = {}
+    try:
+        with torch.no_grad():
+            image = torch.rand(1, 1, *size, device=device)
+            fuser(image, image)
+            for mixture, shape in shapes:
+                x = torch.randn(shape, device=device)
+                timings = measure({name: (lambda op=op, x=x: op(x)) for name, op in mixture.candidates.items()}, repeats, device=device)
+                row = table.setdefault(mixture.position, dict.fromkeys(timings, 0.0))
+                for name, timing in timings.items():
+                    row[name] += 1000 * min(timing.gpu or timing.wall)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        fuser.to(home).train(training)
+    return LatencyTable(table, describe_machine(device), (int(size[0]), int(size[1])))

@@ -1,0 +1,30 @@
+"""Epochs of couplings whose training step is their own."""
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmfusion.registry import LOOPS
+
+
+@LOOPS.register_module()
+class CouplingTrainLoop(EpochBasedTrainLoop):
+    """mmengine's ``EpochBasedTrainLoop``, except that in several processes the coupling's own ``train_step`` runs.
+
+    mmengine's wrapper for distributed training has a ``train_step`` that knows one sum of losses only. Couplings with another rule
+    (``BilevelCoupling``) average their gradients themselves, and have to be called past it. In one process there is no difference.
+    """
+
+    @property
+    def model(self):
+        """The coupling, without the wrapper for distributed training."""
+        return self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+
+    def step(self, idx: int, data_batch: dict) -> dict:
+        """Train on a batch; returns values to log."""
+        return self.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+
+    def run_iter(self, idx, data_batch) -> None:
+        """One iteration."""
+        self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self.step(idx, data_batch)
+        self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
