@@ -65,12 +65,13 @@ def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Te
     rows = next(value for value, kind in zip(arguments, plan.arguments) if kind in (HALO, ROWS))
     budget = STRIP_BYTES * torch.get_num_threads()
     height = max(4, budget // (width * rows.shape[3] * rows.element_size()))
-    if rows.device.type != 'cpu' or height >= rows.shape[2] or _must_stay_whole():
+    if rows.device.type != 'cpu' or height >= rows.shape[2] or must_stay_whole():
         return tuple(plan.function(0, 0, *arguments))
     return _call(plan, height, arguments)
 
 
-def _must_stay_whole() -> bool:
+def must_stay_whole() -> bool:
+    """Whether a function has to be called once on everything: under autocast, and while a graph is traced or transformed."""
     return (_whole.get() or torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or torch.compiler.is_compiling()
             or torch._C._functorch.peek_interpreter_stack() is not None)
 

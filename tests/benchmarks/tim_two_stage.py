@@ -1,0 +1,3 @@
+"""The published TIM network (tim_two_stage), for timing it: see docs/en/tim.md."""
+default_scope = 'mmfusion'
+model = dict(type='FusionOnly', fuser=dict(type='TwoStageTIM'))
