@@ -7,7 +7,7 @@ _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/fusion_tasks.py', './_base_/fusers/tim_light.py', './_base_/fusers/tim_loss.py'
 ]
 inner_steps = 5
-max_epochs = 6
+max_epochs = 4
 
 fuser = _base_.fuser
 fuser.width = 16

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """How fast does a meta-learned initialisation learn a task that it has not seen, beside a random one?
 
-    python tools/analysis_tools/adaptation_curves.py configs/tim_meta_init.py --init meta=work_dirs/tim_meta_init/epoch_12.pth \\
+    python tools/analysis_tools/adaptation_curves.py configs/tim_meta_init.py --init meta=work_dirs/tim_meta_init/epoch_4.pth \\
         --seeds 0 1 2 --work-dir work_dirs/adaptation
 
 The entry `adaptation` of the config says on which pairs, how, and when it is measured; the pairs measured are those of test_dataloader. Finished runs
@@ -33,7 +33,7 @@ def parse_inits(texts):
     for text in texts:
         name, equals, path = text.partition('=')
         if not equals or not name.isidentifier():
-            raise UserError(f'--init {text}: write NAME=CHECKPOINT, such as meta=work_dirs/tim_meta_init/epoch_12.pth')
+            raise UserError(f'--init {text}: write NAME=CHECKPOINT, such as meta=work_dirs/tim_meta_init/epoch_4.pth')
         if not Path(path).is_file():
             raise UserError(f'--init {text}: checkpoint not found: {path}')
         inits.setdefault(name, []).append(path)
