@@ -2,12 +2,14 @@
 import math
 from typing import NamedTuple, Tuple
 
+import torch
 from torch import Tensor
 
 from .checks import check_images
 from .chunks import map_images
+from .masks import indicator
 from .per_source import PerSource
-from .sobel import accumulator, logistic, magnitude, pixel_sums, sobel_strips, weighted_means
+from .sobel import accumulator, magnitude, pixel_sums, sigmoids, sobel_strips, weighted_means
 
 MIN_SIZE = 3
 THRESHOLD = 2.  # strength from which an edge counts in full
@@ -68,8 +70,10 @@ def petrovic(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 2
         >>> round((result.kept.total + result.lost.total + result.invented.total).item(), 12)
         1.0
     """
-    images = check_images(min_size=MIN_SIZE, fused=fused, first=first, second=second)
-    return map_images(lambda *chunk: _petrovic(*chunk, weak_weight), *(image / (255 / data_range) for image in images))
+    images = check_images(min_size=MIN_SIZE, keep_dtype=True, fused=fused, first=first, second=second)
+    if data_range != 255:
+        images = [image.double() / (255 / data_range) for image in images]
+    return map_images(lambda *chunk: _petrovic(*chunk, weak_weight), *images)
 
 
 def misordered(fused: Tensor, first: Tensor, second: Tensor) -> EdgeFate:
@@ -97,29 +101,33 @@ def _petrovic(fused: Tensor, first: Tensor, second: Tensor, weak_weight: float) 
     kept, lost, invented, weights = (accumulator(2, fused) for _ in range(4))
     for strips in sobel_strips(fused, first, second, border='reflect', columns=True):
         (g_f, angle_f), *sources = map(_strength_and_angle, strips)
-        too_strong = g_f > sources[0][0].maximum(sources[1][0])
+        too_strong = indicator(torch.gt, g_f, sources[0][0].maximum(sources[1][0]))
         w = [_weight(g, weak_weight) for g, _ in sources]
-        kept_maps = [_quality(g, angle, g_f, angle_f).mul_(w_x) for (g, angle), w_x in zip(sources, w)]
+        kept_maps = [_quality(g, angle, g_f, angle_f, w_x) for (g, angle), w_x in zip(sources, w)]
         weights += pixel_sums(*w)
         kept += pixel_sums(*kept_maps)
         not_kept = [w_x.sub_(kept_x) for w_x, kept_x in zip(w, kept_maps)]
-        invented += pixel_sums(*(values * too_strong for values in not_kept))
-        lost += pixel_sums(*(values.masked_fill_(too_strong, 0) for values in not_kept))
+        new = [values * too_strong for values in not_kept]
+        invented += pixel_sums(*new)
+        lost += pixel_sums(*(values.sub_(new_x) for values, new_x in zip(not_kept, new)))
     return EdgeFate(*(PerSource(*weighted_means(part, weights)) for part in (kept, lost, invented)))
 
 
 def _strength_and_angle(strip: Tuple[Tensor, Tensor]) -> Tuple[Tensor, Tensor]:
     across, down = (derivative.div_(8) for derivative in strip)
-    angle = (across / down).atan_().masked_fill_((across == 0) & (down == 0), 0)
-    return magnitude(across, down), angle
+    strength = magnitude(across, down)
+    return strength, across.div_(down.add_(indicator(torch.eq, strength, 0))).atan_()
 
 
 def _weight(g: Tensor, weak_weight: float) -> Tensor:
-    return (g * g.sqrt()).masked_fill_(g < THRESHOLD, weak_weight)
+    weak = indicator(torch.lt, g, THRESHOLD)
+    return (g * g.sqrt()).lerp_(g.new_tensor(weak_weight), weak)
 
 
-def _quality(g: Tensor, angle: Tensor, g_f: Tensor, angle_f: Tensor) -> Tensor:
+def _quality(g: Tensor, angle: Tensor, g_f: Tensor, angle_f: Tensor, weight: Tensor) -> Tensor:
+    """Q times the weight."""
     largest = g.maximum(g_f)
-    strength = g.minimum(g_f).div_(largest).masked_fill_(largest == 0, 0)
-    direction = angle.sub(angle_f).abs_().sub_(math.pi / 2).abs_().mul_(2 / math.pi)
-    return logistic(strength, 19, 0.5).mul_(logistic(direction, 22, 0.5)).rsqrt_().mul_(math.sqrt(0.9999 * 0.9995))
+    strength = g.minimum(g_f).div_(largest.add_(indicator(torch.eq, largest, 0)))
+    direction = angle.sub_(angle_f).abs_().sub_(math.pi / 2).abs_()
+    below, above = sigmoids(strength, direction, (19, 22 * 2 / math.pi), (0.5, 0.5 * math.pi / 2))
+    return weight.div(below.mul_(1 / (0.9999 * 0.9995 * above)).sqrt_())

@@ -2,14 +2,17 @@
 import math
 from typing import Tuple
 
+import torch
 from torch import Tensor
 
 from .checks import check_images
 from .chunks import map_images
+from .masks import indicator
 from .per_source import PerSource
-from .sobel import accumulator, logistic, magnitude, pixel_sums, sobel_strips, weighted_means
+from .sobel import accumulator, magnitude, pixel_sums, sigmoids, sobel_strips, weighted_means
 
 MIN_SIZE = 3
+HUGE = 1e20  # a slope whose angle is that of the vertical
 NO_EDGE = 1e-5  # what QG puts in place of a zero derivative or strength
 
 
@@ -50,33 +53,35 @@ def qabf(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.)
         >>> round(qabf(image, image, image).total.item(), 3)
         0.975
     """
-    images = check_images(min_size=MIN_SIZE, fused=fused, first=first, second=second)
-    return map_images(_qabf, *(image / (255 / data_range) for image in images))
+    images = check_images(min_size=MIN_SIZE, keep_dtype=True, fused=fused, first=first, second=second)
+    if data_range != 255:
+        images = [image.double() / (255 / data_range) for image in images]
+    return map_images(_qabf, *images)
 
 
 def _qabf(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     weighted, weights = accumulator(2, fused), accumulator(2, fused)
     for strips in sobel_strips(fused, first, second):
         (g_f, angle_f), *sources = map(_strength_and_angle, strips)
-        values = [_hong(g, angle, g_f, angle_f) * g for g, angle in sources]
-        weighted += pixel_sums(*values)
+        weighted += pixel_sums(*(_hong(g, angle, g_f, angle_f) for g, angle in sources))
         weights += pixel_sums(*(g for g, _ in sources))
-    return PerSource(*weighted_means(weighted, weights))
+    return PerSource(*weighted_means(weighted.mul_(0.9994 * 0.9879), weights))
 
 
 def _strength_and_angle(strip: Tuple[Tensor, Tensor]) -> Tuple[Tensor, Tensor]:
     across, down = strip
+    strength, vertical = magnitude(across, down), indicator(torch.eq, across, 0)
     # the published kernels count brightness growing to the left; with no wrap-around the sign matters at the exact verticals
-    angle = (down / across.neg()).atan_().masked_fill_(across == 0, math.pi / 2)
-    return magnitude(across, down), angle
+    return strength, down.add_(vertical, alpha=HUGE).div_(vertical.sub_(across)).atan_()
 
 
 def _hong(g: Tensor, angle: Tensor, g_f: Tensor, angle_f: Tensor) -> Tensor:
-    equal = g == g_f
-    strength = g.minimum(g_f).div_(g.maximum(g_f))
-    strength.masked_fill_(equal, 0).addcmul_(equal, g_f)
-    direction = angle.sub(angle_f).abs_().mul_(-2 / math.pi).add_(1)
-    return logistic(strength, 15, 0.5).mul_(logistic(direction, 22, 0.8)).reciprocal_().mul_(0.9994 * 0.9879)
+    """Strength times the product of the sigmoids."""
+    equal = indicator(torch.eq, g, g_f)
+    strength = g.minimum(g_f).div_(g.maximum(g_f).lerp_(equal.new_ones(()), equal))
+    # difference of angles where the formula has 1 minus it over pi / 2
+    below, above = sigmoids(strength, angle.sub(angle_f).abs_(), (15, -22 * 2 / math.pi), (0.5, 0.2 * math.pi / 2))
+    return g.div(below.mul_(1 / above))
 
 
 def gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetric: bool = True) -> PerSource:
@@ -111,7 +116,7 @@ def gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetri
         >>> round(gradient_preservation(image, image, image).total.item(), 3)
         0.987
     """
-    images = check_images(min_size=MIN_SIZE, fused=fused, first=first, second=second)
+    images = check_images(min_size=MIN_SIZE, keep_dtype=True, fused=fused, first=first, second=second)
     return map_images(lambda *chunk: _gradient_preservation(*chunk, symmetric), *images)
 
 
@@ -119,7 +124,7 @@ def _gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetr
     sums = accumulator(3, fused)
     for strips in sobel_strips(fused, first, second):
         strengths, angles = zip(*((magnitude(*strip), _wrapped_angle(*strip)) for strip in strips))
-        g_f, *sources = (g.masked_fill(g == 0, NO_EDGE) for g in strengths)
+        g_f, *sources = (g.add(indicator(torch.eq, g, 0), alpha=NO_EDGE) for g in strengths)
         ratios = [g.minimum(g_f).div_(g.maximum(g_f)) for g in sources]
         if not symmetric:
             ratios[1].masked_fill_((strengths[0] == 0) & (strengths[2] > 0), 0)
@@ -130,9 +135,10 @@ def _gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetr
 
 
 def _wrapped_angle(across: Tensor, down: Tensor) -> Tensor:
-    return (down / across.masked_fill(across == 0, NO_EDGE)).atan_()
+    return down.div_(across.add(indicator(torch.eq, across, 0), alpha=NO_EDGE)).atan_()
 
 
 def _liu(ratio: Tensor, angle: Tensor, angle_f: Tensor) -> Tensor:
-    direction = angle.sub(angle_f).abs_().sub_(math.pi / 2).abs_().mul_(2 / math.pi)
-    return logistic(ratio, 10, 0.5).mul_(logistic(direction, 20, 0.75)).reciprocal_()
+    direction = angle.sub_(angle_f).abs_().sub_(math.pi / 2).abs_()
+    below, above = sigmoids(ratio, direction, (10, 20 * 2 / math.pi), (0.5, 0.75 * math.pi / 2))
+    return below.reciprocal_().mul_(above)

@@ -1,11 +1,14 @@
 """Sobel derivatives of several images in step, the common ground of the edge metrics."""
+import math
 from typing import Iterator, List, Tuple
 
+import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ROWS = 32  # as in chunks.py: strips that stay in the cache
+CV_BORDERS = {'constant': cv2.BORDER_CONSTANT, 'reflect': cv2.BORDER_REFLECT_101}
 
 
 def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = False) -> Iterator[List[Tuple[Tensor, Tensor]]]:
@@ -15,7 +18,7 @@ def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = Fals
     with it the angle of the edge; each metric asks for the order of its published program.
 
     Args:
-        images: Batches (N, 1, H, W) of equal shape, float64, H and W at least 2.
+        images: Batches (N, 1, H, W) of equal shape, uint8 or floating, H and W at least 2; N = 1 on the CPU (see :func:`chunks.map_images`).
         border: ``'constant'`` (zeros) or ``'reflect'`` (mirrored without the last pixel).
         columns: Whether the columns of the window are summed first, top down, and then added from left to right. Else all terms are added one after
             the other, column by column and bottom up, as a convolution in column-major order does.
@@ -24,11 +27,19 @@ def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = Fals
         For each image ``(across, down)``, two fresh (N, 1, rows, W) tensors: brightness growing to the right and downwards counts positive.
     """
     height, width = images[0].shape[-2:]
-    padded = [F.pad(image, (1, 1, 1, 1), mode=border) for image in images]
+    counted = [image.dtype == torch.uint8 and not image.is_cuda for image in images]
+    whole = [_sobel_of_bytes(image, border) if fast else F.pad(image.double(), (1, 1, 1, 1), mode=border) for image, fast in zip(images, counted)]
     rows = height if images[0].is_cuda else ROWS
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        yield [_sobel(image[..., start:stop + 2, :], stop - start, width, columns) for image in padded]
+        yield [tuple(values[..., start:stop, :].double() for values in image) if fast else
+               _sobel(image[..., start:stop + 2, :], stop - start, width, columns) for image, fast in zip(whole, counted)]
+
+
+def _sobel_of_bytes(image: Tensor, border: str) -> Tuple[Tensor, Tensor]:
+    """Both derivatives in int16, in which they are exact."""
+    plane = image[0, 0].numpy()
+    return tuple(torch.from_numpy(cv2.Sobel(plane, cv2.CV_16S, *order, borderType=CV_BORDERS[border]))[None, None] for order in ((1, 0), (0, 1)))
 
 
 def _sobel(strip: Tensor, height: int, width: int, columns: bool) -> Tuple[Tensor, Tensor]:
@@ -53,9 +64,22 @@ def magnitude(across: Tensor, down: Tensor) -> Tensor:
     return (across * across).add_(down * down).sqrt_()
 
 
-def logistic(value: Tensor, slope: float, centre: float) -> Tensor:
-    r"""In place: :math:`1 + e^{-slope\,(value - centre)}`, the inverse of the perceptual sigmoid of the edge metrics."""
-    return value.sub_(centre).mul_(-slope).exp_().add_(1)
+def sigmoids(strength: Tensor, direction: Tensor, slopes: Tuple[float, float], centres: Tuple[float, float]) -> Tuple[Tensor, float]:
+    r"""Product of the perceptual sigmoids :math:`1 / (1 + e^{-slope\,(value - centre)})` of two maps, as quotient of a number and a map.
+
+    Args:
+        strength: Overwritten.
+        direction: Overwritten.
+        slopes: Of both sigmoids.
+        centres: Of both sigmoids.
+
+    Returns:
+        Map :math:`\prod (e^{-slope \cdot centre} + e^{-slope \cdot value})` and number :math:`\prod e^{-slope \cdot centre}`: the second
+        over the first is the product of the sigmoids.
+    """
+    shares = [math.exp(-slope * centre) for slope, centre in zip(slopes, centres)]
+    terms = [value.mul_(-slope).exp_().add_(share) for value, slope, share in zip((strength, direction), slopes, shares)]
+    return terms[0].mul_(terms[1]), shares[0] * shares[1]
 
 
 def weighted_means(weighted: Tensor, weights: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
