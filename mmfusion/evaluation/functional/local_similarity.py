@@ -2,11 +2,13 @@
 from typing import NamedTuple, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import check_images
 from .chunks import map_images
 from .filters import gaussian_taps
+from .masks import indicator
 from .per_source import PerSource
 from .windows import PAIR_TERMS, window_means
 
@@ -89,7 +91,7 @@ def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: s
         var_f, var_a, var_b = (_without_noise(moment.sub_(square)) for moment, square in zip((ff, aa, bb), squares))
         similar_a, cov_a = _similarity(mu_f * mu_a, fa, squares[0] + squares[1], var_f, var_a)
         similar_b, cov_b = _similarity(mu_f * mu_b, fb, squares[0] + squares[2], var_f, var_b)
-        alike = _similarity(mu_a.mul_(mu_b), ab, squares[1].add_(squares[2]), var_a, var_b)[0] >= 0.75
+        alike = indicator(torch.ge, _similarity(mu_a.mul_(mu_b), ab, squares[1].add_(squares[2]), var_a, var_b)[0], 0.75)
         sum_a += similar_a.flatten(1).sum(1)
         sum_b += similar_b.flatten(1).sum(1)
 
@@ -97,7 +99,7 @@ def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: s
         best = torch.maximum(similar_a, similar_b)
         if undefined != 'half':
             best.masked_fill_(weight.isnan(), torch.nan)
-        _accumulate(torch.where(alike, torch.lerp(similar_b, similar_a, weight), best), yang, n_yang, undefined)
+        _accumulate(best.lerp_(torch.lerp(similar_b, similar_a, weight), alike), yang, n_yang, undefined)
 
         weight = _weight(cov_a, cov_b, undefined)
         against_a, against_b = (None, None) if clamp_weight else (weight < 0, weight > 1)
@@ -110,22 +112,24 @@ def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: s
 
 
 def _without_noise(variance: Tensor) -> Tensor:
-    return variance.masked_fill_(variance < FLAT, 0)
+    return F.threshold_(variance, FLAT, 0.)
 
 
 def _similarity(product: Tensor, cross: Tensor, squares: Tensor, var_x: Tensor, var_y: Tensor) -> Tuple[Tensor, Tensor]:
     """Structural similarity and covariance of each window; overwrites the first three. A covariance that is rounding noise is zero."""
-    covariance = cross.sub_(product)
-    covariance.masked_fill_((torch.minimum(var_x, var_y) == 0).logical_or_(covariance.abs() < FLAT), 0)
+    textured = torch.minimum(var_x, var_y).sign_()
+    covariance = F.hardshrink(cross.sub_(product).mul_(textured), FLAT)
     luminance = product.mul_(2).add_(TINY).div_(squares.add_(TINY))
     return (2 * covariance).add_(TINY).div_((var_x + var_y).add_(TINY)).mul_(luminance), covariance
 
 
 def _weight(of_a: Tensor, of_b: Tensor, undefined: str) -> Tensor:
     """Share of a; where the sum is zero 1/2, or NaN (of two zeros) and infinite (of opposites)."""
-    both = of_a + of_b
-    zero = both.abs() < FLAT  # opposites leave noise
-    return (of_a / both).masked_fill_(zero, 0.5) if undefined == 'half' else of_a / both.masked_fill_(zero, 0)
+    both = F.hardshrink(of_a + of_b, FLAT)  # opposites leave noise
+    if undefined != 'half':
+        return of_a / both
+    zero = indicator(torch.eq, both, 0)
+    return of_a.lerp(of_a.new_tensor(0.5), zero).div_(both.add_(zero))
 
 
 def _accumulate(score: Tensor, total: Tensor, count: Tensor, undefined: str) -> None:

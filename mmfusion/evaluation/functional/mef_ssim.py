@@ -10,6 +10,7 @@ from .checks import check_images
 from .chunks import map_images
 from .filters import gaussian_taps
 from .lightness import luma
+from .masks import indicator
 from .ms_ssim import EXPONENTS, halve
 from .windows import box_sums, window_means
 
@@ -113,7 +114,8 @@ def _mixture(sum_a: Tensor, sum_b: Tensor, square_a: Tensor, square_b: Tensor, p
     power = agreement.mul_(math.pi / 2).tan_().clamp_(max=MAX_POWER)
     strength_a, strength_b = norm_a.add_(FLOOR), norm_b.add_(FLOOR)
     # the sum of the weights cancels with the norm below
-    share_a, share_b = ((strength / WINDOW).pow_(power).div_(strength) for strength in (strength_a, strength_b))
+    share_a, share_b = ((strength / WINDOW).log_().mul_(power).exp_().div_(strength) for strength in (strength_a, strength_b))
     norm = (both * 2).mul_(share_b).addcmul_(energy_a, share_a).mul_(share_a).addcmul_(energy_b, share_b * share_b).clamp_(min=0).sqrt_()
-    scale = torch.maximum(strength_a, strength_b).div_(norm)
-    return tuple(torch.where(norm > 0, share.mul_(scale), 0.) for share in (share_a, share_b))
+    zero = indicator(torch.eq, norm, 0)
+    scale = torch.maximum(strength_a, strength_b).lerp_(zero.new_zeros(()), zero).div_(norm.add_(zero))
+    return share_a.mul_(scale), share_b.mul_(scale)

@@ -8,6 +8,7 @@ from torch import Tensor
 from .checks import check_images
 from .chunks import map_images
 from .filters import gaussian_taps, separable_filter
+from .masks import indicator
 from .per_source import PerSource
 from .windows import PAIR_TERMS, window_means
 
@@ -116,6 +117,7 @@ class _Weighted(NamedTuple):
 def _weighted_similarity(fused: Tensor, first: Tensor, second: Tensor) -> _Weighted:
     """QS and QW of batches (N, 1, H, W); N = 1 on the CPU."""
     sums, windows = torch.zeros(7, len(fused), dtype=torch.float64, device=fused.device), 0
+    one = fused.new_ones(())
     for mu_f, ff, *of_sources in window_means((fused, first, second), PAIR_TERMS, gaussian_taps(WINDOW, SIGMA)):
         windows += mu_f[0].numel()
         var_f = ff.sub_(mu_f * mu_f)
@@ -127,9 +129,10 @@ def _weighted_similarity(fused: Tensor, first: Tensor, second: Tensor) -> _Weigh
             structure = cross.sub_(product).mul_(2).add_(C2).div_((var_f + square).add_(C2))
             similar.append(structure.mul_(product.mul_(2).add_(C1)).div_(squares))
         saliency = torch.maximum(*variances)
-        flat = saliency < FLAT
-        share = variances[0].div_(variances[0] + variances[1]).masked_fill_(flat, 0.5)
-        saliency.masked_fill_(flat, 0.5)
+        flat = indicator(torch.lt, saliency, FLAT)
+        both = (variances[0] + variances[1]).lerp_(one, flat)
+        share = variances[0].lerp_(one / 2, flat).div_(both)
+        saliency.lerp_(one / 2, flat)
         maps = (*similar, torch.lerp(similar[1], similar[0], share))
         weights = saliency.flatten(1)
         flats = [values.flatten(1) for values in maps]
