@@ -10,8 +10,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-#: What each row of the table changes in the model of the base config; ``joint`` and ``meta`` are the config as it is. With the config of a
-#: ``MetaCoupling``, ``meta`` is that, and all other rows train the same parts by a ``JointCoupling``: see :func:`without_meta`.
+#: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
+#: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a
+#: weighted sum: see :func:`as_joint`.
 VARIANTS: Dict[str, dict] = dict(
     visible=dict(fuser=dict(type='SourceFuser', source='first')),
     infrared=dict(fuser=dict(type='SourceFuser', source='second')),
@@ -21,7 +22,10 @@ VARIANTS: Dict[str, dict] = dict(
     detached=dict(detach=True),
     joint=dict(),
     meta=dict(),
+    bilevel=dict(),
 )
+#: Rows that train by the rule of a coupling other than ``JointCoupling``.
+RULES: Dict[str, str] = dict(meta='MetaCoupling', bilevel='BilevelCoupling')
 RESULT_FILE = 'result.json'
 #: Column title -> metric, for tables; those that the results have are shown.
 COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
@@ -33,20 +37,20 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     A fuser without parameters replaces the base's fuser, together with the guide and the fusion losses that it does not need.
 
     Args:
-        base: Config of a joint training, or of a ``MetaCoupling``.
+        base: Config of a joint training, or of a coupling of :data:`RULES`.
         variant: Key of :data:`VARIANTS`.
         seed: Seed of the run.
         work_dir: Folder of the run.
 
     Raises:
-        ValueError: The variant is unknown, or ``meta`` without the config of a ``MetaCoupling``.
+        ValueError: The variant is unknown, or the config has another coupling than the rule of the variant.
     """
     if variant not in VARIANTS:
         raise ValueError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
-    is_meta = base.model.type == 'MetaCoupling'
-    if variant == 'meta' and not is_meta:
-        raise ValueError(f"variant 'meta' needs the config of a MetaCoupling, this one has a {base.model.type}")
-    cfg = copy.deepcopy(base) if variant == 'meta' or not is_meta else without_meta(base)
+    rule = RULES.get(variant)
+    if rule is not None and base.model.type != rule:
+        raise ValueError(f'variant {variant!r} needs the config of a {rule}, this one has a {base.model.type}')
+    cfg = copy.deepcopy(base) if rule is not None or base.model.type not in RULES.values() else as_joint(base)
     change = copy.deepcopy(VARIANTS[variant])
     if 'fuser' in change:
         cfg.model.update(guide=None, fusion_loss=None)
@@ -57,18 +61,19 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     return cfg
 
 
-def without_meta(base: Config) -> Config:
-    """Config of a ``JointCoupling`` that trains the parts of a ``MetaCoupling`` under fusion losses with fixed weights (0.5 of each source).
+def as_joint(base: Config) -> Config:
+    """Config of a ``JointCoupling`` that trains the parts of a coupling of :data:`RULES`: fusion loss plus weighted task losses, one optimizer.
 
-    Epochs, batches and learning rates stay. There is no phase 1, the optimizer of the task networks serves all, and every pair is seen in one order
-    only, where a meta coupling with ``swap=True`` adds a copy with exchanged sources.
+    Epochs, batches and learning rates stay; of one optimizer for each part, that of the task networks serves all. What a ``MetaCoupling`` learns is
+    fixed (fusion losses weigh each source 0.5), and there is no phase 1 and no copy with exchanged sources.
     """
     cfg = copy.deepcopy(base)
     shared = ('fuser', 'fusion_loss', 'tasks', 'task_weights', 'guide', 'guide_weight', 'data_preprocessor')
     cfg.model = ConfigDict(type='JointCoupling', **{key: cfg.model[key] for key in shared if key in cfg.model})
     loop = {key: value for key, value in cfg.train_cfg.items() if key in ('max_epochs', 'val_begin', 'val_interval')}
     cfg.train_cfg = ConfigDict(type='EpochBasedTrainLoop', **loop)
-    cfg.optim_wrapper = ConfigDict({'type': 'OptimWrapper', **cfg.optim_wrapper.tasks})
+    if 'optimizer' not in cfg.optim_wrapper:
+        cfg.optim_wrapper = ConfigDict({'type': 'OptimWrapper', **cfg.optim_wrapper.tasks})
     cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] != 'LossWeightVisualizationHook']
     return cfg
 
@@ -131,7 +136,7 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
     """Run every variant with every seed; finished runs are read, unfinished ones resumed.
 
     Args:
-        base: Config of a joint training, or of a ``MetaCoupling``.
+        base: Config of a joint training, or of a coupling of :data:`RULES`.
         variants: Keys of :data:`VARIANTS`, in the order of the table.
         seeds: Seeds.
         root: Folder that holds all runs.

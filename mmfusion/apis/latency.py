@@ -44,3 +44,18 @@ def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: st
             hook.remove()
         fuser.to(home).train(training)
     return LatencyTable(table, describe_machine(device), (int(size[0]), int(size[1])))
+
+
+def format_latency(table: LatencyTable) -> str:
+    """The table as text, candidates of a position from fast to slow.
+
+    Examples:
+        >>> print(format_latency(LatencyTable({'cells.0.0': dict(eca_3=0.5, residual_3_1=0.25)}, dict(device='cpu', torch_threads=2), (64, 64))))
+        milliseconds on cpu (2 threads), one image of 64x64
+          cells.0.0: residual_3_1 0.250, eca_3 0.500
+    """
+    threads = '' if table.machine['device'] != 'cpu' else f' ({table.machine["torch_threads"]} threads)'
+    lines = [f'milliseconds on {table.machine["device"]}{threads}, one image of {table.size[0]}x{table.size[1]}']
+    for position, row in table.milliseconds.items():
+        lines.append(f'  {position}: ' + ', '.join(f'{name} {value:.3f}' for name, value in sorted(row.items(), key=lambda item: item[1])))
+    return '\n'.join(lines)

@@ -52,7 +52,7 @@ def train(args: argparse.Namespace) -> Runner:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on a CPU.
+    """Mixed precision: float16 with dynamic loss scaling on a GPU; bfloat16 on a CPU, and for couplings that compare gradients.
 
     Raises:
         UserError: The config has no optim_wrapper that this can be set on, or its coupling trains in float32 only.
@@ -63,14 +63,15 @@ def enable_amp(cfg: Config) -> None:
     wrapper = cfg.get('optim_wrapper')
     if not wrapper or wrapper.get('constructor') and 'optimizer' not in wrapper:
         raise UserError("--amp needs a config with one 'optim_wrapper' with an 'optimizer'; set the type of each wrapper in the config instead")
-    if torch.cuda.is_available():
+    compares = cfg.get('model', {}).get('type') == 'BilevelCoupling'
+    if torch.cuda.is_available() and not compares:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
         return
     wrapper.type = 'BFloat16OptimWrapper'
     for key in ('loss_scale', 'dtype'):
         wrapper.pop(key, None)
-    if is_main_process():
+    if is_main_process() and not torch.cuda.is_available():
         print('--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with bfloat16 instructions)')
 
 

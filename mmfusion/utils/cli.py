@@ -20,7 +20,17 @@ def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
 
 def parse_train_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Arguments of ``tools/train.py``."""
-    parser = argparse.ArgumentParser(prog='tools/train.py', description='Train a fuser, alone or coupled with task networks')
+    return _parse_training(argparse.ArgumentParser(prog='tools/train.py', description='Train a fuser, alone or coupled with task networks'), argv)
+
+
+def parse_search_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Arguments of ``tools/search.py``."""
+    parser = argparse.ArgumentParser(prog='tools/search.py', description='Search an architecture; the genotype found is printed and written down')
+    parser.add_argument('--then', metavar='CONFIG', help='afterwards train this config, with the genotype found as its model.fuser.genotype')
+    return _parse_training(parser, argv)
+
+
+def _parse_training(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
     _add_common(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate with the total batch size (the config's auto_scale_lr)")

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from tiny_config import write_tiny_config
 
-from mmfusion.apis.comparison import VARIANTS, compare, run_variant, tabulate, variant_config
+from mmfusion.apis.comparison import RULES, VARIANTS, compare, run_variant, tabulate, variant_config
 from mmfusion.registry import MODELS
 from mmfusion.utils import safe_load
 
@@ -84,7 +84,7 @@ def test_comparison_on_real_pairs(shared_dir, tmp_path):
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = root
     cfg.train_cfg.max_epochs = 1
-    variants = [name for name in VARIANTS if name != 'meta']
+    variants = [name for name in VARIANTS if name not in RULES]
     results = compare(cfg, variants, [0], tmp_path)
     assert len(results) == len(variants) and all(0 <= result['metrics']['pascal_voc/mAP'] <= 1 for result in results)
 

@@ -17,7 +17,7 @@ def parse_args(argv=None):
     from mmfusion.apis.comparison import VARIANTS
     default = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a joint training, or of a MetaCoupling')
+    parser.add_argument('config', help='config of a joint training, or of a MetaCoupling or BilevelCoupling')
     parser.add_argument('--variants', nargs='+', default=default, choices=list(VARIANTS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--work-dir', type=Path, required=True)

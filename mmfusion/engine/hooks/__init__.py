@@ -1,4 +1,5 @@
 """Hooks of the runner."""
+from .architecture_hook import ArchitectureHook
 from .data_split_hook import DataSplitHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
@@ -8,6 +9,6 @@ from .stop_after_hook import StopAfterHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
-    'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook', 'StopAfterHook', 'TaskWeightHook',
-    'seed_worker'
+    'ArchitectureHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook',
+    'StopAfterHook', 'TaskWeightHook', 'seed_worker'
 ]

@@ -1,0 +1,79 @@
+"""What ``tools/search.py`` does: search an architecture, write it down, and train the network that it describes."""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from mmfusion.engine.hooks.architecture_hook import save_current_genotype
+from mmfusion.utils import UserError, load_config
+
+from .run_config import existing_checkpoint
+from .training import train
+
+
+def search(args: argparse.Namespace) -> Path:
+    """Search, print the genotype found and write it to the work dir; then train another config with it if ``args.then`` names one.
+
+    Args:
+        args: Result of :func:`mmfusion.utils.cli.parse_search_args`.
+
+    Returns:
+        Path: The file of the genotype.
+
+    Raises:
+        UserError: The config is not one of a search, or the one to train afterwards has no fuser with a genotype.
+    """
+    kind = load_config(args.config, args.cfg_options).get('model', {}).get('type')
+    if kind != 'SearchCoupling':
+        raise UserError(f"{args.config} trains a {kind}; a search needs model = dict(type='SearchCoupling', ...)")
+    if args.then:
+        check_then(args.then)
+    runner = train(args)
+    model = getattr(runner.model, 'module', runner.model)
+    path = Path(runner.work_dir) / 'genotype.json'
+    if is_main_process():
+        path = save_current_genotype(model.fuser, Path(runner.work_dir), runner.epoch)
+        print(report(model, path), flush=True)
+    if args.then and runner.epoch >= runner.max_epochs:
+        retrain(args, path)
+    return path
+
+
+def check_then(path: str) -> None:
+    """Raise a UserError unless the config has a fuser that takes a genotype."""
+    if 'genotype' not in load_config(path, None).model.fuser:
+        raise UserError(f'--then {path}: its model.fuser has no genotype to replace')
+
+
+def report(model, path: Path) -> str:
+    """The genotype that was found, where it lies, and what to do with it."""
+    architecture = model.fuser.architecture
+    weights = architecture.probabilities().detach().max(dim=1).values.tolist()
+    lines = ['', 'genotype found', *(f'  {position:12s} {name:14s} weight {weight:.3f}'
+                                     for position, name, weight in zip(architecture.positions, architecture.chosen(), weights))]
+    if (latency := model.latency) is not None:
+        index = architecture.alpha.detach().argmax(dim=1)
+        chosen = latency.gather(1, index[:, None].to(latency.device)).sum().item()
+        lines.append(f'  latency by the table {chosen:.3f} ms, {latency.mean(1).sum().item():.3f} ms in the mean over all candidates')
+    return '\n'.join([*lines, f'  written to {path}; train it with --cfg-options model.fuser.genotype={path}'])
+
+
+def retrain(args: argparse.Namespace, genotype: Path) -> Runner:
+    """Train the config ``args.then`` with the genotype that was found, from the beginning or from where that training stopped."""
+    options = {'model.fuser.genotype': str(genotype)}
+    work_dir = str(Path('work_dirs') / Path(args.then).stem) if args.work_dir is None else str(Path(args.work_dir) / Path(args.then).stem)
+    marker = Path(work_dir) / 'searched_genotype.json'
+    resume = 'auto' if args.resume and _same(marker, genotype) else None
+    then = argparse.Namespace(**{**vars(args), 'config': args.then, 'cfg_options': options, 'work_dir': work_dir, 'resume': resume, 'then': None})
+    if is_main_process():
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(genotype.read_text())
+        print(f'\ntraining {args.then} with {existing_checkpoint(str(genotype))}', flush=True)
+    return train(then)
+
+
+def _same(marker: Path, genotype: Path) -> bool:
+    """Whether a training that was begun had the cells of this genotype."""
+    return marker.is_file() and json.loads(marker.read_text())['cells'] == json.loads(genotype.read_text())['cells']
