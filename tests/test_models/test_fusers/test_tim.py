@@ -86,7 +86,8 @@ def test_stage1(path, genotype, size):
     torch.testing.assert_close(layers, expected, atol=1e-10, rtol=1e-10)
 
 
-TWO_STAGES = [dict(), *(dict(branches={'mri': f'mri_{other}_mri', other: f'mri_{other}_{other}'}, merge='concat') for other in ('ct', 'pet', 'spect'))]
+TWO_STAGES = [dict(), *(dict(branches={'mri': f'mri_{other}_mri', other: f'mri_{other}_{other}'}, merge='concat')
+                        for other in ('ct', 'pet', 'spect'))]
 
 
 @pytest.mark.parametrize('options', TWO_STAGES, ids=['ivif', 'mri_ct', 'mri_pet', 'mri_spect'])

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.models.layers.restormer import pointwise
+
 from . import cells, operations
 from .sweep import Local, Scored, Step, Whole, run_steps, sweep
 
@@ -76,7 +78,7 @@ def residual_steps(m: operations.Residual) -> List[Step]:
     halo = reach(m.depthwise) + reach(m.context)
 
     def run(x: Tensor, top: bool, bottom: bool) -> Tensor:
-        y = F.conv2d(second(first(x, top, bottom), top, bottom), weight, bias)
+        y = pointwise(second(first(x, top, bottom), top, bottom), weight, bias)
         return F.leaky_relu_(y, a).add_(inner(x, halo, top, bottom))
 
     return [Local(halo, run)]
@@ -85,15 +87,15 @@ def residual_steps(m: operations.Residual) -> List[Step]:
 def dil_conv_steps(m: operations.DilConv) -> List[Step]:
     """See :class:`~.operations.DilConv`."""
     first, (weight, bias), halo = depthwise(m.depthwise), folded(m.pointwise, m.norm), reach(m.depthwise)
-    return [Local(halo, lambda x, top, bottom: F.conv2d(first(F.relu(x), top, bottom), weight, bias).add_(inner(x, halo, top, bottom)))]
+    return [Local(halo, lambda x, top, bottom: pointwise(first(F.relu(x), top, bottom), weight, bias).add_(inner(x, halo, top, bottom)))]
 
 
 def sep_conv_steps(m: operations.SepConv) -> List[Step]:
     """See :class:`~.operations.SepConv`."""
 
-    def half(conv: nn.Conv2d, pointwise: nn.Conv2d, norm: nn.BatchNorm2d) -> Local:
-        first, (weight, bias) = depthwise(conv), folded(pointwise, norm)
-        return Local(reach(conv), lambda x, top, bottom: F.conv2d(first(F.relu(x), top, bottom), weight, bias))
+    def half(conv: nn.Conv2d, mix: nn.Conv2d, norm: nn.BatchNorm2d) -> Local:
+        first, (weight, bias) = depthwise(conv), folded(mix, norm)
+        return Local(reach(conv), lambda x, top, bottom: pointwise(first(F.relu(x), top, bottom), weight, bias))
 
     return [half(m.depthwise1, m.pointwise1, m.norm1), half(m.depthwise2, m.pointwise2, m.norm2)]
 
@@ -160,7 +162,7 @@ def spatial_steps(m: operations.SpatialAttention) -> List[Step]:
 def preprocess_steps(m: cells.Preprocess) -> List[Step]:
     """See :class:`~.cells.Preprocess`."""
     weight, bias = folded(m.pointwise, m.norm)
-    return [Local(0, lambda x, top, bottom: F.conv2d(F.relu(x), weight, bias))]
+    return [Local(0, lambda x, top, bottom: pointwise(F.relu(x), weight, bias))]
 
 
 def stem_steps(m: cells.Stem) -> List[Step]:
@@ -198,8 +200,8 @@ def down_step(m: cells.Down) -> Local:
         return F.conv2d(F.pad(x, (1, 0, 1 if top else 0, 0), mode='reflect'), kernel, stride=2, groups=len(kernel))
 
     def run(x: Tensor, top: bool, bottom: bool) -> Tensor:
-        y = F.leaky_relu_(zero_padded(F.leaky_relu_(F.conv2d(x, weight1), a1), weight2, None, top, bottom), a2)
-        return F.conv2d(blur(y, top), project).add_(F.conv2d(blur(inner(x, 1, top, bottom), top), shortcut))
+        y = F.leaky_relu_(zero_padded(F.leaky_relu_(pointwise(x, weight1), a1), weight2, None, top, bottom), a2)
+        return pointwise(blur(y, top), project).add_(pointwise(blur(inner(x, 1, top, bottom), top), shortcut))
 
     return Local(2, run)
 
@@ -210,9 +212,9 @@ def up_step(m: cells.Up) -> Local:
     transposed, project, shortcut = layout(m.transposed.weight), layout(m.project.weight), layout(m.shortcut.weight)
 
     def run(x: Tensor, top: bool, bottom: bool) -> Tensor:
-        y = F.conv_transpose2d(F.leaky_relu_(F.conv2d(x, weight1), a1), transposed, stride=2, padding=1, output_padding=1)
-        y = F.conv2d(F.leaky_relu_(inner(y, 2, top, bottom), a2), project)
-        return y.add_(inner(F.interpolate(F.conv2d(x, shortcut), scale_factor=2, mode='bilinear', align_corners=False), 2, top, bottom))
+        y = F.conv_transpose2d(F.leaky_relu_(pointwise(x, weight1), a1), transposed, stride=2, padding=1, output_padding=1)
+        y = pointwise(F.leaky_relu_(inner(y, 2, top, bottom), a2), project)
+        return y.add_(inner(F.interpolate(pointwise(x, shortcut), scale_factor=2, mode='bilinear', align_corners=False), 2, top, bottom))
 
     return Local(1, run)
 

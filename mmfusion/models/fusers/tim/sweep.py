@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 #: Bytes of a strip's widest features, for each thread; found by measuring on cores with 2 MB of cache.
-STRIP_BYTES = 4 * 1024 * 1024
+STRIP_BYTES = 8 * 1024 * 1024
 MAX_HALO = 8  # rows that a sweep may compute twice at each side
 MAX_HEAVY_HALO = 2  # the same for full convolutions
 
