@@ -7,7 +7,7 @@ from torch import Tensor
 from .checks import check_images
 from .chunks import map_images
 from .per_source import BothSources, PerSource
-from .visual_information import MIN_SIZE, information, passages
+from .visual_information import MIN_SIZE, passages
 
 NOISE = 2.
 
@@ -52,8 +52,10 @@ def vif(fused: Tensor, first: Tensor, second: Tensor, saturate: bool = False, un
 
 
 def _fidelity(fused: Tensor, first: Tensor, second: Tensor, saturate: bool, undefined: float) -> BothSources:
-    sums = [0., 0.]
+    kept, offered = [0., 0.], [0., 0.]
     for scale in passages(fused, first, second, NOISE, saturate):
         for strip in scale:
-            sums = [total + information(*passage[1:]) for total, passage in zip(sums, strip)]
-    return BothSources(*(torch.where(offered > 0, kept / offered, undefined) for kept, offered in sums))
+            for i, passage in enumerate(strip):
+                kept[i] = kept[i] + passage.kept.sum((1, 2, 3))
+                offered[i] = offered[i] + passage.offered.sum((1, 2, 3))
+    return BothSources(*(torch.where(total > 0, part / total, undefined) for part, total in zip(kept, offered)))

@@ -7,9 +7,8 @@ from torch import Tensor
 from .checks import check_images
 from .chunks import map_images
 from .lightness import lab_lightness
-from .masks import indicator
 from .per_source import PerSource
-from .visual_information import MIN_SIZE, information, passages
+from .visual_information import MIN_SIZE, passages
 
 NOISE = 0.005 * 255**2
 WEIGHTS = (1 / 2.15, 0., 0.15 / 2.15, 1 / 2.15)  # of the four scales, from the finest
@@ -62,11 +61,12 @@ def _fidelity(fused: Tensor, first: Tensor, second: Tensor) -> _Fidelity:
     for weight, scale in zip(WEIGHTS, passages(fused, first, second, NOISE)):
         if not weight:
             continue
-        sums = [0., 0., 0.]
+        kept, offered = [0., 0., 0.], [0., 0., 0.]
         for a, b in scale:
-            from_first = indicator(torch.le, a.gain, b.gain)
-            nearer = [torch.lerp(y, x, from_first) for x, y in zip(a[1:], b[1:])]
-            small = a.gain[0].numel() * SMALL
-            sums = [total + information(*maps) + small for total, maps in zip(sums, (a[1:], b[1:], nearer))]
-        values = [value + weight * kept / offered for value, (kept, offered) in zip(values, sums)]
+            from_first = a.gain <= b.gain
+            nearer = (torch.where(from_first, x, y) for x, y in ((a.kept, b.kept), (a.offered, b.offered)))
+            for i, (kept_map, offered_map) in enumerate((a[1:], b[1:], nearer)):
+                kept[i] = kept[i] + kept_map.add(SMALL).sum((1, 2, 3))
+                offered[i] = offered[i] + offered_map.add(SMALL).sum((1, 2, 3))
+        values = [value + weight * part / whole for value, part, whole in zip(values, kept, offered)]
     return _Fidelity(*values)

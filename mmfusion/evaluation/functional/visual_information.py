@@ -15,30 +15,11 @@ FLAT = 1e-10  # variance below which a window holds nothing
 
 
 class Passage(NamedTuple):
-    """One source at one scale, maps (N, 1, h, w).
-
-    Attributes:
-        gain: Of the regression of the fused image on the source.
-        rest: Variance of the fused image that the source does not explain, and that of the noise.
-        whole: ``rest`` and what the source does explain: the information kept is ln(whole / rest).
-        offered: Its logarithm is the information offered.
-    """
+    """One source at one scale, maps (N, 1, h, w): regression gain of the fused image on the source, information kept and offered (nats)."""
 
     gain: Tensor
-    rest: Tensor
-    whole: Tensor
+    kept: Tensor
     offered: Tensor
-
-
-def information(rest: Tensor, whole: Tensor, offered: Tensor) -> Tensor:
-    """(2, N): nats kept and offered by a strip, see :class:`Passage`; exactly 0 for flat windows."""
-    rest, whole, offered = map(_column_products, (rest, whole, offered))
-    return torch.stack([(whole / rest).log_().sum((1, 2, 3)), offered.log().sum((1, 2, 3))])
-
-
-def _column_products(values: Tensor) -> Tensor:
-    """On the CPU one logarithm does for a column of a strip: the product of 32 numbers below 1e5 stays in range."""
-    return values if values.is_cuda else values.prod(dim=-2, keepdim=True)
 
 
 def passages(fused: Tensor, first: Tensor, second: Tensor, noise: float, saturate: bool = False) -> Iterator[Iterator[Tuple[Passage, Passage]]]:
@@ -81,6 +62,7 @@ def _strip(mean_f: Tensor, square_f: Tensor, *of_sources: Tensor, noise: float) 
         gain = covariance / F.threshold(variance, FLAT, math.inf).add_(FLAT)  # exactly 0 in flat windows
         F.threshold_(variance, FLAT, 0.)
         rest = torch.addcmul(variance_f, gain, covariance, value=-1).clamp_(min=noise + FLAT)
-        whole = (gain * gain).mul_(variance).add_(rest)
-        results.append(Passage(gain, rest, whole, variance.mul_(1 / noise).add_(1)))
+        # ln(1 + x) this way takes half the time of log1p; its error of 1e-16 is absolute, and so harmless in a sum over windows
+        kept = (gain * gain).mul_(variance).div_(rest).add_(1).log_()
+        results.append(Passage(gain, kept, variance.mul_(1 / noise).add_(1).log_()))
     return tuple(results)
