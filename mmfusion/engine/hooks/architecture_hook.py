@@ -7,6 +7,7 @@ from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
 from mmfusion.visualization.architecture import draw_architecture
+from mmfusion.visualization.genotype import draw_genotype
 
 
 @HOOKS.register_module()
@@ -15,8 +16,8 @@ class ArchitectureHook(Hook):
 
     Before the search and after every epoch, ``{out_dir}/latest.png`` shows the weights of all candidates at all positions, the log has the best
     ones of each position, and the visualizer's backends get ``architecture/{position}/{candidate}``. Every ``interval`` epochs the picture is kept
-    as ``{out_dir}/epoch_{n}.png``. ``genotype.json`` in the work dir holds what would be chosen now. A file that cannot be written is an error in
-    the log; the search goes on.
+    as ``{out_dir}/epoch_{n}.png``. ``genotype.json`` and ``genotype.png`` in the work dir hold what would be chosen now. A file that cannot be
+    written is an error in the log; the search goes on.
 
     Args:
         interval: Epochs between pictures that are kept; that of the last epoch always is.
@@ -74,8 +75,10 @@ class ArchitectureHook(Hook):
 
 
 def save_current_genotype(fuser, work_dir: Path, epoch: int) -> Path:
-    """Write the genotype of a searchable fuser to ``genotype.json`` in ``work_dir``."""
+    """Write the genotype of a searchable fuser to ``genotype.json`` in ``work_dir``, and its picture beside it."""
     from mmfusion.models.fusers.tim import save_genotype
     path = work_dir / 'genotype.json'
-    save_genotype(fuser.genotype('searched', f'Searched for {epoch} epochs by {work_dir.name}.'), path)
+    genotype = fuser.genotype('searched', f'Searched for {epoch} epochs in {work_dir.name}.')
+    save_genotype(genotype, path)
+    draw_genotype(genotype.cells, path.with_suffix('.png'), genotype.note)
     return path

@@ -55,8 +55,8 @@ class WeightedSum(torch.autograd.Function):
         weights, *values = ctx.saved_tensors
         of_weights = None
         if ctx.needs_input_grad[0]:
-            of_weights = torch.stack([(grad * value).sum(dtype=torch.promote_types(weights.dtype, torch.float32)) for value in values])
-            of_weights = of_weights.to(weights.dtype)
+            flat = grad.to(torch.promote_types(grad.dtype, torch.float32)).reshape(-1)
+            of_weights = torch.stack([torch.dot(flat, value.to(flat.dtype).reshape(-1)) for value in values]).to(weights.dtype)
         return (of_weights, *(grad * weight.to(grad.dtype) if needed else None for weight, needed in zip(weights.unbind(), ctx.needs_input_grad[1:])))
 
 
