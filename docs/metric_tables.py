@@ -86,7 +86,7 @@ def metric_table() -> List[str]:
         holders = [protocol for protocol in PROTOCOLS.values() if name in protocol.metrics]
         spec = holders[0].metrics[name]
         others = [f'`{protocol.name}`' for protocol in holders if protocol.name != 'default']
-        rows.append((f'`{name}`', spec.title, spec.unit, 'higher' if spec.higher_is_better else 'lower', *FACTS[name], ', '.join(others)))
+        rows.append((f'`{name}`', spec.title, spec.unit, spec.better, *FACTS[name], ', '.join(others)))
     return table(('name', 'what', 'unit', 'better', 'range', 'source', 'also in'), rows)
 
 

@@ -14,14 +14,13 @@ _BAR_COLUMNS = 4
 
 
 def scale(entry: Entry) -> Dict[str, float]:
-    """Means of a metric, mapped to 1 for the best method and 0 for the worst, whichever direction is better.
+    """Means of a metric, mapped to 1 for the best method and 0 for the worst, whichever values are better.
 
     Methods without a value are left out; where all are equal, all have 1.
     """
-    means = {method: value.mean for method, value in entry.statistics.items() if math.isfinite(value.mean)}
-    low, high = min(means.values(), default=0.0), max(means.values(), default=0.0)
-    best, worst = (high, low) if entry.spec.higher_is_better else (low, high)
-    return {method: (mean - worst) / (best - worst) if best != worst else 1.0 for method, mean in means.items()}
+    merits = {method: entry.spec.merit(value.mean) for method, value in entry.statistics.items() if math.isfinite(value.mean)}
+    worst, best = min(merits.values(), default=0.0), max(merits.values(), default=0.0)
+    return {method: (merit - worst) / (best - worst) if best != worst else 1.0 for method, merit in merits.items()}
 
 
 def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) -> str:
@@ -97,8 +96,7 @@ def _radar(figure, entries: Sequence[Entry], methods: List[str]) -> None:
     axis.set_theta_direction(-1)
     labels = []
     for entry in entries:
-        means = [value.mean for value in entry.statistics.values() if math.isfinite(value.mean)]
-        best = max(means) if entry.spec.higher_is_better else min(means)
+        best = max((value.mean for value in entry.statistics.values() if math.isfinite(value.mean)), key=entry.spec.merit)
         labels.append(f'{entry.column.key} {entry.arrow}\n{format_value(best)}')
     axis.set_xticks(angles, labels, fontsize=8)
     axis.tick_params(pad=14)

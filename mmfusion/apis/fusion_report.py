@@ -36,8 +36,7 @@ def list_protocols() -> str:
         colour = 'rates every colour channel' if protocol.channels == 'each' else 'rates grey'
         lines.append(f'{protocol.name}: {protocol.title} ({colour})')
         for name, spec in protocol.metrics.items():
-            arrow = 'higher is better' if spec.higher_is_better else 'lower is better'
-            lines.append(f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {arrow}'
+            lines.append(f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {spec.better} is better'
                          f'{"; slow: only on request" if spec.slow else ""}{f"; {spec.caution}" if spec.caution else ""}')
         lines.append('')
     return '\n'.join(lines).rstrip()

@@ -8,6 +8,7 @@ from mmfusion.evaluation.summary import Column, Statistics, Summary, caution_lin
 WIDE = 10  # with more metrics than this, methods are columns and not rows
 _LATEX = {'\\': r'\textbackslash{}', '_': r'\_', '&': r'\&', '%': r'\%', '#': r'\#', '$': r'\$', '{': r'\{', '}': r'\}', '~': r'\textasciitilde{}',
           '^': r'\textasciicircum{}'}
+_LATEX_ARROWS = str.maketrans({'↑': r'\uparrow', '↓': r'\downarrow', '→': r'\to '})
 
 
 class Entry(NamedTuple):
@@ -28,7 +29,7 @@ class Entry(NamedTuple):
     @property
     def arrow(self) -> str:
         """Direction in which the value gets better."""
-        return '↑' if self.spec.higher_is_better else '↓'
+        return f'→{self.spec.optimum:g}' if self.spec.optimum is not None else '↑' if self.spec.higher_is_better else '↓'
 
 
 def tabulate(summaries: Mapping[str, Summary], per_source: bool = False) -> List[Entry]:
@@ -43,7 +44,7 @@ def tabulate(summaries: Mapping[str, Summary], per_source: bool = False) -> List
     for column in anyone.columns(per_source):
         row = {method: values[column.key] for method, values in statistics.items() if column.key in values}
         spec = get_metric(column.metric, anyone.protocol)
-        entries.append(Entry(column, spec, row, rank({method: value.mean for method, value in row.items()}, spec.higher_is_better)))
+        entries.append(Entry(column, spec, row, rank({method: spec.merit(value.mean) for method, value in row.items()})))
     return entries
 
 
@@ -95,7 +96,7 @@ def summary_rows(summaries: Mapping[str, Summary]) -> Iterator[dict]:
     for entry in tabulate(summaries, per_source=True):
         for method, statistics in entry.statistics.items():
             yield dict(method=method, protocol=summaries[method].protocol, metric=entry.column.key,
-                       better='higher' if entry.spec.higher_is_better else 'lower', unit=entry.spec.unit, **statistics._asdict(),
+                       better=entry.spec.better, unit=entry.spec.unit, **statistics._asdict(),
                        rank=entry.ranks[method], mean_rank=means.get(method, math.nan))
 
 
@@ -105,7 +106,7 @@ def _grid(summaries: Mapping[str, Summary], per_source: bool, cell, methods_in_r
     rows_wanted = len(entries) <= WIDE if methods_in_rows is None else methods_in_rows
     columns = [['method' if rows_wanted else 'metric', *map(escape, summaries)]]
     for entry in entries:
-        head = escape(entry.column.key) + (' ' + entry.arrow if escape is str else f'~$\\{"up" if entry.arrow == "↑" else "down"}arrow$')
+        head = escape(entry.column.key) + (' ' + entry.arrow if escape is str else f'~${entry.arrow.translate(_LATEX_ARROWS)}$')
         columns.append([head, *(cell(entry, method, several) for method in summaries)])
     if several:
         means = mean_ranks(entries)

@@ -1,6 +1,6 @@
 """From the values of single images to one row of a table: mean, spread, best and worst image, ranks. Needs no list of all values."""
 import math
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from mmfusion.evaluation.functional import MetricSpec, get_metric, get_protocol
 
@@ -69,8 +69,8 @@ class Statistics(NamedTuple):
 class _Running:
     """Mean and squared deviations of a stream (B. P. Welford, Technometrics 4, 419 (1962)), and its extremes with their names."""
 
-    def __init__(self, higher_is_better: bool) -> None:
-        self.sign = 1 if higher_is_better else -1
+    def __init__(self, merit: Callable[[float], float]) -> None:
+        self.merit = merit
         self.count, self.mean, self.squares = 0, 0.0, 0.0
         self.best, self.worst = ('', math.nan), ('', math.nan)
         self.undefined, self.undefined_names = 0, []
@@ -84,9 +84,9 @@ class _Running:
         difference = value - self.mean
         self.mean += difference / self.count
         self.squares += difference * (value - self.mean)
-        if self.count == 1 or self.sign * value > self.sign * self.best[1]:
+        if self.count == 1 or self.merit(value) > self.merit(self.best[1]):
             self.best = name, value
-        if self.count == 1 or self.sign * value < self.sign * self.worst[1]:
+        if self.count == 1 or self.merit(value) < self.merit(self.worst[1]):
             self.worst = name, value
 
     def result(self) -> Statistics:
@@ -128,7 +128,7 @@ class Summary:
             if key not in self._columns:
                 if column.source and key not in values:
                     continue  # metrics without values per source, or none of the images so far has any
-                self._columns[key] = _Running(get_metric(column.metric, self.protocol).higher_is_better)
+                self._columns[key] = _Running(get_metric(column.metric, self.protocol).merit)
             self._columns[key].add(name, values.get(key, math.nan))
 
     def columns(self, per_source: bool = True) -> List[Column]:
@@ -137,7 +137,7 @@ class Summary:
 
     def statistics(self) -> Dict[str, Statistics]:
         """Statistics by name of the value."""
-        empty = _Running(True)
+        empty = _Running(float)
         return {column.key: self._columns.get(column.key, empty).result() for column in self.columns()}
 
     def warnings(self) -> List[str]:
@@ -203,18 +203,16 @@ def format_value(value: float) -> str:
     return f'{value:.4f}' if abs(value) < 100 else f'{value:.2f}'
 
 
-def rank(values: Mapping[str, float], higher_is_better: bool = True) -> Dict[str, float]:
-    """Ranks of methods by one metric, 1 for the best; equal values share the mean of their places, methods without a value have none (NaN).
+def rank(merits: Mapping[str, float]) -> Dict[str, float]:
+    """Ranks of methods, 1 for the largest merit; equal merits share the mean of their places, methods without one (NaN) have no rank (NaN).
 
     Examples:
         >>> rank({'a': 0.5, 'b': 0.7, 'c': 0.5})
         {'a': 2.5, 'b': 1.0, 'c': 2.5}
     """
-    sign = 1 if higher_is_better else -1
-    known = [sign * value for value in values.values() if math.isfinite(value)]
+    known = [merit for merit in merits.values() if math.isfinite(merit)]
     places = {}
-    for name, value in values.items():
-        better = sum(other > sign * value for other in known)
-        equal = sum(other == sign * value for other in known)
-        places[name] = better + (equal + 1) / 2 if math.isfinite(value) else math.nan
+    for name, merit in merits.items():
+        better, equal = sum(other > merit for other in known), known.count(merit)
+        places[name] = better + (equal + 1) / 2 if math.isfinite(merit) else math.nan
     return places

@@ -91,7 +91,6 @@ def test_cautions_and_heading(protocol):
 
 def test_ranks():
     assert rank(dict(a=1.0, b=3.0, c=2.0)) == dict(a=3, b=1, c=2)
-    assert rank(dict(a=1.0, b=3.0, c=2.0), higher_is_better=False) == dict(a=1, b=3, c=2)
     ties = rank(dict(a=1.0, b=1.0, c=0.0, d=math.nan))
     assert (ties['a'], ties['b'], ties['c']) == (1.5, 1.5, 3) and math.isnan(ties['d'])
 

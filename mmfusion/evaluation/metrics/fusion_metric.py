@@ -136,7 +136,7 @@ def format_summary(summary: Summary, per_source: bool = False) -> str:
         extremes = (f'{format_value(value)} ({name})' if name else '-' for name, value in ((values.worst, values.worst_value),
                                                                                            (values.best, values.best_value)))
         rows.append((column.key, format_value(values.mean), format_value(values.std), *extremes,
-                     f'{title(column, spec)}, {"higher" if spec.higher_is_better else "lower"} is better'))
+                     f'{title(column, spec)}, {spec.better} is better'))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [heading(summary.protocol, summary.n_images)]
     lines += ['  '.join(('', row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3]),

@@ -40,7 +40,8 @@ def _liu(symmetric: bool) -> Dict[str, MetricSpec]:
         'QG': MetricSpec(
             partial(gradient_preservation, symmetric=symmetric), 'edge transfer (Xydeas), mean over pixels', needs_sources=True, min_size=SOBEL),
         'QM': MetricSpec(wavelet_preservation, 'wavelet details kept (Wang)', needs_sources=True, min_size=TWO_LEVELS),
-        'QSF': MetricSpec(activity_ratio, 'spatial frequency relative to the sources, 0 is the optimum (Zheng)', needs_sources=True, min_size=PAIR),
+        'QSF': MetricSpec(
+            activity_ratio, 'spatial frequency missing (below 0) or in excess of the sources (Zheng)', optimum=0., needs_sources=True, min_size=PAIR),
         'QP': QP,
     }
 

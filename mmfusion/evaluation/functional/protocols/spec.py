@@ -1,5 +1,5 @@
 """What one metric means inside a protocol, and what a protocol is."""
-from typing import Callable, Dict, NamedTuple
+from typing import Callable, Dict, NamedTuple, Optional
 
 
 class MetricSpec(NamedTuple):
@@ -11,6 +11,7 @@ class MetricSpec(NamedTuple):
         title: Full name, and what is summed or averaged.
         unit: Unit of the value, empty for a ratio.
         higher_is_better: Direction.
+        optimum: The best value, where neither direction is better all the way; None elsewhere.
         needs_sources: Whether the function takes the sources.
         min_size: Smallest height and width that the function accepts.
         field: Attribute of the function's result that holds this metric, where one function yields several; empty for the result itself.
@@ -24,6 +25,7 @@ class MetricSpec(NamedTuple):
     title: str
     unit: str = ''
     higher_is_better: bool = True
+    optimum: Optional[float] = None
     needs_sources: bool = False
     min_size: int = 1
     field: str = ''
@@ -31,6 +33,22 @@ class MetricSpec(NamedTuple):
     slow: bool = False
     on_request: bool = False
     caution: str = ''
+
+    @property
+    def better(self) -> str:
+        """Which values are better, in words: ``'higher'``, ``'lower'``, ``'closer to 0'``."""
+        return f'closer to {self.optimum:g}' if self.optimum is not None else 'higher' if self.higher_is_better else 'lower'
+
+    def merit(self, value: float) -> float:
+        """Map a value so that larger is better.
+
+        Examples:
+            >>> MetricSpec(None, 'error', higher_is_better=False).merit(2.0), MetricSpec(None, 'excess', optimum=0.0).merit(-2.0)
+            (-2.0, -2.0)
+        """
+        if self.optimum is not None:
+            return -abs(value - self.optimum)
+        return value if self.higher_is_better else -value
 
 
 class Protocol(NamedTuple):
