@@ -25,10 +25,10 @@ val_dataloader = dict(dataset=dict(length=24, size=image_size))
 test_dataloader = val_dataloader
 
 # Few steps, so larger ones than in a long search.
-train_cfg = dict(max_epochs=8, upper_batch_size=2, search_begin=2, val_interval=8)
+train_cfg = dict(max_epochs=6, search_begin=2, val_interval=6)
 optim_wrapper = dict(
     fuser=dict(optimizer=dict(_delete_=True, type='Adam', lr=2e-3)),
-    architecture=dict(optimizer=dict(lr=3e-2)),
+    architecture=dict(optimizer=dict(lr=5e-2)),
     tasks=dict(optimizer=dict(type='AdamW', lr=2e-3), clip_grad=dict(max_norm=35)))
 custom_hooks = [*_base_.custom_hooks, dict(type='ArchitectureHook')]
 default_hooks = dict(logger=dict(interval=10))

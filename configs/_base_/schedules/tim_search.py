@@ -12,6 +12,7 @@ optim_wrapper = dict(
     architecture=dict(optimizer=dict(type='Adam', lr=3e-3, betas=(0.5, 0.999), weight_decay=1e-3)),
     tasks=dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.01), clip_grad=dict(max_norm=35)))
 param_scheduler = dict(
+    architecture=[],
     fuser=[dict(type='CosineAnnealingLR', eta_min_ratio=0.1, by_epoch=True, begin=0, convert_to_iter_based=True)],
     tasks=[dict(type='CosineAnnealingLR', eta_min_ratio=0.1, by_epoch=True, begin=0, convert_to_iter_based=True)])
 auto_scale_lr = dict(enable=False, base_batch_size=4)
