@@ -1,10 +1,13 @@
 """Batches of episodes: some tasks, and of each enough pairs for a few training steps and a judgement."""
+from itertools import islice
 from typing import Iterator, List
 
 import numpy as np
 from torch.utils.data import BatchSampler, Sampler
 
 from mmfusion.registry import DATA_SAMPLERS
+
+from .task_ranges import endless, task_ranges
 
 
 @DATA_SAMPLERS.register_module()
@@ -33,13 +36,9 @@ class EpisodeBatchSampler(BatchSampler):
                  inner_steps: int = 5,
                  tasks_per_batch: int = 1,
                  batches_per_epoch: int = 50) -> None:
-        dataset = getattr(sampler, 'dataset', None)
-        if not hasattr(dataset, 'ranges'):
-            raise TypeError(f'EpisodeBatchSampler draws from a FusionTasksDataset, got {type(dataset).__name__}')
-        self.ranges = dataset.ranges()
-        for name, value, least in (('batch_size', batch_size, 1), ('inner_steps', inner_steps, 0), ('batches_per_epoch', batches_per_epoch, 1)):
-            if value < least:
-                raise ValueError(f'EpisodeBatchSampler: {name} must be at least {least}, got {value}')
+        self.ranges = task_ranges('EpisodeBatchSampler', sampler, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
+        if inner_steps < 0:
+            raise ValueError(f'EpisodeBatchSampler: inner_steps must be at least 0, got {inner_steps}')
         if not 1 <= tasks_per_batch <= len(self.ranges):
             raise ValueError(f'EpisodeBatchSampler: tasks_per_batch must lie in 1...{len(self.ranges)}, the number of tasks, got {tasks_per_batch}')
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), False
@@ -64,7 +63,4 @@ class EpisodeBatchSampler(BatchSampler):
             yield [index for name in tasks for index in self._draw(rng, self.ranges[name])]
 
     def _draw(self, rng: np.random.Generator, indices: range) -> List[int]:
-        wanted, drawn = (self.inner_steps + 1) * self.batch_size, []
-        while len(drawn) < wanted:
-            drawn += (indices.start + rng.permutation(len(indices))).tolist()
-        return drawn[:wanted]
+        return list(islice(endless(rng, indices), (self.inner_steps + 1) * self.batch_size))
