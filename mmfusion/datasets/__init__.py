@@ -2,6 +2,7 @@
 from . import samplers, transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
 from .demo_pairs import DemoPairs
+from .demo_task_pairs import DemoExposurePairs, DemoFocusPairs
 from .errors import PairDataError
 from .fmb import FMBDataset
 from .fusion_tasks import FusionTasksDataset
@@ -17,7 +18,7 @@ from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'DemoPairs', 'FMBDataset', 'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset', 'M3FDDataset', 'MEFBDataset',
-    'MFIFBDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError', 'PairFolderDataset', 'SegPairDataset', 'VOCPairDataset',
-    'hash_ids', 'samplers', 'transforms'
+    'BasePairDataset', 'DemoExposurePairs', 'DemoFocusPairs', 'DemoPairs', 'FMBDataset', 'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset',
+    'M3FDDataset', 'MEFBDataset', 'MFIFBDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError', 'PairFolderDataset',
+    'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers', 'transforms'
 ]

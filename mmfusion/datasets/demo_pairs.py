@@ -1,18 +1,14 @@
 """A procedural data set of visible and infrared pairs: no files, no download."""
 from typing import List, Sequence
 
-import numpy as np
-from mmengine.dataset import BaseDataset
-
 from mmfusion.registry import DATASETS
 
 from .demo_scenes import CLASSES, RenderedPair, draw_scene, render_pair
-
-SPLITS = ('train', 'val', 'test')
+from .procedural import ProceduralPairs
 
 
 @DATASETS.register_module()
-class DemoPairs(BaseDataset):
+class DemoPairs(ProceduralPairs):
     """Street scenes rendered on the fly, the embedded default of the demo and the tests.
 
     The visible image has texture, shading, day and night; the infrared one warm things before a cooler background; both have sensor
@@ -63,34 +59,22 @@ class DemoPairs(BaseDataset):
                  num_distractors: Sequence[int] = (1, 3),
                  single_modality_ratio: float = 0.6,
                  **kwargs) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'split must be one of {list(SPLITS)}, got {split!r}')
-        if length < 1 or len(size) != 2 or min(size) < 64 or seed < 0:
-            raise ValueError(f'DemoPairs needs length >= 1, size of at least (64, 64) and seed >= 0; got length={length}, size={size}, seed={seed}')
         for name, (low, high) in {'num_objects': num_objects, 'num_distractors': num_distractors}.items():
             if not 0 <= low <= high <= 60:
                 raise ValueError(f'{name} must be 0 <= least <= most <= 60, got {(low, high)}')
         for name, ratio in {'night_ratio': night_ratio, 'single_modality_ratio': single_modality_ratio}.items():
             if not 0 <= ratio <= 1:
                 raise ValueError(f'{name} must lie in [0, 1], got {ratio}')
-        self.length, self.size, self.seed, self.split = int(length), tuple(int(side) for side in size), int(seed), split
         self._options = dict(
             night_ratio=night_ratio,
             num_objects=tuple(num_objects),
             num_distractors=tuple(num_distractors),
             single_modality_ratio=single_modality_ratio)
-        kwargs.setdefault('serialize_data', False)  # the list holds names only; serializing would run the garbage collector
-        super().__init__(**kwargs)
-        self._metainfo['split_hash'] = f'demo-seed{self.seed}-{split}-{self.length}'
-
-    def load_data_list(self) -> List[dict]:
-        """Name the scenes; they are rendered when they are asked for."""
-        return [dict(img_id=index, sample_id=f'{self.split}_{index:05d}') for index in range(self.length)]
+        super().__init__(length=length, size=size, seed=seed, split=split, **kwargs)
 
     def render(self, index: int) -> RenderedPair:
         """Render one scene with everything known about it."""
-        key = np.random.SeedSequence(self.seed, spawn_key=(SPLITS.index(self.split), index))
-        rng = np.random.Generator(np.random.PCG64(key))
+        rng = self.generator(index)
         return render_pair(rng, draw_scene(rng, self.size, **self._options))
 
     def get_data_info(self, idx: int) -> dict:

@@ -121,15 +121,32 @@ def _light(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     return light
 
 
-def _visible_camera(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
+def _radiance(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
+    """Light that reaches a color camera, (H, W, 3) BGR, 1 for white in good light."""
     image = surfaces.albedo * _light(rng, scene)[..., None]
     if scene.night:
         image *= np.array([1.08, 1.0, 0.9], np.float32)
         glow = cv2.GaussianBlur(surfaces.emission, (0, 0), scene.size[0] / 40)
         image += surfaces.emission * 0.8 + glow * 0.9
-    image = cv2.GaussianBlur(image, (3, 3), 0.6)
+    return cv2.GaussianBlur(image, (3, 3), 0.6)
+
+
+def _visible_camera(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
+    image = _radiance(rng, scene, surfaces)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.065 if scene.night else 0.035)
     return np.rint(np.clip(image, 0, 1)**np.float32(0.8) * 255).astype(np.uint8)
+
+
+def render_radiance(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """The light of a scene before any sensor, (H, W, 3) BGR float32, 1 for white in good light.
+
+    Args:
+        rng: Source of the background and the light.
+        scene: Result of :func:`draw_scene`.
+    """
+    surfaces = draw_background(rng, scene)
+    _add_things(scene, surfaces)
+    return _radiance(rng, scene, surfaces)
 
 
 def _infrared_camera(rng: np.random.Generator, surfaces: Surfaces) -> np.ndarray:
