@@ -1,7 +1,10 @@
 """One sample of a pair of source images with everything known or predicted about it."""
 import copy
+from typing import Optional, Sequence, Tuple, Union
 
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
+
+TASK_KEY = 'fusion_task'
 
 
 def _field(name: str, dtype: type, doc: str) -> property:
@@ -66,3 +69,18 @@ class FusionDataSample(BaseDataElement):
             if name in self:
                 setattr(new, name, getattr(self, name).clone())
         return new
+
+
+def fusion_task(data_samples: Optional[Sequence[FusionDataSample]]) -> Union[None, str, Tuple[Optional[str], ...]]:
+    """Fusion task of a batch, which the samples name in their metainfo under ``fusion_task``.
+
+    Returns:
+        The name when all samples share it, None when no sample names one, else a tuple with the name (or None) of each.
+
+    Examples:
+        >>> far, near = (FusionDataSample(metainfo=dict(fusion_task=name)) for name in ('multi_focus', 'multi_exposure'))
+        >>> fusion_task([far, far]), fusion_task([far, near]), fusion_task([FusionDataSample()])
+        ('multi_focus', ('multi_focus', 'multi_exposure'), None)
+    """
+    names = tuple(sample.get(TASK_KEY) for sample in data_samples or ())
+    return (names[0] if names else None) if len(set(names)) <= 1 else names

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from mmfusion.models.layers import restore_color, split_color
 from mmfusion.registry import MODELS
-from mmfusion.structures import FusionDataSample
+from mmfusion.structures import FusionDataSample, fusion_task
 
 from .task_network import TaskNetwork
 
@@ -39,6 +39,8 @@ class Fusion(NamedTuple):
 class BaseCoupling(BaseModel):
     """A trainable model of one fuser, its fusion loss, an optional guide and any number of task networks.
 
+    A batch whose samples name one fusion task is fused as that task by a fuser that has several, and its fusion losses get the name as ``task``.
+
     Subclasses say by which rule the task losses reach the fuser, in :meth:`loss` (and in ``train_step`` where they need
     more than one optimizer).
 
@@ -51,6 +53,9 @@ class BaseCoupling(BaseModel):
         guide_weight: Factor of the guide's own losses. 0 freezes the guide: it runs without gradient.
         data_preprocessor: Config of the data preprocessor, :class:`FusionDataPreprocessor` by default.
         init_cfg: mmengine initialisation config.
+
+    Attributes:
+        fuser_options: Keyword arguments for every call of the fuser, such as ``dict(task='multi_focus')``; empty at first.
 
     Raises:
         ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight names no task.
@@ -76,6 +81,7 @@ class BaseCoupling(BaseModel):
             raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
         self.task_weights = {name: float((task_weights or {}).get(name, 1.0)) for name in tasks}
         self.guide_weight = float(guide_weight)
+        self.fuser_options: Dict[str, object] = {}
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
         self.guide = MODELS.build(guide) if guide else None
@@ -88,13 +94,19 @@ class BaseCoupling(BaseModel):
             self.guide.eval()
         return self
 
+    def set_epoch(self, epoch: int) -> None:
+        """Hand the epoch, counted from 0, to every part whose losses depend on it; ``mmdet.SetEpochInfoHook`` calls this."""
+        for name, module in self.named_modules():
+            if name and hasattr(module, 'set_epoch'):
+                module.set_epoch(epoch)
+
     # The three modes of mmengine -------------------------------------------------------------------------------------
 
     def forward(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]] = None, mode: str = 'tensor'):
         """Run one of mmengine's modes.
 
         Args:
-            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], as the data preprocessor makes them.
+            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], and perhaps ``task``, as the data preprocessor makes them.
             data_samples: N samples; needed in modes ``loss`` and ``predict``.
             mode: ``tensor`` returns the fused images (N, 1 or 3, H, W), ``predict`` the samples with ``fused`` and the
                 tasks' predictions, ``loss`` a dict of losses.
@@ -144,14 +156,29 @@ class BaseCoupling(BaseModel):
             inputs: As in :meth:`forward`.
             guidance: Guidance that is already known; the guide runs only without it, and only as far as fusion needs.
             state: Parameters and buffers of the fuser by name, in place of its own.
+
+        Raises:
+            ValueError: The fuser depends on the fusion task, and the batch holds several.
         """
         first, second = inputs['first'], inputs['second']
         if guidance is None:
             guidance = self.guide(first, second) if self.guide is not None else {}
+        guidance = {**self._options(inputs), **guidance}
         source_first, source_second, color = split_color(first, second, self.fuser)
         sources = (source_first, source_second)
         fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         return Fusion(restore_color(fused, color), fused, source_first, source_second, losses)
+
+    def _options(self, inputs: Dict[str, Tensor]) -> Dict[str, object]:
+        """What the fuser is told beside guidance: the task of the batch, if it asks for it, and :attr:`fuser_options`."""
+        options: Dict[str, object] = {}
+        if 'task' in inputs and 'task' in self.fuser.guidance_keys:
+            if not isinstance(inputs['task'], str):
+                names = sorted(map(str, set(inputs['task'])))
+                raise ValueError(f'{type(self.fuser).__name__} fuses batches of one task, and this one holds {names}: '
+                                 "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test")
+            options['task'] = inputs['task']
+        return {**options, **self.fuser_options}
 
     def guide_and_fuse(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> 'tuple[Fusion, Losses]':
         """Run the guide once for its guidance and its losses, then fuse.
@@ -172,12 +199,18 @@ class BaseCoupling(BaseModel):
         return fusion, losses
 
     def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
-        """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels."""
+        """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels.
+
+        When the samples name a fusion task, the sum is logged once more as ``fusion.<task>``, apart from other tasks and outside the total.
+        """
         context = {**loss_context(data_samples), **learned}
-        return {
+        losses = {
             f'fusion.loss_{name}': criterion(fusion.fused, fusion.first, fusion.second, **context)
             for name, criterion in self.fusion_loss.items()
         }
+        if 'task' in context and losses:
+            losses[f'fusion.{context["task"]}'] = sum(losses.values()).detach()
+        return losses
 
     def task_losses(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Losses:
         """Weighted losses of every task on the fused ``image`` (N, 1 or 3, H, W), under the task's name.
@@ -210,9 +243,12 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
 
     Returns:
         dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
-        ``seg``, (N, H, W) class indices, when every sample has a class map.
+        ``seg``, (N, H, W) class indices, when every sample has a class map; ``task``, the name of the fusion task, when all samples name the same.
     """
     context: Dict[str, object] = {}
+    task = fusion_task(data_samples)
+    if isinstance(task, str):
+        context['task'] = task
     if all('gt_instances' in sample for sample in data_samples):
         context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]
     if all('gt_sem_seg' in sample for sample in data_samples):

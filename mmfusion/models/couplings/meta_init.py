@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from mmfusion.registry import MODELS, OPTIMIZERS
-from mmfusion.structures import FusionDataSample
+from mmfusion.structures import TASK_KEY, FusionDataSample
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, Losses, prefixed
@@ -168,7 +168,7 @@ class MetaInitCoupling(BaseCoupling):
             UserError: Samples do not name their task, or those of one task do not make whole episodes.
         """
         samples = data['data_samples']
-        names = [sample.get('fusion_task') for sample in samples]
+        names = [sample.get(TASK_KEY) for sample in samples]
         if None in names:
             raise UserError("MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', tasks=...) and "
                             "batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)")

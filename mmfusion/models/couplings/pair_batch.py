@@ -16,7 +16,7 @@ class PairBatch(NamedTuple):
     """Images of N pairs with their samples.
 
     Attributes:
-        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1].
+        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``task`` may stand beside them and stays as it is.
         samples: N samples; ``img_shape`` (H, W) says how much of an image is not padding.
     """
 
@@ -45,7 +45,7 @@ def swap_roles(batch: PairBatch) -> PairBatch:
     channels = max(first.shape[1], second.shape[1])
     first, second = (x.expand(-1, channels, -1, -1) for x in (first, second))
     return PairBatch(
-        dict(first=torch.cat([first, second]), second=torch.cat([second, first])),
+        dict(batch.inputs, first=torch.cat([first, second]), second=torch.cat([second, first])),
         [*batch.samples, *(sample.copy_labels() for sample in batch.samples)])
 
 
@@ -70,8 +70,8 @@ def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torc
     corners = [tuple(int(torch.randint(full - part + 1, (1, ), generator=generator)) for full, part in zip(shape, (height, width)))
                for shape in shapes]
     inputs = {name: torch.stack([image[:, y:y + height, x:x + width] for image, (y, x) in zip(images, corners)])
-              for name, images in batch.inputs.items()}
-    return PairBatch(inputs, [_crop_labels(sample, y, x, height, width) for sample, (y, x) in zip(batch.samples, corners)])
+              for name, images in _images(batch).items()}
+    return PairBatch({**batch.inputs, **inputs}, [_crop_labels(sample, y, x, height, width) for sample, (y, x) in zip(batch.samples, corners)])
 
 
 def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
@@ -88,16 +88,20 @@ def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
         return batch
     shapes = [_shape(sample, batch) for sample in batch.samples]
     inputs = {}
-    for name, images in batch.inputs.items():
+    for name, images in _images(batch).items():
         if all(shape == tuple(images.shape[-2:]) for shape in shapes):
             inputs[name] = _resize_images(images, size)
         else:
             inputs[name] = torch.cat([_resize_images(image[None, :, :h, :w], size) for image, (h, w) in zip(images, shapes)])
-    return PairBatch(inputs, [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)])
+    return PairBatch({**batch.inputs, **inputs}, [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)])
+
+
+def _images(batch: PairBatch) -> Dict[str, Tensor]:
+    return {name: value for name, value in batch.inputs.items() if isinstance(value, Tensor)}
 
 
 def _shape(sample: FusionDataSample, batch: PairBatch) -> Size:
-    full = next(iter(batch.inputs.values())).shape[-2:]
+    full = next(iter(_images(batch).values())).shape[-2:]
     return tuple(int(side) for side in sample.get('img_shape', full)[:2])
 
 

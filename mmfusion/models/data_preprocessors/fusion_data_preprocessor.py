@@ -7,6 +7,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmfusion.registry import MODELS
+from mmfusion.structures import fusion_task
 
 SOURCES = ('first', 'second')
 
@@ -52,7 +53,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             training: Pad class maps as well.
 
         Returns:
-            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without).
+            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where samples name a fusion task, ``inputs['task']``
+            is its name, or a tuple of names when they differ.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         self._check(inputs, samples)
@@ -61,6 +63,9 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         multiple = self.pad_size_divisor
         height, width = (-(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1))
         batch = {source: self._stack(inputs[source], height, width) for source in SOURCES}
+        task = fusion_task(samples)
+        if task is not None:
+            batch['task'] = task
         for sample, size in zip(samples or (), sizes):
             sample.set_metainfo(dict(pad_shape=(height, width), batch_input_shape=(height, width)))
             if 'img_shape' not in sample:
