@@ -21,6 +21,6 @@ val_dataloader = dict(dataset=dict(length=60, size=image_size))
 test_dataloader = val_dataloader
 
 # One optimizer for all, so that a JointCoupling trains by the same config.
-train_cfg = dict(type='CouplingTrainLoop', max_epochs=10, val_interval=10)
+train_cfg = dict(type='CouplingTrainLoop', max_epochs=6, val_interval=6)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 default_hooks = dict(visualization=dict(panel=True), logger=dict(interval=15))
