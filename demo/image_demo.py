@@ -4,7 +4,7 @@ import argparse
 import os
 
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import prepare_process
+from mmfusion.utils.cli import parse_key_values, prepare_process
 
 DEFAULT_MODEL = 'LaplacianPyramidFuser'
 
@@ -15,6 +15,8 @@ def parse_args(argv=None):
     parser.add_argument('second', help='second source (infrared): a file or a folder')
     parser.add_argument('--config', help=f'config file or name of a fuser (default: {DEFAULT_MODEL}, which needs no weights)')
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
+    parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
+                        help='options of the fuser, such as task=multi_focus shift=0.2 for TC-MoA')
     parser.add_argument('--out', help='file for two files, folder for two folders (default: fused.png, fused/)')
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')
@@ -23,7 +25,9 @@ def parse_args(argv=None):
     parser.add_argument('--batch-size', type=int, default=1, help='images of equal size fused together')
     parser.add_argument('--skip-bad', action='store_true', help='log unreadable images and images without partner, and go on')
     parser.add_argument('--skip-existing', action='store_true', help='leave out pairs whose pictures are there already')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
+    return args
 
 
 @friendly_main
@@ -33,7 +37,7 @@ def main(argv=None):
     from mmfusion.apis import FusionInferencer
     if args.config is None:
         print(f'no --config given: fusing with {DEFAULT_MODEL}, which has learned nothing and needs no weights')
-    fuse = FusionInferencer(args.config or DEFAULT_MODEL, args.weights, args.device)
+    fuse = FusionInferencer(args.config or DEFAULT_MODEL, args.weights, args.device, fuser_options=args.fuser_options)
     results = fuse(
         args.first,
         args.second,

@@ -37,11 +37,13 @@ class FusionInferencer:
             ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
         weights: Checkpoint for it.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
+        fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(task='multi_focus', shift=0.2)`` for
+            :class:`TCMoA`. They stand in the attribute ``fuser_options``, where they can be changed between calls.
         load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
             ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
 
     Raises:
-        UserError: The config or checkpoint is missing or does not fit, or the GPU asked for is not there.
+        UserError: The config or checkpoint is missing or does not fit, the GPU asked for is not there, or the fuser has no such option.
 
     Examples:
         >>> import numpy as np
@@ -54,9 +56,15 @@ class FusionInferencer:
                  model: ModelLike = 'LaplacianPyramidFuser',
                  weights: Optional[Union[str, Path]] = None,
                  device: Optional[str] = 'cpu',
-                 load: Optional[dict] = None) -> None:
+                 load: Optional[dict] = None,
+                 fuser_options: Optional[Dict[str, object]] = None) -> None:
         register_all_modules()
         self.coupling, pipeline, self.meta = build_coupling(model, weights, device)
+        known = self.coupling.fuser.guidance_keys
+        unknown = sorted(set(fuser_options or {}) - set(known))
+        if unknown:
+            raise UserError(f'{type(self.coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
+        self.fuser_options = self.coupling.fuser_options = dict(fuser_options or {})
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
         options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}
         self.load = LoadPair(**{**options, **(load or {})})

@@ -68,7 +68,7 @@ def parse_with_options(parser: argparse.ArgumentParser, argv: Optional[Sequence[
     """Parse a command line whose parser has ``--cfg-options`` (:func:`add_cfg_options`); the options come back as a dict, or None."""
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if args.cfg_options is not None:
-        args.cfg_options = _parse_options(parser, args.cfg_options)
+        args.cfg_options = parse_key_values(parser, '--cfg-options', args.cfg_options)
     return args
 
 
@@ -77,15 +77,16 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"')
 
 
-def _parse_options(parser: argparse.ArgumentParser, options: Sequence[str]) -> dict:
+def parse_key_values(parser: argparse.ArgumentParser, flag: str, options: Sequence[str]) -> dict:
+    """Dict of the ``KEY=VALUE`` that were given under ``flag``; numbers and lists are read as such. Ends the program where they cannot be read."""
     from mmengine.config import DictAction
     for option in options:
         if '=' not in option:
-            parser.error(f'--cfg-options: {option!r} is not of the form KEY=VALUE')
+            parser.error(f'{flag}: {option!r} is not of the form KEY=VALUE')
     namespace = argparse.Namespace()
     try:
-        DictAction(option_strings=['--cfg-options'], dest='value', nargs='+')(parser, namespace, options)
+        DictAction(option_strings=[flag], dest='value', nargs='+')(parser, namespace, options)
     except (AssertionError, RecursionError):  # mmengine's parser of values knows no dicts and trips over unbalanced brackets
-        parser.error('--cfg-options: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
+        parser.error(f'{flag}: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
                      'write anything else into a config file')
     return namespace.value
