@@ -89,15 +89,18 @@ def set_picture_folder(cfg: Config, show_dir: str) -> Path:
 
 
 def set_per_image(cfg: Config, path: str) -> None:
-    """Ask the test evaluator's FusionMetric for a csv file.
+    """Ask the test evaluator's FusionMetric for a csv file; where each fusion task has one, for a file each, ``FILE_TASK.csv``.
 
     Raises:
         UserError: The test evaluator has no FusionMetric.
     """
+    file, found = Path(path).resolve(), False
     for metric in _metrics(cfg.test_evaluator):
-        if str(metric.get('type')).split('.')[-1] == 'FusionMetric':
-            metric.out_csv = str(Path(path).resolve())
-            return
+        task = metric.get('fusion_task')
+        if str(metric.get('type')).split('.')[-1] == 'FusionMetric' and (task or not found):
+            metric.out_csv, found = str(file.with_stem(f'{file.stem}_{task}') if task else file), True
+    if found:
+        return
     raise UserError("--per-image: the config's test_evaluator has no FusionMetric; add dict(type='FusionMetric') to it")
 
 

@@ -4,10 +4,9 @@ from typing import Any, Dict, List, Sequence, Union
 from mmengine.dataset import BaseDataset, ConcatDataset
 
 from mmfusion.registry import DATASETS
+from mmfusion.structures import TASK_KEY
 
 from .base_pair_dataset import hash_ids
-
-TASK_KEY = 'fusion_task'
 
 
 @DATASETS.register_module()

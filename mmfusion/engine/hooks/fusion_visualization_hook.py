@@ -6,6 +6,7 @@ from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 
 from mmfusion.registry import HOOKS
+from mmfusion.structures import TASK_KEY
 from mmfusion.visualization import FileNames, view_sample, write_image
 
 
@@ -14,8 +15,9 @@ class FusionVisualizationHook(Hook):
     """Write the fused images of validation and test as png, and on request a panel with both sources and the predicted boxes.
 
     Files are ``{out_dir}/{val|test}/{sample_id}.png`` and ``{out_dir}/{val|test}_panels/{sample_id}.png``; a validation overwrites those of the one
-    before. Two samples of the same name get their ``img_id`` appended. Each file is whole or absent. When a file cannot be written (disk full, no
-    permission), one error naming it is logged and the rest of the phase goes on without pictures: neither training nor the metrics are lost.
+    before. A sample that names its fusion task has the task's name before its own; two samples of the same name get their ``img_id`` appended. Each
+    file is whole or absent. When a file cannot be written (disk full, no permission), one error naming it is logged and the rest of the phase goes
+    on without pictures: neither training nor the metrics are lost.
 
     Args:
         out_dir: Folder, relative to the runner's ``work_dir``.
@@ -106,6 +108,8 @@ class FusionVisualizationHook(Hook):
 
     def _write_sample(self, runner, phase: str, index: int, sample, first, second) -> None:
         name = str(sample.get('sample_id', sample.get('img_id', index)))
+        if TASK_KEY in sample:  # sets beside each other may use the same names
+            name = f'{sample.get(TASK_KEY)}_{name}'
         if not sample.fused.data.isfinite().all():
             self._tell(runner, 'nan', f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise all others that do)')
             return

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from mmfusion.evaluation.summary import Summary, caution_lines, cautions, format_value, heading, title
 from mmfusion.registry import METRICS
+from mmfusion.structures import TASK_KEY
 
 from .csv_file import whole_file, write_csv
 
@@ -30,6 +31,8 @@ class FusionMetric(BaseMetric):
     The printed table names the protocol, and for each metric the spread and the worst and the best image. With a log file, the same goes into
     ``fusion_metrics.json`` beside it, named after the prefix. Two protocols in one evaluator need two prefixes.
 
+    With ``fusion_task`` only the samples of one task of a ``FusionTasksDataset`` are rated: one FusionMetric for each task, with metrics of its own.
+
     Args:
         metrics: Names out of the protocol's table, in the order of the printed table; ``'all'`` stands for all but the slow ones.
         protocol: Name of the protocol, which fixes grey conversion, log base, windows and sums; written next to every result.
@@ -37,11 +40,12 @@ class FusionMetric(BaseMetric):
             A relative path is taken from the working directory of the process.
         per_source: Also report the means of the values per source, as ``fusion/MI_first``.
         collect_device: Where distributed results are gathered, ``'cpu'`` or ``'gpu'``.
-        prefix: Prefix of the result names, ``'fusion'`` by default.
+        prefix: Prefix of the result names; by default ``'fusion'``, or the name of the task.
+        fusion_task: Name of the task whose samples count; all when None.
 
     Raises:
         KeyError: The protocol or a metric is unknown; the message lists what there is.
-        ValueError: The list of metrics is empty or names a metric twice.
+        ValueError: The list of metrics is empty or names a metric twice; at the end, that no sample was of the task.
     """
 
     default_prefix = 'fusion'
@@ -52,12 +56,14 @@ class FusionMetric(BaseMetric):
                  out_csv: Optional[str] = None,
                  per_source: bool = False,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+                 prefix: Optional[str] = None,
+                 fusion_task: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix or fusion_task)
         self.metrics = tuple(expand_names(metrics, protocol))
         self.protocol = protocol
         self.out_csv = out_csv
         self.per_source = per_source
+        self.fusion_task = fusion_task
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Rate one batch.
@@ -72,6 +78,10 @@ class FusionMetric(BaseMetric):
         """
         inputs = data_batch['inputs']
         for first, second, sample in zip(inputs['first'], inputs['second'], data_samples):
+            if self.fusion_task is not None and sample.get(TASK_KEY) != self.fusion_task:
+                # keeps its place: processes hand their rows in as many as they had samples, and in turn
+                self.results.append({TASK_KEY: sample.get(TASK_KEY)})
+                continue
             if 'fused' not in sample:
                 raise KeyError(f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`')
             fused = sample['fused']['data']
@@ -98,6 +108,7 @@ class FusionMetric(BaseMetric):
         Returns:
             Mean by metric name; NaN where no image had a value.
         """
+        results = self._of_task(results)
         summary = Summary(self.metrics, self.protocol)
         for row in results:
             summary.add(sample_name(row), row['values'])
@@ -110,10 +121,20 @@ class FusionMetric(BaseMetric):
             write_csv(self.out_csv, ({**{key: row.get(key, '') for key in ids}, 'protocol': self.protocol,
                                       **{key: row['values'].get(key, float('nan')) for key in keys}} for row in results), [*ids, 'protocol', *keys])
             print_log(f'fusion metrics of {len(results)} images written to {os.path.abspath(self.out_csv)}', logger)
-        print_log(format_summary(summary, self.per_source), logger)
+        task = f'{self.fusion_task}: ' if self.fusion_task else ''
+        print_log(task + format_summary(summary, self.per_source), logger)
         self._write_json(summary, logger)
         statistics = summary.statistics()
         return {column.key: statistics[column.key].mean for column in summary.columns(self.per_source)}
+
+    def _of_task(self, results: List[dict]) -> List[dict]:
+        """Rows that were rated."""
+        rated = [row for row in results if 'values' in row]
+        if self.fusion_task is not None and not rated:
+            found = sorted({str(row[TASK_KEY]) for row in results})
+            raise ValueError(f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
+                             'name a task of the FusionTasksDataset in the test dataloader')
+        return rated
 
     def _write_json(self, summary: Summary, logger: MMLogger) -> None:
         """Keep the table beside the log file of the run, where there is one: scalars of a run have no place for the protocol's name."""
@@ -123,6 +144,8 @@ class FusionMetric(BaseMetric):
                       for key, value in summary.statistics().items()}
         content = dict(protocol=self.protocol, title=get_protocol(self.protocol).title, images=summary.n_images, metrics=statistics,
                        cautions=cautions(self.metrics, self.protocol))
+        if self.fusion_task:
+            content['fusion_task'] = self.fusion_task
         name = f'{(self.prefix or "fusion").replace(os.sep, "_")}_metrics.json'
         with whole_file(os.path.join(os.path.dirname(logger.log_file), name)) as file:
             json.dump(content, file, indent=2)
