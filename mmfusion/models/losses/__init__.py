@@ -1,13 +1,17 @@
 """Fusion losses: criteria on the fused image and its sources."""
 from .base import BaseFusionLoss, make_target
 from .box_guided import BoxGuidedPixelLoss, boxes_to_mask
-from .gradient import SobelMaxLoss
+from .focus import focus_mask
+from .gradient import SignedGradientLoss, SobelMaxLoss, signed_gradient
 from .learned import LearnedFusionLoss, LossGenerationModule
+from .mef_ssim import MEFSSIMLoss
 from .pixel import L1FusionLoss, MaxIntensityLoss, MSEFusionLoss
 from .saliency import SaliencyFusionLoss, saliency_weights, visual_saliency
 from .ssim import SSIMFusionLoss
+from .task import TaskFusionLoss
 
 __all__ = [
-    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'LearnedFusionLoss', 'LossGenerationModule', 'MSEFusionLoss', 'MaxIntensityLoss',
-    'SSIMFusionLoss', 'SaliencyFusionLoss', 'SobelMaxLoss', 'boxes_to_mask', 'make_target', 'saliency_weights', 'visual_saliency'
+    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'LearnedFusionLoss', 'LossGenerationModule', 'MEFSSIMLoss', 'MSEFusionLoss',
+    'MaxIntensityLoss', 'SSIMFusionLoss', 'SaliencyFusionLoss', 'SignedGradientLoss', 'SobelMaxLoss', 'TaskFusionLoss', 'boxes_to_mask',
+    'focus_mask', 'make_target', 'saliency_weights', 'signed_gradient', 'visual_saliency'
 ]

@@ -1,28 +1,43 @@
 """The contract of a fusion loss, and the targets that most of them compare with."""
 from abc import abstractmethod
+from typing import Dict, Optional
 
 import torch
 from torch import Tensor, nn
 
-TARGETS = ('max', 'mean', 'first', 'second')
+from .focus import focus_mask
+
+TARGETS = ('max', 'mean', 'first', 'second', 'focus')
 
 
-def make_target(first: Tensor, second: Tensor, target: str) -> Tensor:
+def make_target(first: Tensor, second: Tensor, target: str, targets: Optional[Dict[str, Tensor]] = None) -> Tensor:
     """Image that the fused one should come close to.
 
     Args:
         first: (N, C, H, W).
         second: Same shape.
-        target: ``'max'`` (brighter pixel), ``'mean'``, ``'first'`` or ``'second'``.
+        target: ``'max'`` (brighter pixel), ``'mean'``, ``'first'``, ``'second'`` or ``'focus'`` (the source with the stronger edges in patches of
+            16 pixels, see :func:`~mmfusion.models.losses.focus.focus_mask`).
+        targets: Targets of the same two sources by name: one that is there is taken, one that is missing is added.
 
     Examples:
         >>> make_target(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), 'mean').item()
         0.5
     """
+    if targets is None:
+        return _make_target(first, second, target)
+    if target not in targets:
+        targets[target] = _make_target(first, second, target)
+    return targets[target]
+
+
+def _make_target(first: Tensor, second: Tensor, target: str) -> Tensor:
     if target == 'max':
         return torch.maximum(first, second)
     if target == 'mean':
         return (first + second) / 2
+    if target == 'focus':
+        return torch.where(focus_mask(first, second), first, second)
     return {'first': first, 'second': second}[target]
 
 
@@ -58,7 +73,8 @@ class BaseFusionLoss(nn.Module):
             fused: (N, C, H, W) in the fuser's colour space, nominal [0, 1].
             first: First source in the same space, same shape.
             second: Second source, same shape.
-            context: Labels that some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices.
+            context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``task``, name of
+                the fusion task; ``targets``, a dict through which losses on the same sources share their targets (see :func:`make_target`).
 
         Raises:
             ValueError: Shapes differ, or a label that this loss needs is missing.

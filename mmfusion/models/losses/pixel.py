@@ -27,7 +27,7 @@ class L1FusionLoss(BaseFusionLoss):
 
     def criterion(self, fused: Tensor, first: Tensor, second: Tensor, **context) -> Tensor:
         """Mean absolute difference."""
-        return F.l1_loss(fused, make_target(first, second, self.target))
+        return F.l1_loss(fused, make_target(first, second, self.target, context.get('targets')))
 
 
 @MODELS.register_module()
@@ -45,7 +45,7 @@ class MSEFusionLoss(BaseFusionLoss):
 
     def criterion(self, fused: Tensor, first: Tensor, second: Tensor, **context) -> Tensor:
         """Mean squared difference."""
-        return F.mse_loss(fused, make_target(first, second, self.target))
+        return F.mse_loss(fused, make_target(first, second, self.target, context.get('targets')))
 
 
 @MODELS.register_module()

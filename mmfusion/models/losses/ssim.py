@@ -1,7 +1,8 @@
 """Structural similarity as a loss."""
 from torch import Tensor
 
-from mmfusion.models.layers import ssim_map
+from mmfusion.models.layers import ssim_maps
+from mmfusion.models.layers.ssim import BORDERS
 from mmfusion.registry import MODELS
 
 from .base import TARGETS, BaseFusionLoss, check_target, make_target
@@ -17,9 +18,10 @@ class SSIMFusionLoss(BaseFusionLoss):
         target: ``'both'``, or one of :func:`make_target`.
         window: Side of the Gaussian window, sigma 1.5.
         loss_weight: Factor of the result.
+        border: ``'valid'``: only places where the window fits; ``'zero'``: every pixel, with zeros around the images.
 
     Raises:
-        ValueError: The target is unknown, or the window is even or not positive.
+        ValueError: The target or the border is unknown, or the window is even or not positive.
 
     Examples:
         >>> import torch
@@ -28,14 +30,19 @@ class SSIMFusionLoss(BaseFusionLoss):
         True
     """
 
-    def __init__(self, target: str = 'both', window: int = 11, loss_weight: float = 1.0) -> None:
+    def __init__(self, target: str = 'both', window: int = 11, loss_weight: float = 1.0, border: str = 'valid') -> None:
         super().__init__(loss_weight)
         self.target = check_target(type(self).__name__, target, ('both', *TARGETS))
         if window < 1 or window % 2 == 0:
             raise ValueError(f'SSIMFusionLoss: window must be odd and positive, got {window}')
-        self.window = window
+        if border not in BORDERS:
+            raise ValueError(f'SSIMFusionLoss: border must be one of {BORDERS}, got {border!r}')
+        self.window, self.border = window, border
 
     def criterion(self, fused: Tensor, first: Tensor, second: Tensor, **context) -> Tensor:
         """One minus the mean of the map."""
-        targets = (first, second) if self.target == 'both' else (make_target(first, second, self.target), )
-        return 1 - sum(ssim_map(fused, target, self.window).mean() for target in targets) / len(targets)
+        if self.target == 'both':
+            targets = (first, second)
+        else:
+            targets = (make_target(first, second, self.target, context.get('targets')), )
+        return 1 - sum(similarity.mean() for similarity in ssim_maps(fused, targets, self.window, border=self.border)) / len(targets)

@@ -10,6 +10,7 @@ from mmfusion.models.losses import BaseFusionLoss, boxes_to_mask
 from mmfusion.registry import MODELS
 
 ALL = sorted(name for name, cls in inspect.getmembers(losses, inspect.isclass) if issubclass(cls, BaseFusionLoss) and cls is not BaseFusionLoss)
+OPTIONS = dict(TaskFusionLoss=dict(tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))  # what cannot be left out
 BOXES = [torch.tensor([[2., 3., 9., 11.]]), torch.zeros(0, 4)]
 
 
@@ -30,7 +31,7 @@ def mask_by_loops(boxes, height, width):
 
 @pytest.mark.parametrize('name', ALL)
 def test_every_loss(name):
-    loss = MODELS.build(dict(type=name))
+    loss = MODELS.build(dict(type=name, **OPTIONS.get(name, {})))
     fused, first, second = images()
     fused.requires_grad_()
     value = loss(fused, first, second, boxes=BOXES, seg=torch.zeros(2, 18, 21, dtype=torch.long))
@@ -38,7 +39,7 @@ def test_every_loss(name):
     value.backward()
     assert fused.grad.abs().sum() > 0
     default = inspect.signature(type(loss)).parameters['loss_weight'].default
-    doubled = MODELS.build(dict(type=name, loss_weight=2 * default))
+    doubled = MODELS.build(dict(type=name, loss_weight=2 * default, **OPTIONS.get(name, {})))
     torch.testing.assert_close(doubled(fused, first, second, boxes=BOXES), 2 * value)
     assert not loss.state_dict()  # nothing that would break loading a checkpoint
     rgb = images(channels=3)
@@ -49,7 +50,7 @@ def test_every_loss(name):
 
 @pytest.mark.parametrize('name', ALL)
 def test_float32_inside_autocast(name):
-    loss = MODELS.build(dict(type=name))
+    loss = MODELS.build(dict(type=name, **OPTIONS.get(name, {})))
     fused, first, second = images()
     half = fused.bfloat16()
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -61,7 +62,7 @@ def test_float32_inside_autocast(name):
 @pytest.mark.parametrize('name', ALL)
 def test_gradcheck(name):
     """Random images keep clear of the kinks of |x| by far more than the step of 1e-6."""
-    loss = MODELS.build(dict(type=name))
+    loss = MODELS.build(dict(type=name, **OPTIONS.get(name, {})))
     fused, first, second = images(torch.float64)
     crop = [x[:, :, :16, :16] for x in (fused, first, second)]
     crop[0] = crop[0].contiguous().requires_grad_()

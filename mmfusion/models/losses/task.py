@@ -1,0 +1,113 @@
+"""A fusion loss of its own for each of several fusion tasks, with a warm-up."""
+from typing import Dict, Optional
+
+from torch import Tensor, nn
+
+from mmfusion.registry import MODELS
+
+from .base import BaseFusionLoss
+
+Terms = Dict[str, dict]
+
+
+@MODELS.register_module()
+class TaskFusionLoss(BaseFusionLoss):
+    """Sum of the terms that belong to the task of the batch and to the phase of the training.
+
+    Which task a batch is of comes with the call (``task='multi_focus'``), which epoch it is from :meth:`set_epoch`; until then it is epoch 0.
+    Terms that compare with the same target (``'focus'``, ``'max'``) share it.
+
+    Args:
+        tasks: Terms of every task by name, each the config of a fusion loss with its own ``loss_weight``.
+        warmup: Terms of the first epochs in the same form. A task that is missing here has no warm-up.
+        warmup_epochs: Number of those epochs.
+        clip: Clamp the fused image to [0, 1] first, as TC-MoA (CVPR 2024) does. Pixels outside then have no gradient at all; with False they are
+            compared as they are, and pulled back.
+        default: Task of a batch that names none.
+        loss_weight: Factor of the result.
+
+    Raises:
+        ValueError: There is no task, a task has no terms, ``warmup`` or ``default`` name one that is unknown, or ``warmup_epochs`` is negative.
+            At run time: the task of the batch is missing or unknown.
+        TypeError: A term is no fusion loss.
+
+    Examples:
+        >>> import torch
+        >>> from mmfusion.models.losses import L1FusionLoss
+        >>> loss = TaskFusionLoss(tasks=dict(over_under=dict(pixel=L1FusionLoss('mean')), far_near=dict(pixel=L1FusionLoss('max'))))
+        >>> images = torch.full((1, 1, 16, 16), 0.5), torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
+        >>> loss(*images, task='over_under').item(), loss(*images, task='far_near').item()
+        (0.0, 0.5)
+    """
+
+    def __init__(self,
+                 tasks: Dict[str, Terms],
+                 warmup: Optional[Dict[str, Terms]] = None,
+                 warmup_epochs: int = 2,
+                 clip: bool = True,
+                 default: Optional[str] = None,
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        warmup = warmup or {}
+        if not tasks:
+            raise ValueError('TaskFusionLoss needs at least one task in `tasks`')
+        unknown = [name for name in (*warmup, *([] if default is None else [default])) if name not in tasks]
+        if unknown:
+            raise ValueError(f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the tasks are {sorted(tasks)}')
+        if warmup_epochs < 0:
+            raise ValueError(f'TaskFusionLoss: warmup_epochs must not be negative, got {warmup_epochs}')
+        self.tasks = nn.ModuleDict({name: _build(name, terms) for name, terms in tasks.items()})
+        self.warmup = nn.ModuleDict({name: _build(name, terms) for name, terms in warmup.items()})
+        self.warmup_epochs, self.clip, self.default = warmup_epochs, clip, default
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch it is, from 0 on."""
+        self.epoch = epoch
+
+    def criterion(self, fused: Tensor, first: Tensor, second: Tensor, task: Optional[str] = None, **context) -> Tensor:
+        """Sum of the terms; see :meth:`terms`."""
+        return sum(self.terms(fused, first, second, task, **context).values())
+
+    def terms(self, fused: Tensor, first: Tensor, second: Tensor, task: Optional[str] = None, **context) -> Dict[str, Tensor]:
+        """The terms of this task and epoch apart, each under its weight.
+
+        Args:
+            fused: (N, C, H, W).
+            first: Same shape.
+            second: Same shape.
+            task: Name of the batch's task.
+            context: Handed to the terms.
+
+        Returns:
+            dict: Scalars by the names of the terms.
+        """
+        task = self._known(self.default if task is None else task)
+        in_warmup = self.epoch < self.warmup_epochs and task in self.warmup
+        criteria = self.warmup[task] if in_warmup else self.tasks[task]
+        if self.clip:
+            fused = fused.clamp(0, 1)
+        context = {**context, 'targets': {}, 'task': task}  # targets: filled by the first term that needs one
+        return {name: criterion(fused, first, second, **context) for name, criterion in criteria.items()}
+
+    def _known(self, task: Optional[str]) -> str:
+        if task is None:
+            raise ValueError('TaskFusionLoss does not know the task of this batch: train on a FusionTasksDataset, which names the task of every '
+                             f'sample, or set `default` to one of {sorted(self.tasks)}')
+        if task not in self.tasks:
+            raise ValueError(f'TaskFusionLoss has no terms for the task {task!r}; it knows {sorted(self.tasks)}')
+        return task
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f'warmup_epochs={self.warmup_epochs}, clip={self.clip}, default={self.default!r}, {super().extra_repr()}'
+
+
+def _build(task: str, terms: Terms) -> nn.ModuleDict:
+    if not terms:
+        raise ValueError(f'TaskFusionLoss: the task {task!r} has no terms')
+    criteria = {name: cfg if isinstance(cfg, nn.Module) else MODELS.build(cfg) for name, cfg in terms.items()}
+    for name, criterion in criteria.items():
+        if not isinstance(criterion, BaseFusionLoss):
+            raise TypeError(f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss')
+    return nn.ModuleDict(criteria)
