@@ -3,9 +3,10 @@ from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
 from .refusion import ReFusion
+from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
 __all__ = [
     'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SearchableTIM', 'SourceFuser',
-    'TIM', 'TwoStageTIM'
+    'TCMoA', 'TIM', 'TwoStageTIM'
 ]

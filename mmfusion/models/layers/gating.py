@@ -92,16 +92,20 @@ class NoisyTopKGate(BaseModule):
         Raises:
             ValueError: The last dimension is not ``in_features``.
         """
+        return self.decide(x, self.weight, self.noise_weight)
+
+    def decide(self, x: Tensor, weight: Tensor, noise_weight: Tensor) -> GateOutput:
+        """:meth:`forward` with given matrices (D, E), for gates that keep several of them."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'the gate takes vectors of length {self.in_features}, got {tuple(x.shape)}')
         with torch.autocast(device_type=x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, torch.float32)
             x = x.to(dtype)
-            clean = x @ self.weight.to(dtype)  # (..., E)
+            clean = x @ weight.to(dtype)  # (..., E)
             if not self.training:
                 gates, chosen = self._select(clean)
                 return GateOutput(gates, chosen, gates.flatten(0, -2).sum(0), (gates > 0).flatten(0, -2).sum(0))
-            deviation = F.softplus(x @ self.noise_weight.to(dtype)) + self.noise_epsilon
+            deviation = F.softplus(x @ noise_weight.to(dtype)) + self.noise_epsilon
             noisy = clean + torch.randn_like(clean) * deviation
             gates, chosen = self._select(noisy)
             load = self._chance_to_be_chosen(clean, noisy, deviation).flatten(0, -2).sum(0)

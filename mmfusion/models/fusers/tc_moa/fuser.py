@@ -1,0 +1,281 @@
+"""The TC-MoA network."""
+from typing import Dict, NamedTuple, Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfusion.models.fusers.base import BaseFuser, FuserOutput
+from mmfusion.registry import MODELS
+
+from .adapters import COMBINE, Control
+from .mae_weights import load_mae, warn_of_random_weights
+from .stack import AdaptedStack, adapter_places
+from .tiles import blend, cut, plan_axis, reflect_to
+from .vit import MaskedAutoencoder, resolve_arch, unpatchify
+
+TASKS = ('visible_infrared', 'multi_exposure', 'multi_focus')
+OUTPUTS = ('nearest', 'area', 'bilinear')
+PROMPT_SHARES = dict(encoder=0.75, decoder=0.25)
+
+
+class Prompts(NamedTuple):
+    """How much each source counts in every place, in [0, 1].
+
+    Attributes:
+        encoder: (adapters, 2, N, H', W') of the encoder, first and second source, on the token map.
+        decoder: The same of the decoder.
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+
+
+class Details(NamedTuple):
+    """Everything one pass of the network finds.
+
+    Attributes:
+        raw: (N, 3, H, W) decoded image of normalised colour at the size of the network, doubled where it upsamples; None unless it was asked for.
+        fused: (N, 3, H, W), nominal [0, 1].
+        latents: (2, N, H', W', C) both token streams after the encoder.
+        prompts: Prompts of all adapters.
+        balance: Sum of the load-balance terms of all adapters, not weighted; None in eval mode.
+    """
+
+    raw: Optional[Tensor]
+    fused: Tensor
+    latents: Tensor
+    prompts: Prompts
+    balance: Optional[Tensor]
+
+
+@MODELS.register_module()
+class TCMoA(BaseFuser):
+    r"""A frozen masked autoencoder through which both sources run side by side, and adapters that make one image of them.
+
+    The sources are RGB in [0, 1]: visible before infrared, over- before under-exposed, far before near focus. After some blocks an adapter exchanges
+    what both streams know; which of its experts do so, a router decides for every token, and each task has a router of its own. Only adapters,
+    routers and biases of attention learn. In training ``losses`` holds ``loss_prompt``, which asks the prompts of both sources to sum to 1, and
+    ``loss_balance``, the load balance of the routers divided by the number of the epoch.
+
+    Three things of the published program were mistakes and are put right by default: source shifts were never trained nor saved, positions were
+    wrong for images that are not square, and tiles of large images had seams.
+
+    **Control.** ``scale`` and ``shift`` move the prompts at inference, to :math:`\bar p_s + \text{scale}\,(p_s - \bar p_s) \pm \text{shift}`,
+    clamped to [0, 1], with the mean :math:`\bar p_s` over an image, plus for the first source and minus for the second. A positive shift lets the
+    first source dominate, a larger scale sharpens the choice between places. The idea is the paper's, the formula ours: the paper's is known to us
+    at second hand.
+
+    Args:
+        arch: ``'tiny'`` (for tests), ``'base'``, ``'large'``, or the fields of an :class:`Arch` as a dict.
+        tasks: Names of the tasks, in the order of their routers.
+        task: Task of a batch that does not say it; the first of ``tasks`` by default.
+        upsample: Double the sources before and halve the result after the network, as published.
+        window: Side of the windows of attention in tokens.
+        interval: An adapter follows every ``interval``-th block.
+        offset: How many blocks earlier the first one comes.
+        num_experts: Experts in every adapter.
+        top_k: Experts that a token gets.
+        combine: ``'logsumexp'``, as in the published program, or ``'linear'``, as in the paper; see :class:`Mixture`.
+        position: ``'corrected'``, or ``'published'``: height and width of the position table exchanged.
+        output: How the double-size result is halved: ``'nearest'`` (published), ``'area'`` or ``'bilinear'``.
+        mask_shifted: Keep tokens of opposite borders apart in rolled windows. The published weights are trained without.
+        large_images: What happens to images larger than ``tile`` in eval mode: ``'pad'`` runs them whole, ``'tile'`` in overlapping, blended
+            tiles, for bounded memory. All sizes are extended to a multiple by reflection and cropped back.
+        tile: Side of the tiles, a multiple of :attr:`multiple`.
+        overlap: Pixels that neighbouring tiles share at least; 0 for tiles side by side, as published.
+        tile_batch: Tiles that run at once.
+        prompt_weights: Weight of ``loss_prompt`` by task after the warm-up, 1 where none is given.
+        balance_weight: Weight of ``loss_balance`` in epoch 0.
+        warmup_epochs: Epochs in which ``loss_prompt`` has weight 1 for every task.
+        scale: Default of the control of that name.
+        shift: Default of the control of that name.
+        clip: Clip the result to [0, 1], as published. Off by default: clipped pixels have no gradient.
+        freeze: Freeze the masked autoencoder. False trains all of it, from random weights too.
+        with_cp: Compute blocks again in the backward pass instead of keeping their features.
+        mae: Path of a MAE checkpoint that :meth:`init_weights` loads into the frozen part.
+        init_cfg: mmengine initialisation config.
+
+    Attributes:
+        multiple: The network runs on multiples of this many pixels; 112 as published.
+
+    Raises:
+        ValueError: An option is unknown, or numbers do not fit each other.
+
+    Examples:
+        >>> fuser = TCMoA('tiny').eval()
+        >>> fuser(torch.rand(1, 3, 40, 30), torch.rand(1, 3, 40, 30), task='multi_focus').fused.shape
+        torch.Size([1, 3, 40, 30])
+    """
+
+    color_space = 'rgb'
+    channels = (3, )
+    guidance_keys = ('task', 'scale', 'shift')
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'base',
+                 tasks: Sequence[str] = TASKS,
+                 task: Optional[str] = None,
+                 upsample: bool = True,
+                 window: int = 14,
+                 interval: int = 4,
+                 offset: int = 2,
+                 num_experts: int = 4,
+                 top_k: int = 2,
+                 combine: str = 'logsumexp',
+                 position: str = 'corrected',
+                 output: str = 'nearest',
+                 mask_shifted: bool = False,
+                 large_images: str = 'pad',
+                 tile: int = 448,
+                 overlap: int = 112,
+                 tile_batch: int = 4,
+                 prompt_weights: Optional[Dict[str, float]] = None,
+                 balance_weight: float = 1e-3,
+                 warmup_epochs: int = 2,
+                 scale: float = 1.0,
+                 shift: float = 0.0,
+                 clip: bool = False,
+                 freeze: bool = True,
+                 with_cp: bool = False,
+                 mae: Optional[str] = None,
+                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        for name, value, known in (('combine', combine, COMBINE), ('position', position, ('corrected', 'published')), ('output', output, OUTPUTS),
+                                   ('large_images', large_images, ('pad', 'tile'))):
+            if value not in known:
+                raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+        self.arch = resolve_arch(arch)
+        self.tasks = tuple(tasks)
+        self.task = self.tasks[0] if task is None and self.tasks else task
+        unknown = ({self.task} | set(prompt_weights or {})) - set(self.tasks)
+        if unknown:
+            raise ValueError(f'{sorted(map(str, unknown))} is not among the tasks {list(self.tasks)}')
+        if window < 2 or self.arch.patch_size % 2:
+            raise ValueError(f'window must be at least 2 and patch_size even, got {window} and {self.arch.patch_size}')
+        self.multiple = window * self.arch.patch_size // (2 if upsample else 1)
+        if tile < 1 or tile % self.multiple or not 0 <= overlap <= tile // 2 or tile_batch < 1:
+            raise ValueError(f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, got {tile}, {overlap} '
+                             f'and {tile_batch}')
+        self.upsample, self.published_positions, self.output = upsample, position == 'published', output
+        self.large_images, self.tile, self.overlap, self.tile_batch = large_images, tile, overlap, tile_batch
+        self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.tasks}
+        self.balance_weight, self.warmup_epochs, self.epoch = balance_weight, warmup_epochs, 0
+        self.scale, self.shift, self.clip = scale, shift, clip
+        self.freeze, self.mae_checkpoint = freeze, mae
+
+        self.mae = MaskedAutoencoder(self.arch).requires_grad_(not freeze)
+        places = [adapter_places(depth, interval, offset) for depth in (self.arch.depth, self.arch.decoder_depth)]
+        if not all(places):
+            raise ValueError(f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
+                             f'({self.arch.decoder_depth} blocks) without an adapter')
+        options = dict(window=window, mask_shifted=mask_shifted, with_cp=with_cp, tasks=len(self.tasks), num_experts=num_experts, top_k=top_k,
+                       combine=combine)
+        self.encoder = AdaptedStack(self.arch.embed_dim, self.arch.depth, self.arch.num_heads, places=places[0], **options)
+        self.decoder = AdaptedStack(self.arch.decoder_embed_dim, self.arch.decoder_depth, self.arch.decoder_num_heads, places=places[1],
+                                    restore_statistics=True, **options)
+        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def init_weights(self) -> None:
+        """Initialise; with ``mae`` the frozen part gets the weights of that file."""
+        super().init_weights()
+        if self.mae_checkpoint:
+            load_mae(self.mae, self.mae_checkpoint)
+        elif self.freeze:
+            warn_of_random_weights()
+
+    def train(self, mode: bool = True) -> 'TCMoA':
+        """Switch to training or evaluation; the frozen part stays in evaluation."""
+        super().train(mode)
+        if self.freeze:
+            self.mae.eval()
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, counted from 0, on which the weights of the losses depend."""
+        self.epoch = epoch
+
+    def fuse(self,
+             first: Tensor,
+             second: Tensor,
+             task: Optional[str] = None,
+             scale: Optional[float] = None,
+             shift: Optional[float] = None) -> FuserOutput:
+        """Fuse two RGB batches (N, 3, H, W) of one task; see :meth:`BaseFuser.forward` and the class for ``task``, ``scale`` and ``shift``."""
+        if self.large_images == 'tile' and not self.training and max(first.shape[-2:]) > self.tile:
+            return FuserOutput(self._fuse_tiles(first, second, task, scale, shift), {})
+        details = self.fuse_in_detail(first, second, task, scale, shift)
+        return FuserOutput(details.fused, self._losses(details, self._task(task)) if self.training else {})
+
+    def fuse_in_detail(self,
+                       first: Tensor,
+                       second: Tensor,
+                       task: Optional[str] = None,
+                       scale: Optional[float] = None,
+                       shift: Optional[float] = None,
+                       raw: bool = False) -> Details:
+        """As :meth:`fuse` on the whole image, with prompts, token streams and, if ``raw``, the decoded image.
+
+        Raises:
+            ValueError: The task is unknown.
+        """
+        index = self.tasks.index(self._task(task))
+        control = Control(self.scale if scale is None else float(scale), self.shift if shift is None else float(shift))
+        size = first.shape[-2:]
+        padded = [-(-side // self.multiple) * self.multiple for side in size]
+        streams = self._embed(torch.cat([reflect_to(image, *padded) for image in (first, second)]))
+        encoder = self.encoder(streams, self.mae.blocks, index, control)
+        latents = self.mae.norm(encoder.streams)
+        x = self.mae.decoder_embed(latents)
+        x = x + self.mae.positions(self.mae.decoder_pos_embed, *x.shape[1:3], self.published_positions)
+        decoder = self.decoder(x, self.mae.decoder_blocks, index, control, first_only=True)
+        x = self.mae.decoder_norm(decoder.streams)
+        image, fused = self._decode(x, raw)
+        fused = fused[..., :size[0], :size[1]] * self.std + self.mean
+        fused = fused.clamp(0, 1) if self.clip else fused
+        balance = encoder.balance + decoder.balance if self.training else None
+        return Details(image, fused, latents.unflatten(0, (2, -1)), Prompts(encoder.prompts, decoder.prompts), balance)
+
+    def _task(self, task: Optional[str]) -> str:
+        task = self.task if task is None else task
+        if task not in self.tasks:
+            raise ValueError(f'TCMoA has the tasks {list(self.tasks)}, got {task!r}')
+        return task
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """Images (2N, 3, H, W) in [0, 1] to token maps (2N, H', W', C)."""
+        images = (images - self.mean) / self.std
+        if self.upsample:
+            images = F.interpolate(images, scale_factor=2, mode='bilinear', align_corners=False)
+        x = self.mae.patch_embed(images)
+        return x + self.mae.positions(self.mae.pos_embed, *x.shape[1:3], self.published_positions)
+
+    def _decode(self, x: Tensor, raw: bool) -> 'tuple[Optional[Tensor], Tensor]':
+        """Token maps (N, H', W', C) to the decoded image, where wanted, and the image at the size of the sources, both of normalised colour."""
+        predict = self.mae.decoder_pred
+        if self.upsample and self.output == 'nearest' and not raw:  # of four pixels only the first is ever seen
+            side = self.arch.patch_size
+            seen = torch.arange(side * side * 3, device=x.device).view(side, side, 3)[::2, ::2].flatten()
+            return None, unpatchify(F.linear(x, predict.weight[seen], predict.bias[seen]))
+        image = unpatchify(predict(x))
+        if not self.upsample:
+            return image, image
+        if self.output == 'nearest':
+            return image, image[..., ::2, ::2]
+        if self.output == 'area':
+            return image, F.avg_pool2d(image, 2)
+        return image, F.interpolate(image, scale_factor=0.5, mode='bilinear', align_corners=False, antialias=True)
+
+    def _losses(self, details: Details, task: str) -> Dict[str, Tensor]:
+        weight = 1.0 if self.epoch < self.warmup_epochs else self.prompt_weights[task]
+        prompt = sum(share * (getattr(details.prompts, part).sum(1) - 1).square().mean() for part, share in PROMPT_SHARES.items())
+        return dict(loss_prompt=weight * prompt, loss_balance=self.balance_weight / (self.epoch + 1) * details.balance)
+
+    def _fuse_tiles(self, first: Tensor, second: Tensor, *options) -> Tensor:
+        """As :meth:`fuse`, tile by tile."""
+        size = first.shape[-2:]
+        rows, columns = (plan_axis(side, self.tile, self.overlap) for side in size)
+        pieces = [cut(image, rows, columns).split(self.tile_batch) for image in (first, second)]
+        fused = torch.cat([self.fuse_in_detail(a, b, *options).fused for a, b in zip(*pieces)])
+        return blend(fused.split(len(first)), rows, columns, size)

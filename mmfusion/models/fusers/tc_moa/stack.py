@@ -1,0 +1,90 @@
+"""The trained part beside the encoder or the decoder: biases of attention and adapters, and how both token streams run through all of it."""
+from typing import List, NamedTuple, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .adapters import Control, TCMoAdapter
+from .vit import Block
+from .windows import RelativeBias, shift_mask
+
+
+class StackOutput(NamedTuple):
+    """What a stack returns.
+
+    Attributes:
+        streams: (2N, H, W, C) token maps of both sources, or (N, H, W, C) those of the first.
+        prompts: (adapters, 2, N, H, W) prompts of all adapters, in [0, 1].
+        balance: Sum of the load-balance terms of all adapters, not weighted; None in eval mode.
+    """
+
+    streams: Tensor
+    prompts: Tensor
+    balance: Optional[Tensor]
+
+
+class AdaptedStack(nn.Module):
+    """Biases and adapters for a row of frozen blocks, which somebody else owns.
+
+    Two neighbouring blocks share a bias; the second of them sees the map rolled by half a window.
+
+    Args:
+        dim: Length C of a token.
+        depth: Number of blocks.
+        heads: Heads of the blocks.
+        window: Side of a window.
+        places: Blocks that an adapter follows.
+        mask_shifted: Keep tokens of opposite borders apart in rolled windows.
+        with_cp: Compute blocks again in the backward pass instead of keeping their features.
+        adapter: Further arguments of every :class:`TCMoAdapter`.
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, window: int, places: List[int], mask_shifted: bool, with_cp: bool, **adapter) -> None:
+        super().__init__()
+        self.window, self.places, self.mask_shifted, self.with_cp = window, places, mask_shifted, with_cp
+        self.biases = nn.ModuleList(RelativeBias(window, heads) for _ in range(-(-depth // 2)))
+        self.adapters = nn.ModuleList(TCMoAdapter(dim, **adapter) for _ in places)
+
+    def forward(self, x: Tensor, blocks: nn.ModuleList, task: int, control: Control, first_only: bool = False) -> StackOutput:
+        """Run both streams through the blocks.
+
+        Args:
+            x: (2N, H, W, C) token maps, those of the first source first.
+            blocks: The blocks.
+            task: Index of the task.
+            control: How far prompts are moved.
+            first_only: Drop the second source after the last adapter, which nothing reads any more.
+        """
+        prompts, balances, mask, half = [], [], None, self.window // 2
+        if self.mask_shifted:
+            mask = shift_mask(*x.shape[1:3], self.window, half, x.device)
+        for index, block in enumerate(blocks):
+            if index % 2 == 0:
+                bias = self.biases[index // 2]()
+                x = self._block(block, x, bias, 0)
+            else:
+                x = self._block(block, x, bias if mask is None else bias + mask, half)
+            if index in self.places:
+                adapter = self.adapters[len(prompts)]
+                out = adapter(x.unflatten(0, (2, -1)), task, control, first_only=first_only and index == self.places[-1])
+                x = out.streams.flatten(0, 1)
+                prompts.append(out.prompts.squeeze(-1))
+                balances.append(out.balance)
+        return StackOutput(x, torch.stack(prompts), sum(balances) if self.training else None)
+
+    def _block(self, block: Block, x: Tensor, bias: Tensor, shift: int) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            # the learned bias is an argument, so that the second run sees that of the first, whatever the module holds by then
+            return checkpoint(block, x, bias, self.window, shift, use_reentrant=False, preserve_rng_state=False)
+        return block(x, bias, self.window, shift)
+
+
+def adapter_places(depth: int, interval: int, offset: int) -> List[int]:
+    """Blocks that an adapter follows.
+
+    Examples:
+        >>> adapter_places(12, 4, 2)
+        [1, 5, 9]
+    """
+    return [index for index in range(depth) if (index + offset) % interval == interval - 1]
