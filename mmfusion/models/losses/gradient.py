@@ -93,3 +93,7 @@ class SignedGradientLoss(BaseFusionLoss):
         else:
             wanted = signed_gradient(make_target(first, second, self.target, context.get('targets')))
         return F.l1_loss(signed_gradient(fused), wanted)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f'target={self.target!r}, {super().extra_repr()}'

@@ -46,3 +46,7 @@ class SSIMFusionLoss(BaseFusionLoss):
         else:
             targets = (make_target(first, second, self.target, context.get('targets')), )
         return 1 - sum(similarity.mean() for similarity in ssim_maps(fused, targets, self.window, border=self.border)) / len(targets)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f'target={self.target!r}, window={self.window}, border={self.border!r}, {super().extra_repr()}'
