@@ -8,17 +8,21 @@ from .fmb import FMBDataset
 from .fusion_tasks import FusionTasksDataset
 from .harvard import HarvardDataset
 from .llvip import LLVIPDataset
+from .lytro import LytroDataset
 from .m3fd import M3FDDataset
 from .mefb import MEFBDataset
+from .mfi_whu import MFIWHUDataset
 from .mfifb import MFIFBDataset
 from .mfnet import MFNetDataset
 from .msrs import MSRSDetDataset, MSRSSegDataset
 from .pair_folder import PairFolderDataset
+from .real_mff import RealMFFDataset
+from .scie import SCIEDataset
 from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
     'BasePairDataset', 'DemoExposurePairs', 'DemoFocusPairs', 'DemoPairs', 'FMBDataset', 'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset',
-    'M3FDDataset', 'MEFBDataset', 'MFIFBDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError', 'PairFolderDataset',
-    'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers', 'transforms'
+    'LytroDataset', 'M3FDDataset', 'MEFBDataset', 'MFIFBDataset', 'MFIWHUDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset',
+    'PairDataError', 'PairFolderDataset', 'RealMFFDataset', 'SCIEDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers', 'transforms'
 ]

@@ -47,7 +47,8 @@ def find_folder(root: str, *alternatives: str) -> Optional[str]:
                 break
             current = current / matches[0]
         else:
-            return str(current)
+            if current.is_dir():
+                return str(current)
     return None
 
 

@@ -5,5 +5,6 @@ from .load_pair import LoadPair
 from .packing import PackFusionInputs
 from .paired import Paired
 from .photometric import PairPhotometric
+from .random_resized_crop import RandomResizedCrop
 
-__all__ = ['LoadClassMap', 'LoadFused', 'LoadPair', 'PackFusionInputs', 'PairPhotometric', 'Paired']
+__all__ = ['LoadClassMap', 'LoadFused', 'LoadPair', 'PackFusionInputs', 'PairPhotometric', 'Paired', 'RandomResizedCrop']
