@@ -1,8 +1,15 @@
-"""Checkpoints of the official TC-MoA layout, made up: names, shapes, and random values for tests."""
+"""Checkpoints of the official TC-MoA layout, made up, with names, shapes and random values; and the twin as a fuser."""
 import math
 
 import torch
-from tc_moa_twin import CONFIG, PATCH, adapter_places, relative_index
+import torch.nn.functional as F
+from tc_moa_twin import CONFIG, PATCH, adapter_places, relative_index, twin
+
+from mmfusion.models.fusers import TCMoA
+from mmfusion.models.fusers.base import FuserOutput
+from mmfusion.models.fusers.tc_moa.conversion import to_official
+from mmfusion.models.fusers.tc_moa.vit import Arch
+from mmfusion.registry import MODELS
 
 #: Two encoder adapters and one decoder adapter, windows of 4 x 4 tokens.
 TINY = dict(CONFIG, embed_dim=48, depth=6, num_heads=6, decoder_embed_dim=32, decoder_depth=4, decoder_num_heads=4, mlp_ratio=2,
@@ -78,3 +85,36 @@ def random_state(config=TINY, grid=14, seed=0, shifts=False):
             channels = state[name].shape[1] // 2
             state[name.replace('dimReduction.weight', 'modal_shifts')] = torch.randn(2 * config['task_num'], channels, generator=draw) * .1
     return state
+
+
+# ---- the twin on weights of the package
+
+def arch_of(config):
+    """The argument ``arch`` of a :class:`TCMoA` of these sizes."""
+    return {key: config[key] for key in Arch._fields if key in config}
+
+
+def options_of(config):
+    """Further arguments."""
+    return dict(interval=config['interval_tau'], offset=config['tau_shift_value'], window=config['shift_window_size'], upsample=config['upsample'])
+
+
+def parameters_of(fuser):
+    """The parameters of a :class:`TCMoA` under official names; gradients reach the fuser."""
+    return to_official(dict(fuser.named_parameters()))
+
+
+@MODELS.register_module()
+class TCMoATwin(TCMoA):
+    """The twin as a fuser with published options, so that tools/analysis_tools/benchmark.py can time it."""
+
+    def fuse(self, first, second, task=None, scale=None, shift=None):
+        """Fuse as :func:`twin` does."""
+        assert scale in (None, 1.) and not shift
+        height, width = first.shape[-2:]
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        first, second = (F.pad(x, padding, mode='reflect') if any(padding) else x for x in (first, second))
+        config = dict(CONFIG, **self.arch._asdict(), shift_window_size=self.encoder.window, upsample=self.upsample)
+        out = twin(parameters_of(self), config, first, second, self.tasks.index(task or self.task), self.training)
+        losses = dict(loss_prompt=out['prompt'], loss_balance=out['aux'] / (self.epoch + 1)) if self.training else {}
+        return FuserOutput(out['fused'][..., :height, :width], losses)

@@ -96,24 +96,24 @@ def route(clean, deviation=None, top_k=2):
     return gates, normal.cdf((clean - rival) / deviation).sum(0)
 
 
-def dispatch(p, name, phi, gates):
-    """log sum_e g_e exp(E_e(phi)) for rows (M, D): each expert sees only the rows that chose it with more than 1e-4."""
+def dispatch(p, name, phi, gates, combine='logsumexp'):
+    """log sum_e g_e exp(E_e(phi)) or, linear, sum_e g_e E_e(phi), for rows (M, D): an expert sees the rows that chose it with more than 1e-4."""
     total = torch.zeros_like(phi)
     for e in range(gates.shape[1]):
         rows = (gates[:, e] > 1e-4).nonzero().squeeze(1)
         expert = f'{name}.experts.{e}'
         y = F.relu(F.linear(phi[rows], p[f'{expert}.fc1.weight'], p[f'{expert}.fc1.bias']))
         y = F.linear(y, p[f'{expert}.fc2.weight'], p[f'{expert}.fc2.bias'])
-        total = total.index_add(0, rows, gates[rows, e, None] * y.exp())
-    return torch.where(total == 0, torch.full_like(total, EPS), total).log()
+        total = total.index_add(0, rows, gates[rows, e, None] * (y if combine == 'linear' else y.exp()))
+    return total if combine == 'linear' else torch.where(total == 0, torch.full_like(total, EPS), total).log()
 
 
 def _cv2(v):
-    v = v.float()
+    v = v.to(torch.promote_types(v.dtype, torch.float32))  # counts are integers
     return v.var(unbiased=True) / (v.mean()**2 + 1e-10)
 
 
-def adapter(p, name, x, t, task, shifts, training):
+def adapter(p, name, x, t, task, shifts, training, combine='logsumexp'):
     """Both streams (B, N, C) to h_x, h_t, prompts (B, N, 1) each, and what the balance needs."""
     b, n, c = x.shape
     y = _norm(p, f'{name}.norm1', torch.cat([x, t], dim=2), 1e-5)
@@ -121,8 +121,8 @@ def adapter(p, name, x, t, task, shifts, training):
     clean = phi @ p[f'{name}.MoA.w_gate'][task]
     deviation = F.softplus(phi @ p[f'{name}.MoA.w_noise'][task]) + 0.1 if training else None
     gates, load = route(clean, deviation)
-    halves = dispatch(p, f'{name}.MoA', phi, gates).reshape(b, n, c // 4).split(c // 8, dim=2)
-    prompts = [half.mean(2, keepdim=True).sigmoid() for half in halves]
+    halves = dispatch(p, f'{name}.MoA', phi, gates, combine).reshape(b, n, c // 4).split(c // 8, dim=2)
+    prompts = [half.sigmoid().mean(2, keepdim=True) if combine == 'linear' else half.mean(2, keepdim=True).sigmoid() for half in halves]
     h = [prompt * stream + shift for prompt, stream, shift in zip(prompts, (x, t), shifts)]
     return h, prompts, dict(importance=gates.sum(0), load=load)
 
@@ -146,7 +146,7 @@ def _with_statistics_of(y, x):
     return (y - mean_y) / (std_y + 1e-12) * std_x + mean_x
 
 
-def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shifted, found):
+def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shifted, combine, found):
     """Blocks and adapters of the encoder or the decoder; ``names``: blocks, adapters, fusion layers, bias tables, alphas, shifts."""
     blocks, adapters, fusions, tables, alphas, renormalise = names
     window, places = config['shift_window_size'], adapter_places(depth, config)
@@ -158,7 +158,7 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
             continue
         m = i // config['interval_tau']
         shifts = p[f'{adapters}.{m}.modal_shifts'][2 * task:2 * task + 2] if f'{adapters}.{m}.modal_shifts' in p else (0., 0.)
-        h, prompts, balance = adapter(p, f'{adapters}.{m}', x, t, task, shifts, training)
+        h, prompts, balance = adapter(p, f'{adapters}.{m}', x, t, task, shifts, training, combine)
         fused, a = fusion_layer(p, f'{fusions}.{m}', h[0] + h[1], grid), p[alphas][m]
         mixed = [a * fused + (1 - a) * y for y in (x, t)]
         x, t = [_with_statistics_of(new, old) for new, old in zip(mixed, (x, t))] if renormalise else mixed
@@ -168,7 +168,7 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
 
 # ---- the network
 
-def twin(p, config, first, second, task=0, training=False, position='corrected', mask_shifted=False):
+def twin(p, config, first, second, task=0, training=False, position='corrected', mask_shifted=False, combine='logsumexp'):
     """The whole network on two (B, 3, H, W) images in [0, 1] whose sides suit the windows.
 
     Args:
@@ -179,6 +179,7 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
         training: Draw router noise: one ``torch.randn_like`` per adapter in order.
         position: ``'corrected'`` or ``'published'``.
         mask_shifted: No attention across the wrap-around of rolled windows.
+        combine: ``'logsumexp'`` as in the program, or ``'linear'`` as in the paper, with the sigmoid before the mean.
 
     Returns:
         dict: ``raw`` (normalised, double size when upsampled), ``fused`` (B, 3, H, W) unclamped, ``latents`` of both streams, ``prompts``
@@ -186,7 +187,7 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
         of the balance terms and the weighted prompt regularisation.
     """
     height, width = first.shape[-2:]
-    mean, std = (first.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = (torch.tensor(v).to(first).view(1, 3, 1, 1) for v in (MEAN, STD))  # rounded to float32 in float64 too
     factor = 2 if config['upsample'] else 1
     grid = factor * height // PATCH, factor * width // PATCH
     streams = []
@@ -199,12 +200,12 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
 
     encoder, decoder = [], []
     names = 'blocks', 'blocks_MoA', 'FusionLayer', 'en_relative_position', 'Alpha_encoder', False
-    x, t = _stack(p, names, *streams, grid, config, config['depth'], config['num_heads'], task, training, mask_shifted, encoder)
+    x, t = _stack(p, names, *streams, grid, config, config['depth'], config['num_heads'], task, training, mask_shifted, combine, encoder)
     latents = [_norm(p, 'norm', y) for y in (x, t)]
     x, t = (F.linear(y, p['decoder_embed.weight'], p['decoder_embed.bias']) + resized_positions(p['decoder_pos_embed'], *grid, position)
             for y in latents)
     names = 'decoder_blocks', 'decoder_blocks_MoA', 'de_FusionLayer', 'de_relative_position', 'Alpha_decoder', True
-    x, t = _stack(p, names, x, t, grid, config, config['decoder_depth'], config['decoder_num_heads'], task, training, mask_shifted, decoder)
+    x, t = _stack(p, names, x, t, grid, config, config['decoder_depth'], config['decoder_num_heads'], task, training, mask_shifted, combine, decoder)
 
     patches = F.linear(_norm(p, 'decoder_norm', x), p['decoder_pred.weight'], p['decoder_pred.bias'])  # (B, N, 16 rows x 16 columns x RGB)
     raw = patches.reshape(-1, *grid, PATCH, PATCH, 3).permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, grid[0] * PATCH, grid[1] * PATCH)
