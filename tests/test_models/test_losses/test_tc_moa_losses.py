@@ -61,6 +61,18 @@ def test_terms_and_totals_of_the_reference(published, shared_dir, case, dtype):
     assert total == pytest.approx(expected['loss'], rel=5e-7)
 
 
+def test_published_weights(published):
+    """The published totals multiplied out: gradient and mean-pixel terms carry a factor 3 in themselves."""
+    found = {phase: {task: {name: term.loss_weight for name, term in terms.items()} for task, terms in getattr(published, phase).items()}
+             for phase in ('warmup', 'tasks')}
+    start = dict(pixel=3, ssim=1)
+    assert found['warmup'] == dict(visible_infrared=start, multi_exposure=start, multi_focus=dict(pixel=1, ssim=1))
+    expected = dict(visible_infrared=dict(grad=4.5, pixel=1.5, ssim=2), multi_exposure=dict(grad=5.4, mef_ssim=3.6, pixel=5.4),
+                    multi_focus=dict(grad=60, pixel=20, ssim=3))
+    assert {task: pytest.approx(weights) for task, weights in expected.items()} == found['tasks']
+    assert published.warmup_epochs == 2 and published.clip
+
+
 # Signed gradient ----------------------------------------------------------------------------------------------------
 
 
@@ -249,7 +261,7 @@ TERMS = [
 @pytest.mark.parametrize('loss', TERMS, ids=repr)
 def test_first_and_second_derivatives(loss):
     """Meta-learning differentiates twice. Random images keep clear of the kinks of |x| by far more than the step of 1e-6."""
-    fused, first, second = images((2, 3, 6, 7))
+    fused, first, second = images((2, 3, 4, 5))
     fused.requires_grad_()
     assert torch.autograd.gradcheck(lambda f: loss(f, first, second), fused, atol=1e-7)
     assert torch.autograd.gradgradcheck(lambda f: loss(f, first, second), fused, atol=1e-6)
