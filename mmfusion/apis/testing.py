@@ -94,11 +94,12 @@ def set_per_image(cfg: Config, path: str) -> None:
     Raises:
         UserError: The test evaluator has no FusionMetric.
     """
-    file, found = Path(path).resolve(), False
+    file, found = Path(path).resolve(), set()
     for metric in _metrics(cfg.test_evaluator):
         task = metric.get('fusion_task')
-        if str(metric.get('type')).split('.')[-1] == 'FusionMetric' and (task or not found):
-            metric.out_csv, found = str(file.with_stem(f'{file.stem}_{task}') if task else file), True
+        if str(metric.get('type')).split('.')[-1] == 'FusionMetric' and task not in found:
+            metric.out_csv = str(file.with_stem(f'{file.stem}_{task}') if task else file)
+            found.add(task)
     if found:
         return
     raise UserError("--per-image: the config's test_evaluator has no FusionMetric; add dict(type='FusionMetric') to it")

@@ -88,6 +88,16 @@ def test_names_collide_without_loss(runner):
     assert written(runner) == ['fused/test/x_a.png', 'fused/test/x_a_6.png', 'fused/test/x_a_7.png']
 
 
+def test_samples_of_tasks_have_the_name_of_the_task(runner):
+    """Sets beside each other may use the same names and numbers."""
+    hook = FusionVisualizationHook()
+    for task in ('focus', 'exposure'):
+        batch, samples = make_batch(('a', ))
+        samples[0].set_metainfo(dict(fusion_task=task))
+        hook.after_test_iter(runner, 0, batch, samples)
+    assert written(runner) == ['fused/test/exposure_a.png', 'fused/test/focus_a.png']
+
+
 def test_full_disk_is_reported_once_and_nothing_stops(runner, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, 'No space left on device')

@@ -167,14 +167,55 @@ def test_summary_beside_the_log_file(tmp_path, monkeypatch):
     assert "protocol 'default'" in (tmp_path / 'run.log').read_text()
 
 
-def rate_share(rank, world_size, port, folder, round_up):
+def test_one_metric_for_each_task():
+    batch, samples = make_batch(n=5)
+    for sample, task in zip(samples, ('focus', 'exposure', 'focus', None, 'exposure')):
+        sample.update(dict(fusion_task=task) if task else {})
+    results = {}
+    for task, names in (('focus', ['EN', 'MI']), ('exposure', ['SD'])):
+        metric = METRICS.build(dict(type='FusionMetric', fusion_task=task, metrics=names))
+        metric.process(batch, samples)
+        results.update(metric.evaluate(size=5))
+    assert list(results) == ['focus/EN', 'focus/MI', 'exposure/SD']
+    alone = FusionMetric(['EN', 'MI'], prefix='focus')
+    alone.process(dict(inputs={key: [images[0], images[2]] for key, images in batch['inputs'].items()}), [samples[0], samples[2]])
+    assert alone.evaluate(size=2) == pytest.approx({key: results[key] for key in ('focus/EN', 'focus/MI')}, rel=1e-12)
+
+
+def test_a_task_without_samples_is_an_error():
+    batch, samples = make_batch(n=2)
+    samples[0]['fusion_task'] = 'exposure'
+    metric = FusionMetric(['EN'], fusion_task='focus', prefix='f')
+    metric.process(batch, samples)
+    with pytest.raises(ValueError, match=r"none of 2 samples is of fusion_task='focus', their tasks are \['None', 'exposure'\]"):
+        metric.evaluate(size=2)
+
+
+def test_files_name_their_task(tmp_path, monkeypatch):
+    logger = MMLogger('fusion_metric_tasks', log_file=str(tmp_path / 'run.log'))  # not registered: other tests keep theirs
+    monkeypatch.setattr(MMLogger, 'get_current_instance', classmethod(lambda cls: logger))
+    batch, samples = make_batch(n=3)
+    for sample, task in zip(samples, ('focus', 'exposure', 'focus')):
+        sample['fusion_task'] = task
+    metric = FusionMetric(['EN'], fusion_task='focus', out_csv=str(tmp_path / 'focus.csv'))
+    metric.process(batch, samples)
+    metric.evaluate(size=3)
+    content = json.loads((tmp_path / 'focus_metrics.json').read_text())
+    assert content['fusion_task'] == 'focus' and content['images'] == 2
+    assert [row['sample_id'] for row in csv.DictReader((tmp_path / 'focus.csv').open())] == ['pair0', 'pair2']
+    assert 'focus: Fusion metrics' in (tmp_path / 'run.log').read_text()
+
+
+def rate_share(rank, world_size, port, folder, round_up, task=None):
     """One of several processes: its share of five pairs as the sampler gives it, in batches of two."""
     from mmengine.dataset import DefaultSampler
     torch.set_num_threads(1)
     if world_size > 1:
         dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
     batch, samples = make_batch(n=5)
-    metric = FusionMetric(['EN', 'SSIM'], out_csv=f'{folder}/{world_size}.csv')
+    for sample, name in zip(samples, ('focus', 'focus', 'focus', 'exposure', 'focus')):  # one process has fewer of the task than the other
+        sample['fusion_task'] = name
+    metric = FusionMetric(['EN', 'SSIM'], out_csv=f'{folder}/{world_size}.csv', fusion_task=task)
     metric.collect_dir = f'{folder}/parts'
     share = list(DefaultSampler(range(5), shuffle=False, round_up=round_up))
     for i in range(0, len(share), 2):
@@ -188,16 +229,16 @@ def rate_share(rank, world_size, port, folder, round_up):
 
 
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
-@pytest.mark.parametrize('round_up', [True, False])
-def test_two_processes_count_every_image_once(tmp_path, round_up):
-    rate_share(0, 1, 0, str(tmp_path), round_up)
-    mp.spawn(rate_share, args=(2, free_port(), str(tmp_path), round_up), nprocs=2)
+@pytest.mark.parametrize('round_up, task', [(True, None), (False, None), (True, 'focus')])
+def test_two_processes_count_every_image_once(tmp_path, round_up, task):
+    rate_share(0, 1, 0, str(tmp_path), round_up, task)
+    mp.spawn(rate_share, args=(2, free_port(), str(tmp_path), round_up, task), nprocs=2)
     single, first, second = (torch.load(tmp_path / f'{name}.pt', weights_only=True) for name in ('1_0', '2_0', '2_1'))
     assert first['rated'] + second['rated'] == (6 if round_up else 5)  # padding was there to be dropped
     # where arrays begin in memory decides how sums are split, so processes agree to rounding
     assert first['result'] == second['result'] == pytest.approx(single['result'], rel=1e-12)
     alone, together = (list(csv.DictReader((tmp_path / name).open())) for name in ('1.csv', '2.csv'))
-    assert [row['sample_id'] for row in together] == [f'pair{i}' for i in range(5)]
+    assert [row['sample_id'] for row in together] == [f'pair{i}' for i in range(5) if task is None or i != 3]
     for one, other in zip(alone, together):
         assert float(other['SSIM']) == pytest.approx(float(one['SSIM']), rel=1e-10)
 

@@ -1,0 +1,22 @@
+"""Where --per-image writes when there are several fusion metrics."""
+import pytest
+from mmengine.config import Config
+
+from mmfusion.apis.testing import set_per_image
+from mmfusion.utils import UserError
+
+
+def files(*metrics):
+    cfg = Config(dict(test_evaluator=[dict(metric) for metric in metrics]))
+    set_per_image(cfg, 'values.csv')
+    return [metric.get('out_csv', '').rsplit('/', 1)[-1] for metric in cfg.test_evaluator]
+
+
+def test_each_task_has_a_file_and_others_share_none():
+    plain, box = dict(type='FusionMetric'), dict(type='mmdet.CocoMetric')
+    focus, exposure = (dict(type='mmfusion.FusionMetric', fusion_task=task) for task in ('focus', 'exposure'))
+    assert files(box, plain, plain) == ['', 'values.csv', '']
+    assert files(focus, exposure) == ['values_focus.csv', 'values_exposure.csv']
+    assert files(plain, focus) == ['values.csv', 'values_focus.csv']
+    with pytest.raises(UserError, match='no FusionMetric'):
+        files(box)
