@@ -13,7 +13,7 @@ fuser.width = 16
 detector = _base_.detector
 detector.bbox_head.num_classes = num_classes
 
-model = dict(type='BilevelCoupling', fuser=fuser, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector))
+model = dict(type='BilevelCoupling', fuser=fuser, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector), clamp=True)
 
 image_size = (96, 128)
 train_dataloader = dict(batch_size=8, dataset=dict(length=240, size=image_size))

@@ -17,7 +17,8 @@ model = dict(
     fuser=dict(type='SearchableTIM', width=8, cells=[dict(kind='chain', length=2), dict(kind='chain', length=2)]),
     fusion_loss=_base_.fusion_loss,
     tasks=dict(det=detector),
-    upper='task')
+    upper='task',
+    clamp=True)
 
 image_size = (96, 128)
 train_dataloader = dict(batch_size=4, dataset=dict(length=160, size=image_size))

@@ -9,6 +9,6 @@ segmentor = _base_.segmentor
 segmentor.decode_head.num_classes = seg_classes
 
 model = dict(
-    type='BilevelCoupling', fuser=_base_.fuser, fusion_loss=_base_.fusion_loss, tasks=dict(seg=segmentor), upper_weight=1.0)
+    type='BilevelCoupling', fuser=_base_.fuser, fusion_loss=_base_.fusion_loss, tasks=dict(seg=segmentor), upper_weight=1.0, clamp=True)
 
 train_dataloader = dict(batch_size=2)

@@ -9,4 +9,4 @@ detector = _base_.detector
 detector.bbox_head.num_classes = num_classes
 
 model = dict(
-    type='BilevelCoupling', fuser=_base_.fuser, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector), upper_weight=1.0)
+    type='BilevelCoupling', fuser=_base_.fuser, fusion_loss=_base_.fusion_loss, tasks=dict(det=detector), upper_weight=1.0, clamp=True)

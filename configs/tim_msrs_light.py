@@ -25,7 +25,8 @@ model = dict(
     fuser=fuser,
     fusion_loss=_base_.fusion_loss,
     tasks=dict(det=detector, seg=segmentor),
-    upper_weight=1.0)
+    upper_weight=1.0,
+    clamp=True)
 
 # Small crops around objects: most of a street scene is empty, and a small machine's time is better spent on the rest.
 resize = dict(type='mmdet.RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=False)

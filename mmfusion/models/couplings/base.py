@@ -22,7 +22,7 @@ class Fusion(NamedTuple):
     """Everything known after fusing one batch.
 
     Attributes:
-        image: (N, 3 or 1, H, W), RGB when a source is RGB, else grey; nominal [0, 1], not clamped.
+        image: (N, 3 or 1, H, W), RGB when a source is RGB, else grey; nominal [0, 1], clamped where the coupling says so.
         fused: The fuser's own output, in the fuser's space (one channel for a luminance fuser).
         first: First source in the fuser's space.
         second: Second source in the fuser's space.
@@ -51,6 +51,9 @@ class BaseCoupling(BaseModel):
         task_weights: Factor of each task's losses, 1 where none is given.
         guide: Config of a guide, whose guidance goes to the fuser.
         guide_weight: Factor of the guide's own losses. 0 freezes the guide: it runs without gradient.
+        clamp: Clamp the fused image to [0, 1] before task networks see it, as it is when it is saved. A fuser with an output without bounds needs
+            this: most task networks do not mind a contrast far too large, so nothing else would keep their gradient from raising it.
+            Fusion losses see the image as it is, and pull it back.
         data_preprocessor: Config of the data preprocessor, :class:`FusionDataPreprocessor` by default.
         init_cfg: mmengine initialisation config.
 
@@ -68,6 +71,7 @@ class BaseCoupling(BaseModel):
                  task_weights: Optional[Dict[str, float]] = None,
                  guide: Optional[dict] = None,
                  guide_weight: float = 1.0,
+                 clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg)
@@ -81,6 +85,7 @@ class BaseCoupling(BaseModel):
             raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
         self.task_weights = {name: float((task_weights or {}).get(name, 1.0)) for name in tasks}
         self.guide_weight = float(guide_weight)
+        self.clamp = clamp
         self.fuser_options: Dict[str, object] = {}
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
@@ -167,7 +172,8 @@ class BaseCoupling(BaseModel):
         source_first, source_second, color = split_color(first, second, self.fuser)
         sources = (source_first, source_second)
         fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
-        return Fusion(restore_color(fused, color), fused, source_first, source_second, losses)
+        image = restore_color(fused, color)
+        return Fusion(image.clamp(0, 1) if self.clamp else image, fused, source_first, source_second, losses)
 
     def _options(self, inputs: Dict[str, Tensor]) -> Dict[str, object]:
         """What the fuser is told beside guidance: the task of the batch, if it asks for it, and :attr:`fuser_options`."""

@@ -22,6 +22,7 @@ class JointCoupling(BaseCoupling):
             nothing of them, which is the cascade that most published code trains.
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
+        clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -37,11 +38,12 @@ class JointCoupling(BaseCoupling):
                  detach: bool = False,
                  guide: Optional[dict] = None,
                  guide_weight: float = 1.0,
+                 clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
         if not tasks:
             raise ValueError('JointCoupling needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, data_preprocessor, init_cfg)
+        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg)
         self.detach = detach
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:

@@ -65,6 +65,7 @@ class MetaCoupling(BaseCoupling):
         restore_moments: Put the state of the task optimizer back as well. The published program keeps what phase 1 did to it.
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
+        clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -87,9 +88,10 @@ class MetaCoupling(BaseCoupling):
                  restore_moments: bool = True,
                  guide: Optional[dict] = None,
                  guide_weight: float = 1.0,
+                 clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, data_preprocessor, init_cfg)
+        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg)
         self.crop_size: Optional[Size] = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size and tuple(crop_size)
         self.task_size: Optional[Size] = task_size and tuple(task_size)
         self.resize, self.swap, self.inner_steps, self.inner_fuser = resize, swap, inner_steps, inner_fuser

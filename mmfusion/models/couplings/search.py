@@ -47,6 +47,7 @@ class SearchCoupling(BaseCoupling):
         latency_table: Path of a table that ``tools/analysis_tools/measure_latency.py`` wrote; needed for a latency weight above 0.
         latency_weight: The factor :math:`\lambda`.
         legacy_sign: Step on :math:`F_a + \eta c f_a`, as the published program does, with the learning rate of the weights as :math:`\eta`.
+        clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -65,9 +66,10 @@ class SearchCoupling(BaseCoupling):
                  latency_table: Union[str, dict, LatencyTable, None] = None,
                  latency_weight: float = 0.0,
                  legacy_sign: bool = False,
+                 clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(fuser, fusion_loss, tasks, task_weights, clamp=clamp, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if not all(hasattr(self.fuser, name) for name in ('network', 'architecture', 'genotype')):
             raise ValueError(f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), not {type(self.fuser).__name__}')
         if not len(self.fusion_loss):

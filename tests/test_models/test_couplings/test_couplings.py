@@ -157,3 +157,18 @@ def test_bad_modes():
     with pytest.raises(ValueError, match='needs data_samples'):
         model(inputs, mode='loss')
     assert JointCoupling is MODELS.get('JointCoupling')
+
+
+@pytest.mark.parametrize('clamp', [False, True])
+def test_clamped_images_for_the_tasks(clamp):
+    model = joint(clamp=clamp)
+    batch, _ = tiny_models.make_batch(2, 32, 32)
+    inputs = {name: images.mean(1, keepdim=True) for name, images in batch.items()}
+    fused = (inputs['first'] * 5 - 2).requires_grad_()
+    model.fuser.forward = lambda *sources, **guidance: FuserOutput(fused, {})
+    fusion = model.fuse(inputs)
+    assert torch.equal(fusion.fused, fused)  # fusion losses see what the fuser made
+    assert torch.equal(fusion.image, fused.clamp(0, 1) if clamp else fused)
+    fusion.image.sum().backward()
+    inside = ((fused >= 0) & (fused <= 1)).float()
+    assert torch.equal(fused.grad, inside if clamp else torch.ones_like(fused)) and 0 < inside.mean() < 1
