@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from mmfusion.models.layers import NoisyTopKGate, balance_loss
 from mmfusion.models.layers.gating import GateOutput
 
+from .windows import WindowLayout
+
 COMBINE = ('logsumexp', 'linear')
 NEGLIGIBLE_GATE = 1e-4
 
@@ -18,11 +20,11 @@ class Control(NamedTuple):
     shift: float = 0.0
 
     def apply(self, prompts: Tensor) -> Tensor:
-        """Prompts (2, N, H, W, 1) of both sources in [0, 1], moved."""
+        """Prompts (2, N, T, 1) of both sources in [0, 1], moved."""
         if self == Control():
             return prompts
-        mean = prompts.mean((2, 3), keepdim=True)
-        shift = prompts.new_tensor([self.shift, -self.shift]).view(2, 1, 1, 1, 1)
+        mean = prompts.mean(2, keepdim=True)
+        shift = prompts.new_tensor([self.shift, -self.shift]).view(2, 1, 1, 1)
         return (mean + self.scale * (prompts - mean) + shift).clamp(0, 1)
 
 
@@ -30,8 +32,8 @@ class AdapterOutput(NamedTuple):
     """What an adapter returns.
 
     Attributes:
-        streams: (S, N, H, W, C) both token streams, or the first alone.
-        prompts: (2, N, H, W, 1) weight of each source in every place, in [0, 1].
+        streams: (S, N, T, C) both token streams, or the first alone.
+        prompts: (2, N, T, 1) weight of each source in every place, in [0, 1].
         balance: Load balance of the gate, not weighted; None in eval mode.
     """
 
@@ -109,7 +111,7 @@ class Mixture(nn.Module):
         self.experts = Experts(code, max(dim // 32, 1), num_experts)
 
     def forward(self, streams: Tensor, task: int) -> 'tuple[Tensor, Optional[Tensor]]':
-        """Streams (2, N, H, W, C) to prompts (2, N, H, W, 1) and, in training, the load balance."""
+        """Streams (2, N, T, C) to prompts (2, N, T, 1) and, in training, the load balance."""
         code = self.norm_code(self.reduce(self.norm_in(torch.cat([*streams], dim=-1)))).flatten(0, -2)  # (M, C / 4)
         decision = self.gate(code, task)
         gates = decision.gates.t().unsqueeze(-1)  # (E, M, 1)
@@ -137,10 +139,10 @@ class FusionLayer(nn.Module):
         self.conv = nn.Conv2d(dim // 4, dim // 4, 3, padding=1, bias=False)
         self.expand = nn.Linear(dim // 4, dim, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Token map (N, H, W, C) to the same."""
-        x = self.conv(self.reduce(x).permute(0, 3, 1, 2))
-        return self.expand(x.permute(0, 2, 3, 1))
+    def forward(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        """Tokens (N, T, C) in windows to the same."""
+        x = self.conv(layout.to_map(self.reduce(x)).permute(0, 3, 1, 2))
+        return self.expand(layout.to_windows(x.permute(0, 2, 3, 1)))
 
 
 class TCMoAdapter(nn.Module):
@@ -175,11 +177,12 @@ class TCMoAdapter(nn.Module):
         self.fusion = FusionLayer(dim)
         self.mix = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, streams: Tensor, task: int, control: Control = Control(), first_only: bool = False) -> AdapterOutput:  # noqa: B008
+    def forward(self, streams: Tensor, layout: WindowLayout, task: int, control: Control, first_only: bool = False) -> AdapterOutput:
         """Mix two token streams.
 
         Args:
-            streams: (2, N, H, W, C).
+            streams: (2, N, T, C), in windows.
+            layout: How the tokens lie in windows.
             task: Index of the task.
             control: How far the prompts are moved.
             first_only: Return the first stream alone.
@@ -189,7 +192,7 @@ class TCMoAdapter(nn.Module):
             prompts, balance = self.mixture(streams, task)
             weight = control.apply(prompts)
             joined = torch.addcmul(weight[0] * streams[0], weight[1], streams[1]) + self.source_shift[task].sum(0)
-            fused = self.fusion(joined)  # (N, H, W, C)
+            fused = self.fusion(joined, layout)  # (N, T, C)
             streams = streams[:1] if first_only else streams
             mixed = streams.lerp(fused.expand_as(streams), self.mix)
             if self.restore_statistics:
@@ -198,7 +201,7 @@ class TCMoAdapter(nn.Module):
 
 
 def restore_statistics(x: Tensor, like: Tensor) -> Tensor:
-    """Give each map of ``x`` (S, N, H, W, C) the mean and the unbiased standard deviation of that of ``like``."""
+    """Give the tokens of each image in ``x`` (S, N, T, C) the mean and the unbiased standard deviation of that of ``like``."""
     variance, mean = torch.var_mean(x.flatten(2), -1, keepdim=True)
     target_variance, target_mean = torch.var_mean(like.flatten(2), -1, keepdim=True)
     factor = ((target_variance + 1e-12) / (variance + 1e-12)).sqrt()

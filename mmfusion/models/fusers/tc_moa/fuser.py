@@ -13,6 +13,7 @@ from .mae_weights import load_mae, warn_of_random_weights
 from .stack import AdaptedStack, adapter_places
 from .tiles import blend, cut, plan_axis, reflect_to
 from .vit import MaskedAutoencoder, resolve_arch, unpatchify
+from .windows import WindowLayout
 
 TASKS = ('visible_infrared', 'multi_exposure', 'multi_focus')
 OUTPUTS = ('nearest', 'area', 'bilinear')
@@ -37,14 +38,14 @@ class Details(NamedTuple):
     Attributes:
         raw: (N, 3, H, W) decoded image of normalised colour at the size of the network, doubled where it upsamples; None unless it was asked for.
         fused: (N, 3, H, W), nominal [0, 1].
-        latents: (2, N, H', W', C) both token streams after the encoder.
+        latents: (2, N, H', W', C) both token streams after the encoder; None unless ``raw`` was asked for.
         prompts: Prompts of all adapters.
         balance: Sum of the load-balance terms of all adapters, not weighted; None in eval mode.
     """
 
     raw: Optional[Tensor]
     fused: Tensor
-    latents: Tensor
+    latents: Optional[Tensor]
     prompts: Prompts
     balance: Optional[Tensor]
 
@@ -157,7 +158,7 @@ class TCMoA(BaseFuser):
         if tile < 1 or tile % self.multiple or not 0 <= overlap <= tile // 2 or tile_batch < 1:
             raise ValueError(f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, got {tile}, {overlap} '
                              f'and {tile_batch}')
-        self.upsample, self.published_positions, self.output = upsample, position == 'published', output
+        self.window, self.upsample, self.published_positions, self.output = window, upsample, position == 'published', output
         self.large_images, self.tile, self.overlap, self.tile_batch = large_images, tile, overlap, tile_batch
         self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.tasks}
         self.balance_weight, self.warmup_epochs, self.epoch = balance_weight, warmup_epochs, 0
@@ -215,7 +216,7 @@ class TCMoA(BaseFuser):
                        scale: Optional[float] = None,
                        shift: Optional[float] = None,
                        raw: bool = False) -> Details:
-        """As :meth:`fuse` on the whole image, with prompts, token streams and, if ``raw``, the decoded image.
+        """As :meth:`fuse` on the whole image, with prompts and, if ``raw``, the decoded image and the token streams.
 
         Raises:
             ValueError: The task is unknown.
@@ -224,18 +225,20 @@ class TCMoA(BaseFuser):
         control = Control(self.scale if scale is None else float(scale), self.shift if shift is None else float(shift))
         size = first.shape[-2:]
         padded = [-(-side // self.multiple) * self.multiple for side in size]
-        streams = self._embed(torch.cat([reflect_to(image, *padded) for image in (first, second)]))
-        encoder = self.encoder(streams, self.mae.blocks, index, control)
+        x = self._embed(torch.cat([reflect_to(image, *padded) for image in (first, second)]))
+        layout = WindowLayout(*x.shape[1:3], self.window, x.device)
+        encoder = self.encoder(layout.to_windows(x), self.mae.blocks, layout, index, control)
         latents = self.mae.norm(encoder.streams)
-        x = self.mae.decoder_embed(latents)
-        x = x + self.mae.positions(self.mae.decoder_pos_embed, *x.shape[1:3], self.published_positions)
-        decoder = self.decoder(x, self.mae.decoder_blocks, index, control, first_only=True)
-        x = self.mae.decoder_norm(decoder.streams)
+        positions = self.mae.positions(self.mae.decoder_pos_embed, *layout.size, self.published_positions)
+        x = self.mae.decoder_embed(latents) + layout.to_windows(positions)
+        decoder = self.decoder(x, self.mae.decoder_blocks, layout, index, control, first_only=True)
+        x = layout.to_map(self.mae.decoder_norm(decoder.streams))
         image, fused = self._decode(x, raw)
         fused = fused[..., :size[0], :size[1]] * self.std + self.mean
         fused = fused.clamp(0, 1) if self.clip else fused
         balance = encoder.balance + decoder.balance if self.training else None
-        return Details(image, fused, latents.unflatten(0, (2, -1)), Prompts(encoder.prompts, decoder.prompts), balance)
+        streams = layout.to_map(latents).unflatten(0, (2, -1)) if raw else None
+        return Details(image, fused, streams, Prompts(encoder.prompts, decoder.prompts), balance)
 
     def _task(self, task: Optional[str]) -> str:
         task = self.task if task is None else task

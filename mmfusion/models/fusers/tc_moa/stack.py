@@ -7,14 +7,14 @@ from torch.utils.checkpoint import checkpoint
 
 from .adapters import Control, TCMoAdapter
 from .vit import Block
-from .windows import RelativeBias, shift_mask
+from .windows import Order, RelativeBias, WindowLayout
 
 
 class StackOutput(NamedTuple):
     """What a stack returns.
 
     Attributes:
-        streams: (2N, H, W, C) token maps of both sources, or (N, H, W, C) those of the first.
+        streams: (2N, T, C) tokens of both sources, or (N, T, C) those of the first.
         prompts: (adapters, 2, N, H, W) prompts of all adapters, in [0, 1].
         balance: Sum of the load-balance terms of all adapters, not weighted; None in eval mode.
     """
@@ -46,38 +46,44 @@ class AdaptedStack(nn.Module):
         self.biases = nn.ModuleList(RelativeBias(window, heads) for _ in range(-(-depth // 2)))
         self.adapters = nn.ModuleList(TCMoAdapter(dim, **adapter) for _ in places)
 
-    def forward(self, x: Tensor, blocks: nn.ModuleList, task: int, control: Control, first_only: bool = False) -> StackOutput:
+    def forward(self,
+                x: Tensor,
+                blocks: nn.ModuleList,
+                layout: WindowLayout,
+                task: int,
+                control: Control,
+                first_only: bool = False) -> StackOutput:
         """Run both streams through the blocks.
 
         Args:
-            x: (2N, H, W, C) token maps, those of the first source first.
+            x: (2N, T, C) tokens in windows, those of the first source first.
             blocks: The blocks.
+            layout: How the tokens lie in windows.
             task: Index of the task.
             control: How far prompts are moved.
             first_only: Drop the second source after the last adapter, which nothing reads any more.
         """
-        prompts, balances, mask, half = [], [], None, self.window // 2
-        if self.mask_shifted:
-            mask = shift_mask(*x.shape[1:3], self.window, half, x.device)
+        prompts, balances = [], []
+        mask = layout.mask() if self.mask_shifted else None
         for index, block in enumerate(blocks):
             if index % 2 == 0:
                 bias = self.biases[index // 2]()
-                x = self._block(block, x, bias, 0)
+                x = self._block(block, x, bias)
             else:
-                x = self._block(block, x, bias if mask is None else bias + mask, half)
+                x = self._block(block, x, bias if mask is None else bias + mask, layout.rolled)
             if index in self.places:
                 adapter = self.adapters[len(prompts)]
-                out = adapter(x.unflatten(0, (2, -1)), task, control, first_only=first_only and index == self.places[-1])
+                out = adapter(x.unflatten(0, (2, -1)), layout, task, control, first_only=first_only and index == self.places[-1])
                 x = out.streams.flatten(0, 1)
-                prompts.append(out.prompts.squeeze(-1))
+                prompts.append(layout.to_map(out.prompts.flatten(0, 1)).squeeze(-1).unflatten(0, (2, -1)))
                 balances.append(out.balance)
         return StackOutput(x, torch.stack(prompts), sum(balances) if self.training else None)
 
-    def _block(self, block: Block, x: Tensor, bias: Tensor, shift: int) -> Tensor:
+    def _block(self, block: Block, x: Tensor, bias: Tensor, order: Optional[Order] = None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
             # the learned bias is an argument, so that the second run sees that of the first, whatever the module holds by then
-            return checkpoint(block, x, bias, self.window, shift, use_reentrant=False, preserve_rng_state=False)
-        return block(x, bias, self.window, shift)
+            return checkpoint(block, x, bias, order, use_reentrant=False, preserve_rng_state=False)
+        return block(x, bias, order)
 
 
 def adapter_places(depth: int, interval: int, offset: int) -> List[int]:

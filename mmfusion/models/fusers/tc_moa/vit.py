@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .windows import partition, reverse
+from .windows import Order
 
 
 class Arch(NamedTuple):
@@ -63,10 +63,10 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Tokens (N, L, C) and an additive bias (heads, L, L) or (windows, heads, L, L) to (N, L, C)."""
+        """Tokens (N, L, C) and an additive bias (1 or windows, heads, L, L) to (N, L, C)."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (N, heads, L, C / heads)
         bias = bias.to(query.dtype)
-        if bias.dim() == 4:
+        if len(bias) > 1:
             bias = bias.repeat(len(x) // len(bias), 1, 1, 1)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.proj(out.transpose(1, 2).flatten(2))
@@ -91,7 +91,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block; attention inside windows, the rest on the whole map.
+    """Pre-norm transformer block with attention inside windows.
 
     Args:
         dim: Length C of a token.
@@ -106,10 +106,17 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
-    def forward(self, x: Tensor, bias: Tensor, window: int, shift: int) -> Tensor:
-        """Token map (N, H, W, C) to the same; ``bias`` as in :class:`Attention`, the rest as in :func:`partition`."""
-        inside = self.attn(partition(self.norm1(x), window, shift), bias)
-        x = x + reverse(inside, window, shift, *x.shape[1:3])
+    def forward(self, x: Tensor, bias: Tensor, order: Optional[Order] = None) -> Tensor:
+        """One block.
+
+        Args:
+            x: (N, T, C) tokens, window by window.
+            bias: (1 or windows, heads, L, L), added to the logits of attention.
+            order: Puts the tokens into other windows for attention.
+        """
+        inside = self.norm1(x) if order is None else order.apply(self.norm1(x))
+        inside = self.attn(inside.view(-1, bias.shape[-1], x.shape[-1]), bias).view_as(x)
+        x = x + (inside if order is None else order.undo(inside))
         return x + self.mlp(self.norm2(x))
 
 

@@ -1,58 +1,105 @@
-"""Square windows of a token map: cut out, put back, and the learned bias between the places inside."""
+"""Tokens in the order of their windows, and the learned bias between the places of a window."""
+from typing import Any, NamedTuple, Tuple
+
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 
-def partition(x: Tensor, window: int, shift: int = 0) -> Tensor:
-    """Cut a token map into windows, row by row.
+class Order(NamedTuple):
+    """A reordering of tokens and its inverse.
+
+    Attributes:
+        forth: (T,) for every new place, the old one.
+        back: (T,) for every old place, the new one.
+    """
+
+    forth: Tensor
+    back: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Reorder tokens (N, T, C)."""
+        return _Reorder.apply(x, self.forth, self.back)
+
+    def undo(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`apply`."""
+        return _Reorder.apply(x, self.back, self.forth)
+
+
+class _Reorder(Function):
+    """Gather in both directions; the gradient of an index_select would be a scatter, which is slower."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(forth, back)
+        return x.index_select(1, forth)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
+        forth, back = ctx.saved_tensors
+        return _Reorder.apply(grad, back, forth), None, None
+
+
+class WindowLayout:
+    """How the tokens of a map lie in windows.
+
+    Tokens are kept window by window, so that every other block finds its windows ready. The blocks in between see the map rolled by half a window
+    towards the top left; what leaves there comes in at the other side.
 
     Args:
-        x: (N, H, W, C), H and W multiples of ``window``.
+        height: Height H of the token map, a multiple of ``window``.
+        width: Width W, likewise.
         window: Side of a window.
-        shift: Roll the map by this many tokens towards the top left first; what leaves there comes in at the other side.
+        device: Where the indices live.
 
-    Returns:
-        (N * windows, window * window, C).
-
-    Examples:
-        >>> partition(torch.arange(16.).view(1, 4, 4, 1), 2)[0].flatten().tolist()
-        [0.0, 1.0, 4.0, 5.0]
-        >>> partition(torch.arange(16.).view(1, 4, 4, 1), 2, shift=1)[0].flatten().tolist()
-        [5.0, 6.0, 9.0, 10.0]
-    """
-    n, height, width, channels = x.shape
-    if shift:
-        x = x.roll((-shift, -shift), (1, 2))
-    x = x.view(n, height // window, window, width // window, window, channels).transpose(2, 3)
-    return x.reshape(-1, window * window, channels)
-
-
-def reverse(x: Tensor, window: int, shift: int, height: int, width: int) -> Tensor:
-    """Put windows (N * windows, window * window, C) back into a map (N, H, W, C); the inverse of :func:`partition`.
+    Attributes:
+        size: (H, W).
+        windows: Order of the tokens of a map, row by row, that puts them into windows.
+        rolled: Order of tokens in windows that puts them into the windows of the rolled map.
 
     Examples:
-        >>> x = torch.rand(2, 6, 9, 4)
-        >>> torch.equal(reverse(partition(x, 3, 1), 3, 1, 6, 9), x)
-        True
-    """
-    x = x.view(-1, height // window, width // window, window, window, x.shape[-1]).transpose(2, 3).reshape(-1, height, width, x.shape[-1])
-    return x.roll((shift, shift), (1, 2)) if shift else x
-
-
-def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Which pairs of tokens in the windows of a rolled map were neighbours before it was rolled: (windows, 1, L, L) of 0 and minus infinity.
-
-    Without it tokens of opposite borders of the image see each other in the last row and column of windows.
+        >>> layout = WindowLayout(4, 4, 2)
+        >>> tokens = layout.windows.apply(torch.arange(16.).view(1, 16, 1))
+        >>> tokens.view(4, 4)[0].tolist(), layout.rolled.apply(tokens).view(4, 4)[0].tolist()
+        ([0.0, 1.0, 4.0, 5.0], [5.0, 6.0, 9.0, 10.0])
     """
 
-    def side(size: int) -> Tensor:  # which part of the map a row or column comes from
-        place = torch.arange(size, device=device)
-        return (place >= size - window).int() + (place >= size - shift).int()
+    def __init__(self, height: int, width: int, window: int, device: 'torch.device | str' = 'cpu') -> None:
+        self.size, self.window = (height, width), window
+        place = torch.arange(height * width, device=device).view(height, width)
+        forth = self._cut(place)
+        self.windows = Order(forth, forth.argsort())
+        rolled = self.windows.back[self._cut(place.roll((-self.half, -self.half), (0, 1)))]
+        self.rolled = Order(rolled, rolled.argsort())
 
-    region = side(height).view(1, -1, 1, 1) * 3 + side(width).view(1, 1, -1, 1)  # (1, H, W, 1)
-    region = partition(region, window).squeeze(-1)  # (windows, L)
-    apart = region.unsqueeze(1) != region.unsqueeze(2)
-    return torch.zeros(apart.shape, device=device).masked_fill_(apart, -torch.inf).unsqueeze(1)
+    @property
+    def half(self) -> int:
+        """Tokens by which the map is rolled."""
+        return self.window // 2
+
+    def _cut(self, place: Tensor) -> Tensor:
+        height, width = self.size
+        return place.view(height // self.window, self.window, width // self.window, self.window).transpose(1, 2).flatten()
+
+    def to_windows(self, x: Tensor) -> Tensor:
+        """Token map (N, H, W, C) to tokens (N, H * W, C) in windows."""
+        return self.windows.apply(x.flatten(1, 2))
+
+    def to_map(self, x: Tensor) -> Tensor:
+        """The inverse of :meth:`to_windows`."""
+        return self.windows.undo(x).unflatten(1, self.size)
+
+    def mask(self) -> Tensor:
+        """Which tokens of a rolled window were neighbours before: (windows, 1, L, L) of 0 and minus infinity.
+
+        Without it tokens of opposite borders of the image see each other in the last row and column of windows.
+        """
+        height, width = self.size
+        device = self.rolled.forth.device
+        below, right = (torch.arange(side, device=device) >= side - self.half for side in (height, width))
+        part = self._cut(below.int()[:, None] * 2 + right.int()).view(-1, self.window**2)  # (windows, L)
+        apart = part.unsqueeze(1) != part.unsqueeze(2)
+        return torch.zeros(apart.shape, device=device).masked_fill_(apart, -torch.inf).unsqueeze(1)
 
 
 class RelativeBias(nn.Module):
@@ -74,5 +121,5 @@ class RelativeBias(nn.Module):
         self.register_buffer('offset', offset.flatten(), persistent=False)
 
     def forward(self) -> Tensor:
-        """The bias (heads, L, L) with L = w * w."""
-        return self.table.t().index_select(1, self.offset).unflatten(1, (self.window**2, self.window**2))
+        """The bias (1, heads, L, L) with L = w * w."""
+        return self.table.t().index_select(1, self.offset).view(1, -1, self.window**2, self.window**2)
