@@ -4,6 +4,7 @@ It works on a plain dict of tensors under the names of the official checkpoints 
 softmax attention written out, experts dispatched to the tokens that chose them, exp and log as they stand, both streams to the end.
 """
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -82,9 +83,9 @@ def block(p, name, x, grid, heads, bias, window, rolled, mask_shifted=False):
 
 # ---- adapters
 
-def route(clean, deviation=None, top_k=2):
-    """Gates (M, E) and load (E,) of every row; ``deviation`` of the noise in training, None without noise."""
-    logits = clean if deviation is None else clean + torch.randn_like(clean) * deviation
+def route(clean, deviation=None, noise=None, top_k=2):
+    """Gates (M, E) and load (E,) of every row; ``deviation`` and ``noise`` (M, E) in training, None without noise."""
+    logits = clean if deviation is None else clean + noise * deviation
     best = logits.topk(top_k + 1, dim=1).values
     chosen = logits.topk(top_k, dim=1).indices
     gates = torch.zeros_like(logits).scatter(1, chosen, logits.gather(1, chosen).softmax(1))
@@ -108,19 +109,26 @@ def dispatch(p, name, phi, gates, combine='logsumexp'):
     return total if combine == 'linear' else torch.where(total == 0, torch.full_like(total, EPS), total).log()
 
 
+def _noise(like, grid, window):
+    """Normal numbers (B * N, E), drawn for the tokens of an image window by window and given row by row."""
+    (height, width), experts = grid, like.shape[1]
+    drawn = torch.randn_like(like).reshape(-1, height // window, width // window, window, window, experts)
+    return drawn.permute(0, 1, 3, 2, 4, 5).reshape(-1, experts)
+
+
 def _cv2(v):
     v = v.to(torch.promote_types(v.dtype, torch.float32))  # counts are integers
     return v.var(unbiased=True) / (v.mean()**2 + 1e-10)
 
 
-def adapter(p, name, x, t, task, shifts, training, combine='logsumexp'):
-    """Both streams (B, N, C) to h_x, h_t, prompts (B, N, 1) each, and what the balance needs."""
+def adapter(p, name, x, t, task, shifts, draw=None, combine='logsumexp'):
+    """Both streams (B, N, C) to h_x, h_t, prompts (B, N, 1) each, and what the balance needs; ``draw(like)`` gives noise."""
     b, n, c = x.shape
     y = _norm(p, f'{name}.norm1', torch.cat([x, t], dim=2), 1e-5)
     phi = _norm(p, f'{name}.norm2', F.linear(y, p[f'{name}.dimReduction.weight']), 1e-5).reshape(b * n, c // 4)
     clean = phi @ p[f'{name}.MoA.w_gate'][task]
-    deviation = F.softplus(phi @ p[f'{name}.MoA.w_noise'][task]) + 0.1 if training else None
-    gates, load = route(clean, deviation)
+    deviation = F.softplus(phi @ p[f'{name}.MoA.w_noise'][task]) + 0.1 if draw else None
+    gates, load = route(clean, deviation, draw(clean) if draw else None)
     halves = dispatch(p, f'{name}.MoA', phi, gates, combine).reshape(b, n, c // 4).split(c // 8, dim=2)
     prompts = [half.sigmoid().mean(2, keepdim=True) if combine == 'linear' else half.mean(2, keepdim=True).sigmoid() for half in halves]
     h = [prompt * stream + shift for prompt, stream, shift in zip(prompts, (x, t), shifts)]
@@ -150,7 +158,7 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
     """Blocks and adapters of the encoder or the decoder; ``names``: blocks, adapters, fusion layers, bias tables, alphas, shifts."""
     blocks, adapters, fusions, tables, alphas, renormalise = names
     window, places = config['shift_window_size'], adapter_places(depth, config)
-    index = relative_index(window)
+    index, draw = relative_index(window), partial(_noise, grid=grid, window=window) if training else None
     for i in range(depth):
         bias = p[f'{tables}.{i // 2}.relative_position_bias_table'][index].permute(2, 0, 1)  # (heads, L, L)
         x, t = (block(p, f'{blocks}.{i}', y, grid, heads, bias, window, i % 2 == 1, mask_shifted) for y in (x, t))
@@ -158,7 +166,7 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
             continue
         m = i // config['interval_tau']
         shifts = p[f'{adapters}.{m}.modal_shifts'][2 * task:2 * task + 2] if f'{adapters}.{m}.modal_shifts' in p else (0., 0.)
-        h, prompts, balance = adapter(p, f'{adapters}.{m}', x, t, task, shifts, training, combine)
+        h, prompts, balance = adapter(p, f'{adapters}.{m}', x, t, task, shifts, draw, combine)
         fused, a = fusion_layer(p, f'{fusions}.{m}', h[0] + h[1], grid), p[alphas][m]
         mixed = [a * fused + (1 - a) * y for y in (x, t)]
         x, t = [_with_statistics_of(new, old) for new, old in zip(mixed, (x, t))] if renormalise else mixed
@@ -176,7 +184,7 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
             of task k (zero where they are missing).
         config: Sizes, as :data:`CONFIG`.
         task: Index of the task.
-        training: Draw router noise: one ``torch.randn_like`` per adapter in order.
+        training: Draw router noise: one ``torch.randn_like`` per adapter in order, its rows for image after image, window after window.
         position: ``'corrected'`` or ``'published'``.
         mask_shifted: No attention across the wrap-around of rolled windows.
         combine: ``'logsumexp'`` as in the program, or ``'linear'`` as in the paper, with the sigmoid before the mean.
