@@ -1,4 +1,4 @@
-"""The fusion losses of TC-MoA: reference vectors, slow twins, outside twins, and the choice of terms by task and epoch."""
+"""The fusion losses of TC-MoA: reference vectors, slow twins, derivatives and precision."""
 import numpy as np
 import pytest
 import torch
@@ -6,14 +6,11 @@ import torch.nn.functional as F
 from mmengine import Config
 from scipy import ndimage
 
-from mmfusion.evaluation.functional.filters import gaussian_taps
-from mmfusion.models.layers import gaussian_means, ssim_map, ssim_maps
-from mmfusion.models.losses import BoxGuidedPixelLoss, L1FusionLoss, MEFSSIMLoss, SignedGradientLoss, SSIMFusionLoss, TaskFusionLoss, base
+from mmfusion.models.losses import L1FusionLoss, MEFSSIMLoss, SignedGradientLoss, SSIMFusionLoss
 from mmfusion.models.losses.base import make_target
 from mmfusion.models.losses.focus import focus_mask
 from mmfusion.models.losses.gradient import signed_gradient
 from mmfusion.registry import MODELS
-from mmfusion.structures import FusionDataSample
 
 NAMES = ('visible_infrared', 'multi_exposure', 'multi_focus')  # by the task index of the reference vectors
 # terms of the reference and what the published total multiplies them with, by task and phase
@@ -149,107 +146,6 @@ def test_focus_has_no_gradient_and_wants_equal_images():
             focus_mask(first if other.shape[1] != 2 else first[:, :2], other)
 
 
-# SSIM with zeros around ---------------------------------------------------------------------------------------------
-
-
-def window_mean(image):
-    """Outside twin of the zero-padded Gaussian mean of one (H, W) array, sigma 1.5."""
-    return ndimage.correlate(image, np.outer(*[gaussian_taps(11, 1.5)] * 2), mode='constant')
-
-
-@pytest.mark.parametrize('size', [(2, 3, 24, 27), (1, 1, 16, 7)])
-def test_ssim_with_zeros_around_against_scipy(size):
-    fused, first, second = images(size)
-    values = []
-    for other in (first, second):
-        for x, y in zip(fused.flatten(0, 1).numpy(), other.flatten(0, 1).numpy()):
-            mx, my = window_mean(x), window_mean(y)
-            vx, vy, vxy = window_mean(x * x) - mx**2, window_mean(y * y) - my**2, window_mean(x * y) - mx * my
-            values.append(((2 * mx * my + 1e-4) * (2 * vxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))).mean())
-    assert SSIMFusionLoss(border='zero')(fused, first, second).item() == pytest.approx(1 - np.mean(values), abs=1e-12)
-    assert ssim_map(fused, first, border='zero').shape == fused.shape
-
-
-@pytest.mark.parametrize('border', ['valid', 'zero'])
-def test_maps_of_several_references_are_those_of_each(border):
-    fused, first, second = images()
-    for found, reference in zip(ssim_maps(fused, (first, second), border=border), (first, second)):
-        torch.testing.assert_close(found, ssim_map(fused, reference, border=border))
-
-
-def test_means_of_a_batch_in_one_pass_are_those_of_each_image():
-    a, b, _ = images()
-    for border in ('valid', 'zero'):
-        both = gaussian_means([a, b], 7, 2., border)
-        for image, found in zip((a, b), both):
-            torch.testing.assert_close(found, gaussian_means([image], 7, 2., border)[0])
-
-
-# MEF-SSIM -----------------------------------------------------------------------------------------------------------
-
-
-def mef_ssim_by_loops(fused, first, second):
-    """Slow twin for one image, (C, H, W) arrays: every window cut out of images with zeros around."""
-    channels, height, width = fused.shape
-    offset = np.arange(11) - 5
-    taps = np.exp(-offset**2 / (2 * (11 / 6)**2))
-    weights = np.outer(taps, taps) / taps.sum()**2 / channels
-    padded = [np.pad(x, ((0, 0), (5, 5), (5, 5))) for x in (fused, first, second)]
-    means, structure = np.zeros((3, height, width)), np.zeros((height, width))
-    for i in range(height):
-        for j in range(width):
-            f, a, b = (x[:, i:i + 11, j:j + 11] for x in padded)
-            mu = [(weights * x).sum() for x in (f, a, b)]
-            # second moments minus products of means: with several channels this is not the variance within each
-            variance = [(weights * x * x).sum() - m * m for x, m in zip((f, a, b), mu)]
-            k = 1 if variance[1] >= variance[2] else 2
-            covariance = (weights * f * (a, b)[k - 1]).sum() - mu[0] * mu[k]
-            structure[i, j] = (2 * covariance + 9e-4) / (variance[0] + variance[k] + 9e-4)
-            means[:, i, j] = mu
-    v = [np.exp(-(m.mean() - 0.5)**2 / 0.08 - (m - 0.5)**2 / 0.08) for m in means[1:]]
-    wanted = (v[0] * means[1] + v[1] * means[2]) / (v[0] + v[1])
-    luminance = (2 * means[0] * wanted + 1e-4) / (means[0]**2 + wanted**2 + 1e-4)
-    return luminance.mean() * structure.mean(), structure.mean()
-
-
-@pytest.mark.parametrize('channels', [1, 3])
-def test_mef_ssim_against_loops(channels):
-    fused, first, second = images((2, channels, 17, 20))
-    first, second = first.sqrt(), second.square()  # over- and under-exposed
-    fused = (fused + first + second) / 3
-    arrays = [x.numpy() for x in (fused, first, second)]
-    each = [mef_ssim_by_loops(*triple) for triple in zip(*arrays)]
-    assert MEFSSIMLoss()(fused, first, second).item() == pytest.approx(1 - np.mean([value for value, _ in each]), abs=1e-12)
-    assert MEFSSIMLoss(luminance=False)(fused, first, second).item() == pytest.approx(1 - np.mean([value for _, value in each]), abs=1e-12)
-    joint, _ = mef_ssim_by_loops(*(np.concatenate(list(x), axis=1) for x in arrays))
-    assert MEFSSIMLoss(joint_batch=True)(fused, first, second).item() == pytest.approx(1 - joint, abs=1e-12)
-    assert abs(joint - np.mean([value for value, _ in each])) > 1e-4  # the option changes something
-    alone = [x[:1] for x in (fused, first, second)]
-    torch.testing.assert_close(MEFSSIMLoss(joint_batch=True)(*alone), MEFSSIMLoss()(*alone))
-
-
-def exposures():
-    """A smooth scene with texture, over-exposed (bright parts burnt out) and under-exposed (dark parts lost)."""
-    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 40), indexing='ij')
-    scene = (0.1 + 0.8 * x + 0.1 * torch.sin(40 * y) * torch.sin(35 * x)).expand(1, 3, 40, 40)
-    return scene, (2.2 * scene).clamp(0, 1), (1.6 * (scene - 0.4)).clamp(0, 1)
-
-
-def test_mef_ssim_prefers_what_shows_both_exposures():
-    scene, over, under = exposures()
-    loss = MEFSSIMLoss()
-    value = loss(scene, over, under)
-    assert value < loss(over, over, under) and value < loss(under, over, under)
-    fused = ((over + under) / 2).requires_grad_()
-    start = loss(fused, over, under).item()
-    optimizer = torch.optim.Adam([fused], lr=0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        loss(fused, over, under).backward()
-        optimizer.step()
-    assert loss(fused, over, under).item() < 0.6 * start
-
-
 # Derivatives and dtypes ---------------------------------------------------------------------------------------------
 
 TERMS = [
@@ -292,112 +188,3 @@ def test_published_losses_on_a_gpu(published, task, epoch):
     published.set_epoch(epoch)
     batch = images()
     torch.testing.assert_close(published.cuda()(*(x.cuda() for x in batch), task=task).cpu(), published.cpu()(*batch, task=task))
-
-
-# TaskFusionLoss -----------------------------------------------------------------------------------------------------
-
-
-def by_task(**options):
-    day, night = (dict(pixel=dict(type='L1FusionLoss', target=target, loss_weight=weight)) for target, weight in (('first', 2.), ('second', 1.)))
-    warmup = dict(day=dict(pixel=dict(type='MSEFusionLoss', target='mean')))
-    return MODELS.build(dict(type='TaskFusionLoss', tasks=dict(day=day, night=night), warmup=warmup, **options))
-
-
-def test_terms_by_task_and_epoch():
-    fused, first, second = images()
-    loss = by_task(loss_weight=3., warmup_epochs=4)
-    late, early = 2 * (fused - first).abs().mean(), (fused - (first + second) / 2).square().mean()
-    for epoch in (None, 0, 3, 4, 20, 1):  # starts in epoch 0; backwards, too, as after a resume
-        if epoch is not None:
-            loss.set_epoch(epoch)
-        torch.testing.assert_close(loss(fused, first, second, task='day'), 3 * (late if (epoch or 0) >= 4 else early))
-        torch.testing.assert_close(loss(fused, first, second, task='night'), 3 * (fused - second).abs().mean())  # has no warm-up
-    assert not loss.state_dict()
-    torch.testing.assert_close(by_task(default='night')(fused, first, second), (fused - second).abs().mean())
-    torch.testing.assert_close(by_task(default='night')(fused, first, second, task='day'), early)
-
-
-def test_clipping_and_what_it_costs():
-    fused, first, second = images()
-    fused = fused * 3 - 1
-    outside = (fused < 0) | (fused > 1)
-    for clip in (True, False):
-        value = fused.clone().requires_grad_()
-        loss = by_task(clip=clip)(value, first, second, task='night')
-        seen = fused.clamp(0, 1) if clip else fused
-        torch.testing.assert_close(loss, (seen - second).abs().mean())
-        loss.backward()
-        assert (value.grad[outside] != 0).any() != clip and (value.grad[~outside] != 0).all()
-
-
-def test_a_target_is_made_once_for_all_terms(published, monkeypatch):
-    calls = []
-    monkeypatch.setattr(base, 'focus_mask', lambda *sources: calls.append(1) or focus_mask(*sources))
-    batch = images()
-    published.set_epoch(2)
-    together = published(*batch, task='multi_focus')
-    assert len(calls) == 1
-    apart = sum(term(*batch) for term in published.tasks['multi_focus'].values())
-    assert len(calls) == 4
-    torch.testing.assert_close(together, apart)
-    other = images()
-    assert not torch.equal(published(*other, task='multi_focus'), together) and len(calls) == 5  # nothing stays behind
-
-
-def test_context_reaches_the_terms():
-    loss = TaskFusionLoss(tasks=dict(night=dict(box=dict(type='BoxGuidedPixelLoss'))), default='night')
-    fused, first, second = images()
-    boxes = [torch.tensor([[3., 4., 20., 30.]])] * 2
-    expected = BoxGuidedPixelLoss()(fused, first, second, boxes=boxes)
-    torch.testing.assert_close(loss(fused, first, second, boxes=boxes), expected)
-    with pytest.raises(ValueError, match='boxes'):
-        loss(fused, first, second)
-
-
-def test_errors_say_what_to_do():
-    batch = images()
-    with pytest.raises(ValueError, match=r"'dawn'.*\['day', 'night'\]"):
-        by_task()(*batch, task='dawn')
-    with pytest.raises(ValueError, match='FusionTasksDataset.*default'):
-        by_task()(*batch)
-    term = dict(pixel=dict(type='L1FusionLoss'))
-    for options, message in ((dict(tasks={}), 'at least one'), (dict(tasks=dict(day={})), "'day' has no terms"),
-                             (dict(tasks=dict(day=term), warmup=dict(night=term)), 'night'), (dict(tasks=dict(day=term), default='night'), 'night'),
-                             (dict(tasks=dict(day=term), warmup_epochs=-1), 'negative')):
-        with pytest.raises(ValueError, match=message):
-            TaskFusionLoss(**options)
-    with pytest.raises(TypeError, match='LossGenerationModule'):
-        TaskFusionLoss(tasks=dict(day=dict(pixel=dict(type='LossGenerationModule'))))
-    for cls, options, message in ((MEFSSIMLoss, dict(window=4), 'odd'), (MEFSSIMLoss, dict(sigma_local=0.), 'positive'),
-                                  (MEFSSIMLoss, dict(border='reflect'), 'reflect'), (SSIMFusionLoss, dict(border='same'), 'same'),
-                                  (SignedGradientLoss, dict(target='both'), 'stronger')):
-        with pytest.raises(ValueError, match=message):
-            cls(**options)
-    with pytest.raises(ValueError, match='reflect'):
-        gaussian_means(batch, border='reflect')
-
-
-# In a coupling ------------------------------------------------------------------------------------------------------
-
-
-def test_in_a_coupling_by_the_task_of_the_batch(published, repo_dir):
-    cfg = Config.fromfile(repo_dir / 'configs/_base_/fusers/tc_moa_loss.py').fusion_loss
-    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=cfg)).train()
-    inputs = dict(first=torch.rand(2, 3, 32, 40), second=torch.rand(2, 3, 32, 40))
-    fusion = coupling.fuse(inputs)
-    for task in NAMES:
-        samples = [FusionDataSample(metainfo=dict(img_shape=(32, 40), fusion_task=task)) for _ in range(2)]
-        for epoch in (0, 2):
-            coupling.set_epoch(epoch)
-            published.set_epoch(epoch)
-            found = coupling.fusion_losses(fusion, samples)['fusion.loss_task']
-            torch.testing.assert_close(found, published(fusion.fused, fusion.first, fusion.second, task=task))
-
-
-@pytest.mark.parametrize('loss', ['MEFSSIMLoss', 'SignedGradientLoss'])
-def test_terms_alone_beside_others(loss):
-    cfg = dict(term=dict(type=loss), pixel=dict(type='L1FusionLoss', target='focus'))
-    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=cfg)).train()
-    inputs = dict(first=torch.rand(1, 3, 33, 40), second=torch.rand(1, 1, 33, 40))
-    losses = coupling.fusion_losses(coupling.fuse(inputs), [FusionDataSample(metainfo=dict(img_shape=(33, 40)))])
-    assert set(losses) == {'fusion.loss_term', 'fusion.loss_pixel'} and all(torch.isfinite(value) and value > 0 for value in losses.values())
