@@ -1,7 +1,7 @@
 """What ``tools/test.py`` does."""
 import argparse
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, List, Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
@@ -44,8 +44,7 @@ def test(args: argparse.Namespace) -> dict:
         raise UserError(f'{args.config} has no test_dataloader and test_evaluator')
     cfg.resume, cfg.load_from = False, args.checkpoint
     pictures = set_picture_folder(cfg, args.show_dir)
-    if args.per_image:
-        set_per_image(cfg, args.per_image)
+    per_image = set_per_image(cfg, args.per_image) if args.per_image else []
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
     load_fusion_checkpoint(runner.model, args.checkpoint)
@@ -56,7 +55,7 @@ def test(args: argparse.Namespace) -> dict:
     if is_main_process():
         print('\n'.join(['', 'test done', *(f'  {name:28s} {value:.4f}' for name, value in metrics.items() if isinstance(value, float)),
                          f'  work dir    {cfg.work_dir}', *(f'  {label}  {path}' for label, path in
-                                                            (('predictions', args.out), ('per image  ', args.per_image)) if path)]
+                                                            (('predictions', args.out), *(('per image  ', file) for file in per_image)) if path)]
                         + (['fused images:', *lines] if (lines := picture_summary(pictures)) else [])), flush=True)
     return metrics
 
@@ -88,20 +87,22 @@ def set_picture_folder(cfg: Config, show_dir: str) -> Path:
     return Path(cfg.work_dir) / (hooks.get('visualization') or {}).get('out_dir', 'fused')
 
 
-def set_per_image(cfg: Config, path: str) -> None:
+def set_per_image(cfg: Config, path: str) -> List[str]:
     """Ask the test evaluator's FusionMetric for a csv file; where each fusion task has one, for a file each, ``FILE_TASK.csv``.
+
+    Returns:
+        The files.
 
     Raises:
         UserError: The test evaluator has no FusionMetric.
     """
-    file, found = Path(path).resolve(), set()
+    file, files = Path(path).resolve(), {}
     for metric in _metrics(cfg.test_evaluator):
         task = metric.get('fusion_task')
-        if str(metric.get('type')).split('.')[-1] == 'FusionMetric' and task not in found:
-            metric.out_csv = str(file.with_stem(f'{file.stem}_{task}') if task else file)
-            found.add(task)
-    if found:
-        return
+        if str(metric.get('type')).split('.')[-1] == 'FusionMetric' and task not in files:
+            files[task] = metric.out_csv = str(file.with_stem(f'{file.stem}_{task}') if task else file)
+    if files:
+        return list(files.values())
     raise UserError("--per-image: the config's test_evaluator has no FusionMetric; add dict(type='FusionMetric') to it")
 
 

@@ -8,8 +8,10 @@ from mmfusion.utils import UserError
 
 def files(*metrics):
     cfg = Config(dict(test_evaluator=[dict(metric) for metric in metrics]))
-    set_per_image(cfg, 'values.csv')
-    return [metric.get('out_csv', '').rsplit('/', 1)[-1] for metric in cfg.test_evaluator]
+    listed = set_per_image(cfg, 'values.csv')
+    found = [metric.get('out_csv', '') for metric in cfg.test_evaluator]
+    assert sorted(listed) == sorted(filter(None, found))
+    return [file.rsplit('/', 1)[-1] for file in found]
 
 
 def test_each_task_has_a_file_and_others_share_none():
