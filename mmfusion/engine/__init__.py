@@ -1,9 +1,10 @@
 """Hooks, loops, optimizer wrappers and constructors."""
 from .hooks import EpochSeedHook, FusionVisualizationHook, LossWeightVisualizationHook, ProgressBarHook, StopAfterHook, TaskWeightHook, seed_worker
 from .loops import CouplingTrainLoop, MetaInitLoop, MetaTrainLoop, SearchTrainLoop
-from .optim_wrappers import BFloat16OptimWrapper, PartOptimWrapperConstructor
+from .optim_wrappers import BFloat16OptimWrapper, PartOptimWrapperConstructor, TrainableOptimWrapperConstructor
 
 __all__ = [
     'BFloat16OptimWrapper', 'CouplingTrainLoop', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'MetaInitLoop',
-    'MetaTrainLoop', 'PartOptimWrapperConstructor', 'ProgressBarHook', 'SearchTrainLoop', 'StopAfterHook', 'TaskWeightHook', 'seed_worker'
+    'MetaTrainLoop', 'PartOptimWrapperConstructor', 'ProgressBarHook', 'SearchTrainLoop', 'StopAfterHook', 'TaskWeightHook',
+    'TrainableOptimWrapperConstructor', 'seed_worker'
 ]

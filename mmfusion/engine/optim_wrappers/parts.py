@@ -2,11 +2,13 @@
 from typing import Optional
 
 from mmengine.model import is_model_wrapper
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapperDict
+from mmengine.optim import OptimWrapperDict
 from torch import nn
 
 from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmfusion.utils import UserError
+
+from .trainable import TrainableOptimWrapperConstructor
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -49,5 +51,5 @@ class PartOptimWrapperConstructor:
                 raise UserError(f"optim_wrapper.{name} must be dict(optimizer=dict(type='Adam', lr=...), ...), got {cfg!r}")
             cfg = dict(cfg)
             paramwise = cfg.pop('paramwise_cfg', None)
-            wrappers[name] = DefaultOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(learning[name])
+            wrappers[name] = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(learning[name])
         return OptimWrapperDict(**wrappers)

@@ -1,0 +1,44 @@
+"""TrainableOptimWrapperConstructor: what the optimizer holds, and with which options."""
+import pytest
+import torch
+from torch import nn
+
+from mmfusion.engine import PartOptimWrapperConstructor, TrainableOptimWrapperConstructor
+from mmfusion.utils import UserError
+
+
+def model():
+    parts = nn.ModuleDict(dict(fuser=nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)), tasks=nn.Linear(2, 1)))
+    parts['fuser'][0].requires_grad_(False)
+    return parts
+
+
+def held(optimizer):
+    return {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
+
+
+@pytest.mark.parametrize('paramwise', [None, dict(norm_decay_mult=0., bias_decay_mult=0.)])
+def test_frozen_parameters_are_left_out(paramwise):
+    parts = model()
+    wrapper = TrainableOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5)), paramwise)(parts)
+    assert held(wrapper.optimizer) == {id(parameter) for parameter in parts.parameters() if parameter.requires_grad}
+    assert all(group['params'] for group in wrapper.optimizer.param_groups)
+    decay = {id(p): group['weight_decay'] for group in wrapper.optimizer.param_groups for p in group['params']}
+    assert decay[id(parts['fuser'][2].weight)] == 0.5
+    assert decay[id(parts['fuser'][1].weight)] == (0.5 if paramwise is None else 0.0)
+    before = parts['fuser'][0].weight.clone()
+    wrapper.update_params(parts['tasks'](parts['fuser'](torch.rand(5, 3))).sum())
+    assert torch.equal(parts['fuser'][0].weight, before)
+    torch.optim.lr_scheduler.StepLR(wrapper.optimizer, 1).step()
+    wrapper.load_state_dict(wrapper.state_dict())
+
+
+def test_of_each_part_too():
+    parts = model()
+    wrappers = PartOptimWrapperConstructor(dict(fuser=dict(optimizer=dict(type='SGD', lr=0.1))))(parts)
+    assert held(wrappers['fuser'].optimizer) == {id(parameter) for parameter in parts['fuser'][1:].parameters()}
+
+
+def test_nothing_to_train():
+    with pytest.raises(UserError, match='all parameters are frozen'):
+        TrainableOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1)))(nn.Linear(2, 1).requires_grad_(False))
