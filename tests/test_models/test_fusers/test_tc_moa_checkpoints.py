@@ -6,12 +6,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from tc_moa_official import TINY, TINY_FUSER, WRAPS, Evil, arch_of, random_state, write
+from tc_moa_official import CONFIG, TINY, TINY_FUSER, WRAPS, Evil, arch_of, official_shapes, random_state, write
 from tc_moa_twin import twin
 
 from mmfusion.models.fusers import TCMoA
 from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint, convert_official, to_official
 from mmfusion.registry import MODELS
+from mmfusion.utils.conversion import misfits
 from mmfusion.utils.errors import UserError
 
 
@@ -84,6 +85,18 @@ def test_there_and_back():
     assert again.keys() == weights.keys() and all(torch.equal(again[key], weights[key]) for key in weights)
     with pytest.raises(UserError, match='encoder.adapters.0.mixture.gate.extra, head.weight'):
         to_official({**weights, 'head.weight': torch.rand(1), 'encoder.adapters.0.mixture.gate.extra': torch.rand(1)})
+
+
+@pytest.mark.parametrize('arch, total, trained, shifts', [('base', 115_772_525, 3_865_197, 19_968), ('large', 340_886_920, 11_345_544, 43_008)])
+def test_published_sizes(notices, arch, total, trained, shifts):
+    """Names and shapes of whole checkpoints; the counts are those of the published program and the source shifts, which it does not register."""
+    with torch.device('meta'):
+        fuser = TCMoA(arch)
+        sizes = fuser.arch._asdict()
+        state = {key: torch.empty(shape) for key, shape in official_shapes({**CONFIG, **sizes}).items()}
+        assert not misfits(convert_official(state), fuser)
+    assert sum(parameter.numel() for parameter in fuser.parameters()) == total + shifts
+    assert sum(parameter.numel() for parameter in fuser.parameters() if parameter.requires_grad) == trained + shifts
 
 
 def test_missing_source_shifts_are_zero_and_the_log_says_so(notices):

@@ -50,6 +50,10 @@ def test_initialisation_loads_the_file(tmp_path, notices):
     assert torch.equal(coupling.fuser.mae.blocks[3].attn.qkv.weight, state['blocks.3.attn.qkv.weight'])
     assert torch.equal(coupling.fuser.mae.decoder_pos_embed, state['decoder_pos_embed'])
     assert not notices
+    with torch.no_grad():
+        coupling.fuser.mae.norm.bias.add_(1)
+    coupling.fuser.init_weights()  # once is enough
+    assert torch.equal(coupling.fuser.mae.norm.bias, state['norm.bias'] + 1)
     with pytest.raises(UserError, match='not found.*nowhere.pth'):
         tiny(mae=str(tmp_path / 'nowhere.pth')).init_weights()
 

@@ -180,7 +180,10 @@ class TCMoA(BaseFuser):
 
     def init_weights(self) -> None:
         """Initialise; with ``mae`` the frozen part gets the weights of that file."""
+        repeated = self.is_init
         super().init_weights()
+        if repeated:  # mmengine has said so; weights that learned since stay
+            return
         if self.mae_checkpoint:
             load_mae(self.mae, self.mae_checkpoint)
         elif self.freeze:
