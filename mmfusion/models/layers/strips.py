@@ -47,6 +47,11 @@ def whole_images() -> Iterator[None]:
         _whole.reset(token)
 
 
+def differentiated_again() -> bool:
+    """Whether the gradient of what is computed now will itself be differentiated, as said by :func:`whole_images`."""
+    return _whole.get()
+
+
 def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Tensor, ...]:
     """Results of ``plan.function`` on whole images, computed image by image and strip by strip where that is faster.
 

@@ -6,6 +6,7 @@ import tiny_models
 import torch
 from meta_step_twin import make_sides
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from small_fusers import SMALL as SMALL_FUSERS
 from tiny_meta import GUIDE, MOE, SMALL, changed, data, meta, optimizers, state
 
 # What moves and what stays ------------------------------------------------------------------------------------------------
@@ -19,7 +20,7 @@ def registered_fusers():
 @pytest.mark.parametrize('task', tiny_models.TASKS)
 @pytest.mark.parametrize('fuser', registered_fusers())
 def test_any_fuser_with_any_task(fuser, task):
-    fuser = dict(ReFusion=dict(type='ReFusion', **SMALL), MoEFusion=MOE).get(fuser, dict(type=fuser))
+    fuser = dict(ReFusion=dict(type='ReFusion', **SMALL), MoEFusion=MOE).get(fuser, dict(type=fuser, **SMALL_FUSERS.get(fuser, {})))
     coupling = meta(fuser=fuser, tasks=dict(task=tiny_models.TASKS[task]()), crop_size=24)
     wrappers = optimizers(coupling)
     coupling.train_step(data(5, 1), wrappers)  # the optimizers have moments to keep

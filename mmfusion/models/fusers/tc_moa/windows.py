@@ -19,25 +19,35 @@ class Order(NamedTuple):
 
     def apply(self, x: Tensor) -> Tensor:
         """Reorder tokens (N, T, C)."""
-        return _Reorder.apply(x, self.forth, self.back)
+        return reorder(x, self.forth, self.back)
 
     def undo(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`apply`."""
-        return _Reorder.apply(x, self.back, self.forth)
+        return reorder(x, self.back, self.forth)
+
+
+def reorder(x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
+    """Tokens (N, T, C) in another order; see :class:`Order`."""
+    return _Reorder.apply(x, forth, back) if torch.is_grad_enabled() and x.requires_grad else x.index_select(1, forth)
 
 
 class _Reorder(Function):
     """Gather in both directions; the gradient of an index_select would be a scatter, which is slower."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(forth, back)
+    def forward(x: Tensor, forth: Tensor, back: Tensor) -> Tensor:
         return x.index_select(1, forth)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None, None]:
         forth, back = ctx.saved_tensors
-        return _Reorder.apply(grad, back, forth), None, None
+        return reorder(grad, back, forth), None, None
 
 
 class WindowLayout:
