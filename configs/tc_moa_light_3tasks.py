@@ -5,23 +5,23 @@ There is no masked autoencoder of this size, so all of it is trained, from scrat
 _base_ = ['./tc_moa_demo.py']
 
 crop_size = (112, 112)
-street_pipeline = [
+_street_pipeline = [
     _base_.load_pair,
     dict(type='Paired', transform=dict(type='RandomResizedCrop', size=crop_size, scale=(0.1, 0.5)), expand_grey=False),
     dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5), expand_grey=False),
     dict(type='PackFusionInputs'),
 ]
-street = dict(_delete_=True, type='PairFolderDataset', data_prefix=dict(first='vi', second='ir'))
-rated = dict(test_mode=True, pipeline=_base_.test_pipeline)
+_street = dict(_delete_=True, type='PairFolderDataset', data_prefix=dict(first='vi', second='ir'))
+_rated = dict(test_mode=True, pipeline=_base_.test_pipeline)
 
 train_dataloader = dict(
-    dataset=dict(tasks=dict(visible_infrared=dict(street, data_root='data/MSRS/train/', pipeline=street_pipeline))))
+    dataset=dict(tasks=dict(visible_infrared=dict(_street, data_root='data/MSRS/train/', pipeline=_street_pipeline))))
 val_dataloader = dict(
     dataset=dict(
         tasks=dict(
-            visible_infrared=dict(street, data_root='data/MSRS/test/', **rated),
-            multi_exposure=dict(_delete_=True, type='MEFBDataset', data_root='data/MEFB/', **rated),
-            multi_focus=dict(_delete_=True, type='MFIFBDataset', data_root='data/MFIFB/', **rated))))
+            visible_infrared=dict(_street, data_root='data/MSRS/test/', **_rated),
+            multi_exposure=dict(_delete_=True, type='MEFBDataset', data_root='data/MEFB/', **_rated),
+            multi_focus=dict(_delete_=True, type='MFIFBDataset', data_root='data/MFIFB/', **_rated))))
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=10, val_interval=10)
