@@ -17,7 +17,7 @@ from .windows import WindowLayout
 
 TASKS = ('visible_infrared', 'multi_exposure', 'multi_focus')
 OUTPUTS = ('nearest', 'area', 'bilinear')
-PROMPT_SHARES = dict(encoder=0.75, decoder=0.25)
+PROMPT_SHARES = (0.75, 0.25)  # encoder, decoder
 
 
 class Prompts(NamedTuple):
@@ -79,7 +79,7 @@ class TCMoA(BaseFuser):
         top_k: Experts that a token gets.
         combine: ``'logsumexp'``, as in the published program, or ``'linear'``, as in the paper; see :class:`Mixture`.
         position: ``'corrected'``, or ``'published'``: height and width of the position table exchanged.
-        output: How the double-size result is halved: ``'nearest'`` (published), ``'area'`` or ``'bilinear'``.
+        output: How the double-size result is halved: ``'nearest'`` (published), ``'area'``, or ``'bilinear'`` (with antialiasing).
         mask_shifted: Keep tokens of opposite borders apart in rolled windows. The published weights are trained without.
         large_images: What happens to images larger than ``tile`` in eval mode: ``'pad'`` runs them whole, ``'tile'`` in overlapping, blended
             tiles, for bounded memory. All sizes are extended to a multiple by reflection and cropped back.
@@ -165,7 +165,7 @@ class TCMoA(BaseFuser):
         self.scale, self.shift, self.clip = scale, shift, clip
         self.freeze, self.mae_checkpoint = freeze, mae
 
-        self.mae = MaskedAutoencoder(self.arch).requires_grad_(not freeze)
+        self.mae = MaskedAutoencoder(self.arch).requires_grad_(not freeze).train(not freeze)
         places = [adapter_places(depth, interval, offset) for depth in (self.arch.depth, self.arch.decoder_depth)]
         if not all(places):
             raise ValueError(f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
@@ -275,8 +275,7 @@ class TCMoA(BaseFuser):
 
     def _losses(self, details: Details, task: str) -> Dict[str, Tensor]:
         weight = 1.0 if self.epoch < self.warmup_epochs else self.prompt_weights[task]
-        prompt = sum(share * (getattr(details.prompts, part).sum(1) - 1).square().mean() for part, share in PROMPT_SHARES.items())
-        return dict(loss_prompt=weight * prompt, loss_balance=self.balance_weight / (self.epoch + 1) * details.balance)
+        return dict(loss_prompt=weight * prompt_loss(details.prompts), loss_balance=self.balance_weight / (self.epoch + 1) * details.balance)
 
     def _fuse_tiles(self, first: Tensor, second: Tensor, *options) -> Tensor:
         """As :meth:`fuse`, tile by tile."""
@@ -285,3 +284,8 @@ class TCMoA(BaseFuser):
         pieces = [cut(image, rows, columns).split(self.tile_batch) for image in (first, second)]
         fused = torch.cat([self.fuse_in_detail(a, b, *options).fused for a, b in zip(*pieces)])
         return blend(fused.split(len(first)), rows, columns, size)
+
+
+def prompt_loss(prompts: Prompts) -> Tensor:
+    """Mutual information regularisation: the prompts of both sources should sum to 1; three quarters of it for those of the encoder."""
+    return sum(share * (part.sum(1) - 1).square().mean() for share, part in zip(PROMPT_SHARES, prompts))
