@@ -1,11 +1,8 @@
 """Two processes, each with half of a batch, must give the gradients of one process with the whole batch."""
-import socket
 
-import pytest
 import tiny_models
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_processes import in_two_processes
 
 LIGHT_MOE = dict(
     type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, 4, 4), local_grid=(8, 8), global_grid=(4, 4))
@@ -52,28 +49,9 @@ def gradients(rank, world_size, batch_size=4):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def worker(rank, world_size, port, folder):
-    """One process of the distributed run."""
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
-    result = gradients(rank, world_size)
-    torch.save(result, f'{folder}/rank{rank}.pt')
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def free_port():
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
 def test_two_processes_equal_one(tmp_path):
     single = gradients(0, 1)
-    mp.spawn(worker, args=(2, free_port(), str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f'rank{rank}.pt', weights_only=True) for rank in range(2))
+    first, second = in_two_processes(gradients, tmp_path)
     compared = 0
     for name, wanted in single.items():
         assert torch.equal(first[name], second[name]), name

@@ -1,13 +1,9 @@
 """Two processes, each with half of a batch, take the meta step and the training step of one process with the whole batch."""
-import os
-import socket
 
-import pytest
 import tiny_models
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from two_processes import in_two_processes
 
 SMALL = dict(channels=4, heads=2, blocks=1)
 
@@ -44,27 +40,9 @@ def steps(rank, world_size):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def worker(rank, world_size, port, folder):
-    """One process of the distributed run."""
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
-    torch.save(steps(rank, world_size), os.path.join(folder, f'rank{rank}.pt'))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def free_port():
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason='this torch has no gloo backend')
 def test_two_processes_equal_one(tmp_path):
     single = steps(0, 1)
-    mp.spawn(worker, args=(2, free_port(), str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f'rank{rank}.pt', weights_only=True) for rank in range(2))
+    first, second = in_two_processes(steps, tmp_path)
     for name, wanted in single.items():
         assert torch.equal(first[name], second[name]), name
         # steps are as long as the learning rate, 1e-3; the normalised one depends on the largest entry of a gradient of about 1e-7
