@@ -224,6 +224,13 @@ def test_hooks_are_called_and_copies_travel():
 # ---- behaviour -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize('grad', [True, False])
+def test_an_empty_batch_stays_empty(grad):
+    with torch.set_grad_enabled(grad):
+        for fuser in (TIM(width=4), TwoStageTIM(stage1='fusion_light', width=4)):
+            assert fuser.eval()(*images(17, 20, batch=0, dtype=torch.float32)).fused.shape == (0, 1, 17, 20)
+
+
 def test_auxiliary_terms():
     fuser, (first, second) = TwoStageTIM(stage1='fusion_light', width=6, auxiliary_weight=0.5).train(), images(20, 20, dtype=torch.float32)
     losses = fuser(first, second).losses
@@ -261,6 +268,8 @@ def test_stage1_comes_from_a_checkpoint(tmp_path):
     (TwoStageTIM, dict(branches=dict(visible='fusion', infrared='fusion')), 'must be chains'),
     (TwoStageTIM, dict(merge='sum'), 'mask, concat'),
     (TwoStageTIM, dict(bn_batch_stats=(3, )), 'out of 1 and 2'),
+    (TwoStageTIM, dict(bn_batch_stats=True), 'out of 1 and 2'),
+    (TwoStageTIM, dict(auxiliary_weight=-1.), 'at least 0'),
 ])
 def test_bad_options(cls, options, words):
     with pytest.raises(ValueError, match=words):

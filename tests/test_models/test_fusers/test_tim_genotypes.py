@@ -38,8 +38,11 @@ def test_every_way_to_give_one(tmp_path):
     genotype = Genotype('mine', (Cell('chain', ('eca_3', 'dil_conv_5_2')), ))
     path = tmp_path / 'new' / 'mine.json'
     save_genotype(genotype, path)
-    for source in (path, str(path), MINE, ConfigDict(MINE), genotype, json.loads(path.read_text())):
+    plain = Genotype('mine', [('chain', ['eca_3', 'dil_conv_5_2'])])
+    for source in (path, str(path), MINE, ConfigDict(MINE), genotype, plain, json.loads(path.read_text())):
         assert load_genotype(source) == genotype
+    with pytest.raises(TypeError, match='a genotype is given by a name.*got None'):
+        TIM(None)
     assert [file.name for file in path.parent.iterdir()] == ['mine.json']
     assert [type(operation).__name__ for operation in TIM(str(path), width=4).cells[0].operations] == ['ChannelAttention', 'DilConv']
 

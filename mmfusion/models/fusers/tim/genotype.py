@@ -56,6 +56,7 @@ def load_genotype(source: GenotypeLike) -> Genotype:
         source: Name of a genotype of the package, path of a ``.json`` file, content of one as a dict, or a genotype.
 
     Raises:
+        TypeError: It is none of these.
         FileNotFoundError: There is no such file.
         ValueError: The name is unknown, or the content is not a genotype; the message says where.
 
@@ -67,6 +68,8 @@ def load_genotype(source: GenotypeLike) -> Genotype:
         source = as_dict(source)
     if isinstance(source, dict):
         return _from_dict(source, str(source.get('name', 'genotype')))
+    if not isinstance(source, (str, Path)):
+        raise TypeError(f'a genotype is given by a name, a path, a dict or a Genotype, got {source!r}')
     path = Path(source)
     if path.suffix != '.json':
         path = FOLDER / f'{source}.json'
@@ -111,7 +114,7 @@ def as_dict(genotype: Genotype) -> dict:
         >>> as_dict(Genotype('mine', (Cell('chain', ('eca_3',)),)))
         {'name': 'mine', 'note': '', 'cells': [{'kind': 'chain', 'operations': ['eca_3']}]}
     """
-    cells = [dict(kind=cell.kind, operations=list(cell.operations)) for cell in genotype.cells]
+    cells = [dict(kind=kind, operations=list(operations)) for kind, operations in genotype.cells]
     return dict(name=genotype.name, note=genotype.note, cells=cells)
 
 

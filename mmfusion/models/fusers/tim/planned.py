@@ -23,9 +23,10 @@ class Planned:
         """What ``build()`` returned for the present weights; None where the network has to run layer by layer.
 
         That is with gradients, on a GPU, in training mode, under autocast, while a graph is traced, with batch norms that use image statistics,
-        and where somebody listens to a layer by a hook.
+        where somebody listens to a layer by a hook, and for an empty batch.
         """
-        if torch.is_grad_enabled() or self.training or x.device.type != 'cpu' or must_stay_whole() or any(map(_needs_layers, self.modules())):
+        layers = torch.is_grad_enabled() or self.training or x.device.type != 'cpu' or not x.numel() or must_stay_whole()
+        if layers or any(map(_needs_layers, self.modules())):
             self._plan = None
             return None
         tensors = list(chain(self.parameters(), self.buffers()))

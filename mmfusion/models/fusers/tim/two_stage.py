@@ -105,7 +105,7 @@ class TwoStageTIM(Planned, BaseFuser):
         init_cfg: mmengine initialisation config.
 
     Raises:
-        ValueError: There are not two branches, a genotype cannot be read or does not suit, or an option is unknown.
+        ValueError: There are not two branches, a genotype cannot be read or does not suit, an option is unknown, or the weight is negative.
 
     Examples:
         >>> fuser = TwoStageTIM(stage1='fusion_light', width=8).eval()
@@ -131,8 +131,10 @@ class TwoStageTIM(Planned, BaseFuser):
             raise ValueError(f'TwoStageTIM needs a genotype for each of two modalities, got {list(branches)}')
         if merge not in MERGES:
             raise ValueError(f'merge must be one of {", ".join(MERGES)}, got {merge!r}')
-        if set(bn_batch_stats) - {1, 2}:
-            raise ValueError(f'bn_batch_stats lists stages out of 1 and 2, got {bn_batch_stats}')
+        if isinstance(bn_batch_stats, int) or set(bn_batch_stats) - {1, 2}:
+            raise ValueError(f'bn_batch_stats lists stages out of 1 and 2, such as (2, ), got {bn_batch_stats!r}')
+        if auxiliary_weight < 0:
+            raise ValueError(f'auxiliary_weight must be at least 0, got {auxiliary_weight}')
         check_width(width)
         self.auxiliary_weight, self.freeze_stage1 = auxiliary_weight, freeze_stage1
         self.stage1 = TIM(stage1, width, bn_batch_stats=1 in bn_batch_stats, init_cfg=stage1_init_cfg)
