@@ -190,13 +190,15 @@ class MetaInitCoupling(BaseCoupling):
 
     @torch.no_grad()
     def _merge_buffers(self, ends: Sequence[List[Tensor]]) -> None:
-        for buffer, *after in zip(self.fuser.buffers(), *ends):
-            if not buffer.is_floating_point():
-                buffer.copy_(after[-1])
-            else:
-                mean, = average_gradients([_mean(after)], [buffer])
-                if any(not torch.equal(buffer, value) for value in after):
-                    buffer.copy_(mean)
+        buffers = list(self.fuser.buffers())
+        floating = [i for i, buffer in enumerate(buffers) if buffer.is_floating_point()]
+        for i in set(range(len(buffers))) - set(floating):
+            buffers[i].copy_(ends[-1][i])
+        # Mean changes, not means: what no episode of any process changed gets exactly 0, be it infinite.
+        changes = [_mean([torch.where(end[i] == buffers[i], 0, end[i] - buffers[i]) for end in ends]) for i in floating]
+        if floating:
+            for i, change in zip(floating, average_gradients(changes, [buffers[i] for i in floating])):
+                buffers[i].add_(change)
 
     @staticmethod
     def _check_optimizer(optim_wrapper: Any) -> None:

@@ -107,7 +107,7 @@ def test_without_inner_steps_it_is_plain_training_on_all_tasks():
 
 def test_constant_buffers_and_counts_stay_exact():
     coupling = make(inner_steps=1, inner_optimizer=dict(type='Adam', lr=1e-3))
-    coupling.fuser.register_buffer('filter', torch.tensor([1 / 3, 0.1, 1 / 7]))
+    coupling.fuser.register_buffer('filter', torch.tensor([1 / 3, 0.1, 1 / 7, float('-inf')]))
     before = coupling.fuser.filter.clone()
     for _ in range(3):
         coupling.train_step(make_batch(inner_steps=1, tasks_per_batch=3), OptimWrapper(torch.optim.Adam(coupling.fuser.parameters())))
