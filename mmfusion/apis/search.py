@@ -3,7 +3,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
 from mmfusion.engine.hooks.architecture_hook import save_current_genotype
@@ -34,7 +34,7 @@ def search(args: argparse.Namespace) -> Path:
     model = getattr(runner.model, 'module', runner.model)
     path = Path(runner.work_dir) / 'genotype.json'
     if is_main_process():
-        path = save_current_genotype(model.fuser, Path(runner.work_dir), runner.epoch)
+        save_current_genotype(model.fuser, Path(runner.work_dir), runner.epoch)
         print(report(model, path), flush=True)
     if args.then and runner.epoch >= runner.max_epochs:
         retrain(args, path)
@@ -43,7 +43,7 @@ def search(args: argparse.Namespace) -> Path:
 
 def check_then(path: str) -> None:
     """Raise a UserError unless the config has a fuser that takes a genotype."""
-    if 'genotype' not in load_config(path, None).model.fuser:
+    if 'genotype' not in load_config(path).model.get('fuser', {}):
         raise UserError(f'--then {path}: its model.fuser has no genotype to replace')
 
 
@@ -65,7 +65,9 @@ def retrain(args: argparse.Namespace, genotype: Path) -> Runner:
     options = {'model.fuser.genotype': str(genotype)}
     work_dir = str(Path('work_dirs') / Path(args.then).stem) if args.work_dir is None else str(Path(args.work_dir) / Path(args.then).stem)
     marker = Path(work_dir) / 'searched_genotype.json'
-    resume = 'auto' if args.resume and _same(marker, genotype) else None
+    answer = ['auto' if is_main_process() and args.resume and _same(marker, genotype) else None]
+    broadcast_object_list(answer)  # other processes wait here, and never read files that the main one is about to write
+    resume, = answer
     then = argparse.Namespace(**{**vars(args), 'config': args.then, 'cfg_options': options, 'work_dir': work_dir, 'resume': resume, 'then': None})
     if is_main_process():
         marker.parent.mkdir(parents=True, exist_ok=True)

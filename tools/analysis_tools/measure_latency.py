@@ -31,10 +31,12 @@ def main(argv=None):
     from mmfusion.apis.latency import format_latency, measure_latency
     from mmfusion.models.couplings.latency_table import save_latency_table
     from mmfusion.registry import MODELS
-    from mmfusion.utils import load_config, register_all_modules, select_device
+    from mmfusion.utils import UserError, load_config, register_all_modules, select_device
     if args.threads:
         torch.set_num_threads(args.threads)
     cfg = load_config(args.config, args.cfg_options)
+    if 'fuser' not in cfg.model:
+        raise UserError(f'{args.config}: its model has no fuser; take the config of a search')
     register_all_modules()
     table = measure_latency(MODELS.build(cfg.model.fuser), args.shape, str(select_device(args.device)), args.repeats)
     save_latency_table(table, args.out)

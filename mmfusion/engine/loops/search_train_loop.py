@@ -22,7 +22,7 @@ class SearchTrainLoop(CouplingTrainLoop):
     Args:
         runner: The runner.
         dataloader: Config of the dataloader; its data set is split unless there is an ``upper_dataloader``.
-        upper_dataloader: Config of a dataloader for the architecture.
+        upper_dataloader: Config of a dataloader for the architecture; nothing is split, and the next two do not count.
         upper_part: Part of the training set that goes to the architecture, 0 to 1.
         upper_batch_size: Batch size for the architecture when the set is split; that of the weights when missing.
         search_begin: First epoch, counted from 1, in which the architecture moves; before, the weights learn alone.
@@ -45,8 +45,8 @@ class SearchTrainLoop(CouplingTrainLoop):
                  **kwargs) -> None:
         if not 0 < upper_part < 1:
             raise ValueError(f'SearchTrainLoop: upper_part must lie between 0 and 1, got {upper_part}')
-        for name, value in dict(search_begin=search_begin, search_interval=search_interval, upper_batch_size=upper_batch_size or 1).items():
-            if value < 1:
+        for name, value in dict(search_begin=search_begin, search_interval=search_interval, upper_batch_size=upper_batch_size).items():
+            if value is not None and value < 1:
                 raise ValueError(f'SearchTrainLoop: {name} must be at least 1, got {value}')
         if upper_dataloader is None:
             dataloader, upper_dataloader = self._split(dataloader, upper_part, upper_batch_size)

@@ -1,4 +1,5 @@
 """SearchTrainLoop and tools/search.py: the two parts of the data, when the architecture moves, what is written, and that resuming is exact."""
+import argparse
 import io
 import itertools
 import json
@@ -14,7 +15,8 @@ from tiny_config import CONFIGS
 from tiny_runner import NoisyDataset, StopAfterEpochs, collate
 from torch import nn
 
-from mmfusion.apis.search import search
+from mmfusion.apis import search as search_module
+from mmfusion.apis.search import retrain, search
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError
@@ -114,7 +116,7 @@ def test_upper_dataloader_of_its_own(tmp_path):
 @pytest.mark.parametrize('options, error, message', [
     (dict(upper_part=1.), ValueError, 'between 0 and 1'),
     (dict(search_begin=0), ValueError, 'search_begin must be at least 1'),
-    (dict(upper_batch_size=-1), ValueError, 'upper_batch_size must be at least 1'),
+    (dict(upper_batch_size=0), ValueError, 'upper_batch_size must be at least 1'),
     (dict(upper_part=0.01), UserError, 'leaves one of the parts empty'),
     (dict(dataset=NoisyDataset()), UserError, 'NoisyDataset cannot be split'),
     (dict(model=Plain()), UserError, 'Plain has no search step'),
@@ -187,10 +189,25 @@ def test_a_resumed_search_repeats_an_uninterrupted_one(files):
         assert torch.equal(value, second.model.state_dict()[name]), name
 
 
+@pytest.mark.parametrize('answer', ['auto', None])
+def test_other_processes_do_as_the_main_one_says(tmp_path, monkeypatch, answer):
+    """They must not look at files that the main one has perhaps not written yet, or written already."""
+    told = []
+    monkeypatch.setattr(search_module, 'is_main_process', lambda: False)
+    monkeypatch.setattr(search_module, 'broadcast_object_list', lambda data: data.__setitem__(0, answer))
+    monkeypatch.setattr(search_module, 'train', told.append)
+    retrain(argparse.Namespace(then='then.py', work_dir=str(tmp_path), resume='auto', cfg_options=None), tmp_path / 'absent.json')
+    assert told[0].resume == answer and told[0].cfg_options == {'model.fuser.genotype': str(tmp_path / 'absent.json')}
+    assert not list(tmp_path.iterdir())
+
+
 def test_configs_that_do_not_suit(files):
     with pytest.raises(UserError, match='trains a BilevelCoupling; a search needs'):
         search(parse_search_args([str(files / 'tiny_then.py')]))
     with pytest.raises(UserError, match='has no genotype to replace'):
         search(parse_search_args([str(files / 'tiny_search.py'), '--then', str(CONFIGS / 'moe_fusion_demo.py')]))
+    (files / 'no_fuser.py').write_text("model = dict(type='FusionOnly')\n")
+    with pytest.raises(UserError, match='has no genotype to replace'):
+        search(parse_search_args([str(files / 'tiny_search.py'), '--then', str(files / 'no_fuser.py')]))
     with pytest.raises(ValueError, match='have no 2 positions and 3 candidates'):
         draw_architecture(torch.zeros(2, 2).numpy(), ['a', 'b'], ['c', 'd', 'e'], files / 'x.png')
