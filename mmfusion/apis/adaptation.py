@@ -131,7 +131,7 @@ def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings
 @torch.no_grad()
 def rate(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: FusionMetric, seed: int = 0) -> Dict[str, float]:
     """Mean loss and metrics over the pairs of ``test``; the coupling is afterwards what it was. Undefined values are left out of the mean."""
-    saved = TrainingState(coupling.fuser)
+    saved, training = TrainingState(coupling.fuser), coupling.training
     _estimate_statistics(coupling, loader, seed)
     coupling.eval()
     values: Dict[str, List[float]] = {}
@@ -148,6 +148,7 @@ def rate(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: F
                 if key in metric.metrics:
                     values.setdefault(key, []).append(value)
     saved.restore()
+    coupling.train(training)
     return {key: float(np.nanmean(value)) if np.isfinite(value).any() else math.nan for key, value in values.items()}
 
 

@@ -11,9 +11,10 @@ from mmengine.runner import Runner
 from tiny_fusion_tasks import HELD_OUT, LOSS, TASKS
 from tiny_runner import StopAfterEpochs
 
-from mmfusion.apis.adaptation import adaptation_curves, adaptation_settings, run_adaptation
+from mmfusion.apis.adaptation import adaptation_curves, adaptation_settings, rate, run_adaptation
 from mmfusion.apis.adaptation_report import curve, steps_to_reach, write_report
 from mmfusion.apis.training import check_start_weights
+from mmfusion.evaluation.metrics import FusionMetric
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError, load_fusion_checkpoint
 
@@ -143,6 +144,17 @@ def test_the_same_seed_gives_the_same_curve_and_rating_changes_nothing(trained, 
     assert a == b
     cfg.adaptation.points = [10]  # the same training with fewer looks at it
     assert run_adaptation(cfg, 'c', checkpoint, 4, tmp_path)['rows'] == a[-1:]
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_rating_leaves_the_coupling_as_it_was(tmp_path, training):
+    cfg = config(tmp_path)
+    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS)).train(training)
+    before = copy.deepcopy(coupling.state_dict())
+    loaders = [Runner.build_dataloader(copy.deepcopy(part), seed=0) for part in (cfg.adaptation.dataloader, cfg.test_dataloader)]
+    assert rate(coupling, *loaders, FusionMetric(metrics=['SD']))['loss'] > 0
+    assert {module.training for module in coupling.modules()} == {training} and coupling.fuser.norm.momentum == 0.1
+    assert all(torch.equal(value, before[name]) for name, value in coupling.state_dict().items())
 
 
 def test_bad_settings(tmp_path):
