@@ -52,7 +52,7 @@ class HarvardDataset(BasePairDataset):
         other = TASKS[task]
         self.FOLDERS = {key: tuple(f'{folder}/{modality}' for folder in (task, task.replace('_', '-')))
                         for key, modality in (('first', 'MRI'), ('second', other))}
-        metainfo = dict(modalities=('MRI', other), **dict(kwargs.pop('metainfo', None) or {}))
+        metainfo = {'modalities': ('MRI', other), **(kwargs.pop('metainfo', None) or {})}
         super().__init__(*args, metainfo=metainfo, **kwargs)
 
     def list_pairs(self) -> List[PairFiles]:

@@ -47,6 +47,7 @@ def test_harvard_items_and_splits(harvard):
     train, test = (HarvardDataset(**options, split=split, test_share=0.4) for split in ('train', 'test'))
     assert (names(train), names(test)) == (['8', '9', '10'], ['11', '12'])
     assert names(HarvardDataset(**options, split='test')) == ['12']
+    assert HarvardDataset(**options, metainfo=dict(modalities=('a', 'b'))).metainfo['modalities'] == ('a', 'b')
     (harvard / 'ids.txt').write_text('12\n9\n')
     assert names(HarvardDataset(**options, ann_file='ids.txt')) == ['12', '9']
     (harvard / 'MRI_PET').rename(harvard / 'mri-pet')
