@@ -24,5 +24,5 @@ val_dataloader = dict(
             multi_focus=dict(_delete_=True, type='MFIFBDataset', data_root='data/MFIFB/', **_rated))))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=8, val_interval=8)
 default_hooks = dict(visualization=dict(interval=10))
