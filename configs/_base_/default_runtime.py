@@ -10,8 +10,11 @@ default_hooks = dict(
     visualization=dict(type='FusionVisualizationHook'))
 
 # Every epoch draws its random numbers from (seed, epoch, rank): a resumed run repeats an uninterrupted one exactly.
-# The last one tells losses and networks the epoch, where theirs depend on it.
-custom_hooks = [dict(type='EpochSeedHook'), dict(type='DataSplitHook'), dict(type='mmdet.SetEpochInfoHook')]
+# SetEpochInfoHook tells losses and networks the epoch, where theirs depend on it. SyncBuffersHook averages batch norm statistics over processes,
+# so that all of them validate, and save, one and the same network.
+custom_hooks = [
+    dict(type='EpochSeedHook'), dict(type='DataSplitHook'), dict(type='mmdet.SetEpochInfoHook'), dict(type='SyncBuffersHook')
+]
 randomness = dict(seed=0)
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))
