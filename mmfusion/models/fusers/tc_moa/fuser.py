@@ -1,5 +1,5 @@
 """The TC-MoA network."""
-from typing import Dict, NamedTuple, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
 
 from .adapters import COMBINE, Control
+from .details import Details, Prompts, prompt_loss
 from .mae_weights import load_mae, warn_of_random_weights
 from .stack import AdaptedStack, adapter_places
 from .tiles import blend, cut, plan_axis, reflect_to
@@ -17,37 +18,6 @@ from .windows import WindowLayout
 
 TASKS = ('visible_infrared', 'multi_exposure', 'multi_focus')
 OUTPUTS = ('nearest', 'area', 'bilinear')
-PROMPT_SHARES = (0.75, 0.25)  # encoder, decoder
-
-
-class Prompts(NamedTuple):
-    """How much each source counts in every place, in [0, 1].
-
-    Attributes:
-        encoder: (adapters, 2, N, H', W') of the encoder, first and second source, on the token map.
-        decoder: The same of the decoder.
-    """
-
-    encoder: Tensor
-    decoder: Tensor
-
-
-class Details(NamedTuple):
-    """Everything one pass of the network finds.
-
-    Attributes:
-        raw: (N, 3, H, W) decoded image of normalised colour at the size of the network, doubled where it upsamples; None unless it was asked for.
-        fused: (N, 3, H, W), nominal [0, 1].
-        latents: (2, N, H', W', C) both token streams after the encoder; None unless ``raw`` was asked for.
-        prompts: Prompts of all adapters.
-        balance: Sum of the load-balance terms of all adapters, not weighted; None in eval mode.
-    """
-
-    raw: Optional[Tensor]
-    fused: Tensor
-    latents: Optional[Tensor]
-    prompts: Prompts
-    balance: Optional[Tensor]
 
 
 @MODELS.register_module()
@@ -284,8 +254,3 @@ class TCMoA(BaseFuser):
         pieces = [cut(image, rows, columns).split(self.tile_batch) for image in (first, second)]
         fused = torch.cat([self.fuse_in_detail(a, b, *options).fused for a, b in zip(*pieces)])
         return blend(fused.split(len(first)), rows, columns, size)
-
-
-def prompt_loss(prompts: Prompts) -> Tensor:
-    """Mutual information regularisation: the prompts of both sources should sum to 1; three quarters of it for those of the encoder."""
-    return sum(share * (part.sum(1) - 1).square().mean() for share, part in zip(PROMPT_SHARES, prompts))
