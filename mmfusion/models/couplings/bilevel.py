@@ -119,7 +119,9 @@ class BilevelCoupling(JointCoupling):
 
     def learning_parts(self) -> Dict[str, nn.Module]:
         """The parts that learn, by the key of their optimizer."""
-        parts = dict(fuser=self.fuser, tasks=self.tasks)
+        parts = dict(fuser=self.fuser)
+        if trainable(self.tasks):
+            parts['tasks'] = self.tasks
         if self.guide is not None and self.guide_weight > 0:
             parts['guide'] = self.guide
         return parts
@@ -165,9 +167,12 @@ class BilevelCoupling(JointCoupling):
         """Hang their gradients on the task networks; return that of the fused image, None without a task or where it does not matter."""
         if not losses:
             return None
-        wanted = [picture] if self.upper_weight > 0 else []
-        gradients = torch.autograd.grad(self.parse_losses(losses)[0], [*wanted, *trainable(self.tasks)], allow_unused=True)
-        self._hang('tasks', gradients[len(wanted):])
+        wanted, weights = [picture] if self.upper_weight > 0 else [], trainable(self.tasks)
+        if not wanted and not weights:
+            return None
+        gradients = torch.autograd.grad(self.parse_losses(losses)[0], [*wanted, *weights], allow_unused=True)
+        if weights:
+            self._hang('tasks', gradients[len(wanted):])
         return gradients[0] if wanted else None
 
     def _fuser_gradients(self, of_picture: Optional[Tensor], image: Tensor, lower_loss: Tensor) -> Log:

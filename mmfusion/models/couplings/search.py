@@ -93,7 +93,7 @@ class SearchCoupling(BaseCoupling):
     def learning_parts(self) -> Dict[str, nn.Module]:
         """The parts that learn, by the key of their optimizer."""
         parts = dict(fuser=self.fuser.network, architecture=self.fuser.architecture)
-        return dict(parts, tasks=self.tasks) if len(self.tasks) else parts
+        return dict(parts, tasks=self.tasks) if trainable(self.tasks) else parts
 
     def relative_latency(self) -> Optional[Tensor]:
         """Expected latency over its value for equal weights, with gradient; None without a table."""
@@ -176,8 +176,8 @@ class SearchCoupling(BaseCoupling):
         gradients = self._averaged(
             torch.autograd.grad(self.parse_losses(lower)[0], [*weights, *architecture], allow_unused=True), [*weights, *architecture])
         self._step('fuser', weights, gradients[:len(weights)], optim_wrapper)
-        if of_tasks:
-            parameters = trainable(self.tasks)
+        parameters = trainable(self.tasks)
+        if of_tasks and parameters:
             found = self._averaged(torch.autograd.grad(self.parse_losses(of_tasks)[0], parameters, allow_unused=True), parameters)
             self._step('tasks', parameters, found, optim_wrapper)
         _, log = self.parse_losses({**lower, **of_tasks})

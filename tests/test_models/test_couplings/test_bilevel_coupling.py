@@ -164,6 +164,17 @@ def test_without_upper_weight_it_is_the_cascade():
         torch.testing.assert_close(bilevel.state_dict()[name], value, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize('upper_weight', [1., 0.])
+def test_frozen_task_networks_judge_without_learning(upper_weight):
+    coupling = build(upper_weight=upper_weight)
+    coupling.tasks.requires_grad_(False)
+    before = state(coupling)
+    log = coupling.train_step(data(0), OptimWrapperDict(fuser=sgd(coupling.fuser, 0.01)))
+    names = changed(coupling, before)
+    assert any(name.startswith('fuser') for name in names) and not names & {f'tasks.{name}' for name, _ in coupling.tasks.named_parameters()}
+    assert ('bilevel.cosine' in log) == (upper_weight > 0)
+
+
 def test_one_optimizer_for_all_equals_one_for_each():
     first, second = build(), build()
     first.train_step(data(0), sgd(first, 0.01))

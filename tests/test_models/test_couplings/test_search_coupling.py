@@ -88,6 +88,16 @@ def test_training_step_leaves_the_architecture_alone():
     assert 'fuser.architecture.alpha' not in names and any(name.startswith('fuser.network') for name in names)
 
 
+def test_frozen_task_networks_judge_without_learning():
+    model = build(upper='task', tasks=dict(task=tiny_models.segmentor()))
+    model.tasks.requires_grad_(False)
+    assert set(model.learning_parts()) == {'fuser', 'architecture'}
+    before = state(model)
+    model.search_step(data(0), data(1), sgd(model))
+    names = changed(model, before)
+    assert 'fuser.architecture.alpha' in names and not names & {f'tasks.{name}' for name, _ in model.tasks.named_parameters()}
+
+
 MILLISECONDS = dict(residual_3_1=4.0, eca_3=2.0, dil_conv_3_2=8.0, spatial_3=1.0)
 
 
