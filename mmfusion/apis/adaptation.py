@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -83,7 +83,7 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         return result
     _seed(seed)
     coupling = MODELS.build(_coupling_config(cfg))
-    coupling.init_weights()
+    _init_weights(coupling)
     if checkpoint:
         absent = load_fusion_checkpoint(coupling, checkpoint, strict=False)
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
@@ -181,6 +181,17 @@ def _coupling_config(cfg: Config) -> dict:
     if 'fusion_loss' not in keep:
         raise UserError('adaptation learns from the fusion losses of the config, and its model has none')
     return dict(copy.deepcopy(keep), type='FusionOnly')
+
+
+def _init_weights(coupling: BaseCoupling) -> None:
+    """Without mmengine's report on every parameter, which comes to the terminal where there is no log file."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        coupling.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def _plain(node):

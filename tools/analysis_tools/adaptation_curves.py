@@ -56,7 +56,7 @@ def main(argv=None):
     print(f'\n{table(results)}\n')
     for name in inits:
         for step in [row['step'] for row in results[0]['rows']][:4]:
-            print(f"random reaches the loss that {name} has after {step} steps after {steps_to_reach(results, name, 'random', step)}")
+            print(f"steps to the loss that {name} has after {step}: random needs {steps_to_reach(results, name, 'random', step)}")
     print('\nwritten: ' + ', '.join(paths.values()))
 
 
