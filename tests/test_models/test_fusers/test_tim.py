@@ -172,6 +172,17 @@ def test_batch_statistics_by_stage(stages):
         torch.testing.assert_close(fuser(first, second).fused, twin(first, second).fused, atol=1e-12, rtol=0)
 
 
+def test_a_part_in_training_mode_stays_in_it():
+    fuser, (first, second) = shaken(TIM('fusion_light', width=6)), images(24, 20)
+    with torch.no_grad():
+        before = fuser(first, second).fused
+        fuser.cells.train()  # as the published programs leave parts of their networks
+        fused = fuser(first, second).fused
+        features = fuser.cells(fuser.stem(torch.cat([first, second], dim=1)))
+        torch.testing.assert_close(fused, fuser.head(features), atol=1e-12, rtol=0)
+    assert (fused - before).abs().max() > 1e-3
+
+
 # ---- how long a plan is good -----------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ class Planned:
     def plan(self, x: Tensor, build: Callable[[], object]) -> Optional[object]:
         """What ``build()`` returned for the present weights; None where the network has to run layer by layer.
 
-        That is with gradients, on a GPU, in training mode, under autocast, while a graph is traced, with batch norms that use image statistics,
+        That is with gradients, on a GPU, in training mode, under autocast, while a graph is traced, with batch norms that use statistics of images,
         where somebody listens to a layer by a hook, and for an empty batch.
         """
         layers = torch.is_grad_enabled() or self.training or x.device.type != 'cpu' or not x.numel() or must_stay_whole()
@@ -48,4 +48,5 @@ class Planned:
 
 
 def _needs_layers(module: nn.Module) -> bool:
-    return (isinstance(module, BatchNorm) and module.image_statistics) or bool(module._forward_hooks or module._forward_pre_hooks)
+    statistics = isinstance(module, BatchNorm) and (module.image_statistics or module.training)
+    return statistics or bool(module._forward_hooks or module._forward_pre_hooks)
