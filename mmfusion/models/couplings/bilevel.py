@@ -84,7 +84,8 @@ class BilevelCoupling(JointCoupling):
 
     Args:
         fuser: Config of a fuser with parameters.
-        tasks: Configs of task networks by name; with several, their losses add under ``task_weights``.
+        tasks: Configs of task networks by name; with several, their losses add under ``task_weights``. Those without trainable weights judge and
+            do not learn; the optimizer has no ``tasks`` when that holds for all.
         fusion_loss: Configs of fusion losses by name.
         upper_weight: The factor :math:`\gamma` of what is left of the task gradient; the task networks do not see it.
         momentum: Part of the moving average of :math:`f_\theta` that is kept at each step, 0 to below 1; above 0 it is stored with the model.

@@ -35,13 +35,13 @@ class SearchCoupling(BaseCoupling):
     expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
 
     ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM Adam with betas 0.5, 0.999)
-    and, with tasks, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both parts of the data. Mode ``loss``
+    and, with tasks that learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both parts of the data. Mode ``loss``
     gives f, and the losses of the tasks on detached images.
 
     Args:
         fuser: Config of a fuser with ``network``, ``architecture`` and ``genotype()``, such as :class:`SearchableTIM`.
         fusion_loss: Configs of fusion losses by name.
-        tasks: Configs of task networks by name.
+        tasks: Configs of task networks by name; those without trainable weights judge and do not learn.
         task_weights: Factor of each task's losses.
         upper: F: ``'fusion'``, ``'task'``, or ``'both'`` (their sum).
         latency_table: Path of a table that ``tools/analysis_tools/measure_latency.py`` wrote; needed for a latency weight above 0.
