@@ -35,7 +35,7 @@ class SearchCoupling(BaseCoupling):
     expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
 
     ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM Adam with betas 0.5, 0.999)
-    and, with tasks that learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both parts of the data. Mode ``loss``
+    and, where tasks learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both data parts. Mode ``loss``
     gives f, and the losses of the tasks on detached images.
 
     Args:
