@@ -1,29 +1,13 @@
 # Multi-exposure pairs without labels, for training; see docs/en/data_preparation.md. Validation and test are those of MEFB.
+_base_ = './real_mff.py'
+dataset_type = 'SCIEDataset'
 data_root = 'data/SCIE/'
-crop_size = (448, 448)  # height, width, in training only
 
-load_pair = dict(type='LoadPair', color_type='auto')
-train_pipeline = [
-    load_pair,
-    dict(type='Paired', transform=dict(type='RandomResizedCrop', size=crop_size, scale=(0.2, 1.0)), expand_grey=False),
-    dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5), expand_grey=False),
-    dict(type='PackFusionInputs'),
-]
-test_pipeline = [load_pair, dict(type='PackFusionInputs')]
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].transform.scale = (0.2, 1.0)
 
-train_dataloader = dict(
-    batch_size=3,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    worker_init_fn=dict(type='seed_worker'),
-    dataset=dict(type='SCIEDataset', data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='MEFBDataset', data_root='data/MEFB/', test_mode=True, pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(type='MEFBDataset', data_root='data/MEFB/'))
 test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='FusionMetric', metrics=['MEF_SSIM', 'QCV', 'Qabf', 'PSNR', 'EN'])]
