@@ -1,0 +1,33 @@
+"""What the command lines of the converters in ``tools/model_converters`` share; importing this loads nothing heavy."""
+import argparse
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from .cli import add_cfg_options, parse_with_options
+
+SOURCE_HELP = 'official checkpoint; loaded with weights_only, so it cannot run code'
+
+
+def conversion_parser(description: str) -> argparse.ArgumentParser:
+    """An empty parser that shows the docstring of the tool as it is written."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def parse_conversion(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]], config_help: str) -> argparse.Namespace:
+    """Add ``target``, ``--config`` and ``--cfg-options`` behind the arguments of the tool, and parse."""
+    parser.add_argument('target', help='file to write')
+    parser.add_argument('--config', help=config_help)
+    add_cfg_options(parser)
+    return parse_with_options(parser, argv)
+
+
+def conversion_config(args: argparse.Namespace, default: Path) -> Any:
+    """The config that the result has to fit: ``--config`` or ``default``, changed by ``--cfg-options``."""
+    from mmengine.config import Config
+
+    from . import register_all_modules
+    register_all_modules()
+    config = Config.fromfile(args.config or default)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    return config
