@@ -1,43 +1,8 @@
-# MFNet with class maps; see docs/en/segmentation.md. The mean is over 9 classes, the background among them.
+# MFNet with class maps; see docs/en/segmentation.md. The mean is over 9 classes, the background among them. Pipelines are those of MSRS.
+_base_ = './msrs_seg.py'
 dataset_type = 'MFNetDataset'
 data_root = 'data/MFNet/'
-image_size = (640, 480)  # width, height
 
-load_pair = dict(type='LoadPair', color_type=dict(first='color', second='grayscale'))
-resize = dict(type='Paired', transform=dict(type='mmdet.Resize', scale=image_size, keep_ratio=False), expand_grey=False)
-train_pipeline = [
-    load_pair,
-    dict(type='LoadClassMap'),
-    resize,
-    dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5), expand_grey=False),
-    dict(type='PackFusionInputs'),
-]
-test_pipeline = [
-    load_pair,
-    resize,
-    dict(type='LoadClassMap'),  # after the resize: metrics compare at the size of the original image
-    dict(type='PackFusionInputs'),
-]
-
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    worker_init_fn=dict(type='seed_worker'),
-    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline))
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, split='test', test_mode=True, pipeline=test_pipeline))
-
-val_evaluator = [dict(type='SegIoUMetric')]
-test_evaluator = [*val_evaluator, dict(type='FusionMetric')]
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, split='val'))
+test_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))

@@ -1,41 +1,8 @@
-# MSRS with YOLO text boxes; see docs/en/data_preparation.md. Images without objects stay in training.
+# MSRS with YOLO text boxes; see docs/en/data_preparation.md. Images without objects stay in training. Pipelines are those of LLVIP.
+_base_ = './llvip_det.py'
 dataset_type = 'MSRSDetDataset'
 data_root = 'data/MSRS/'
-image_size = (640, 480)  # width, height
 
-load_pair = dict(type='LoadPair', color_type=dict(first='color', second='grayscale'))
-resize = dict(type='Paired', transform=dict(type='mmdet.Resize', scale=image_size, keep_ratio=False), expand_grey=False)
-train_pipeline = [
-    load_pair,
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),
-    resize,
-    dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5), expand_grey=False),
-    dict(type='PackFusionInputs'),
-]
-test_pipeline = [
-    load_pair,
-    resize,
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),  # after the resize: metrics compare in pixels of the original image
-    dict(type='PackFusionInputs'),
-]
-
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    worker_init_fn=dict(type='seed_worker'),
-    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, split='test', test_mode=True, pipeline=test_pipeline))
+train_dataloader = dict(batch_size=4, dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader
-
-val_evaluator = [
-    dict(type='mmdet.CocoMetric', metric='bbox'),
-    dict(type='mmdet.VOCMetric', metric='mAP', iou_thrs=0.5, eval_mode='area'),
-]
-test_evaluator = [*val_evaluator, dict(type='FusionMetric')]
