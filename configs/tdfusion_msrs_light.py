@@ -1,47 +1,21 @@
 """TDFusion on MSRS for two CPU cores: a small FCOS and a small FCN teach the loss of a narrow ReFusion; crops of 192x160 of images of 320x256."""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/fusers/refusion_light.py', './_base_/detectors/fcos_small.py',
-    './_base_/segmentors/fcn_small.py', './_base_/schedules/tdfusion_40e.py'
+    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg_light.py', './_base_/fusers/refusion_light.py', './_base_/detectors/fcos_small.py',
+    './_base_/segmentors/fcn_small_msrs.py', './_base_/schedules/tdfusion_40e.py'
 ]
 num_classes = 3
-seg_classes = 9
-image_size = (320, 256)
 
 detector = _base_.detector
 detector.bbox_head.num_classes = num_classes
-segmentor = _base_.segmentor
-segmentor.decode_head.num_classes = seg_classes
-segmentor.decode_head.sampler = None
-# Nine pixels of ten are background. mmseg's weighted loss leaves ignored pixels out by itself, and fails with avg_non_ignore.
-segmentor.decode_head.loss_decode.update(class_weight=[0.2, 1., 2., 2., 3., 3., 3., 3., 3.], avg_non_ignore=False)
 
 model = dict(
     type='MetaCoupling',
     fuser=_base_.fuser,
     loss_generator=_base_.loss_generator,
     fusion_loss=_base_.fusion_loss,
-    tasks=dict(det=detector, seg=segmentor),
+    tasks=dict(det=detector, seg=_base_.segmentor),
     crop_size=None,
     swap=False)  # copies with exchanged sources would double the time of a step
-
-# Small crops around objects: most of a street scene is empty, and a small machine's time is better spent on the rest.
-resize = dict(type='mmdet.RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=False)
-crop = dict(type='mmdet.RandomCrop', crop_size=(192, 160), allow_negative_crop=False)
-train_pipeline = [
-    _base_.load_pair,
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),
-    dict(type='LoadClassMap'),
-    dict(type='Paired', transform=resize, expand_grey=False),
-    dict(type='Paired', transform=crop, expand_grey=False),
-    dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5), expand_grey=False),
-    dict(type='PackFusionInputs'),
-]
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].transform.scale = image_size
-
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
 
 # Few steps, so larger ones than published, with a warm-up and a cosine decay.
 train_cfg = dict(max_epochs=16, meta_steps=8, val_interval=8)
