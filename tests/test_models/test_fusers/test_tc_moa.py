@@ -343,16 +343,19 @@ def test_checkpointing(second_order):
         torch.testing.assert_close(plain, again, atol=1e-12, rtol=1e-9)
 
 
+@pytest.mark.parametrize('freeze', [False, True])
 @pytest.mark.parametrize('with_cp', [False, True])
-def test_parameters_from_outside(with_cp):
+def test_parameters_from_outside(with_cp, freeze):
     """As the meta coupling does it: the backward pass must not fall back to the parameters of the module."""
-    sources, fuser = pair(), small(with_cp=with_cp)
+    sources, fuser = pair().double(), small(with_cp=with_cp, freeze=freeze).double()
+    fuser.mae.cls_token.requires_grad_(False)  # takes part in nothing
     other = {name: (value.detach() + 0.1 * torch.randn_like(value)).requires_grad_() for name, value in trained(fuser).items()}
     found = gradients(fuser, sources, other)
-    moved = small(with_cp=False)
+    moved = small(with_cp=False, freeze=freeze).double()
+    moved.mae.cls_token.requires_grad_(False)
     moved.load_state_dict(other, strict=False)
     for one, two in zip(found, gradients(moved, sources)):
-        torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-9)
 
 
 def test_attention_for_second_derivatives_is_the_same():

@@ -3,6 +3,7 @@ from typing import List, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from .adapters import Control, TCMoAdapter
@@ -81,8 +82,8 @@ class AdaptedStack(nn.Module):
 
     def _block(self, block: Block, x: Tensor, bias: Tensor, order: Optional[Order] = None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            # the learned bias is an argument, so that the second run sees that of the first, whatever the module holds by then
-            return checkpoint(block, x, bias, order, use_reentrant=False, preserve_rng_state=False)
+            # bias and weights are arguments, so that the second run sees those of the first, whatever the modules hold by then
+            return checkpoint(functional_call, block, dict(block.named_parameters()), (x, bias, order), use_reentrant=False, preserve_rng_state=False)
         return block(x, bias, order)
 
 
