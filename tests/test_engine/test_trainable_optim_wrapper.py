@@ -33,6 +33,26 @@ def test_frozen_parameters_are_left_out(paramwise):
     wrapper.load_state_dict(wrapper.state_dict())
 
 
+class Numbers(nn.Module):
+    """Parameters with no, one and two axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.flat, self.matrix, self.own = (nn.Parameter(torch.ones(shape)) for shape in ((), (3, ), (3, 3), ()))
+
+
+@pytest.mark.parametrize('paramwise, expected', [
+    (dict(flat_decay_mult=0.1), dict(mix=0.05, flat=0.05, matrix=0.5, own=0.05)),
+    (dict(flat_decay_mult=0., custom_keys=dict(own=dict(decay_mult=2.))), dict(mix=0., flat=0., matrix=0.5, own=1.)),
+    (dict(norm_decay_mult=0.), dict(mix=0.5, flat=0.5, matrix=0.5, own=0.5)),
+])
+def test_flat_decay_counts_for_single_numbers(paramwise, expected):
+    parts = nn.ModuleDict(dict(inner=nn.ModuleDict(dict(numbers=Numbers()))))
+    wrapper = TrainableOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5)), paramwise)(parts)
+    decay = {id(p): group['weight_decay'] for group in wrapper.optimizer.param_groups for p in group['params']}
+    assert {name: decay[id(p)] for name, p in parts['inner']['numbers'].named_parameters()} == pytest.approx(expected)
+
+
 def test_of_each_part_too():
     parts = model()
     wrappers = PartOptimWrapperConstructor(dict(fuser=dict(optimizer=dict(type='SGD', lr=0.1))))(parts)

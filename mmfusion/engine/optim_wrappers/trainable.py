@@ -1,4 +1,6 @@
 """An optimizer that holds what learns, and nothing that is frozen."""
+from typing import List, Optional, Union
+
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
@@ -13,9 +15,20 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     mmengine's own hands them to the optimizer as well. They never get a gradient, so nothing happens to them, but they count among what is trained
     and lie in the groups of every checkpoint.
 
+    ``flat_decay_mult`` also counts for parameters that are a single number without axes, which mmengine overlooks.
+
     Raises:
         UserError: Nothing in the model learns.
     """
+
+    def add_params(self, params: List[dict], module: nn.Module, prefix: str = '', is_dcn_module: Optional[Union[int, float]] = None) -> None:
+        """Add the parameters of a module to the groups; see mmengine."""
+        super().add_params(params, module, prefix, is_dcn_module)
+        factor = self.paramwise_cfg.get('flat_decay_mult')
+        if not prefix and factor is not None and self.base_wd is not None:
+            for group in params:
+                if group['params'][0].ndim == 0:
+                    group.setdefault('weight_decay', self.base_wd * factor)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of ``model``, which may be wrapped for distributed training."""
