@@ -1,6 +1,7 @@
 """TrainableOptimWrapperConstructor: what the optimizer holds, and with which options."""
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmfusion.engine import PartOptimWrapperConstructor, TrainableOptimWrapperConstructor
@@ -59,6 +60,15 @@ def test_of_each_part_too():
     assert held(wrappers['fuser'].optimizer) == {id(parameter) for parameter in parts['fuser'][1:].parameters()}
 
 
-def test_nothing_to_train():
+@pytest.mark.parametrize('paramwise', [None, dict(norm_decay_mult=0.)])
+def test_nothing_to_train(paramwise):
     with pytest.raises(UserError, match='all parameters are frozen'):
-        TrainableOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1)))(nn.Linear(2, 1).requires_grad_(False))
+        TrainableOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1)), paramwise)(nn.Linear(2, 1).requires_grad_(False))
+
+
+def test_a_frozen_module_is_passed_over_in_silence(monkeypatch):
+    """Hundreds of lines for a frozen transformer would hide everything else in the log."""
+    texts = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'log', lambda level, text: texts.append(text))
+    TrainableOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5)), dict(norm_decay_mult=0.))(model())
+    assert any('fuser.1.weight' in text for text in texts) and not any('is skipped' in text for text in texts)

@@ -22,7 +22,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     def add_params(self, params: List[dict], module: nn.Module, prefix: str = '', is_dcn_module: Optional[Union[int, float]] = None) -> None:
-        """Add the parameters of a module to the groups; see mmengine."""
+        """Add the parameters of a module to the groups; see mmengine. Modules that are frozen as a whole are passed over without a warning each."""
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            return
         super().add_params(params, module, prefix, is_dcn_module)
         factor = self.paramwise_cfg.get('flat_decay_mult')
         if not prefix and factor is not None and self.base_wd is not None:
@@ -32,11 +34,11 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of ``model``, which may be wrapped for distributed training."""
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise UserError(f'{type(model).__name__}: all parameters are frozen, there is nothing to train')
         wrapper = super().__call__(model)
         groups = wrapper.optimizer.param_groups
         for group in groups:
             group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
         groups[:] = [group for group in groups if group['params']]
-        if not groups:
-            raise UserError(f'{type(model).__name__}: all parameters are frozen, there is nothing to train')
         return wrapper
