@@ -302,6 +302,21 @@ def test_control():
     assert (fuser(first, second, scale=4.).fused - plain).abs().max() > 1e-6
 
 
+def test_control_is_for_inference():
+    """Training learns the prompts as they are, whatever the config says for later."""
+    sources, results = pair(), []
+    for options in ({}, dict(scale=2., shift=0.4)):
+        fuser = small(**options).train()
+        torch.manual_seed(0)
+        results.append(fuser(*sources).fused)
+    assert torch.equal(*results)
+    with torch.no_grad():
+        assert not torch.equal(fuser.eval()(*sources).fused, small().eval()(*sources).fused)
+    for options in (dict(shift='high'), dict(scale=float('nan')), dict(shift=[0.1])):
+        with pytest.raises(ValueError, match=f'{next(iter(options))} must be a finite number'):
+            fuser(*sources, **options)
+
+
 def test_control_moves_the_prompts():
     """The mean stays where only the scale changes, and shifts go to both sides."""
     from mmfusion.models.fusers.tc_moa.adapters import Control
@@ -417,6 +432,9 @@ def test_output_modes():
     (dict(arch=dict(embed_dim=36, depth=4, num_heads=2, decoder_embed_dim=32, decoder_num_heads=2)), 'multiple of 8'),
     (dict(task='other'), 'other'),
     (dict(tasks=()), 'not among'),
+    (dict(tasks='multi_focus'), 'list of different names'),
+    (dict(tasks=('far', 'far')), 'list of different names'),
+    (dict(interval=0), 'interval must be at least 1'),
     (dict(prompt_weights=dict(other=1)), 'other'),
     (dict(combine='sum'), 'logsumexp, linear'),
     (dict(position='best'), 'corrected, published'),

@@ -1,4 +1,6 @@
 """The trained part: a mixture of adapters weighs two token streams against each other, a fusion layer mixes them."""
+import math
+from numbers import Real
 from typing import NamedTuple, Optional
 
 import torch
@@ -18,6 +20,18 @@ class Control(NamedTuple):
 
     scale: float = 1.0
     shift: float = 0.0
+
+    @classmethod
+    def of(cls, scale: float, shift: float) -> 'Control':
+        """The control by these numbers.
+
+        Raises:
+            ValueError: One is not a finite number.
+        """
+        for name, value in (('scale', scale), ('shift', shift)):
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise ValueError(f'TCMoA: {name} must be a finite number, got {value!r}')
+        return cls(float(scale), float(shift))
 
     def apply(self, prompts: Tensor) -> Tensor:
         """Prompts (2, N, T, 1) of both sources in [0, 1], moved."""

@@ -32,10 +32,10 @@ class TCMoA(BaseFuser):
     Three things of the published program were mistakes and are put right by default: source shifts were never trained nor saved, positions were
     wrong for images that are not square, and tiles of large images had seams.
 
-    **Control.** ``scale`` and ``shift`` move the prompts at inference, to :math:`\bar p_s + \text{scale}\,(p_s - \bar p_s) \pm \text{shift}`,
-    clamped to [0, 1], with the mean :math:`\bar p_s` over an image, plus for the first source and minus for the second. A positive shift lets the
-    first source dominate, a larger scale sharpens the choice between places. The idea is the paper's, the formula ours: the paper's is known to us
-    at second hand.
+    **Control.** ``scale`` and ``shift`` move the prompts in eval mode, to :math:`\bar p_s + \text{scale}\,(p_s - \bar p_s) \pm \text{shift}`,
+    clamped to [0, 1], with the mean :math:`\bar p_s` over an image (or a tile), plus for the first source and minus for the second. A positive
+    shift lets the first source dominate, a larger scale sharpens the choice between places. The idea is the paper's, the formula ours: the paper's
+    is known to us at second hand.
 
     Args:
         arch: ``'tiny'`` (for tests), ``'base'``, ``'large'``, or the fields of an :class:`Arch` as a dict.
@@ -118,6 +118,8 @@ class TCMoA(BaseFuser):
                 raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
         self.arch = resolve_arch(arch)
         self.tasks = tuple(tasks)
+        if isinstance(tasks, str) or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f'tasks must be a list of different names, got {tasks!r}')
         self.task = self.tasks[0] if task is None and self.tasks else task
         unknown = ({self.task} | set(prompt_weights or {})) - set(self.tasks)
         if unknown:
@@ -136,6 +138,8 @@ class TCMoA(BaseFuser):
         self.freeze, self.mae_checkpoint = freeze, mae
 
         self.mae = MaskedAutoencoder(self.arch).requires_grad_(not freeze).train(not freeze)
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, got {interval}')
         places = [adapter_places(depth, interval, offset) for depth in (self.arch.depth, self.arch.decoder_depth)]
         if not all(places):
             raise ValueError(f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
@@ -192,10 +196,11 @@ class TCMoA(BaseFuser):
         """As :meth:`fuse` on the whole image, with prompts and, if ``raw``, the decoded image and the token streams.
 
         Raises:
-            ValueError: The task is unknown.
+            ValueError: The task is unknown, or ``scale`` or ``shift`` is no finite number.
         """
         index = self.tasks.index(self._task(task))
-        control = Control(self.scale if scale is None else float(scale), self.shift if shift is None else float(shift))
+        chosen = (self.scale if scale is None else scale, self.shift if shift is None else shift)
+        control = Control() if self.training else Control.of(*chosen)
         size = first.shape[-2:]
         padded = [-(-side // self.multiple) * self.multiple for side in size]
         x = self._embed(torch.cat([reflect_to(image, *padded) for image in (first, second)]))
