@@ -3,7 +3,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.runner import Runner
 from tiny_fusion_tasks import TinyScenes
 
@@ -102,6 +102,11 @@ def test_errors(dataset, options, error, message):
 def test_a_set_without_tasks_is_refused(dataset):
     with pytest.raises(TypeError, match='TaskBatchSampler draws from a FusionTasksDataset, got TinyScenes'):
         sampler(dataset.datasets[0])
+
+
+def test_a_sampler_without_epochs_is_refused(dataset):
+    with pytest.raises(TypeError, match='needs sampler = .*DefaultSampler.*got InfiniteSampler'):
+        TaskBatchSampler(InfiniteSampler(dataset), batch_size=4)
 
 
 def test_loader_of_the_runner_with_workers():

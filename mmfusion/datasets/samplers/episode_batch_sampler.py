@@ -26,7 +26,7 @@ class EpisodeBatchSampler(BatchSampler):
         batches_per_epoch: Length of an epoch.
 
     Raises:
-        TypeError: The data set has no tasks.
+        TypeError: The data set has no tasks, or the sampler no epochs.
         ValueError: A number is out of range.
     """
 

@@ -30,7 +30,7 @@ class TaskBatchSampler(BatchSampler):
         drop_last: Leave the last batch of the leading task out if it is smaller.
 
     Raises:
-        TypeError: The data set has no tasks.
+        TypeError: The data set has no tasks, or the sampler no epochs.
         ValueError: A number is below 1, a name is unknown, ``lead`` stands beside ``batches_per_epoch``, or ``drop_last`` leaves no batch.
     """
 

@@ -14,12 +14,14 @@ def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range
         numbers: Numbers by name.
 
     Raises:
-        TypeError: The data set has no tasks.
+        TypeError: The data set has no tasks, or the sampler no epochs.
         ValueError: A number is below 1.
     """
     dataset = getattr(sampler, 'dataset', None)
     if not hasattr(dataset, 'ranges'):
         raise TypeError(f'{owner} draws from a FusionTasksDataset, got {type(dataset).__name__}')
+    if not all(hasattr(sampler, name) for name in ('seed', 'epoch', 'rank', 'world_size')):
+        raise TypeError(f"{owner} needs sampler = dict(type='DefaultSampler'), which knows epochs; got {type(sampler).__name__}")
     for name, value in numbers.items():
         if value < 1:
             raise ValueError(f'{owner}: {name} must be at least 1, got {value}')
