@@ -214,7 +214,7 @@ class BaseCoupling(BaseModel):
             f'fusion.loss_{name}': criterion(fusion.fused, fusion.first, fusion.second, **context)
             for name, criterion in self.fusion_loss.items()
         }
-        if 'task' in context and losses:
+        if isinstance(context.get('task'), str) and losses:
             losses[f'fusion.{context["task"]}'] = sum(losses.values()).detach()
         return losses
 
@@ -249,11 +249,12 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
 
     Returns:
         dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
-        ``seg``, (N, H, W) class indices, when every sample has a class map; ``task``, the name of the fusion task, when all samples name the same.
+        ``seg``, (N, H, W) class indices, when every sample has a class map; ``task``, the name of the fusion task, when all samples name the same,
+        a tuple of names when they differ.
     """
     context: Dict[str, object] = {}
     task = fusion_task(data_samples)
-    if isinstance(task, str):
+    if task is not None:
         context['task'] = task
     if all('gt_instances' in sample for sample in data_samples):
         context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]

@@ -74,7 +74,8 @@ class BaseFusionLoss(nn.Module):
             first: First source in the same space, same shape.
             second: Second source, same shape.
             context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``task``, name of
-                the fusion task; ``targets``, a dict through which losses on the same sources share their targets (see :func:`make_target`).
+                the fusion task, or a tuple of names where they differ; ``targets``, a dict through which losses on the same sources share their
+                targets (see :func:`make_target`).
 
         Raises:
             ValueError: Shapes differ, or a label that this loss needs is missing.

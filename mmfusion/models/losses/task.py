@@ -28,7 +28,7 @@ class TaskFusionLoss(BaseFusionLoss):
 
     Raises:
         ValueError: There is no task, a task has no terms, ``warmup`` or ``default`` name one that is unknown, or ``warmup_epochs`` is negative.
-            At run time: the task of the batch is missing or unknown.
+            At run time: the task of the batch is missing or unknown, or it holds several.
         TypeError: A term is no fusion loss.
 
     Examples:
@@ -94,6 +94,9 @@ class TaskFusionLoss(BaseFusionLoss):
         if task is None:
             raise ValueError('TaskFusionLoss does not know the task of this batch: train on a FusionTasksDataset, which names the task of every '
                              f'sample, or set `default` to one of {sorted(self.tasks)}')
+        if not isinstance(task, str):
+            raise ValueError(f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
+                             "use batch_sampler = dict(type='TaskBatchSampler')")
         if task not in self.tasks:
             raise ValueError(f'TaskFusionLoss has no terms for the task {task!r}; it knows {sorted(self.tasks)}')
         return task

@@ -117,6 +117,20 @@ def test_in_a_coupling_by_the_task_of_the_batch(published, repo_dir):
             torch.testing.assert_close(found, published(fusion.fused, fusion.first, fusion.second, task=task))
 
 
+@pytest.mark.parametrize('default', [None, 'night'])
+def test_a_mixed_batch_is_refused(default):
+    """By a coupling whose fuser does not care; the default is for batches without a name, not for some task in a mixture."""
+    loss = dict(type='TaskFusionLoss', tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))), default=default)
+    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(task=loss))).train()
+    fusion = coupling.fuse(dict(first=torch.rand(2, 3, 32, 40), second=torch.rand(2, 3, 32, 40)))
+    for names in (('day', 'night'), ('day', None)):
+        samples = [FusionDataSample(metainfo=dict(fusion_task=name) if name else {}) for name in names]
+        with pytest.raises(ValueError, match=r"one task, and this one holds \[.*'day'.*\]: use .*TaskBatchSampler"):
+            coupling.fusion_losses(fusion, samples)
+    plain = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(own=dict(type='L1FusionLoss'))))
+    assert set(plain.fusion_losses(fusion, samples)) == {'fusion.loss_own'}  # nothing to name
+
+
 @pytest.mark.parametrize('loss', ['MEFSSIMLoss', 'SignedGradientLoss'])
 def test_terms_alone_beside_others(loss):
     cfg = dict(term=dict(type=loss), pixel=dict(type='L1FusionLoss', target='focus'))
