@@ -24,7 +24,7 @@ class RandomResizedCrop(BaseTransform):
         scale: Least and most area of the part, relative to the image.
         ratio: Least and most width / height of the part.
 
-    Required keys: ``img``, (H, W, C) uint8 or float32 in [0, 1]; ``gt_seg_map`` (H, W) if there is one.
+    Required keys: ``img``, (H, W, C) uint8, uint16 or float32 in [0, 1]; ``gt_seg_map`` (H, W) if there is one.
 
     Changed keys: the same, and ``img_shape``.
 
@@ -76,11 +76,12 @@ class RandomResizedCrop(BaseTransform):
 
 
 def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, C) uint8, or float in [0, 1], to (height, width), bicubic and without aliasing; OpenCV's own aliases where it shrinks."""
+    """Resize (H, W, C) integers, or float in [0, 1], to (height, width), bicubic and without aliasing; OpenCV's own aliases where it shrinks."""
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float()  # (1, C, H, W)
     tensor = F.interpolate(tensor, size, mode='bicubic', antialias=True, align_corners=False)[0]
-    if image.dtype == np.uint8:
-        tensor = tensor.round().clamp(0, 255)
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        tensor = tensor.round().clamp(limits.min, limits.max)
     else:
         tensor = tensor.clamp(0, 1)
     return np.ascontiguousarray(tensor.numpy().transpose(1, 2, 0).astype(image.dtype))

@@ -27,6 +27,8 @@ def test_values_stay_in_range():
     assert resize_bicubic(edge, (40, 40)).max() == 255
     bright = resize_bicubic(edge.astype(np.float32) / 255, (40, 40))
     assert bright.shape == (40, 40, 1) and bright.dtype == np.float32 and bright.min() == 0 and bright.max() == 1
+    deep = resize_bicubic(edge.astype(np.uint16) * 257, (40, 40))
+    assert deep.dtype == np.uint16 and deep.min() == 0 and deep.max() == 65535 and len(np.unique(deep)) > 2
 
 
 def test_parts_have_the_areas_and_ratios_asked_for():
