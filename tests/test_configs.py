@@ -5,6 +5,7 @@ import pytest
 import tiny_models
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import UserError, load_config
@@ -30,9 +31,10 @@ def test_config_is_complete_and_short(path):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=ids)
 def test_model_builds_and_takes_a_training_step(path):
-    """Losses are finite and the class counts of data set, guide and task network agree."""
+    """Losses are finite, the optimizer holds what learns, and the class counts of data set, guide and task network agree."""
     cfg = Config.fromfile(path)
     model = MODELS.build(cfg.model).train()
+    build_optim_wrapper(model, cfg.optim_wrapper)
     meta = getattr(DATASETS.get(_innermost(cfg.train_dataloader.dataset).type), 'METAINFO', {})
     heads = [(name, module.num_classes) for name, module in model.named_modules() if hasattr(module, 'num_classes')]
     boxes = {number for name, number in heads if name.endswith('bbox_head')}

@@ -54,6 +54,16 @@ def test_flat_decay_counts_for_single_numbers(paramwise, expected):
     assert {name: decay[id(p)] for name, p in parts['inner']['numbers'].named_parameters()} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize('paramwise', [None, dict(bias_decay_mult=0.)])
+def test_shared_weights_are_held_once(paramwise):
+    """As in the heads of RTMDet."""
+    parts = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    parts[1].weight = parts[0].weight
+    wrapper = TrainableOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5)), paramwise)(parts)
+    found = [id(parameter) for group in wrapper.optimizer.param_groups for parameter in group['params']]
+    assert found == [id(parameter) for parameter in (parts[0].weight, parts[0].bias, parts[1].bias)]
+
+
 def test_of_each_part_too():
     parts = model()
     wrappers = PartOptimWrapperConstructor(dict(fuser=dict(optimizer=dict(type='SGD', lr=0.1))))(parts)

@@ -1,5 +1,5 @@
 """An optimizer that holds what learns, and nothing that is frozen."""
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
@@ -15,7 +15,8 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     mmengine's own hands them to the optimizer as well. They never get a gradient, so nothing happens to them, but they count among what is trained
     and lie in the groups of every checkpoint.
 
-    ``flat_decay_mult`` also counts for parameters that are a single number without axes, which mmengine overlooks.
+    ``flat_decay_mult`` also counts for parameters that are a single number without axes, which mmengine overlooks. Weights that several modules share
+    (the heads of RTMDet) are held once, with the options of the first, also without ``bypass_duplicate``.
 
     Raises:
         UserError: Nothing in the model learns.
@@ -26,8 +27,14 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
         super().add_params(params, module, prefix, is_dcn_module)
+        if prefix:
+            return
+        first: Dict[int, dict] = {}
+        for group in params:
+            first.setdefault(id(group['params'][0]), group)
+        params[:] = first.values()
         factor = self.paramwise_cfg.get('flat_decay_mult')
-        if not prefix and factor is not None and self.base_wd is not None:
+        if factor is not None and self.base_wd is not None:
             for group in params:
                 if group['params'][0].ndim == 0:
                     group.setdefault('weight_decay', self.base_wd * factor)
