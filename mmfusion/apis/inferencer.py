@@ -60,11 +60,7 @@ class FusionInferencer:
                  fuser_options: Optional[Dict[str, object]] = None) -> None:
         register_all_modules()
         self.coupling, pipeline, self.meta = build_coupling(model, weights, device)
-        known = self.coupling.fuser.guidance_keys
-        unknown = sorted(set(fuser_options or {}) - set(known))
-        if unknown:
-            raise UserError(f'{type(self.coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
-        self.fuser_options = self.coupling.fuser_options = dict(fuser_options or {})
+        self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
         options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}
         self.load = LoadPair(**{**options, **(load or {})})
@@ -72,6 +68,19 @@ class FusionInferencer:
         # labels are not there to be loaded
         rest = [cfg for cfg in pipeline[0 if index is None else index + 1:] if _type_name(cfg) not in LABEL_LOADERS]
         self.test_transforms = [TRANSFORMS.build(cfg) for cfg in rest] or [self.pack]
+
+    @property
+    def fuser_options(self) -> Dict[str, object]:
+        """Keyword arguments for every call of the fuser; change them here, or assign others."""
+        return self.coupling.fuser_options
+
+    @fuser_options.setter
+    def fuser_options(self, options: Dict[str, object]) -> None:
+        known = self.coupling.fuser.guidance_keys
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise UserError(f'{type(self.coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
+        self.coupling.fuser_options = dict(options)
 
     def __call__(self,
                  first: Union[Source, Sequence[Source]],

@@ -108,6 +108,11 @@ def test_options_of_the_inferencer():
     assert fuse(first, second)[0].fused[0, 0] == 151
     fuse.fuser_options['shift'] = 0.0
     assert fuse(first, second)[0].fused[0, 0] == 100
+    fuse.fuser_options = dict(task='second', shift=0.2)
+    assert fuse(first, second)[0].fused[0, 0] == 151
+    with pytest.raises(UserError, match='ByTaskFuser has no option scale; it has task, shift'):
+        fuse.fuser_options = dict(scale=1)
+    assert fuse.fuser_options == dict(task='second', shift=0.2)
     with pytest.raises(UserError, match='ByTaskFuser has no option scale; it has task, shift'):
         FusionInferencer(model, fuser_options=dict(scale=1))
     with pytest.raises(UserError, match='it has none'):
