@@ -1,19 +1,23 @@
 """TDFusion on MSRS for two CPU cores: a small FCOS and a small FCN teach the loss of a narrow ReFusion; crops of 192x160 of images of 320x256."""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg_light.py', './_base_/fusers/refusion_light.py', './_base_/detectors/fcos_small.py',
-    './_base_/segmentors/fcn_small_msrs.py', './_base_/schedules/tdfusion_40e.py'
+    './_base_/segmentors/fcn_small.py', './_base_/schedules/tdfusion_40e.py'
 ]
 num_classes = 3
 
 detector = _base_.detector
 detector.bbox_head.num_classes = num_classes
+segmentor = _base_.segmentor
+segmentor.decode_head.update(num_classes=9, sampler=None)
+# Nine pixels of ten are background. mmseg's weighted loss leaves ignored pixels out by itself, and fails with avg_non_ignore.
+segmentor.decode_head.loss_decode.update(class_weight=[0.2, 1., 2., 2., 3., 3., 3., 3., 3.], avg_non_ignore=False)
 
 model = dict(
     type='MetaCoupling',
     fuser=_base_.fuser,
     loss_generator=_base_.loss_generator,
     fusion_loss=_base_.fusion_loss,
-    tasks=dict(det=detector, seg=_base_.segmentor),
+    tasks=dict(det=detector, seg=segmentor),
     crop_size=None,
     swap=False)  # copies with exchanged sources would double the time of a step
 

@@ -4,7 +4,7 @@ Data, crops and task networks are those of tdfusion_msrs_light.py.
 """
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg_light.py', './_base_/fusers/tim_light.py', './_base_/fusers/tim_loss.py',
-    './_base_/detectors/fcos_small.py', './_base_/segmentors/fcn_small_msrs.py', './_base_/schedules/warmup_cosine.py'
+    './_base_/detectors/fcos_small.py', './_base_/segmentors/fcn_small.py', './_base_/schedules/warmup_cosine.py'
 ]
 num_classes = 3
 
@@ -12,12 +12,16 @@ fuser = _base_.fuser
 fuser.width = 16
 detector = _base_.detector
 detector.bbox_head.num_classes = num_classes
+segmentor = _base_.segmentor
+segmentor.decode_head.update(num_classes=9, sampler=None)
+# Nine pixels of ten are background. mmseg's weighted loss leaves ignored pixels out by itself, and fails with avg_non_ignore.
+segmentor.decode_head.loss_decode.update(class_weight=[0.2, 1., 2., 2., 3., 3., 3., 3., 3.], avg_non_ignore=False)
 
 model = dict(
     type='BilevelCoupling',
     fuser=fuser,
     fusion_loss=_base_.fusion_loss,
-    tasks=dict(det=detector, seg=_base_.segmentor),
+    tasks=dict(det=detector, seg=segmentor),
     upper_weight=1.0,
     clamp=True)
 
