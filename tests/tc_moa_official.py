@@ -1,6 +1,7 @@
 """Checkpoints of the official TC-MoA layout, made up, with names, shapes and random values; and the twin as a fuser."""
 import argparse
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -8,9 +9,10 @@ from tc_moa_twin import CONFIG, PATCH, adapter_places, relative_index, twin
 
 from mmfusion.models.fusers import TCMoA
 from mmfusion.models.fusers.base import FuserOutput
-from mmfusion.models.fusers.tc_moa.conversion import to_official
+from mmfusion.models.fusers.tc_moa.conversion import EXPERT, PARTS
 from mmfusion.models.fusers.tc_moa.vit import Arch
 from mmfusion.registry import MODELS
+from mmfusion.utils import UserError
 
 #: Two encoder adapters and one decoder adapter, windows of 4 x 4 tokens.
 TINY = dict(CONFIG, embed_dim=48, depth=6, num_heads=6, decoder_embed_dim=32, decoder_depth=4, decoder_num_heads=4, mlp_ratio=2,
@@ -98,6 +100,59 @@ def arch_of(config):
 def options_of(config):
     """Further arguments."""
     return dict(interval=config['interval_tau'], offset=config['tau_shift_value'], window=config['shift_window_size'], upsample=config['upsample'])
+
+
+def to_official(weights):
+    """The inverse of :func:`convert_official`: weights of :class:`TCMoA` under official names, shifts as ``modal_shifts`` (2 T, C).
+
+    Gradients flow through. Constants that official files hold besides are not in the result.
+
+    Raises:
+        UserError: Unexpected keys.
+    """
+    number = next((len(value) for key, value in weights.items() if key.endswith('.mixture.experts.weight')), 1)
+    state, unknown = {}, []
+    for key, value in weights.items():
+        named = _official_entries(key, value, number)
+        unknown += [] if named else [key]
+        state.update(named)
+    if unknown:
+        raise UserError(f'not part of TCMoA, unexpected keys: {", ".join(sorted(unknown))}')
+    for part in PARTS:
+        alphas = [key for key in state if key.startswith(f'Alpha_{part}.')]
+        if alphas:
+            state[f'Alpha_{part}'] = torch.stack([state.pop(f'Alpha_{part}.{m}') for m in range(len(alphas))])
+    return state
+
+
+def _official_entries(key, value, number):
+    """What an entry of ours is there: one entry, one for each of a number of experts, or none for an unknown key."""
+    if key.startswith('mae.'):
+        return {key[len('mae.'):]: value}
+    match = re.fullmatch(r'(en|de)coder\.(adapters|biases)\.(\d+)\.(.+)', key)
+    if not match:
+        return {}
+    part, kind, m, name = f'{match[1]}coder', match[2], match[3], match[4]
+    blocks, fusion, bias = PARTS[part]
+    if kind == 'biases':
+        return {f'{bias}_relative_position.{m}.relative_position_bias_table': value} if name == 'table' else {}
+    moa, fusion = f'{blocks}blocks_MoA.{m}', f'{fusion}FusionLayer.{m}'
+    plain = {'mix': f'Alpha_{part}.{m}', 'mixture.reduce.weight': f'{moa}.dimReduction.weight', 'mixture.gate.weight': f'{moa}.MoA.w_gate',
+             'mixture.gate.noise_weight': f'{moa}.MoA.w_noise', 'fusion.conv.weight': f'{fusion}.conv2.weight',
+             'mixture.norm_in.weight': f'{moa}.norm1.weight', 'mixture.norm_in.bias': f'{moa}.norm1.bias',
+             'mixture.norm_code.weight': f'{moa}.norm2.weight', 'mixture.norm_code.bias': f'{moa}.norm2.bias'}
+    if name in plain:
+        return {plain[name]: value}
+    shaped = {'source_shift': (f'{moa}.modal_shifts', (-1, value.shape[-1])),
+              'fusion.reduce.weight': (f'{fusion}.conv1.weight', (*value.shape, 1, 1)),
+              'fusion.expand.weight': (f'{fusion}.conv3.weight', (*value.shape, 1, 1))}
+    if name in shaped:
+        return {shaped[name][0]: value.reshape(shaped[name][1])}
+    experts = dict(zip((f'mixture.experts.{ours}' for ours in ('reduce.weight', 'reduce.bias', 'weight', 'bias')), EXPERT))
+    if name in experts:
+        values = value.transpose(1, 2) if name == 'mixture.experts.weight' else value.chunk(number)
+        return {f'{moa}.MoA.experts.{e}.{experts[name]}': part for e, part in enumerate(values)}
+    return {}
 
 
 def parameters_of(fuser):

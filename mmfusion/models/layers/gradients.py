@@ -1,6 +1,7 @@
 """Image gradients."""
 from typing import Tuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,3 +34,13 @@ def sobel_magnitude(image: Tensor) -> Tensor:
     """Sum of the absolute Sobel derivatives, ``|Gx| + |Gy|``, the same shape as ``image``; see :func:`sobel_xy`."""
     gx, gy = sobel_xy(image)
     return gx.abs() + gy.abs()
+
+
+def stronger(first: Tensor, second: Tensor) -> Tensor:
+    """Element by element the value of larger magnitude, with its sign; that of ``first`` where they are equal.
+
+    Examples:
+        >>> stronger(torch.tensor([1., -3., 2.]), torch.tensor([-2., 1., -2.])).tolist()
+        [-2.0, -3.0, 2.0]
+    """
+    return torch.where(first.abs() >= second.abs(), first, second)

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfusion.models.layers import sobel_magnitude
+from mmfusion.models.layers import sobel_magnitude, stronger
 from mmfusion.registry import MODELS
 
 from .base import TARGETS, BaseFusionLoss, check_target, make_target
@@ -88,8 +88,7 @@ class SignedGradientLoss(BaseFusionLoss):
     def criterion(self, fused: Tensor, first: Tensor, second: Tensor, **context) -> Tensor:
         """Mean absolute difference of the gradients."""
         if self.target == 'stronger':
-            of_first, of_second = signed_gradient(first), signed_gradient(second)
-            wanted = torch.where(of_first.abs() >= of_second.abs(), of_first, of_second)
+            wanted = stronger(signed_gradient(first), signed_gradient(second))
         else:
             wanted = signed_gradient(make_target(first, second, self.target, context.get('targets')))
         return F.l1_loss(signed_gradient(fused), wanted)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmfusion.models.layers import restormer_blocks, sobel_xy
+from mmfusion.models.layers import restormer_blocks, sobel_xy, stronger
 from mmfusion.registry import MODELS
 
 from .base import BaseFusionLoss
@@ -131,8 +131,7 @@ class LearnedFusionLoss(BaseFusionLoss):
         if self.squared_weights:
             weights = weights.square()
         intensity = sum((weights[:, i:i + 1] * (fused - source).square()).mean() for i, source in enumerate((first, second)))
-        gradient = sum(F.l1_loss(f, torch.where(a.abs() >= b.abs(), a, b))
-                       for f, a, b in zip(sobel_xy(fused), sobel_xy(first), sobel_xy(second)))
+        gradient = sum(F.l1_loss(f, stronger(a, b)) for f, a, b in zip(sobel_xy(fused), sobel_xy(first), sobel_xy(second)))
         return dict(intensity=intensity, gradient=gradient)
 
     def extra_repr(self) -> str:

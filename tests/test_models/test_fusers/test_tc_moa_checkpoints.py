@@ -6,11 +6,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from tc_moa_official import CONFIG, TINY, TINY_FUSER, WRAPS, Evil, arch_of, official_shapes, random_state, write
+from tc_moa_official import CONFIG, TINY, TINY_FUSER, WRAPS, Evil, arch_of, official_shapes, random_state, to_official, write
 from tc_moa_twin import twin
 
 from mmfusion.models.fusers import TCMoA
-from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint, convert_official, to_official
+from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint, convert_official
 from mmfusion.registry import MODELS
 from mmfusion.utils.conversion import misfits
 from mmfusion.utils.errors import UserError

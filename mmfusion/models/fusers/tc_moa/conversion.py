@@ -1,4 +1,4 @@
-"""Bring checkpoints of the official TC-MoA code, of its present and of its old layout, over to :class:`TCMoA`, and back.
+"""Bring checkpoints of the official TC-MoA code, of its present and of its old layout, over to :class:`TCMoA`.
 
 Names change, values never. What stands in one tensor there and in several here, or the other way round: the numbers alpha (one vector for all
 adapters there), the experts (four entries each there), 1x1 convolutions (linear layers here). The source shifts are in no checkpoint of the present
@@ -11,7 +11,6 @@ from typing import List, Union
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from torch import Tensor
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
@@ -126,59 +125,6 @@ def _join_experts(weights: State, place: str) -> None:
         weights[f'{place}.reduce.weight'], weights[f'{place}.reduce.bias'] = (torch.cat(parts[name]) for name in EXPERT[:2])
         weights[f'{place}.weight'] = torch.stack(parts['fc2.weight']).transpose(1, 2).contiguous()  # (E, hidden, D)
         weights[f'{place}.bias'] = torch.cat(parts['fc2.bias'])
-
-
-def to_official(weights: State) -> State:
-    """The inverse of :func:`convert_official`: weights of :class:`TCMoA` under official names, shifts as ``modal_shifts`` (2 T, C).
-
-    Gradients flow through. Constants that official files hold besides are not in the result.
-
-    Raises:
-        UserError: Unexpected keys.
-    """
-    number = next((len(value) for key, value in weights.items() if key.endswith('.mixture.experts.weight')), 1)
-    state, unknown = {}, []
-    for key, value in weights.items():
-        named = _official_entries(key, value, number)
-        unknown += [] if named else [key]
-        state.update(named)
-    if unknown:
-        raise UserError(f'not part of TCMoA, unexpected keys: {", ".join(sorted(unknown))}')
-    for part in PARTS:
-        alphas = [key for key in state if key.startswith(f'Alpha_{part}.')]
-        if alphas:
-            state[f'Alpha_{part}'] = torch.stack([state.pop(f'Alpha_{part}.{m}') for m in range(len(alphas))])
-    return state
-
-
-def _official_entries(key: str, value: Tensor, number: int) -> State:
-    """What an entry of ours is there: one entry, one for each of a number of experts, or none for an unknown key."""
-    if key.startswith('mae.'):
-        return {key[len('mae.'):]: value}
-    match = re.fullmatch(r'(en|de)coder\.(adapters|biases)\.(\d+)\.(.+)', key)
-    if not match:
-        return {}
-    part, kind, m, name = f'{match[1]}coder', match[2], match[3], match[4]
-    blocks, fusion, bias = PARTS[part]
-    if kind == 'biases':
-        return {f'{bias}_relative_position.{m}.relative_position_bias_table': value} if name == 'table' else {}
-    moa, fusion = f'{blocks}blocks_MoA.{m}', f'{fusion}FusionLayer.{m}'
-    plain = {'mix': f'Alpha_{part}.{m}', 'mixture.reduce.weight': f'{moa}.dimReduction.weight', 'mixture.gate.weight': f'{moa}.MoA.w_gate',
-             'mixture.gate.noise_weight': f'{moa}.MoA.w_noise', 'fusion.conv.weight': f'{fusion}.conv2.weight',
-             'mixture.norm_in.weight': f'{moa}.norm1.weight', 'mixture.norm_in.bias': f'{moa}.norm1.bias',
-             'mixture.norm_code.weight': f'{moa}.norm2.weight', 'mixture.norm_code.bias': f'{moa}.norm2.bias'}
-    if name in plain:
-        return {plain[name]: value}
-    shaped = {'source_shift': (f'{moa}.modal_shifts', (-1, value.shape[-1])),
-              'fusion.reduce.weight': (f'{fusion}.conv1.weight', (*value.shape, 1, 1)),
-              'fusion.expand.weight': (f'{fusion}.conv3.weight', (*value.shape, 1, 1))}
-    if name in shaped:
-        return {shaped[name][0]: value.reshape(shaped[name][1])}
-    experts = dict(zip((f'mixture.experts.{ours}' for ours in ('reduce.weight', 'reduce.bias', 'weight', 'bias')), EXPERT))
-    if name in experts:
-        values = value.transpose(1, 2) if name == 'mixture.experts.weight' else value.chunk(number)
-        return {f'{moa}.MoA.experts.{e}.{experts[name]}': part for e, part in enumerate(values)}
-    return {}
 
 
 def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], config: Union[str, Path, Config]) -> State:

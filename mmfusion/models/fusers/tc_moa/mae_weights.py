@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Dict, Union
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from mmfusion.utils.checkpoint import safe_load
 from mmfusion.utils.conversion import State, misfits
 from mmfusion.utils.errors import UserError
 
-from .vit import ARCHS, Arch, MaskedAutoencoder
+from .vit import ARCHS, Arch, MaskedAutoencoder, resize_grid
 
 TABLES = ('pos_embed', 'decoder_pos_embed')
 #: Sizes that can be read from the weights; the numbers of heads leave no trace in them.
@@ -134,9 +133,8 @@ def resize_table(table: Tensor, grid: int) -> Tensor:
         raise UserError(f'a position table of shape {tuple(table.shape)} is not one of a class token and a square grid')
     if old == grid:
         return table
-    image = table[:, 1:].float().unflatten(1, (old, old)).permute(0, 3, 1, 2)  # (1, C, g, g)
-    image = F.interpolate(image, (grid, grid), mode='bilinear', align_corners=False)
-    return torch.cat([table[:, :1], image.flatten(2).transpose(1, 2).to(table)], dim=1)
+    places = resize_grid(table[:, 1:].float().unflatten(1, (old, old)), (grid, grid))
+    return torch.cat([table[:, :1], places.flatten(1, 2).to(table)], dim=1)
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The frozen part: encoder and decoder of a masked autoencoder, with attention inside windows. Names are those of its checkpoints."""
 from contextlib import nullcontext
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -196,8 +196,12 @@ class MaskedAutoencoder(nn.Module):
         if (height, width) == (grid, grid):
             return table
         size = (width, height) if published else (height, width)
-        resized = F.interpolate(table.permute(0, 3, 1, 2), size, mode='bilinear', align_corners=False)
-        return resized.permute(0, 2, 3, 1).reshape(1, height, width, -1)
+        return resize_grid(table, size).reshape(1, height, width, -1)
+
+
+def resize_grid(grid: Tensor, size: Tuple[int, int]) -> Tensor:
+    """A grid of vectors (N, G, G, C) at another size (H, W), bilinearly: (N, H, W, C)."""
+    return F.interpolate(grid.permute(0, 3, 1, 2), size, mode='bilinear', align_corners=False).permute(0, 2, 3, 1)
 
 
 def sincos_positions(dim: int, grid: int) -> Tensor:
