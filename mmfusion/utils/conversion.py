@@ -2,7 +2,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, List, Tuple, Union
+from typing import Dict, Iterable, List, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,26 @@ def misfits(weights: State, module: nn.Module) -> List[str]:
     faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
     return faults + [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
                      for key in own if key in weights and own[key].shape != weights[key].shape]
+
+
+def write_fuser(weights: State, fuser: nn.Module, sources: Sequence[Union[str, Path]], target: Union[str, Path]) -> State:
+    """Write the weights of a fuser with the prefix ``fuser.`` that a coupling gives it, and return them so.
+
+    Args:
+        weights: Converted weights.
+        fuser: The fuser that they have to fit, on any device.
+        sources: Files that they come from.
+        target: File to write; it appears whole or not at all.
+
+    Raises:
+        UserError: Keys are missing, unexpected or of another shape; all are listed.
+    """
+    faults = misfits(weights, fuser)
+    if faults:
+        raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults))
+    weights = {f'fuser.{key}': value for key, value in weights.items()}
+    write_weights(weights, ' and '.join(Path(source).name for source in sources), target)
+    return weights
 
 
 def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path]) -> None:

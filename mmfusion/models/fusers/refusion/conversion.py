@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
+from mmfusion.utils.conversion import Rule, State, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 SIDES = {'1': 'first', '2': 'second'}
@@ -106,9 +106,5 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     if not isinstance(config, Config):
         config = Config.fromfile(config)
     with torch.device('meta'):
-        faults = misfits(weights, MODELS.build(config.fuser))
-    if faults:
-        raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
-    weights = {f'fuser.{key}': value for key, value in weights.items()}
-    write_weights(weights, source, target)
-    return weights
+        fuser = MODELS.build(config.fuser)
+    return write_fuser(weights, fuser, [source], target)

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
+from mmfusion.utils.conversion import Rule, State, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 from .mae_weights import check_arch, read_state
@@ -152,9 +152,4 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         weights = convert_official(state)
     except UserError as error:
         raise UserError(f'{source}: {error}') from None
-    faults = misfits(weights, fuser)
-    if faults:
-        raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
-    weights = {f'fuser.{key}': value for key, value in weights.items()}
-    write_weights(weights, source, target)
-    return weights
+    return write_fuser(weights, fuser, [source], target)

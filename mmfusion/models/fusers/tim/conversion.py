@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
+from mmfusion.utils.conversion import Rule, State, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 from .genotype import Genotype, load_genotype
@@ -179,12 +179,7 @@ def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: U
             weights = {**_prefixed(weights, 'stage1.'), **convert_stage2(stages[1], genotypes, call.stage2)}
     except UserError as error:
         raise UserError(f'{names}: {error}') from None
-    faults = misfits(weights, fuser)
-    if faults:
-        raise UserError(f'{names} does not fit the config:\n  ' + '\n  '.join(faults))
-    weights = _prefixed(weights, 'fuser.')
-    write_weights(weights, ' and '.join(Path(source).name for source in sources), target)
-    return weights
+    return write_fuser(weights, fuser, sources, target)
 
 
 def _state_dict(source: Union[str, Path]) -> State:
