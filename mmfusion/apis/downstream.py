@@ -6,16 +6,15 @@ its stored pictures. Unlike joint training the network sees 8-bit files, and the
 import copy
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, ensure_writable_dir, load_config
+from mmfusion.utils.progress import progress_bar
 from mmfusion.version import __version__
 
 from .build import ModelLike
@@ -97,13 +96,11 @@ def fuse_set(dataset, fuse: FusionInferencer, folder: Path, name: str = '') -> i
     names = [dataset.get_data_info(index)['sample_id'] for index in range(len(dataset))]
     todo = [index for index, sample in enumerate(names) if not (folder / f'{sample}.png').exists()]
     print_log(f'fusing {name}: {len(todo)} of {len(names)} pairs, the others are there', 'current')
-    bar = ProgressBar(len(todo), file=sys.stderr) if todo else None
-    for index in todo:
-        item = dataset[index]  # sources as arrays, BGR or grey
-        fuse(item['first'], item['second'], out_dir=folder / f'{names[index]}.png', channel_order='bgr', progress=False)
-        bar.update()
-    if bar:
-        print(file=sys.stderr)
+    with progress_bar(len(todo), f'fusing {name}'.strip()) as bar:
+        for index in todo:
+            item = dataset[index]  # sources as arrays, BGR or grey
+            fuse(item['first'], item['second'], out_dir=folder / f'{names[index]}.png', channel_order='bgr', progress=False)
+            bar.update()
     return len(todo)
 
 

@@ -2,17 +2,15 @@
 import collections
 import os
 import statistics
-import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
-
-from mmengine.utils import ProgressBar
 
 from mmfusion.evaluation.functional import expand_names
 from mmfusion.evaluation.metrics.csv_file import whole_file, write_csv
 from mmfusion.evaluation.summary import Summary, columns
 from mmfusion.utils import UserError, ensure_writable_dir
 from mmfusion.utils.memory import keep_freed_memory
+from mmfusion.utils.progress import progress_bar
 
 from .fusion_journal import Journal, file_identity
 from .fusion_matching import MAX_LISTED, Scene, find_scenes
@@ -69,7 +67,7 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
         suffixes: See :func:`find_scenes`.
         bit_depth: Significant bits of 16-bit files.
         resume: Go on where an earlier run in this folder stopped; otherwise its journal is thrown away.
-        progress: Show a progress bar.
+        progress: Show a progress bar; a line per tenth of the images where stderr is no terminal.
 
     Raises:
         UserError: Unknown protocol or metric, folders without matching images, a folder that cannot be written, or not one image could be scored.
@@ -114,13 +112,10 @@ def _run(scenes: List[Scene], rating: Rating, workers: int, device: str, batch_s
 
 
 def _with_progress(scores: Iterable[Score], total: int, progress: bool) -> Iterator[Score]:
-    bar = ProgressBar(total, file=sys.stderr) if progress and total else None
-    for score in scores:
-        yield score
-        if bar:
+    with progress_bar(total, 'scoring', shown=progress) as bar:
+        for score in scores:
+            yield score
             bar.update()
-    if bar:
-        print(file=sys.stderr)
 
 
 def _not_done(scene: Scene, rating: Rating, journal: Journal) -> Scene:

@@ -2,7 +2,6 @@
 import copy
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Union
 
@@ -10,12 +9,12 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 
 from mmfusion.datasets import PairDataError
 from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
 from mmfusion.registry import INFERENCERS, TRANSFORMS
 from mmfusion.utils import UserError, register_all_modules
+from mmfusion.utils.progress import progress_bar
 from mmfusion.visualization import SampleView, to_picture, write_image
 
 from .build import ModelLike, build_coupling
@@ -115,7 +114,7 @@ class FusionInferencer:
             on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
             skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
             suffixes: Endings of the stems that tell the sources apart in folders, such as ``('_vi', '_ir')``.
-            progress: Show a progress bar; for more than one pair when None.
+            progress: Show a progress bar (a line per tenth of the pairs where stderr is no terminal); for more than one pair when None.
 
         Returns:
             One result per pair, in order, skipped ones included.
@@ -140,21 +139,19 @@ class FusionInferencer:
             raise UserError(f'{len(pairs)} pairs cannot be written to the one file {out_dir}; give a folder')
         kinds = ('fused', *(['boxes'] if draw_boxes else []), *(['panel'] if panel else []))
         keep = return_images if return_images is not None else out_dir is None or len(pairs) == 1
-        bar = ProgressBar(len(pairs), file=sys.stderr) if (len(pairs) > 1 if progress is None else progress) else None
 
         results: Dict[str, FusionResult] = {}
-        for batch in self._batches(pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results):
-            samples = self._predict(batch) if predict else [None] * len(batch)
-            for item, fused, sample in zip(batch, self._fuse(batch, samples), samples):
-                view = self._view(item, fused, sample)
-                pictures = dict(fused=fused, boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
-                                panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr) if panel else None)
-                files = {kind: write_image(file, pictures[kind]) for kind, file in output_files(out_dir, item['sample_id'], kinds).items()}
-                results[item['sample_id']] = self._result(item, sample, pictures if keep else {}, files, channel_order)
-            _advance(bar, len(results))
-        _advance(bar, len(results))
-        if bar:
-            print(file=sys.stderr)
+        with progress_bar(len(pairs), 'fusing', shown=len(pairs) > 1 if progress is None else progress) as bar:
+            for batch in self._batches(pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results):
+                samples = self._predict(batch) if predict else [None] * len(batch)
+                for item, fused, sample in zip(batch, self._fuse(batch, samples), samples):
+                    view = self._view(item, fused, sample)
+                    pictures = dict(fused=fused, boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
+                                    panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr) if panel else None)
+                    files = {kind: write_image(file, pictures[kind]) for kind, file in output_files(out_dir, item['sample_id'], kinds).items()}
+                    results[item['sample_id']] = self._result(item, sample, pictures if keep else {}, files, channel_order)
+                bar.update(len(results) - bar.n)
+            bar.update(len(results) - bar.n)
         return [results[pair.name] for pair in pairs]
 
     def _batches(self, pairs: Sequence[Pair], batch_size: int, out_dir, kinds: tuple, skip_existing: bool, on_error: str, channel_order: str,
@@ -238,11 +235,6 @@ class FusionInferencer:
                         delattr(result.data_sample, name)
             result.instances = result.data_sample.get('pred_instances', None)
         return result
-
-
-def _advance(bar: Optional[ProgressBar], done: int) -> None:
-    while bar is not None and bar.completed < done:
-        bar.update()
 
 
 def _at_source_size(item: dict, sample) -> bool:

@@ -107,7 +107,7 @@ def test_folders(folders, tmp_path, batch_size, capsys):
     fuse = FusionInferencer('MaximumFuser')
     results = fuse(*folders, out_dir=tmp_path / 'out', batch_size=batch_size)
     assert [result.name for result in results] == ['0', '1', '2', '3'] and all(result.fused is None for result in results)
-    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png', '1.png', '2.png', '3.png'] and '4/4' in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png', '1.png', '2.png', '3.png'] and '4 of 4' in capsys.readouterr().err
     kept = fuse(*folders, progress=False)
     for result, one in zip(results, kept):
         assert (cv2.imread(result.files['fused'])[..., ::-1] == one.fused).all()

@@ -1,5 +1,4 @@
 """Progress bars for training, validation and test."""
-import sys
 from typing import Any, Optional, TextIO
 
 from mmengine.dist import is_main_process
@@ -7,6 +6,7 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.progress import progress_bar
 
 
 @HOOKS.register_module()
@@ -54,10 +54,8 @@ class ProgressBarHook(Hook):
 
     def _begin(self, title: str, total: int, initial: int = 0) -> None:
         self._end()
-        file = self.file or sys.stderr
-        # disable=None is tqdm's "only on a terminal"
-        disable = not is_main_process() or (False if self.force else None)
-        self.bar = tqdm(total=total, initial=initial, desc=title, file=file, disable=disable, leave=False, dynamic_ncols=True)
+        # a file has the log of the run already
+        self.bar = progress_bar(total, title, self.file, initial, 'bar' if self.force else 'silent', is_main_process())
 
     def _after_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train') -> None:
         if self.bar is not None:
