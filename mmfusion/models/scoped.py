@@ -2,6 +2,7 @@
 import torch
 from mmengine.model import revert_sync_batchnorm
 
+from mmfusion.models.layers.strided_pointwise import avoid_strided_pointwise
 from mmfusion.registry import MODELS
 from mmfusion.utils.scope import scoped
 
@@ -17,6 +18,6 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
         raise TypeError(f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
-    model = MODELS.build(scoped(cfg))
+    model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
     # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)
