@@ -73,6 +73,8 @@ def test_float_inputs_are_not_changed_in_place():
 @pytest.mark.parametrize('change, message', [
     (lambda data: data['inputs']['second'][1][0, 3].fill_(float('nan')), 'second source of sample night7 holds NaN'),
     (lambda data: data['inputs']['first'][1][0, 3].fill_(float('inf')), 'first source of sample night7 holds NaN or infinite'),
+    (lambda data: data['inputs']['second'][1].mul_(255), r'second source of sample night7 holds float32 values from 0\S* to 2\S+; float sources'),
+    (lambda data: data['inputs']['second'][1].sub_(.5), 'second source of sample night7 holds float32 values from -0.[45]'),
     (lambda data: data['inputs'].update(second=[x[:, :-1] for x in data['inputs']['second']]), 'sample day1 differ in size'),
     (lambda data: data['inputs'].update(second=data['inputs']['second'][:1]), 'same number of images'),
     (lambda data: data['inputs'].pop('second'), "'first' and 'second'"),

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.value_range import check_unit_range
 
 from .load_pair import SOURCES
 
@@ -32,8 +33,8 @@ def _plain_boxes(boxes) -> torch.Tensor:
 class PackFusionInputs(BaseTransform):
     """End a pipeline: pack sources, labels and meta information.
 
-    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or grey, uint8 or float32 as
-    loaded. Boxes become plain xyxy tensors in ``gt_instances``; those with ``ignore_flag`` go to ``ignored_instances``. A class map becomes
+    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or grey, uint8 or float32 in
+    [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``; those with ``ignore_flag`` go to ``ignored_instances``. A class map becomes
     ``gt_sem_seg`` with int64 data (1, H, W). Without loaded labels these fields are absent.
 
     Args:
@@ -42,7 +43,7 @@ class PackFusionInputs(BaseTransform):
 
     Raises:
         KeyError: A source is missing.
-        ValueError: The sources differ in size, or are of a type or shape that no coupling takes.
+        ValueError: The sources differ in size, or are of a type, shape or range that no coupling takes.
 
     Examples:
         >>> import numpy as np
@@ -78,6 +79,8 @@ class PackFusionInputs(BaseTransform):
             image = results[source]
             if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
                 raise ValueError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
+            file = f" ({results[f'{source}_path']})" if results.get(f'{source}_path') else ''
+            check_unit_range(image, f'PackFusionInputs: {source} source of {name}{file}')
         if results['first'].shape[:2] != results['second'].shape[:2]:
             sizes = ' and '.join(str(results[source].shape[:2]) for source in SOURCES)
             raise ValueError(f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired')

@@ -12,6 +12,10 @@ from mmfusion.utils.scope import scoped
 
 # Attributes of transforms that look at other samples or keep earlier ones: the second run would mix in something else than the first.
 _MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
+# Packages whose transforms take a float image for one in 0...255.
+_COUNT_TO_255 = ('mmcv', 'mmdet', 'mmseg')
+# No transform of brightness and contrast brings an image with bright pixels below this level; one that normalises does.
+_DARK = 8
 
 
 def _random_state() -> tuple:
@@ -37,16 +41,20 @@ class Paired(BaseTransform):
     Boxes must be of the kind that the transform knows: structures (``mmdet.LoadAnnotations``) for ``mmdet.*``, arrays for ``mmcv.*``. Transforms
     of mmcv that build another one therefore need its scope: ``dict(type='RandomResize', resize_type='mmdet.Resize', ...)``.
 
-    Value ranges are the transform's own business: ``mmdet.PhotoMetricDistortion`` expects 0...255, while a 16-bit source lies in [0, 1];
-    :class:`PairPhotometric` knows both.
+    A source keeps its type and range. Transforms of mmcv, mmdet and mmseg count in 0...255, so a float source in [0, 1] is shown to them times 255
+    and divided afterwards; what is given back as float for an 8-bit source (``mmdet.PhotoMetricDistortion``) is rounded. Either is clipped to its
+    range. Normalisation (mean and standard deviation) belongs to the data preprocessor of the task network and is refused.
 
     Args:
         transform: Config of the transform, or a callable.
         sources: Keys of the images.
         expand_grey: Show grey as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and
             a pad with one value.
+        unit_range: Whether the transform takes float sources as they are, in [0, 1]. By default those of mmcv, mmdet and mmseg do not, and all
+            others do.
 
     Raises:
+        ValueError: The transform normalised an 8-bit source.
         TypeError: The transform mixes several samples (mosaic, mixup).
         RuntimeError: The transform treated the sources differently (sizes differ, or one of the two was rejected).
 
@@ -58,7 +66,11 @@ class Paired(BaseTransform):
         (array([2, 1, 0]), False)
     """
 
-    def __init__(self, transform: Union[dict, Callable], sources: Sequence[str] = ('first', 'second'), expand_grey: bool = True):
+    def __init__(self,
+                 transform: Union[dict, Callable],
+                 sources: Sequence[str] = ('first', 'second'),
+                 expand_grey: bool = True,
+                 unit_range: Optional[bool] = None):
         self.wrapped = TRANSFORMS.build(scoped(transform)) if isinstance(transform, dict) else transform
         if not callable(self.wrapped):
             raise TypeError(f'Paired needs a config or a callable, got {type(transform).__name__}')
@@ -66,6 +78,7 @@ class Paired(BaseTransform):
             raise TypeError(f'Paired cannot wrap {type(self.wrapped).__name__}: it mixes several samples; both sources would get different partners')
         self.sources = tuple(sources)
         self.expand_grey = expand_grey
+        self.unit_range = unit_range if unit_range is not None else type(self.wrapped).__module__.split('.')[0] not in _COUNT_TO_255
 
     def transform(self, results: dict) -> Optional[dict]:
         """Transform all sources; None when the transform rejects the sample."""
@@ -101,13 +114,22 @@ class Paired(BaseTransform):
         return output
 
     def _show(self, image: np.ndarray) -> np.ndarray:
+        if image.dtype == np.float32 and not self.unit_range:
+            image = image * np.float32(255)
         return np.repeat(image, 3, axis=2) if self.expand_grey and image.shape[2] == 1 else image
 
-    @staticmethod
-    def _hide(image: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def _hide(self, image: np.ndarray, before: np.ndarray) -> np.ndarray:
         if image.ndim == 2:
             image = image[..., None]
+        if before.dtype == np.uint8 and image.dtype != np.uint8:
+            if np.abs(image).max() < _DARK and before.max() > 127:
+                raise ValueError(f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
+                                 'as if it had been normalised; leave that to the data preprocessor of the task network, which has mean and std')
+            image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        elif before.dtype == np.float32 and (image.dtype != np.float32 or not self.unit_range):
+            image = np.clip(image if self.unit_range else image.astype(np.float32) / np.float32(255), 0, 1).astype(np.float32)
         return np.ascontiguousarray(image[..., :1]) if before.shape[2] == 1 and image.shape[2] == 3 else image
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, expand_grey={self.expand_grey})'
+        return (f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, expand_grey={self.expand_grey}, '
+                f'unit_range={self.unit_range})')

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.value_range import RANGE_TOLERANCE
 
 
 @TRANSFORMS.register_module()
@@ -29,7 +30,8 @@ class RandomResizedCrop(BaseTransform):
     Changed keys: the same, and ``img_shape``.
 
     Raises:
-        ValueError: An argument is out of range, or the sample has boxes, which the crop would leave in the wrong place.
+        ValueError: An argument is out of range, the sample has boxes, which the crop would leave in the wrong place, or a float image is not
+            in [0, 1].
 
     Examples:
         >>> crop = RandomResizedCrop((32, 48), scale=(0.2, 1.0))
@@ -83,5 +85,8 @@ def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         limits = np.iinfo(image.dtype)
         tensor = tensor.round().clamp(limits.min, limits.max)
     else:
+        if image.size and image.max() > 1 + RANGE_TOLERANCE:
+            raise ValueError(f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
+                             'give unit_range=True to Paired')
         tensor = tensor.clamp(0, 1)
     return np.ascontiguousarray(tensor.numpy().transpose(1, 2, 0).astype(image.dtype))

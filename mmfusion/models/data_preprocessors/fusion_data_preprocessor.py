@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmfusion.registry import MODELS
 from mmfusion.structures import fusion_task
+from mmfusion.utils.value_range import check_unit_range
 
 SOURCES = ('first', 'second')
 
@@ -27,8 +28,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Copy to the device without waiting.
 
     Raises:
-        ValueError: No or unequal sources, float input outside the type rules, NaN or infinite values, in training a class map of another size
-            than its images; the message names the sample.
+        ValueError: No or unequal sources, input outside the type rules (uint8, or float in [0, 1]), NaN or infinite values, in training a
+            class map of another size than its images; the message names the sample.
 
     Examples:
         >>> import torch
@@ -113,7 +114,6 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                     raise ValueError(f'{source} source of sample {name} must be (1|3, H, W), got {tuple(image.shape)}')
                 if image.dtype != torch.uint8 and not image.is_floating_point():
                     raise ValueError(f'{source} source of sample {name} must be uint8 or float in [0, 1], got {image.dtype}')
-                if image.is_floating_point() and not bool(torch.isfinite(image).all()):
-                    raise ValueError(f'{source} source of sample {name} holds NaN or infinite values')
+                check_unit_range(image, f'{source} source of sample {name}')
             if pair[0].shape[-2:] != pair[1].shape[-2:]:
                 raise ValueError(f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}')

@@ -52,3 +52,15 @@ def test_errors():
         PackFusionInputs()(dict(results(), second=np.zeros((10, 30, 1), np.uint8)))
     with pytest.raises(ValueError, match='uint8 or float32'):
         PackFusionInputs()(dict(results(), second=np.zeros((20, 30, 1))))
+
+
+@pytest.mark.parametrize('value, words', [(1.5, 'values from 0 to 1.5.*Paired'), (-0.1, 'values from -0.1 to'), (float('nan'), 'NaN'),
+                                          (255.0, r'second source of sample a \(night/a.png\) holds float32.*to 255')])
+def test_float_sources_lie_in_the_unit_range(value, words):
+    given = results(second_path='night/a.png')
+    given['second'][:] = 0
+    given['second'][3, 4] = value
+    with pytest.raises(ValueError, match=words):
+        PackFusionInputs()(given)
+    given['second'][3, 4] = 1.0005  # rounding
+    PackFusionInputs()(given)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
-from mmfusion.datasets.transforms import Paired
+from mmfusion.datasets.transforms import PackFusionInputs, Paired
 from mmfusion.registry import TRANSFORMS
 
 VALUES = (90, 150, 220)  # brightness of the objects; class map values are 1, 2, 3
@@ -197,3 +197,63 @@ def test_errors():
         Paired(dict(type='mmdet.Mosaic'))
     with pytest.raises(TypeError, match='config or a callable'):
         Paired(3)
+
+
+PHOTOMETRIC = [
+    dict(type='mmdet.PhotoMetricDistortion', brightness_delta=32), dict(type='mmseg.PhotoMetricDistortion'),
+    dict(type='mmdet.Expand', mean=(104, 117, 123), prob=1.0, seg_ignore_label=255),
+    dict(type='mmcv.Pad', size_divisor=64, pad_val=dict(img=(114, 114, 114))),
+]
+
+
+@pytest.mark.parametrize('config', PHOTOMETRIC, ids=lambda config: config['type'])
+def test_the_source_before_decides_type_and_range(config):
+    eight, unit = make_sample(), make_sample()
+    unit.update({source: unit[source].astype(np.float32) / 255 for source in ('first', 'second')})
+    seen = []
+    for sample in (eight, unit):
+        np.random.seed(5), random.seed(5)
+        seen.append(Paired(config)(sample))
+    for source in ('first', 'second'):
+        bytes_, floats = (results[source] for results in seen)
+        assert bytes_.dtype == np.uint8 and floats.dtype == np.float32
+        assert floats.min() >= 0 and floats.max() <= 1
+        difference = np.abs(floats * 255 - bytes_)
+        assert difference.max() <= 24 and difference.mean() < 0.6  # mmseg's rounds hue and saturation of 8-bit images at every step
+        assert PackFusionInputs()(dict(seen[1]))['inputs'][source].max() <= 1
+
+
+def test_the_transform_is_more_than_a_passage():
+    """The test above could pass with a transform that did nothing."""
+    before = make_sample()
+    changed = Paired(PHOTOMETRIC[0])
+    assert any(not np.array_equal(changed(make_sample())['first'], before['first']) for _ in range(5))
+
+
+def test_float_results_of_an_8_bit_source_are_rounded_and_clipped():
+    brighter = Paired(lambda results: dict(results, img=results['img'].astype(np.float32) + 100.6))
+    results = brighter(make_sample())
+    assert results['first'].dtype == np.uint8 and set(np.unique(results['second'])) == {101, 191, 251, 255}
+
+
+def test_own_transforms_see_the_unit_range():
+    seen = []
+    sample = make_sample()
+    sample.update({source: sample[source].astype(np.float32) / 255 for source in ('first', 'second')})
+    look = Paired(lambda results: seen.append(results['img'].max()) or results)
+    assert look.unit_range and not Paired(dict(type='mmdet.Resize', scale=(20, 20))).unit_range
+    assert Paired(dict(type='RandomResizedCrop', size=32)).unit_range
+    look(dict(sample))
+    Paired(look.wrapped, unit_range=False)(dict(sample))
+    assert seen[0] <= 1 < seen[2] <= 255
+
+
+def test_normalisation_is_refused():
+    normalise = Paired(dict(type='mmcv.Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
+    with pytest.raises(ValueError, match='as if it had been normalised.*task network'):
+        normalise(make_sample())
+    sample = make_sample()
+    sample['first'] = sample['first'].astype(np.float32) / 255
+    with pytest.raises(ValueError, match='unit_range=True'):
+        Paired(dict(type='mmcv.RandomApply', transforms=[dict(type='mmfusion.RandomResizedCrop', size=32)], prob=1.0))(
+            {key: sample[key] for key in ('first', 'second')})
