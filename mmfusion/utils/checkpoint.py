@@ -2,7 +2,8 @@
 import pickle
 import struct
 from pathlib import Path
-from typing import Callable, Dict, List, Union
+from typing import Callable, Dict, List, Optional, Union
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -41,9 +42,20 @@ def safe_load(path: Union[str, Path]) -> object:
     path = Path(path)
     if not path.is_file():
         raise UserError(f'checkpoint not found: {path}')
+    return _load(path, path, 'cpu')
+
+
+def _load(file: object, name: object, map_location: object) -> object:
+    return _explained(lambda: torch.load(file, map_location=map_location, weights_only=True), name)
+
+
+def _explained(load: Callable[[], object], path: object) -> object:
+    """Call ``load`` with what checkpoints hold allowed; its errors say what is wrong with the file."""
     try:
         with torch.serialization.safe_globals(safe_globals()):
-            return torch.load(path, map_location='cpu', weights_only=True)
+            return load()
+    except URLError:
+        raise
     except pickle.UnpicklingError as error:
         if not any(word in str(error) for word in ('GLOBAL', 'Trying to')):
             raise UserError(f'{path} is not a checkpoint, or it is damaged; copy or download it again') from error
@@ -52,6 +64,19 @@ def safe_load(path: Union[str, Path]) -> object:
     except _BROKEN as error:
         raise UserError(f'{path} is not a checkpoint, or it is damaged ({_first_sentence(error)}); '
                         'copy or download it again') from error
+
+
+def load_mmengine_safely() -> None:
+    """Let mmengine load files and downloads as :func:`safe_load` does; by itself it runs pickled code where ``weights_only=True`` refuses a file."""
+    from mmengine.runner import checkpoint
+
+    def load(file: object, map_location: object = None, weights_only: Optional[bool] = None) -> object:
+        return _load(file, file if isinstance(file, (str, Path)) else 'the checkpoint', map_location)
+
+    def load_url(url: str, *args, **kwargs) -> object:
+        return _explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url)
+
+    checkpoint._safe_torch_load, checkpoint.load_url = load, load_url
 
 
 def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: bool = True) -> Dict[str, List[str]]:
@@ -68,7 +93,7 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     Raises:
         UserError: The file cannot be loaded, or (strict) it does not fit; all entries at fault are listed, the model stays as it was.
     """
-    state = _state_dict(safe_load(path), path)
+    state = state_dict_of(safe_load(path), path)
     module = getattr(model, 'module', model) if type(model).__name__.endswith('DistributedDataParallel') else model
     own = module.state_dict()
     missing = [key for key in own if key not in state]
@@ -77,13 +102,18 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, model {tuple(own[key].shape)}' for key in mismatched]
     if strict and (missing or unexpected or mismatched):
         raise UserError(f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
-                        + _listing('missing in the checkpoint', missing) + _listing('unknown to the model', unexpected)
-                        + _listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.')
+                        + listing('missing in the checkpoint', missing) + listing('unknown to the model', unexpected)
+                        + listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.')
     module.load_state_dict({key: value for key, value in state.items() if key in own and key not in mismatched}, strict=False)
     return dict(missing=missing, unexpected=unexpected, mismatched=shapes)
 
 
-def _state_dict(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
+def state_dict_of(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
+    """The weights in what a checkpoint file holds, without a prefix ``module.``.
+
+    Raises:
+        UserError: It holds none.
+    """
     state = content.get('state_dict', content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         found = f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
@@ -97,7 +127,8 @@ def _first_sentence(error: Exception) -> str:
     return str(error).strip().splitlines()[0].split('. ')[0] if str(error).strip() else type(error).__name__
 
 
-def _listing(title: str, keys: List[str]) -> str:
+def listing(title: str, keys: List[str]) -> str:
+    """Lines that name the first of ``keys`` and count the rest; empty without any."""
     if not keys:
         return ''
     more = f'\n    ... and {len(keys) - MAX_LISTED} more' if len(keys) > MAX_LISTED else ''

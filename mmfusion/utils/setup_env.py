@@ -27,8 +27,9 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         register_mmseg(init_default_scope=False)
     import torch
 
-    from .checkpoint import safe_globals
+    from .checkpoint import load_mmengine_safely, safe_globals
     torch.serialization.add_safe_globals(safe_globals())  # mmengine resumes with weights_only=True and knows fewer dtypes
+    load_mmengine_safely()
     root = import_module('mmfusion')
     present = {module.name for module in pkgutil.iter_modules(root.__path__)}
     for name in _SUBPACKAGES:
