@@ -1,4 +1,6 @@
 """Building models of other packages inside a coupling or a guide."""
+import copy
+
 import torch
 from mmengine.model import revert_sync_batchnorm
 
@@ -13,11 +15,15 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     Args:
         cfg: Model config whose ``type`` carries its scope, such as ``mmdet.RTMDet``; it is left as it is.
 
+    Returns:
+        The model, with a copy of ``cfg`` as its attribute ``built_from``.
+
     Raises:
         TypeError: ``cfg`` is not a dict with a ``type``.
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
         raise TypeError(f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
     model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
+    model.built_from = copy.deepcopy(dict(cfg))
     # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)

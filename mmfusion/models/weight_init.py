@@ -1,4 +1,5 @@
 """Starting from published weights, also on a machine without a network."""
+from typing import Optional, Sequence
 from urllib.error import URLError
 
 from mmengine.logging import print_log
@@ -6,13 +7,19 @@ from mmengine.model import PretrainedInit
 from torch import nn
 
 from mmfusion.registry import WEIGHT_INITIALIZERS
+from mmfusion.utils.errors import UserError
+
+from .pretrained import load_task_weights
+from .pretrained.class_names import Synonyms
+from .pretrained.read import MissingCheckpoint
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedIfReachable(PretrainedInit):
     """Load pretrained weights; when their *host* cannot be reached, say so loudly and train from random weights.
 
-    Only an unreachable address is forgiven. A missing local file or a damaged checkpoint stays an error.
+    Only an unreachable address is forgiven. A missing local file or a damaged checkpoint stays an error. As the ``init_cfg`` of a whole task network
+    it must fit whole, as :class:`PretrainedTask`.
 
     Args:
         checkpoint: URL or path of the weights.
@@ -22,11 +29,77 @@ class PretrainedIfReachable(PretrainedInit):
 
     def __call__(self, module: nn.Module) -> None:
         """Initialise ``module`` in place."""
+        self._if_reachable(super().__call__, module)
+
+    def load_whole(self, network: nn.Module) -> None:
+        """Load a task network whole; see :func:`load_task_weights`."""
+        self._if_reachable(lambda module: load_task_weights(module, self.checkpoint, prefix=self.prefix), network)
+
+    def _if_reachable(self, load, module: nn.Module) -> None:
         try:
-            super().__call__(module)
+            load(module)
         except (URLError, ConnectionError, TimeoutError) as error:
             print_log(
                 f'{type(module).__name__} starts from RANDOM weights: {self.checkpoint} could not be reached ({error}). '
                 'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.',
                 logger='current',
                 level=30)
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedTask(PretrainedInit):
+    """Start a whole detector or segmentor from a checkpoint of mmdet, mmseg or mmfusion, with its classes matched by name.
+
+    For ``model.tasks.NAME.init_cfg`` and for the ``init_cfg`` of a guide's detector. It runs after every other initialization of the network.
+    A network with other classes than the checkpoint takes what belongs to its classes by name: a detector of COCO's 80 classes becomes one for
+    ``('People', 'Car')``. Classes that the checkpoint does not know are initialized and named in the log. Loading executes nothing in the file.
+
+    Args:
+        checkpoint: Path or URL.
+        classes: Names of the network's classes, in the order of the labels. None takes those of the training set, where the run has one; without
+            any, the checkpoint must have the same classes.
+        checkpoint_classes: Names of the checkpoint's classes; None takes those that it states, or COCO's where it has 80 and states none.
+        synonyms: ``dict(Lamp='traffic light', rider=['cyclist', 'person'], cart=None)``: beside the table :data:`SYNONYMS`, the class of the
+            checkpoint to take for one of the network, None for none.
+        prefix: Part of the checkpoint to take.
+        if_absent: ``'error'``, or ``'random'`` to go on from random weights, with a loud warning, when the file is not there or its host cannot be
+            reached.
+        map_location: Not used; for configs that replace ``type='Pretrained'``.
+
+    Raises:
+        UserError: The checkpoint does not fit (all that does not is listed), or see :func:`load_task_weights`.
+        ValueError: ``if_absent`` is none of the two.
+    """
+
+    def __init__(self,
+                 checkpoint: str,
+                 classes: Optional[Sequence[str]] = None,
+                 checkpoint_classes: Optional[Sequence[str]] = None,
+                 synonyms: Optional[Synonyms] = None,
+                 prefix: Optional[str] = None,
+                 if_absent: str = 'error',
+                 map_location: str = 'cpu') -> None:
+        super().__init__(checkpoint, prefix, map_location)
+        if if_absent not in ('error', 'random'):
+            raise ValueError(f"if_absent must be 'error' or 'random', got {if_absent!r}")
+        self.classes, self.checkpoint_classes, self.synonyms, self.if_absent = classes, checkpoint_classes, synonyms, if_absent
+
+    def __call__(self, module: nn.Module) -> None:
+        """Initialise ``module`` in place."""
+        self.load_whole(module)
+
+    def load_whole(self, network: nn.Module) -> None:
+        """Load a task network whole; see :func:`load_task_weights`."""
+        classes, known = self.classes, getattr(network, 'class_names', None)
+        if isinstance(classes, str):
+            classes = (classes, )
+        if classes is not None and known is not None and tuple(classes) != tuple(known):
+            raise UserError(f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), the data set has ({", ".join(known)}), '
+                            'in this order; leave classes out of init_cfg, or give the same')
+        try:
+            load_task_weights(network, self.checkpoint, known if classes is None else classes, self.checkpoint_classes, self.synonyms,
+                              self.prefix)
+        except (URLError, ConnectionError, TimeoutError, MissingCheckpoint) as error:
+            if self.if_absent == 'error':
+                raise
+            print_log(f'{type(network).__name__} starts from RANDOM weights: {error}', logger='current', level=30)

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
 
@@ -60,6 +61,11 @@ class TaskNetwork(BaseModule):
         preprocessor = self.network.data_preprocessor
         if self.kind == 'segmentation' and getattr(preprocessor, 'size', 0) is None and getattr(preprocessor, 'size_divisor', 0) is None:
             preprocessor.size_divisor = 1  # mmseg demands one of the two; images of a batch are then padded to the largest
+
+    def init_weights(self) -> None:
+        """Initialize the network; weights that its ``init_cfg`` names are loaded last, whole, and checked."""
+        with pretrained_last(self.network):
+            super().init_weights()
 
     @staticmethod
     def _kind(network: torch.nn.Module) -> str:

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmfusion.models.layers.color import luminance
+from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -67,6 +68,11 @@ class TwoStreamGuide(BaseModule):
         # Stored on the instance, so that the class's own `extract_feat` stays in reach.
         detector.extract_feat = _identity
         return detector
+
+    def init_weights(self) -> None:
+        """Initialize both detectors and the attention; weights that the detector's ``init_cfg`` names are loaded last, whole, and checked."""
+        with pretrained_last(self.first, self.second):
+            super().init_weights()
 
     def forward(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
         """Guidance alone: stops after the attention of the finest level; no head runs.
