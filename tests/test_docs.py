@@ -8,7 +8,7 @@ import pytest
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.models.losses import BaseFusionLoss
-from mmfusion.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS, OPTIMIZERS, TRANSFORMS
+from mmfusion.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS, OPTIMIZERS, TRANSFORMS, WEIGHT_INITIALIZERS
 from mmfusion.utils import load_config
 
 REPO = Path(__file__).resolve().parents[1]
@@ -85,7 +85,7 @@ def unknown_types(text):
     """Type names in configs of a text that no registry knows and no example defines."""
     defined = set(re.findall(r'^class (\w+)', text, re.M))
     names = set(re.findall(r"(?<!\w)type='([\w.]+)'", text)) - defined
-    registries = (MODELS, DATASETS, TRANSFORMS, HOOKS, METRICS, LOOPS, OPTIMIZERS, DATA_SAMPLERS)
+    registries = (MODELS, DATASETS, TRANSFORMS, HOOKS, METRICS, LOOPS, OPTIMIZERS, DATA_SAMPLERS, WEIGHT_INITIALIZERS)
     return sorted(name for name in names if all(registry.get(name) is None for registry in registries))
 
 

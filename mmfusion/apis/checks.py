@@ -1,5 +1,5 @@
 """Whether data and model of a run fit together, asked before the first iteration: later the answer is an IndexError, or silence."""
-from typing import Iterator, Optional, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 from mmengine.runner import Runner
 from torch import nn
@@ -63,18 +63,22 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
 def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
     """Compare the classes of a data set with those of every task network and guide of a coupling.
 
-    Data sets without class names are not looked at.
+    Data sets without class names are not looked at. The first ones that are become the ``class_names`` of each network, by which pretrained weights
+    are taken.
 
     Raises:
         UserError: The numbers differ.
     """
     meta = getattr(loader.dataset, 'metainfo', {})
-    for part, kind, number in class_counts(model):
-        classes = meta.get('classes' if kind == 'detection' else 'seg_classes') or ()
+    for part, kind, networks in networks_with_classes(model):
+        classes, number = meta.get('classes' if kind == 'detection' else 'seg_classes') or (), count_classes(networks[0])
         if number is not None and classes and number != len(classes):
             what = 'classes' if kind == 'detection' else 'segmentation classes'
             raise UserError(f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
                             'set num_classes in the config of that head')
+        for network in networks:
+            if classes and getattr(network, 'class_names', None) is None:
+                network.class_names = tuple(classes)
 
 
 def _check_loop(runner: Runner) -> None:
@@ -98,11 +102,17 @@ def _without_classes(loader: DataLoader) -> bool:
     return len(getattr(loader.dataset, 'metainfo', {}).get('classes', ('unknown', ))) == 0
 
 
-def class_counts(model: nn.Module) -> Iterator[Tuple[str, str, Optional[int]]]:
-    """Yield (place in the config, kind, number of classes or None) for all networks with a head; ``model`` may be wrapped by DDP."""
+def networks_with_classes(model: nn.Module) -> Iterator[Tuple[str, str, Sequence[nn.Module]]]:
+    """Yield (place in the config, kind, networks built from it) for all networks with a head; ``model`` may be wrapped by DDP."""
     model = getattr(model, 'module', model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
-        yield f'model.tasks.{name}', task.kind, count_classes(task.network)
+        yield f'model.tasks.{name}', task.kind, (task.network, )
     guide = getattr(model, 'guide', None)
     if guide is not None and model.guide_weight > 0:
-        yield 'model.guide.detector', 'detection', count_classes(getattr(guide, 'first', None))
+        yield 'model.guide.detector', 'detection', tuple(getattr(guide, side, None) for side in ('first', 'second'))
+
+
+def class_counts(model: nn.Module) -> Iterator[Tuple[str, str, Optional[int]]]:
+    """Yield (place in the config, kind, number of classes or None) as :func:`networks_with_classes` does."""
+    for part, kind, networks in networks_with_classes(model):
+        yield part, kind, count_classes(networks[0])

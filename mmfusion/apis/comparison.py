@@ -10,6 +10,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from .checks import check_training
+
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
 #: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a
 #: weighted sum: see :func:`as_joint`.
@@ -121,6 +123,7 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
     if minutes:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StopAfterHook', minutes=minutes)]
     runner = Runner.from_cfg(cfg)
+    check_training(runner)
     runner.train()
     if runner.epoch < runner.max_epochs:
         return None

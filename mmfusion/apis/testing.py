@@ -13,6 +13,7 @@ from mmfusion.utils import UserError, ensure_writable_dir, load_fusion_checkpoin
 
 from .checks import check_testing
 from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
 _IMAGES = ('fused', 'gt_sem_seg', 'seg_logits')
 
@@ -42,13 +43,17 @@ def test(args: argparse.Namespace) -> dict:
     cfg = prepare_config(args)
     if cfg.get('test_dataloader') is None or cfg.get('test_evaluator') is None:
         raise UserError(f'{args.config} has no test_dataloader and test_evaluator')
-    cfg.resume, cfg.load_from = False, args.checkpoint
+    task = use_task_checkpoint(cfg, args.checkpoint)
+    cfg.resume, cfg.load_from = False, None if task else args.checkpoint
     pictures = set_picture_folder(cfg, args.show_dir)
     per_image = set_per_image(cfg, args.per_image) if args.per_image else []
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
-    load_fusion_checkpoint(runner.model, args.checkpoint)
+    if not task:
+        # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
+        load_fusion_checkpoint(runner.model, args.checkpoint)
     check_testing(runner, runner.test_loop)
+    if task:
+        start_from_task_checkpoint(runner.model, task, args.checkpoint)
     if args.out:
         runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=args.out))
     metrics = runner.test()

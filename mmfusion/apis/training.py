@@ -16,6 +16,7 @@ from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
 from .checks import check_training
 from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .task_checkpoint import use_task_checkpoint
 
 
 def train(args: argparse.Namespace) -> Runner:
@@ -38,6 +39,8 @@ def train(args: argparse.Namespace) -> Runner:
     if args.tensorboard:
         enable_tensorboard(cfg)
     checkpoint = set_resume(cfg, args.resume)
+    if not checkpoint and cfg.get('load_from') and use_task_checkpoint(cfg, cfg.load_from):
+        cfg.load_from = None
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     if checkpoint:
         # mmengine resumes with whatever part of a checkpoint fits; a wrong one must be an error

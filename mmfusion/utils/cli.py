@@ -45,7 +45,8 @@ def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Arguments of ``tools/test.py``."""
     parser = argparse.ArgumentParser(prog='tools/test.py', description='Test a checkpoint: task metrics, fusion metrics, fused images')
     _add_common(parser)
-    parser.add_argument('checkpoint', help='checkpoint file that was trained with this config')
+    parser.add_argument('checkpoint', help='checkpoint trained with this config; with a fuser that has no weights, also that of a detector or '
+                        'segmentor alone, as mmdet or mmseg wrote it')
     parser.add_argument('--out', help='write the predictions to this .pkl file')
     parser.add_argument('--show-dir', help='write fused images and panels with boxes into this folder (default: fused images into the work dir)')
     parser.add_argument('--per-image', help='write the fusion metrics of every image to this .csv file')
