@@ -10,10 +10,10 @@ default_hooks = dict(
     visualization=dict(type='FusionVisualizationHook'))
 
 # Every epoch draws its random numbers from (seed, epoch, rank): a resumed run repeats an uninterrupted one exactly.
-# SetEpochInfoHook tells losses and networks the epoch, where theirs depend on it. SyncBuffersHook averages batch norm statistics over processes,
-# so that all of them validate, and save, one and the same network.
+# SetEpochInfoHook tells losses and networks the epoch, where theirs depend on it. SyncLearnedBuffersHook averages batch norm statistics over
+# processes, so that all of them validate, and save, one and the same network.
 custom_hooks = [
-    dict(type='EpochSeedHook'), dict(type='DataSplitHook'), dict(type='mmdet.SetEpochInfoHook'), dict(type='SyncBuffersHook')
+    dict(type='EpochSeedHook'), dict(type='DataSplitHook'), dict(type='mmdet.SetEpochInfoHook'), dict(type='SyncLearnedBuffersHook')
 ]
 randomness = dict(seed=0)
 

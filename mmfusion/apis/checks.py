@@ -15,7 +15,7 @@ def check_training(runner: Runner) -> None:
 
     Raises:
         UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, the loop does not suit
-            the coupling, or see :func:`check_testing`.
+            the coupling, a frozen network has no weights to start from, or see :func:`check_testing`.
     """
     if runner.train_loop is None:
         raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
@@ -24,6 +24,7 @@ def check_training(runner: Runner) -> None:
         raise UserError(f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
                         'smaller ones out; lower batch_size or set drop_last=False')
     _check_loop(runner)
+    _check_frozen(runner)
     _check_labelled(runner.model, loader, 'train_dataloader')
     check_classes(runner.model, loader, 'train_dataloader')
     if runner.val_loop is not None:
@@ -89,6 +90,17 @@ def _check_loop(runner: Runner) -> None:
     if model is not runner.model and getattr(model, 'averages_gradients', False) and not isinstance(runner.train_loop, CouplingTrainLoop):
         raise UserError(f'{type(model).__name__} has a training step of its own, which {type(runner.train_loop).__name__} passes over in several '
                         "processes: set train_cfg.type='CouplingTrainLoop'")
+
+
+def _check_frozen(runner: Runner) -> None:
+    """A network that never learns must get its weights from somewhere."""
+    if runner._load_from or runner._resume:
+        return
+    model = getattr(runner.model, 'module', runner.model)
+    for name, task in (getattr(model, 'tasks', None) or {}).items():
+        if task.frozen in ('all', 'weights') and not task.network.init_cfg:
+            raise UserError(f'model.frozen_tasks: nothing gives model.tasks.{name} its weights, and it would judge with random ones. Set in its '
+                            "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model")
 
 
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:

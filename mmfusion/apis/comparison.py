@@ -70,7 +70,7 @@ def as_joint(base: Config) -> Config:
     fixed (fusion losses weigh each source 0.5), and there is no phase 1 and no copy with exchanged sources.
     """
     cfg = copy.deepcopy(base)
-    shared = ('fuser', 'fusion_loss', 'tasks', 'task_weights', 'guide', 'guide_weight', 'clamp', 'data_preprocessor')
+    shared = ('fuser', 'fusion_loss', 'tasks', 'task_weights', 'frozen_tasks', 'guide', 'guide_weight', 'clamp', 'data_preprocessor')
     cfg.model = ConfigDict(type='JointCoupling', **{key: cfg.model[key] for key in shared if key in cfg.model})
     loop = {key: value for key, value in cfg.train_cfg.items() if key in ('max_epochs', 'val_begin', 'val_interval')}
     cfg.train_cfg = ConfigDict(type='EpochBasedTrainLoop', **loop)

@@ -6,6 +6,8 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4), clip_grad=dict(max_norm=35, norm_type=2))
+    type='OptimWrapper',
+    constructor='TrainableOptimWrapperConstructor',  # frozen networks stay out of the optimizer
+    optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-4), clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, begin=0, end=24, milestones=[16, 22], gamma=0.1)]
 auto_scale_lr = dict(enable=False, base_batch_size=4)

@@ -6,9 +6,10 @@ from .fusion_visualization_hook import FusionVisualizationHook
 from .loss_weight_visualization_hook import LossWeightVisualizationHook
 from .progress_bar_hook import ProgressBarHook
 from .stop_after_hook import StopAfterHook
+from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
     'ArchitectureHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook',
-    'StopAfterHook', 'TaskWeightHook', 'seed_worker'
+    'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'seed_worker'
 ]

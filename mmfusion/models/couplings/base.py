@@ -15,6 +15,7 @@ from mmfusion.structures import FusionDataSample, fusion_task
 from .task_network import TaskNetwork
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
+FrozenTasks = Union[Sequence[str], Dict[str, str]]
 RESERVED_NAMES = ('fusion', 'fuser', 'guide')
 
 
@@ -51,6 +52,8 @@ class BaseCoupling(BaseModel):
         task_weights: Factor of each task's losses, 1 where none is given.
         guide: Config of a guide, whose guidance goes to the fuser.
         guide_weight: Factor of the guide's own losses. 0 freezes the guide: it runs without gradient.
+        frozen_tasks: Names of the tasks whose networks stay exactly as loaded, ``('det', )``, while their loss still reaches the fuser; or by
+            name what is frozen, ``dict(det='all_but_head')``, see :class:`TaskNetwork`.
         clamp: Clamp the fused image to [0, 1] before task networks see it, as it is when it is saved. A fuser with an output without bounds needs
             this: most task networks do not mind a contrast far too large, so nothing else would keep their gradient from raising it.
             Fusion losses see the image as it is, and pull it back.
@@ -61,7 +64,7 @@ class BaseCoupling(BaseModel):
         fuser_options: Keyword arguments for every call of the fuser, such as ``dict(task='multi_focus')``; empty at first.
 
     Raises:
-        ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight names no task.
+        ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight or ``frozen_tasks`` names no task.
     """
 
     def __init__(self,
@@ -73,7 +76,8 @@ class BaseCoupling(BaseModel):
                  guide_weight: float = 1.0,
                  clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 frozen_tasks: FrozenTasks = ()) -> None:
         super().__init__(data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg)
         tasks = dict(tasks or {})
         for name in tasks:
@@ -84,13 +88,14 @@ class BaseCoupling(BaseModel):
         if unknown:
             raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
         self.task_weights = {name: float((task_weights or {}).get(name, 1.0)) for name in tasks}
+        frozen = what_is_frozen(frozen_tasks, tasks)
         self.guide_weight = float(guide_weight)
         self.clamp = clamp
         self.fuser_options: Dict[str, object] = {}
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
         self.guide = MODELS.build(guide) if guide else None
-        self.tasks = ModuleDict({name: TaskNetwork(cfg) for name, cfg in tasks.items()})
+        self.tasks = ModuleDict({name: TaskNetwork(cfg, frozen.get(name)) for name, cfg in tasks.items()})
 
     def train(self, mode: bool = True) -> 'BaseCoupling':
         """Switch to training or evaluation; a guide with weight 0 stays in evaluation, so that its batch norm statistics stay too."""
@@ -228,6 +233,29 @@ class BaseCoupling(BaseModel):
             if self.task_weights[name] > 0:
                 losses.update(prefixed(name, task.loss(image, data_samples), self.task_weights[name]))
         return losses
+
+
+def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str, str]:
+    """What of each task network is frozen, by the name of the task; those that learn as a whole are missing.
+
+    Args:
+        frozen_tasks: Names of tasks that are frozen as a whole, or a dict.
+        tasks: Names of all tasks.
+
+    Raises:
+        ValueError: A name is none of the tasks, or ``frozen_tasks`` is a bare string.
+
+    Examples:
+        >>> what_is_frozen(('det', ), ('det', 'seg'))
+        {'det': 'all'}
+    """
+    if isinstance(frozen_tasks, str):
+        raise ValueError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
+    frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
+    unknown = set(frozen) - set(tasks)
+    if unknown:
+        raise ValueError(f'frozen_tasks names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
+    return frozen
 
 
 def prefixed(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:

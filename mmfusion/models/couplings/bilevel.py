@@ -89,7 +89,8 @@ class BilevelCoupling(JointCoupling):
         fusion_loss: Configs of fusion losses by name.
         upper_weight: The factor :math:`\gamma` of what is left of the task gradient; the task networks do not see it.
         momentum: Part of the moving average of :math:`f_\theta` that is kept at each step, 0 to below 1; above 0 it is stored with the model.
-        kwargs: ``task_weights``, ``guide``, ``guide_weight``, ``clamp``, ``data_preprocessor``, ``init_cfg`` of :class:`JointCoupling`.
+        kwargs: ``task_weights``, ``frozen_tasks``, ``guide``, ``guide_weight``, ``clamp``, ``data_preprocessor``, ``init_cfg`` of
+            :class:`JointCoupling`.
 
     Raises:
         ValueError: No task or no fusion loss is given, the fuser has no parameters, or an option is out of range.

@@ -6,7 +6,7 @@ from torch import Tensor
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
-from .base import BaseCoupling, Losses
+from .base import BaseCoupling, FrozenTasks, Losses
 
 
 @MODELS.register_module()
@@ -23,6 +23,7 @@ class JointCoupling(BaseCoupling):
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
+        frozen_tasks: Tasks whose networks stay as loaded and teach the fuser alone; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -40,10 +41,12 @@ class JointCoupling(BaseCoupling):
                  guide_weight: float = 1.0,
                  clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: Optional[dict] = None,
+                 frozen_tasks: FrozenTasks = ()) -> None:
         if not tasks:
             raise ValueError('JointCoupling needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg)
+        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg,
+                         frozen_tasks)
         self.detach = detach
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:

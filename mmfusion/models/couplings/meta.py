@@ -14,7 +14,7 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
-from .base import BaseCoupling, Fusion, Losses, prefixed
+from .base import BaseCoupling, FrozenTasks, Fusion, Losses, prefixed
 from .meta_checks import check_labels, check_optimizers, check_options
 from .meta_update import fuser_steps, generator_step
 from .pair_batch import PairBatch, random_crop, resize_batch, swap_roles
@@ -66,6 +66,8 @@ class MetaCoupling(BaseCoupling):
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
+        frozen_tasks: Tasks whose networks stay as loaded and teach the loss generation module alone; see :class:`BaseCoupling`. Where that is all
+            of them, there is no optimizer under ``tasks`` and no step of them in either phase.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -90,8 +92,9 @@ class MetaCoupling(BaseCoupling):
                  guide_weight: float = 1.0,
                  clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg)
+                 init_cfg: Optional[dict] = None,
+                 frozen_tasks: FrozenTasks = ()) -> None:
+        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg, frozen_tasks)
         self.crop_size: Optional[Size] = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size and tuple(crop_size)
         self.task_size: Optional[Size] = task_size and tuple(task_size)
         self.resize, self.swap, self.inner_steps, self.inner_fuser = resize, swap, inner_steps, inner_fuser
@@ -145,7 +148,7 @@ class MetaCoupling(BaseCoupling):
 
         Returns:
             Values to log, detached: ``meta.loss`` (the outer task loss) and its terms, ``meta.loss_inner`` (task loss before the task network's
-            step), ``meta.loss_fusion``, ``meta.weight_first`` (mean weight of the first source) and ``meta.max_grad``.
+            step, missing where all are frozen), ``meta.loss_fusion``, ``meta.weight_first`` (mean weight of the first source) and ``meta.max_grad``.
 
         Raises:
             UserError: Optimizers are missing or of mixed precision, or the gradient is not finite.
@@ -164,18 +167,22 @@ class MetaCoupling(BaseCoupling):
             # The outer graph ends at leaves of its own, so that its gradient is one vector, averaged over processes.
             leaves = [value.requires_grad_() for value in average_gradients(steps.values, steps.values)]
             state = {**dict(zip(steps.names, leaves)), **buffers}
-            saved = TrainingState(self.tasks, optim_wrapper['tasks'].optimizer if self.restore_moments else None)
+            learning = 'tasks' in optim_wrapper
+            saved = TrainingState(self.tasks, optim_wrapper['tasks'].optimizer if learning and self.restore_moments else None)
+            inner_log: Log = {}
             try:
-                with torch.no_grad():
-                    picture = self._picture(inner, state if self.inner_fuser == 'updated' else buffers)
-                inner_log = self._task_step(*picture, optim_wrapper)
+                if learning:
+                    with torch.no_grad():
+                        picture = self._picture(inner, state if self.inner_fuser == 'updated' else buffers)
+                    inner_log = self._task_step(*picture, optim_wrapper)
                 loss, terms = self._task_total(*self._picture(outer, state))
                 direction = average_gradients(torch.autograd.grad(loss, leaves, allow_unused=True), leaves)
             finally:
                 saved.restore()
         largest = generator_step(self.loss_generator, steps.values, direction, optim_wrapper)
         return {
-            'meta.loss': loss.detach(), **prefixed('meta', terms), 'meta.loss_inner': inner_log['loss'], 'meta.loss_fusion': steps.loss,
+            'meta.loss': loss.detach(), **prefixed('meta', terms),
+            **({'meta.loss_inner': inner_log['loss']} if inner_log else {}), 'meta.loss_fusion': steps.loss,
             'meta.weight_first': steps.weight_first, 'meta.max_grad': largest
         }
 
@@ -249,11 +256,14 @@ class MetaCoupling(BaseCoupling):
         return total, {name: value.detach() for name, value in log.items()}
 
     def _task_step(self, image: Tensor, samples: Sequence[FusionDataSample], optim_wrapper: OptimWrapperDict) -> Log:
-        """One optimizer step of the task networks on fused images without gradient."""
+        """One optimizer step of the task networks, as far as they learn, on fused images without gradient."""
         if not any(self.task_weights.values()):
             return {}
-        total, log = self._task_total(image.detach(), samples)
-        optimizer_step(total, trainable(self.tasks), optim_wrapper['tasks'])
+        parameters = trainable(self.tasks)
+        with torch.set_grad_enabled(bool(parameters)):
+            total, log = self._task_total(image.detach(), samples)
+        if parameters:
+            optimizer_step(total, parameters, optim_wrapper['tasks'])
         return {**log, 'loss': total.detach()}
 
     def _resting_guidance(self, batch: PairBatch) -> Dict[str, Tensor]:

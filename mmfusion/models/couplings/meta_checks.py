@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmfusion.utils import UserError
 
 from .task_network import count_classes
+from .training_state import trainable
 
 LARGEST_EPS = 1e-10
 
@@ -46,7 +47,8 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
     if not isinstance(optim_wrapper, OptimWrapperDict):
         raise UserError("MetaCoupling needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', "
                         'fuser=dict(optimizer=...), tasks=dict(optimizer=...))')
-    needed = {'fuser', 'tasks'} | ({'guide'} if coupling.guide is not None and coupling.guide_weight > 0 else set())
+    learning = dict(fuser=True, tasks=bool(trainable(coupling.tasks)), guide=coupling.guide is not None and coupling.guide_weight > 0)
+    needed = {name for name, learns in learning.items() if learns}
     found = set(optim_wrapper.keys())
     if needed - found:
         raise UserError(f'optim_wrapper has no {sorted(needed - found)}; MetaCoupling needs an optimizer for each of {sorted(needed)}')

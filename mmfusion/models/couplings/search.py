@@ -13,7 +13,7 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
-from .base import BaseCoupling, Losses, prefixed
+from .base import BaseCoupling, FrozenTasks, Losses, prefixed
 from .implicit_gradient import Gradients, combine, projection_coefficient
 from .latency_table import LatencyTable, expected_latency, load_latency_table
 from .part_optimizers import check_part_optimizers, precision_context
@@ -48,6 +48,7 @@ class SearchCoupling(BaseCoupling):
         latency_weight: The factor :math:`\lambda`.
         legacy_sign: Step on :math:`F_a + \eta c f_a`, as the published program does, with the learning rate of the weights as :math:`\eta`.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
+        frozen_tasks: Tasks whose networks stay as loaded; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialisation config.
 
@@ -68,8 +69,10 @@ class SearchCoupling(BaseCoupling):
                  legacy_sign: bool = False,
                  clamp: bool = False,
                  data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, clamp=clamp, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+                 init_cfg: Optional[dict] = None,
+                 frozen_tasks: FrozenTasks = ()) -> None:
+        super().__init__(fuser, fusion_loss, tasks, task_weights, clamp=clamp, data_preprocessor=data_preprocessor, init_cfg=init_cfg,
+                         frozen_tasks=frozen_tasks)
         if not all(hasattr(self.fuser, name) for name in ('network', 'architecture', 'genotype')):
             raise ValueError(f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), not {type(self.fuser).__name__}')
         if not len(self.fusion_loss):

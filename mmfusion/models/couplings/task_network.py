@@ -11,6 +11,8 @@ from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
 
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'seg_logits')
+#: What of a task network may be frozen; see :class:`TaskNetwork`.
+FREEZE = ('all', 'weights', 'all_but_head')
 
 
 def straight_through_clamp(image: Tensor) -> Tensor:
@@ -46,13 +48,17 @@ class TaskNetwork(BaseModule):
 
     Args:
         network: Config of an mmdet detector or mmseg segmentor, with a scoped type.
+        frozen: What stays as it is while the loss still reaches the fused image. ``'all'``: the network is in evaluation mode, so that neither
+            weights nor batch norm statistics change. ``'weights'``: batch norm statistics alone adapt to fused images. ``'all_but_head'``: the
+            heads learn (children whose name ends in ``head``), everything before them is in evaluation mode. None: all of it learns.
         init_cfg: mmengine initialisation config.
 
     Raises:
         TypeError: ``network`` is neither a detector nor a segmentor.
+        ValueError: ``frozen`` is none of these, or the network has no head by name.
     """
 
-    def __init__(self, network: dict, init_cfg: Optional[dict] = None) -> None:
+    def __init__(self, network: dict, frozen: Optional[str] = None, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         # Networks are fed as an image file read by OpenCV (BGR) would be, unless their config says they expect RGB files.
         self.takes_rgb = bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False)) if isinstance(network, dict) else False
@@ -61,6 +67,29 @@ class TaskNetwork(BaseModule):
         preprocessor = self.network.data_preprocessor
         if self.kind == 'segmentation' and getattr(preprocessor, 'size', 0) is None and getattr(preprocessor, 'size_divisor', 0) is None:
             preprocessor.size_divisor = 1  # mmseg demands one of the two; images of a batch are then padded to the largest
+        if frozen is not None and frozen not in FREEZE:
+            raise ValueError(f'what of a task network is frozen must be one of {FREEZE}, got {frozen!r}')
+        self.frozen = frozen
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def _frozen_parts(self) -> List[torch.nn.Module]:
+        if self.frozen is None:
+            return []
+        if self.frozen != 'all_but_head':
+            return [self.network]
+        names = [name for name, _ in self.network.named_children()]
+        if not any(name.endswith('head') for name in names):
+            raise ValueError(f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it")
+        return [part for name, part in self.network.named_children() if not name.endswith('head')]
+
+    def train(self, mode: bool = True) -> 'TaskNetwork':
+        """Switch to training or evaluation; what is frozen stays in evaluation, except for batch norm statistics that are to adapt."""
+        super().train(mode)
+        if self.frozen != 'weights':
+            for part in self._frozen_parts():
+                part.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialize the network; weights that its ``init_cfg`` names are loaded last, whole, and checked."""
