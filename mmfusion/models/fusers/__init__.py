@@ -2,11 +2,12 @@
 from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
+from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
 from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
 __all__ = [
-    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SearchableTIM', 'SourceFuser',
-    'TCMoA', 'TIM', 'TwoStageTIM'
+    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'PlainConvFuser', 'ReFusion', 'SearchableTIM',
+    'SourceFuser', 'TCMoA', 'TIM', 'TwoStageTIM'
 ]

@@ -1,0 +1,97 @@
+"""Plain convolutions, at one resolution or in a small U (O. Ronneberger et al., "U-Net", MICCAI 2015), around a fixed rule."""
+from typing import List, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmfusion.models.layers.color import COLOR_SPACES, blend_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+from mmfusion.registry import MODELS
+
+from .base import BaseFuser, FuserOutput
+
+RULES = ('maximum', 'average')
+
+
+@MODELS.register_module()
+class PlainConvFuser(BaseFuser):
+    """A fixed rule, and what a small network adds to it.
+
+    The last convolution is zero at first, so training starts from the rule; what is added is bounded, so pictures stay near it. Without a rule the
+    network makes the whole picture (a sigmoid at its end). No normalisation, no attention: the smallest fuser worth training, and the one to beat.
+
+    Args:
+        width: Channels at full resolution; level k of the U has (k + 1) times as many.
+        layers: Convolutions at full resolution before the U, at least 1.
+        depth: Levels of the U, each half as large as the one above; 0 leaves the convolutions of full resolution alone.
+        rule: ``'maximum'`` or ``'average'`` of both luminances, or None.
+        limit: Largest change of a pixel, in (0, 1].
+        color_space: ``'luminance'``, or ``'rgb'`` for a network that sees colour and may change it. The rule then takes the colour of the sources as
+            it is put back for luminance fusers, and two grey sources give a grey picture.
+
+    Raises:
+        ValueError: An option is out of range.
+
+    Examples:
+        >>> first, second = torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
+        >>> PlainConvFuser(rule='average')(first, second).fused.unique().tolist()  # before training: the rule
+        [0.5]
+    """
+
+    def __init__(self,
+                 width: int = 8,
+                 layers: int = 1,
+                 depth: int = 3,
+                 rule: Optional[str] = 'maximum',
+                 limit: float = 0.5,
+                 color_space: str = 'luminance') -> None:
+        super().__init__()
+        if width < 1 or layers < 1 or depth < 0:
+            raise ValueError(f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, {layers} and {depth}')
+        if rule is not None and rule not in RULES:
+            raise ValueError(f'PlainConvFuser: rule must be one of {RULES} or None, got {rule!r}')
+        if not 0 < limit <= 1:
+            raise ValueError(f'PlainConvFuser: limit must lie in (0, 1], got {limit}')
+        if color_space not in COLOR_SPACES:
+            raise ValueError(f'PlainConvFuser: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
+        self.rule, self.limit, self.color_space = rule, limit, color_space
+        channels = 3 if color_space == 'rgb' else 1
+        self.channels, self.size_multiple = (channels, ), 2**depth
+        widths = [width * (level + 1) for level in range(depth + 1)]
+        self.stem = nn.Sequential(*(_conv(width if layer else 2 * channels, width) for layer in range(layers)))
+        self.down = nn.ModuleList(nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(_conv(a + b, a) for a, b in zip(widths, widths[1:]))
+        self.head = nn.Conv2d(width, channels, 3, padding=1)
+        if rule is not None:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
+        """Fuse two (N, 1 or 3, H, W) batches in [0, 1], H and W multiples of ``size_multiple``."""
+        made = self.head(self._features(torch.cat([first, second], dim=1) * 2 - 1))
+        if self.rule is None:
+            return FuserOutput(made.sigmoid(), {})
+        return FuserOutput(self._by_rule(first, second) + self.limit * made.tanh(), {})
+
+    def _features(self, x: Tensor) -> Tensor:
+        skips: List[Tensor] = [self.stem(x)]
+        for level in self.down:
+            skips.append(level(skips[-1]))
+        x = skips.pop()
+        for level in reversed(self.up):
+            skip = skips.pop()
+            x = level(torch.cat([skip, F.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)], dim=1))
+        return x
+
+    def _by_rule(self, first: Tensor, second: Tensor) -> Tensor:
+        if self.color_space == 'luminance':
+            return self._rule(first, second)
+        a, b = rgb_to_ycbcr(first), rgb_to_ycbcr(second)
+        return ycbcr_to_rgb(torch.cat([self._rule(a[:, :1], b[:, :1]), blend_chroma(a[:, 1:], b[:, 1:])], dim=1))
+
+    def _rule(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.maximum(first, second) if self.rule == 'maximum' else (first + second) / 2
+
+
+def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, stride, 1), nn.LeakyReLU(0.1, inplace=True))
