@@ -1,6 +1,5 @@
 """How fast initialisations of a fuser learn a fusion task that they have not seen."""
 import copy
-import hashlib
 import json
 import math
 import random
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from mmfusion.evaluation.metrics import FusionMetric
 from mmfusion.evaluation.metrics.csv_file import whole_file
+from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.training_state import TrainingState, trainable
 from mmfusion.registry import MODELS, OPTIMIZERS
@@ -75,10 +75,10 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
     file = Path(root) / f'{name}_seed{seed}.json'
     identity = json.loads(json.dumps(dict(
         model=_plain(_coupling_config(cfg)), adaptation=_plain(settings), test=_plain(cfg.test_dataloader),
-        weights=hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest() if checkpoint else RANDOM)))
+        weights=sha256(checkpoint) if checkpoint else RANDOM)))
     if file.exists():
-        result = json.loads(file.read_text())
-        if result['settings'] != identity:
+        result = read_record(file, 'delete it to make this run again')
+        if result.get('settings') != identity:
             raise UserError(f'{file} was made with another config or checkpoint; choose another --work-dir, or delete it')
         return result
     _seed(seed)

@@ -10,6 +10,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmfusion.fileio.reading import read_record
+
 from .checks import check_training
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
@@ -96,7 +98,7 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     work_dir = Path(root) / f'{variant}_seed{seed}'
     result_file = work_dir / RESULT_FILE
     if result_file.exists():
-        return json.loads(result_file.read_text())
+        return read_record(result_file, 'delete it to make this run again')
     cfg = variant_config(base, variant, seed, work_dir)
     return train_and_test(cfg, f'{variant}_{seed}', dict(variant=variant, seed=seed), minutes)
 

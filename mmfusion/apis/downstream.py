@@ -12,6 +12,7 @@ from typing import Dict, List, Optional, Sequence, Union
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, ensure_writable_dir, load_config
 from mmfusion.utils.progress import progress_bar
@@ -44,8 +45,7 @@ def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -
     if Path(model).is_file():
         facts['model_sha256'] = _sha256(load_config(model), 'model')
     if weights is not None:
-        with open(weights, 'rb') as file:
-            facts['weights_sha256'] = hashlib.file_digest(file, 'sha256').hexdigest()
+        facts['weights_sha256'] = sha256(weights)
     return facts
 
 
@@ -169,7 +169,7 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
         _claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=_sha256(cfg, *TASK_KEYS)))
         result_file = Path(cfg.work_dir) / RESULT_FILE
         if result_file.exists():
-            results.append(json.loads(result_file.read_text()))
+            results.append(read_record(result_file, 'delete it to make this run again'))
             continue
         cfg.dump(str(Path(cfg.work_dir) / 'config.py'))
         facts = dict(variant=name or Path(str(model)).stem, seed=seed, **fusion_facts(model, weights), task_config=str(base.filename),
@@ -187,7 +187,7 @@ def _claim(file: Path, facts: dict) -> None:
     if not file.exists():
         file.write_text(json.dumps(facts, indent=2) + '\n')
         return
-    found = json.loads(file.read_text())
+    found = read_record(file, f'remove {file.parent}, or choose another --work-dir')
     places = dict(fusion='model_sha256', weights='weights_sha256')  # where a file lies does not matter, what is in it does
     changed = [key for key in facts if facts[key] != found.get(key) and not (key in places and facts.get(places[key]))]
     if changed:

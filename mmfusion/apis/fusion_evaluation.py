@@ -142,7 +142,7 @@ def _write_images(scenes: Sequence[Scene], rating: Rating, journal: Journal, out
             row = _find(scene, method, rating, journal)
             if row is not None:
                 found[method] += 1
-                jpegs[method] += row['jpeg']
+                jpegs[method] += row.get('jpeg') is True
                 keys.update(row['values'])
     for method in [method for method, count in jpegs.items() if not count]:
         del jpegs[method]

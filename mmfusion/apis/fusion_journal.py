@@ -2,12 +2,14 @@
 import json
 import os
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
+from mmfusion.fileio.reading import parse_json
 from mmfusion.utils import UserError
 from mmfusion.version import __version__
 
 Identity = Tuple[str, int, int]
+_MAX_LINE = 2**20  # bytes; a line of all metrics of a protocol has a few thousand
 
 
 def file_identity(path: str) -> Identity:
@@ -50,13 +52,13 @@ class Journal:
 
     def _index(self) -> None:
         self._file.seek(0)
-        position, line = 0, b'\n'
-        for line in self._file:
+        position, last = 0, b'\n'
+        while line := self._file.readline(_MAX_LINE):
             row = _parse(line)
             if row is not None:
                 self._offsets[_key(row['protocol'], row['files'], row['options'])] = position
-            position += len(line)
-        if not line.endswith(b'\n'):  # a run was killed while it wrote
+            position, last = position + len(line), line
+        if not last.endswith(b'\n'):  # a run was killed while it wrote
             self._file.write(b'\n')
             self._file.flush()
 
@@ -92,7 +94,7 @@ class Journal:
         if position is None:
             return None
         self._file.seek(position)
-        row = _parse(self._file.readline())
+        row = _parse(self._file.readline(_MAX_LINE))
         same = row is not None and [tuple(file) for file in row['files']] == files
         return row if same and all(name in row['values'] for name in metrics) else None
 
@@ -112,10 +114,23 @@ def _key(protocol: str, files: Sequence, options: Sequence) -> tuple:
 
 
 def _parse(line: bytes) -> Optional[dict]:
-    """A row of this version, or None for a line that was cut off or is of another version."""
+    """A row of this version, or None for a line that was cut off, was changed by hand or is of another version: what it scored is scored anew."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return None
-    keys: List[str] = ['protocol', 'files', 'options', 'values']
-    return row if isinstance(row, dict) and row.get('version') == __version__ and all(key in row for key in keys) else None
+    if not isinstance(row, dict) or row.get('version') != __version__ or not isinstance(row.get('protocol'), str):
+        return None
+    files, options, values = (row.get(key) for key in ('files', 'options', 'values'))
+    fits = (isinstance(files, list) and len(files) and all(_is_identity(file) for file in files)
+            and isinstance(options, list) and all(option is None or isinstance(option, (str, int, float)) for option in options)
+            and isinstance(values, dict) and all(map(_is_number, values.values())))
+    return row if fits else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or isinstance(value, int) and abs(value) < 2**63
+
+
+def _is_identity(file: object) -> bool:
+    return isinstance(file, list) and len(file) == 3 and isinstance(file[0], str) and all(map(_is_number, file[1:]))

@@ -1,12 +1,12 @@
 """What ``tools/search.py`` does: search an architecture, write it down, and train the network that it describes."""
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
 from mmfusion.engine.hooks.architecture_hook import save_current_genotype
+from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
 
 from .run_config import existing_checkpoint
@@ -78,4 +78,4 @@ def retrain(args: argparse.Namespace, genotype: Path) -> Runner:
 
 def _same(marker: Path, genotype: Path) -> bool:
     """Whether a training that was begun had the cells of this genotype."""
-    return marker.is_file() and json.loads(marker.read_text())['cells'] == json.loads(genotype.read_text())['cells']
+    return marker.is_file() and load_genotype(marker).cells == load_genotype(genotype).cells

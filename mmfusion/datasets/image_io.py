@@ -1,114 +1,86 @@
 """Reading one image file completely, or saying why not.
 
 ``cv2.imread`` returns a partly grey image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
-version. The files are therefore checked by their own structure before decoding. That takes 3 to 30 microseconds, less than 0.2 % of the
-decoding; a second decode by another library would double the loading time.
+version. The files are therefore checked by their own structure before decoding (:mod:`mmfusion.fileio.image_header`): whether they are whole, and
+whether the decoded picture would be larger than :func:`mmfusion.fileio.reading.max_pixels` allows, since a file of a kilobyte may declare gigabytes.
+That takes 3 to 30 microseconds, less than 0.2 % of the decoding; a second decode by another library would double the loading time.
 """
 import io
 import struct
 import warnings
-from pathlib import Path
-from typing import Tuple
+from contextlib import contextmanager
+from typing import BinaryIO, Iterator, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from mmfusion.fileio.image_header import Header, Truncated, Unsupported, count_scans, read_header, tile_size
+from mmfusion.fileio.reading import check_pixels, max_pixels, open_picture, reason
 
 from .errors import PairDataError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
-_PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
-_TIFF_OFFSETS = ((273, 279), (324, 325))  # (StripOffsets, StripByteCounts), (TileOffsets, TileByteCounts)
+#: Opened by name, never by PIL's own guess: that would try formats such as PostScript, which another program decodes.
+_PLUGINS = dict(png=PngImagePlugin.PngImageFile, jpg=JpegImagePlugin.JpegImageFile, bmp=BmpImagePlugin.BmpImageFile,
+                tif=TiffImagePlugin.TiffImageFile)
+_SCANS = 16  # of a progressive jpg of the largest size; encoders write about ten
+# what PIL was seen to raise on damaged files
+_BROKEN = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error, RuntimeError, MemoryError)
 
 
-def _png_is_complete(data: bytes) -> bool:
-    """Walk the chunks up to IEND."""
-    position = len(_PNG_MAGIC)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from('>I4s', data, position)
-        position += 12 + length
-        if kind == b'IEND':
-            return position <= len(data)
-    return False
-
-
-def _jpeg_is_complete(data: bytes) -> bool:
-    """Walk the header segments to the first scan; an end-of-image marker must follow it.
-
-    Thumbnails inside header segments have end markers of their own, hence the walk. Inside a scan the bytes FF D9 are the end marker only.
-    """
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return False
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        length = struct.unpack_from('>H', data, position + 2)[0]
-        position += 2 + length
-        if marker == 0xDA:
-            return data.rfind(b'\xff\xd9', position) >= 0
-    return False
-
-
-def _tiff_is_complete(data: bytes) -> bool:
-    """Every strip or tile of the first page must lie inside the file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # about odd tags that do not concern the pixels
-        with Image.open(io.BytesIO(data)) as image:
-            tags = image.tag_v2
-            for offsets, counts in _TIFF_OFFSETS:
-                if offsets in tags and counts in tags and np.max(np.add(tags[offsets], tags[counts])) > len(data):
-                    return False
-    return True
-
-
-def _is_complete(data: bytes) -> bool:
-    if data.startswith(_PNG_MAGIC):
-        return _png_is_complete(data)
-    if data.startswith(b'\xff\xd8'):
-        return _jpeg_is_complete(data)
-    if data.startswith((b'II*\0', b'MM\0*')):
-        return _tiff_is_complete(data)
-    if data.startswith(b'BM') and len(data) >= 6:
-        declared = struct.unpack_from('<I', data, 2)[0]
-        return declared <= len(data)
-    return True
-
-
-def _read_complete(path: str) -> bytes:
-    """The bytes of an image file that is whole by its own structure.
+@contextmanager
+def _opened(path: str, whole: bool) -> Iterator[Tuple[BinaryIO, Header]]:
+    """Open an image file and look at its structure.
 
     Raises:
-        PairDataError: The file is absent, empty, damaged or truncated.
+        PairDataError: The file is absent, empty, damaged, truncated, of another kind or too large.
     """
     try:
-        data = Path(path).read_bytes()
+        with open_picture(path) as file:
+            if not file.read(1):
+                raise PairDataError('unreadable image', f'image file {path} is empty; copy or download it again')
+            header = read_header(file, whole)
+            check_pixels(header.height, header.width)
+            if header.kind == 'tif':
+                check_pixels(*tile_size(file))
+            file.seek(0)
+            yield file, header
     except FileNotFoundError:
         raise PairDataError('missing image', f'image file {path} does not exist') from None
+    except Truncated as error:
+        raise PairDataError('truncated image', f'image file {path} is truncated; copy or download it again') from error
+    except Unsupported as error:
+        raise PairDataError('unreadable image', f'{path} has no readable image header ({error}; png, jpg, bmp and tif are supported); '
+                            'copy or download it again, or convert it') from None
+    except PairDataError:
+        raise
+    except ValueError as error:
+        raise PairDataError('unreadable image', f'image file {path} cannot be used: {error}') from None
     except OSError as error:
-        raise PairDataError('unreadable image', f'image file {path} cannot be read: {error.strerror}') from error
-    if not data:
-        raise PairDataError('unreadable image', f'image file {path} is empty; copy or download it again')
-    try:
-        complete = _is_complete(data)
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, struct.error) as error:
-        raise PairDataError('unreadable image', f'image file {path} is damaged ({error}); copy or download it again') from error
-    if not complete:
-        raise PairDataError('truncated image', f'image file {path} is truncated; copy or download it again')
-    return data
+        raise PairDataError('unreadable image', f'image file {path} cannot be read: {reason(error)}') from error
+
+
+def _read_complete(path: str) -> Tuple[bytes, Header]:
+    """The bytes of an image file that is whole by its own structure; raises as :func:`_opened`."""
+    with _opened(path, whole=True) as (file, header):
+        data = file.read()
+    scans = count_scans(data) if header.kind == 'jpg' else 1
+    if scans > _SCANS and scans * header.height * header.width > _SCANS * max_pixels():
+        raise PairDataError('unreadable image', f'image file {path} cannot be used: its {scans} scans of {header.width}x{header.height} pixels would '
+                            'take minutes to decode')
+    return data, header
 
 
 def _decode(path: str) -> np.ndarray:
     """Decode an image file as it is: (H, W) or (H, W, channels)."""
-    data = _read_complete(path)
+    data, _ = _read_complete(path)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise PairDataError('unreadable image', f'image file {path} cannot be decoded: {error.err}') from error
+        raise PairDataError('unreadable image', f'image file {path} cannot be decoded: {error.err}; copy or download it again') from error
     if image is None:
-        raise PairDataError('unreadable image', f'{path} is no image that OpenCV can decode (png, jpg, bmp and tif are supported)')
+        raise PairDataError('unreadable image', f'{path} is no image that OpenCV can decode; copy or download it again')
     return image
 
 
@@ -124,7 +96,8 @@ def read_image(path: str) -> np.ndarray:
         (H, W, 1) or (H, W, 3) BGR, of the file's own data type. Alpha is dropped.
 
     Raises:
-        PairDataError: The file is absent, empty, truncated or no image that OpenCV can decode.
+        PairDataError: The file is absent, empty, damaged, truncated, of another kind, or has more pixels than are read (2**27, or what the
+            environment variable ``MMFUSION_MAX_PIXELS`` says).
 
     Examples:
         >>> import cv2, numpy as np, tempfile, os
@@ -162,17 +135,18 @@ def read_class_map(path: str) -> np.ndarray:
         PairDataError: See :func:`read_image`; or the file holds colors, not numbers.
 
     Examples:
-        >>> import tempfile, os
+        >>> import cv2, tempfile, os
         >>> name = os.path.join(tempfile.mkdtemp(), 'a.png')
-        >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save(name)
+        >>> _ = cv2.imwrite(name, np.array([[0, 3]], np.uint8))
         >>> read_class_map(name).tolist()
         [[0, 3]]
     """
-    data = _read_complete(path)
+    data, header = _read_complete(path)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(), _PLUGINS[header.kind](io.BytesIO(data)) as image:
+            warnings.simplefilter('ignore')  # about odd tags that do not concern the pixels
             numbers = np.array(image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except _BROKEN as error:
         raise PairDataError('unreadable class map', f'class map {path} cannot be decoded ({error}); copy it again') from error
     if numbers.ndim == 3 and numbers.shape[2] in (3, 4) and (numbers[..., :3] == numbers[..., :1]).all():
         numbers = numbers[..., 0]  # grey stored as three equal channels
@@ -185,12 +159,7 @@ def read_size(path: str) -> Tuple[int, int]:
     """Read (height, width) from the header of an image file without decoding it.
 
     Raises:
-        PairDataError: The file is absent or its header is none of an image.
+        PairDataError: The file is absent, its header is none of an image, or it has more pixels than are read.
     """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise PairDataError('missing image', f'image file {path} does not exist') from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PairDataError('unreadable image', f'{path} has no readable image header ({error}); copy or download it again') from error
+    with _opened(path, whole=False) as (_, header):
+        return header.height, header.width

@@ -1,7 +1,10 @@
 """Finding the folders and the partner files of a pair data set."""
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
+
+from mmfusion.fileio.reading import read_text, reason
 
 from .errors import PairDataError
 from .image_io import IMAGE_SUFFIXES
@@ -108,16 +111,19 @@ def read_id_list(path: str) -> List[str]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        PairDataError: The file holds no name, or one twice.
+        PairDataError: The file is no text, holds no name, or one twice.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'id list {path} does not exist; for M3FD make it with tools/dataset_converters/m3fd_split.py (see {DOCS})')
-    names = [line.strip() for line in Path(path).read_text(encoding='utf-8').splitlines()]
+    try:
+        names = [line.strip() for line in read_text(path).splitlines()]
+    except (OSError, ValueError) as error:
+        raise PairDataError('unreadable id list', f'id list {path} cannot be read: {reason(error)}') from error
     names = [name for name in names if name and not name.startswith('#')]
     names = [name[:-len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in names]
     if not names:
         raise PairDataError('empty id list', f'id list {path} holds no names')
-    doubles = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    doubles = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubles:
         raise PairDataError('double id', f'id list {path} names {doubles[0]!r} more than once')
     return names

@@ -1,6 +1,7 @@
 """Loading checkpoints without executing pickled code, and refusing those of another model."""
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Union
 from urllib.error import URLError
@@ -14,7 +15,10 @@ from .errors import UserError
 
 MAX_LISTED = 8
 # what torch.load was seen to raise on files of other kinds and on damaged ones, besides UnpicklingError
-_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
+_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError,
+           struct.error, zipfile.BadZipFile)
+# torch stores tensors as they are; a file whose records grow by more than this when they are unpacked is none of its own
+_MAX_GROWTH = 8
 
 
 def _history_buffer_method(owner: type, name: str) -> Callable:
@@ -37,7 +41,7 @@ def safe_load(path: Union[str, Path]) -> object:
     """Load a checkpoint file to the CPU with ``weights_only=True``.
 
     Raises:
-        UserError: No such file, not a readable checkpoint, or one that would have to run pickled code.
+        UserError: No such file, not a readable checkpoint, one that would have to run pickled code, or one that grows when it is unpacked.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,7 +50,23 @@ def safe_load(path: Union[str, Path]) -> object:
 
 
 def _load(file: object, name: object, map_location: object) -> object:
-    return _explained(lambda: torch.load(file, map_location=map_location, weights_only=True), name)
+
+    def load() -> object:
+        if isinstance(file, (str, Path)):
+            _check_growth(Path(file))
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+    return _explained(load, name)
+
+
+def _check_growth(path: Path) -> None:
+    """Raise a ValueError for a zip file whose records are packed, as those of a zip bomb are."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(record.file_size for record in archive.infolist())
+    if unpacked > _MAX_GROWTH * path.stat().st_size:
+        raise ValueError(f'it would grow to {unpacked} bytes when unpacked')
 
 
 def _explained(load: Callable[[], object], path: object) -> object:
@@ -71,12 +91,23 @@ def load_mmengine_safely() -> None:
     from mmengine.runner import checkpoint
 
     def load(file: object, map_location: object = None, weights_only: Optional[bool] = None) -> object:
-        return _load(file, file if isinstance(file, (str, Path)) else 'the checkpoint', map_location)
+        name = file if isinstance(file, (str, Path)) else 'the checkpoint'
+        return _named(_load(file, name, map_location), name)
 
     def load_url(url: str, *args, **kwargs) -> object:
-        return _explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url)
+        return _named(_explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url), url)
 
     checkpoint._safe_torch_load, checkpoint.load_url = load, load_url
+
+
+def _named(content: object, path: object) -> dict:
+    """Raise a UserError unless a file holds a dict by names, of which mmengine would make a ``TypeError``, or nothing without a word."""
+    states = [content, content['state_dict']] if isinstance(content, dict) and 'state_dict' in content else [content]
+    for state in states:
+        if not isinstance(state, dict) or not all(isinstance(key, str) and (is_plain(value) or not isinstance(value, Tensor))
+                                                  for key, value in state.items()):
+            raise UserError(f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key "state_dict"')
+    return content
 
 
 def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: bool = True) -> Dict[str, List[str]]:
@@ -115,12 +146,17 @@ def state_dict_of(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
         UserError: It holds none.
     """
     state = content.get('state_dict', content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not state or not all(isinstance(key, str) and is_plain(value) for key, value in state.items()):
         found = f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{path} holds no model weights: expected a state dict, or one under the key 'state_dict', found {found}")
     if all(key.startswith('module.') for key in state):  # saved from inside a (Distributed)DataParallel
         state = {key[len('module.'):]: value for key, value in state.items()}
     return state
+
+
+def is_plain(value: object) -> bool:
+    """Whether an entry of a checkpoint is a tensor that holds its numbers: not sparse, quantized or without data."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta and not value.is_quantized
 
 
 def _first_sentence(error: Exception) -> str:

@@ -68,3 +68,11 @@ def iter_leading_digits(text: str):
         if not char.isdigit():
             return
         yield char
+
+
+def read_yaml_as_data() -> None:
+    """Let mmengine read yaml as data: its own handler builds any Python object that a file names, and so runs any code."""
+    import mmengine.fileio
+
+    from mmfusion.fileio.yaml_handler import PlainYamlHandler
+    mmengine.fileio.register_handler(['yaml', 'yml'])(PlainYamlHandler)

@@ -6,6 +6,7 @@ from typing import Iterable, Optional, Union
 
 from mmengine.config import Config
 
+from .compat import read_yaml_as_data
 from .errors import UserError
 
 # besides the arguments of Runner: what mmengine and the tools read, and the helper names that configs commonly define
@@ -30,24 +31,39 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
             a top-level name in the file, or an option whose name is not in the config but resembles one that is.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
-    _let_mmseg_be_a_base()
-    try:
-        cfg = Config.fromfile(str(path))
-    except FileNotFoundError as error:
-        raise UserError(f'{path}: one of its _base_ files is missing: {error}') from error
-    except SyntaxError as error:
-        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
-    except (KeyError, NameError, TypeError, ValueError, ImportError, OSError) as error:
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    cfg = read_config(path)
     check_top_level_keys(cfg, path)
     if cfg_options:
         check_options(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)
     if 'model' not in cfg:
         raise UserError(f"{path} has no 'model'; it is not a config that can be trained or tested (a file of _base_?)")
+    if not isinstance(cfg.model, dict):
+        raise UserError(f"{path}: 'model' must be a dict with a 'type', got {type(cfg.model).__name__}")
     return cfg
+
+
+def read_config(path: Union[str, Path]) -> Config:
+    """Read any config file, parts for ``_base_`` included. One in Python is a program and runs as such; yaml and json are read as data.
+
+    Raises:
+        UserError: No such file, or the file (or one of its bases) cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
+    _let_mmseg_be_a_base()
+    read_yaml_as_data()
+    try:
+        return Config.fromfile(str(path))
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: one of its _base_ files is missing: {error}') from error
+    except SyntaxError as error:
+        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+    except RecursionError as error:
+        raise UserError(f'{path} cannot be read: it, or a chain of its _base_ files, is nested without end') from error
+    except Exception as error:  # a config is a program, so it may raise anything
+        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
 
 
 def _let_mmseg_be_a_base() -> None:

@@ -1,16 +1,56 @@
 """What every checkpoint converter needs: renaming keys by rules, finding what does not fit, writing the result whole or not at all."""
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 
+from .checkpoint import is_plain, safe_load
 from .errors import UserError
 
 State = Dict[str, Tensor]
 Rule = Tuple[str, str]
+
+
+def read_official(path: Union[str, Path], what: str, keys: Sequence[str] = ('state_dict', )) -> State:
+    """Tensors by name of a published checkpoint: a bare state dict, or one under one of ``keys``.
+
+    Args:
+        path: File; loaded with ``weights_only``.
+        what: What it should be, for the error.
+        keys: Where a state dict may stand.
+
+    Returns:
+        dict: Without a prefix ``module.``.
+
+    Raises:
+        UserError: The file cannot be loaded, or holds something else.
+    """
+    content = safe_load(path)
+    if isinstance(content, dict):
+        content = next((content[key] for key in keys if isinstance(content.get(key), dict)), content)
+    if not isinstance(content, dict) or not content or not all(isinstance(key, str) and is_plain(value) for key, value in content.items()):
+        raise UserError(f'{path} is not {what}: expected tensors by name, by themselves or under the key "{keys[0]}"')
+    return {key.removeprefix('module.'): value for key, value in content.items()}
+
+
+@contextmanager
+def converting(*sources: Union[str, Path]) -> Iterator[None]:
+    """Let errors of a conversion name the files that are converted; entries of unforeseen shapes become an error of that kind too.
+
+    Raises:
+        UserError: In place of any error that the weights are the cause of.
+    """
+    names = ', '.join(map(str, sources))
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f'{names}: {error}') from None
+    except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f'{names}: an entry has not the shape that it has in the published files ({str(error).splitlines()[0]})') from error
 
 
 def rename(state: State, rules: Iterable[Rule], what: str) -> State:

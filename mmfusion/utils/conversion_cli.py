@@ -23,11 +23,10 @@ def parse_conversion(parser: argparse.ArgumentParser, argv: Optional[Sequence[st
 
 def conversion_config(args: argparse.Namespace, default: Path) -> Any:
     """The config that the result has to fit: ``--config`` or ``default``, changed by ``--cfg-options``."""
-    from mmengine.config import Config
-
     from . import register_all_modules
+    from .config import read_config
     register_all_modules()
-    config = Config.fromfile(args.config or default)
+    config = read_config(args.config or default)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     return config

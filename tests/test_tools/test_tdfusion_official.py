@@ -131,7 +131,7 @@ def test_strict(tmp_path, damage, words):
 
 @pytest.mark.parametrize('content', [{}, dict(epoch=3), [torch.rand(1)]], ids=['empty', 'no tensors', 'list'])
 def test_not_a_state_dict(tmp_path, content):
-    with pytest.raises(UserError, match='not a state dict'):
+    with pytest.raises(UserError, match='is not a checkpoint of TDFusion or ReFusion: expected tensors by name'):
         convert_checkpoint(write(tmp_path / 'official.pth', content), tmp_path / 'out.pth', small_config())
 
 

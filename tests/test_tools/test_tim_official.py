@@ -191,7 +191,7 @@ def test_strict(tmp_path, words):
     ('ivif', 1, dict(type='TwoStageTIM', width=C), 'comes from 2 files'),
     ('mri_ct', 2, dict(type='TwoStageTIM', width=C), 'does not suit the branches visible, infrared'),
     ('light', 2, dict(type='TwoStageTIM', width=C), 'does not suit'),
-    ('light', 1, dict(type='TIM', width=C, genotype='fusion_light'), 'is not a state dict'),
+    ('light', 1, dict(type='TIM', width=C, genotype='fusion_light'), 'is not a checkpoint of TIM'),
 ])
 def test_wrong_calls(tmp_path, task, number, config, words):
     with pytest.raises(UserError, match=words):

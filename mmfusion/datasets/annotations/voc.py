@@ -1,6 +1,9 @@
 """PASCAL VOC xml, one file per image."""
-from pathlib import Path
+import math
+from typing import Optional
 from xml.etree import ElementTree
+
+from mmfusion.fileio.reading import read_bytes, reason
 
 from ..errors import PairDataError
 from .boxes import RawAnnotation, RawBox
@@ -9,16 +12,24 @@ from .boxes import RawAnnotation, RawBox
 def _number(node: ElementTree.Element, tag: str, path: str) -> float:
     text = node.findtext(tag)
     try:
-        return float(text)
+        value = float(text)
     except (TypeError, ValueError):
-        raise PairDataError('malformed annotation', f'{path}: <{node.tag}> has no number in <{tag}> (found {text!r})') from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise PairDataError('malformed annotation', f'{path}: <{node.tag}> has no number in <{tag}> (found {_shortened(text)})')
+    return value
+
+
+def _shortened(text: Optional[str]) -> str:
+    return repr(text if text is None or len(text) <= 40 else f'{text[:40]}...')
 
 
 def read_voc(path: str) -> RawAnnotation:
     """Read the objects of a VOC xml file.
 
     Corners are taken as they stand, without subtracting the 1 of the MATLAB convention, as mmdet does. The tags ``difficult`` and ``size`` may be
-    absent. A file without any object is a valid image without objects.
+    absent. A file without any object is a valid image without objects. Nothing outside the file is read, and entities that would grow it more than a
+    hundredfold are refused by expat.
 
     Args:
         path: The xml file.
@@ -27,19 +38,19 @@ def read_voc(path: str) -> RawAnnotation:
         Boxes with their class names, and the declared image size if there is one.
 
     Raises:
-        PairDataError: The file is absent, empty, no xml, or an object lacks its name or its corners.
+        PairDataError: The file is absent, empty, no xml, of more than 16 MiB, or an object lacks its name or its corners.
     """
     try:
-        text = Path(path).read_bytes()
+        text = read_bytes(path)
     except FileNotFoundError:
         raise PairDataError('missing annotation', f'annotation file {path} does not exist; add it or choose on_error="skip"') from None
     except OSError as error:
-        raise PairDataError('malformed annotation', f'annotation file {path} cannot be read: {error.strerror}') from error
+        raise PairDataError('malformed annotation', f'annotation file {path} cannot be read: {reason(error)}') from error
     if not text.strip():
         raise PairDataError('empty annotation', f'annotation file {path} is empty; a VOC file without objects still needs its <annotation> element')
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two from encodings that Python does not know
         raise PairDataError('malformed annotation', f'annotation file {path} is no valid xml ({error}); copy it again') from error
     boxes = []
     for node in root.iter('object'):

@@ -7,6 +7,8 @@ from typing import Dict, NamedTuple, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
+from mmfusion.fileio.reading import read_json
+
 
 class LatencyTable(NamedTuple):
     """Measured latencies.
@@ -29,7 +31,7 @@ class LatencyTable(NamedTuple):
         """
         try:
             values = torch.tensor([[float(self.milliseconds[position][name]) for name in candidates] for position in positions])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
                              'tools/analysis_tools/measure_latency.py and the config of this search') from None
         if not (values > 0).all() or not torch.isfinite(values).all():
@@ -65,12 +67,14 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
         if not path.is_file():
             raise FileNotFoundError(f'no latency table {path}: measure one with tools/analysis_tools/measure_latency.py, on the device that counts')
         try:
-            source = json.loads(path.read_text(encoding='utf-8'))
+            source = read_json(path)
         except ValueError as error:
             raise ValueError(f'{path} is not JSON: {error}') from None
     try:
-        return LatencyTable(dict(source['milliseconds']), dict(source['machine']), tuple(source['size']))
-    except (KeyError, TypeError, ValueError) as error:
+        rows = {position: dict(row) for position, row in dict(source['milliseconds']).items()}
+        height, width = (int(side) for side in source['size'])
+        return LatencyTable(rows, dict(source['machine']), (height, width))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f'not a latency table ({type(error).__name__}: {error}); it has milliseconds, machine and size') from None
 
 

@@ -14,8 +14,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import Rule, State, misfits, rename, write_weights
+from mmfusion.utils.config import read_config
+from mmfusion.utils.conversion import Rule, State, converting, misfits, read_official, rename, write_weights
 from mmfusion.utils.errors import UserError
 
 SIDES = {'r': 'first', 'i': 'second'}  # visible and infrared
@@ -97,26 +97,21 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    content = safe_load(source)
-    state = content.get('state_dict', content) if isinstance(content, dict) else {}
-    state = {str(key).removeprefix('module.'): value for key, value in state.items()}
+    state = read_official(source, 'a checkpoint of MoE-Fusion')
     head = {key[len(HEAD_PREFIX):]: value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
     detector = {key: value for key, value in state.items() if not key.startswith(HEAD_PREFIX)}
     if not head:  # the fusion head alone
         head, detector = detector, {}
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
-    try:
+        config = read_config(config)
+    result, faults = {}, []
+    with converting(source):
         parts = {'fuser': (convert_fusion_head(head), config.fuser)}
         if detector:
             parts['guide'] = (convert_detector(detector), config.guide)
-    except UserError as error:
-        raise UserError(f'{source}: {error}') from None
-
-    result, faults = {}, []
-    for part, (weights, cfg) in parts.items():
-        faults += [f'{part}: {fault}' for fault in misfits(weights, _build(cfg, weights))]
-        result.update({f'{part}.{key}': value for key, value in weights.items()})
+        for part, (weights, cfg) in parts.items():
+            faults += [f'{part}: {fault}' for fault in misfits(weights, _build(cfg, weights))]
+            result.update({f'{part}.{key}': value for key, value in weights.items()})
     if faults:
         raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
     write_weights(result, source, target)

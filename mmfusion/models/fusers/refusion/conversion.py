@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import Rule, State, rename, write_fuser
+from mmfusion.utils.config import read_config
+from mmfusion.utils.conversion import Rule, State, converting, read_official, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 SIDES = {'1': 'first', '2': 'second'}
@@ -95,16 +95,11 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    content = safe_load(source)
-    state = content.get('state_dict', content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f'{source}: not a state dict; the official files of TDFusion and ReFusion hold tensors by name and nothing else')
-    try:
-        weights = convert_fuser({str(key).removeprefix('module.'): value for key, value in state.items()})
-    except UserError as error:
-        raise UserError(f'{source}: {error}') from None
+    state = read_official(source, 'a checkpoint of TDFusion or ReFusion')
+    with converting(source):
+        weights = convert_fuser(state)
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
+        config = read_config(config)
     with torch.device('meta'):
         fuser = MODELS.build(config.fuser)
     return write_fuser(weights, fuser, [source], target)

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.conversion import Rule, State, rename, write_fuser
+from mmfusion.utils.config import read_config
+from mmfusion.utils.conversion import Rule, State, converting, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 from .mae_weights import check_arch, read_state
@@ -143,13 +144,11 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
             listed.
     """
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
+        config = read_config(config)
     with torch.device('meta'):
         fuser = MODELS.build(config.fuser)
     state = read_state(source, 'a TC-MoA checkpoint')
-    try:
+    with converting(source):
         check_arch(state, fuser.arch)
         weights = convert_official(state)
-    except UserError as error:
-        raise UserError(f'{source}: {error}') from None
     return write_fuser(weights, fuser, [source], target)

@@ -15,8 +15,7 @@ import torch
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import State, misfits
+from mmfusion.utils.conversion import State, converting, misfits, read_official
 from mmfusion.utils.errors import UserError
 
 from .vit import ARCHS, Arch, MaskedAutoencoder, resize_grid
@@ -40,14 +39,7 @@ def read_state(path: Union[str, Path], what: str) -> State:
         UserError: The file cannot be loaded, or holds something else.
     """
     with torch.serialization.safe_globals([argparse.Namespace]):  # options of the official training scripts, which lie beside the weights
-        content = safe_load(path)
-    for key in ('model', 'state_dict'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f'{path} is not {what}: expected tensors by name, by themselves or under the key "model"')
-    return {str(key).removeprefix('module.'): value for key, value in content.items()}
+        return read_official(path, what, ('model', 'state_dict'))
 
 
 def sizes_of(state: State) -> Dict[str, float]:
@@ -103,15 +95,13 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
     """
     state = read_state(path, 'a MAE checkpoint')
     state.pop('mask_token', None)
-    try:
+    with converting(path):
         check_arch(state, network.arch)
         if 'patch_embed.proj.weight' in state and not any(key.startswith('decoder_') for key in state):
             raise UserError('the file holds an encoder alone; TC-MoA needs the decoder too, which the files mae_visualize_vit_*.pth have')
         for name in TABLES:
             if name in state:
                 state[name] = resize_table(state[name], network.arch.grid)
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from None
     faults = misfits(state, network)
     if faults:
         raise UserError(f'{path} does not fit the frozen part of TC-MoA:\n  ' + '\n  '.join(faults))

@@ -4,14 +4,14 @@ One file holds stage 1, another one stage 2. Names change, and so does the order
 the sources in another order than ours; values never do.
 """
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
 
 from mmfusion.registry import MODELS
-from mmfusion.utils.checkpoint import safe_load
-from mmfusion.utils.conversion import Rule, State, rename, write_fuser
+from mmfusion.utils.config import read_config
+from mmfusion.utils.conversion import Rule, State, converting, read_official, rename, write_fuser
 from mmfusion.utils.errors import UserError
 
 from .genotype import Genotype, load_genotype
@@ -161,7 +161,7 @@ def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: U
     if task not in CALLS:
         raise UserError(f'unknown task {task!r}; there are {", ".join(CALLS)}')
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
+        config = read_config(config)
     with torch.device('meta'):
         fuser = MODELS.build(config.fuser)
     call, two = CALLS[task], hasattr(fuser, 'branches')
@@ -169,29 +169,14 @@ def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: U
         raise UserError(f'{type(fuser).__name__} comes from {1 + two} file{"s" * two}, one per stage; got {len(sources)}')
     if two and (call.stage2 is None or tuple(fuser.modalities) != call.modalities):
         raise UserError(f'task {task} does not suit the branches {", ".join(fuser.modalities)} of the config')
-    names = ', '.join(str(source) for source in sources)
-    try:
-        stages = [_state_dict(source) for source in sources]
+    stages = [read_official(source, 'a checkpoint of TIM') for source in sources]
+    with converting(*sources):
         swap = call.stage1 != call.modalities
         weights = convert_stage1(stages[0], load_genotype((fuser.stage1 if two else fuser).genotype), swap)
         if two:
             genotypes = {name: branch.genotype for name, branch in fuser.branches.items()}
             weights = {**_prefixed(weights, 'stage1.'), **convert_stage2(stages[1], genotypes, call.stage2)}
-    except UserError as error:
-        raise UserError(f'{names}: {error}') from None
     return write_fuser(weights, fuser, sources, target)
-
-
-def _state_dict(source: Union[str, Path]) -> State:
-    content = safe_load(source)
-    state = content.get('state_dict', content) if isinstance(content, dict) else {}
-    if not state or not _all_tensors(state.values()):
-        raise UserError(f'{source} is not a state dict; the official files of TIM hold tensors by name and nothing else')
-    return {str(key).removeprefix('module.'): value for key, value in state.items()}
-
-
-def _all_tensors(values: Iterable[object]) -> bool:
-    return all(isinstance(value, torch.Tensor) for value in values)
 
 
 def _prefixed(weights: State, prefix: str) -> State:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import List, NamedTuple, Tuple, Union
 
+from mmfusion.fileio.reading import read_json
+
 from .operations import parse_operation
 
 FOLDER = Path(__file__).parent / 'genotypes'
@@ -78,7 +80,7 @@ def load_genotype(source: GenotypeLike) -> Genotype:
     if not path.is_file():
         raise FileNotFoundError(f'no genotype file {path}')
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
     except ValueError as error:
         raise ValueError(f'{path} is not JSON: {error}') from None
     if not isinstance(content, dict):

@@ -186,14 +186,14 @@ OPERATIONS: Dict[str, Type[nn.Module]] = {**DILATED, **UNDILATED}
 #: Every operation that a published genotype contains.
 SEARCH_SPACE = ('residual_3_1', 'residual_3_2', 'residual_5_1', 'dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'sep_conv_3_1', 'eca_3', 'spatial_3')
 
-_NAME = re.compile(rf'(?:({"|".join(DILATED)})_(\d+)_(\d+)|({"|".join(UNDILATED)})_(\d+))')
+_NAME = re.compile(rf'(?:({"|".join(DILATED)})_([0-9]{{1,2}})_([0-9]{{1,2}})|({"|".join(UNDILATED)})_([0-9]{{1,2}}))')
 
 
 def parse_operation(name: str) -> Operation:
     """Kind, kernel and dilation of an operation's name.
 
     Raises:
-        ValueError: The name is not one of an operation, the kernel is even, or the dilation is 0.
+        ValueError: The name is not one of an operation, the kernel is even or above 99, or the dilation is 0 or above 99.
 
     Examples:
         >>> parse_operation('dil_conv_3_2')
