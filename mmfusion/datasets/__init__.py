@@ -1,6 +1,7 @@
 """Data sets of registered image pairs; one file per set."""
 from . import samplers, transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
+from .coco_pair_dataset import CocoPairDataset
 from .demo_pairs import DemoPairs
 from .demo_task_pairs import DemoExposurePairs, DemoFocusPairs
 from .errors import PairDataError
@@ -22,7 +23,9 @@ from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'DemoExposurePairs', 'DemoFocusPairs', 'DemoPairs', 'FMBDataset', 'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset',
-    'LytroDataset', 'M3FDDataset', 'MEFBDataset', 'MFIFBDataset', 'MFIWHUDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset',
-    'PairDataError', 'PairFolderDataset', 'RealMFFDataset', 'SCIEDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers', 'transforms'
+    'BasePairDataset', 'CocoPairDataset', 'DemoExposurePairs', 'DemoFocusPairs', 'DemoPairs', 'FMBDataset',
+    'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset', 'LytroDataset', 'M3FDDataset', 'MEFBDataset',
+    'MFIFBDataset', 'MFIWHUDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError',
+    'PairFolderDataset', 'RealMFFDataset', 'SCIEDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers',
+    'transforms'
 ]

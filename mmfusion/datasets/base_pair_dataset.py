@@ -33,7 +33,8 @@ class BasePairDataset(BaseDataset):
     order of the known names, and boxes of known classes that were not chosen are left out.
 
     Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``, ``width``,
-    ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image),
+    ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image, with ``mask`` where
+    annotations have masks),
     ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` (class number in the file -> label) and ``reduce_zero_label``.
 
     ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images they were measured.
@@ -155,9 +156,13 @@ class BasePairDataset(BaseDataset):
             raise PairDataError('no pairs', f'{type(self).__name__}: no usable pair in {self.data_root!r} ({why})')
         return data_list
 
+    def known_classes(self) -> tuple:
+        """Names of all classes that annotations may have; empty where the user's choice is all that is known."""
+        return tuple(self.METAINFO.get('classes', ()))
+
     def _map_classes(self) -> Dict[str, int]:
         """Map every known class name to its label; names that the user did not choose map to -1."""
-        chosen, known = tuple(self._metainfo.get('classes', ())), tuple(self.METAINFO.get('classes', ()))
+        chosen, known = tuple(self._metainfo.get('classes', ())), self.known_classes()
         strange = [name for name in chosen if known and name not in known]
         if strange:
             raise ValueError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
@@ -211,13 +216,23 @@ class BasePairDataset(BaseDataset):
                 label = self._label_of[box.name]
                 if label < 0:
                     continue
+                if box.mask is None and self._loads_masks():
+                    raise BoxProblem('no mask', f'{self.annotation_path(pair)}: an object of class {box.name!r} has a box and no mask, and the '
+                                     'pipeline loads masks (with_mask=True). Use a data set that has them, as CocoPairDataset, or a detector '
+                                     'without masks')
+                if isinstance(box.mask, dict) and tuple(box.mask['size']) != tuple(size):
+                    raise BoxProblem('size mismatch', f'{self.annotation_path(pair)}: a mask of class {box.name!r} is of the size (height, width) '
+                                     f'{tuple(box.mask["size"])}, its images are {tuple(size)}; use the original images or scale the annotation')
                 bbox, far = check_box(box, size, self.annotation_path(pair), self.box_tolerance, self.clip_boxes)
             except BoxProblem as error:
                 self._report(error)
                 continue
             self.problems['clipped box'] += far
-            instances.append(dict(bbox=bbox, bbox_label=label, ignore_flag=int(box.difficult)))
+            instances.append(dict(bbox=bbox, bbox_label=label, ignore_flag=int(box.difficult), **({} if box.mask is None else dict(mask=box.mask))))
         return instances
+
+    def _loads_masks(self) -> bool:
+        return any(getattr(transform, 'with_mask', False) for transform in self.pipeline.transforms)
 
     def annotation_path(self, pair: PairFiles) -> str:
         """Name of the annotation for messages."""

@@ -1,6 +1,9 @@
 """A procedural data set of visible and infrared pairs: no files, no download."""
 from typing import List, Sequence
 
+import numpy as np
+from pycocotools.mask import encode
+
 from mmfusion.registry import DATASETS
 
 from .demo_scenes import CLASSES, RenderedPair, draw_scene, render_pair
@@ -19,7 +22,7 @@ class DemoPairs(ProceduralPairs):
     Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the
     order; the splits share no scene. Boxes and masks are the same on every machine; single pixels may differ by one grey level where
     OpenCV computes with other instructions. Items are those of the other data sets with arrays in the place of paths: ``first`` (H, W, 3)
-    uint8 BGR, ``second`` (H, W, 1) uint8, ``instances``, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects.
+    uint8 BGR, ``second`` (H, W, 1) uint8, ``instances`` with masks, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects.
     ``LoadPair`` passes the arrays on.
 
     Args:
@@ -81,11 +84,13 @@ class DemoPairs(ProceduralPairs):
         """The item of one scene."""
         info = super().get_data_info(idx)
         pair = self.render(info['img_id'])
-        rows = zip(pair.boxes, pair.labels, pair.ignored)
+        masks = [encode(np.asfortranarray(pair.instance_map == number, np.uint8)) for number in range(1, len(pair.boxes) + 1)]
+        rows = zip(pair.boxes, pair.labels, pair.ignored, masks)
         info.update(
             first=pair.visible,
             second=pair.infrared,
-            instances=[dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(ignored)) for box, label, ignored in rows],
+            instances=[dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(ignored), mask=dict(mask, counts=mask['counts'].decode()))
+                       for box, label, ignored, mask in rows],
             gt_seg_map=pair.seg_map,
             seg_fields=['gt_seg_map'],
             height=self.size[0],

@@ -25,6 +25,7 @@ NAMES = (
     'class map',
     'VOC xml',
     'YOLO text',
+    'COCO json',
     'class names',
     'id list',
     'genotype',

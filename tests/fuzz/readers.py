@@ -13,6 +13,7 @@ import yaml
 from mutators import mutate_bytes, mutate_checkpoint, mutate_json, mutate_text, mutate_tree
 from seeds import (
     CELLS,
+    COCO,
     CONFIG,
     JOURNAL,
     LATENCY,
@@ -31,7 +32,7 @@ from torch import nn
 from mmfusion.apis.fusion_journal import Journal
 from mmfusion.apis.training import set_resume
 from mmfusion.datasets import PairDataError
-from mmfusion.datasets.annotations import check_box, read_class_names, read_voc, read_yolo
+from mmfusion.datasets.annotations import check_box, read_class_names, read_coco, read_voc, read_yolo
 from mmfusion.datasets.image_io import read_alpha, read_class_map, read_image, read_size
 from mmfusion.datasets.layout import read_id_list
 from mmfusion.datasets.transforms import LoadClassMap, LoadPair
@@ -106,6 +107,21 @@ def check_boxes(annotation) -> None:
         except PairDataError:
             continue
         assert 0 <= x1 < x2 <= SIZE[1] and 0 <= y1 < y2 <= SIZE[0]
+
+
+def check_coco(path: str) -> None:
+    """Boxes as of any format; masks of the size of the images, which the data set checks, as LoadAnnotations decodes them."""
+    from pycocotools import mask as coder
+
+    for annotation in read_coco(path).annotations.values():
+        check_boxes(annotation)
+        for box in annotation.boxes:
+            if isinstance(box.mask, dict) and tuple(box.mask['size']) == SIZE:
+                compressed = isinstance(box.mask['counts'], str)
+                mask = coder.decode(box.mask if compressed else coder.frPyObjects(box.mask, *SIZE))
+                assert mask.shape == SIZE and mask.max() <= 1
+            elif isinstance(box.mask, list):
+                assert all(len(polygon) >= 6 for polygon in box.mask)
 
 
 def check_names(names: List[str]) -> None:
@@ -286,6 +302,7 @@ def readers(marker: str) -> Dict[str, Reader]:
             suffix, read, errors, lambda rng: mutate_json(rng, trees), [json.dumps(item).encode() for item in trees]
         )
 
+    found['COCO json'] = tree(check_coco, [COCO], (PairDataError, FileNotFoundError))
     found['genotype'] = tree(load_genotype, [CELLS], (ValueError, FileNotFoundError))
     found['latency table'] = tree(check_latency, [LATENCY], (ValueError, FileNotFoundError))
     found['result'] = tree(lambda path: read_record(path, 'delete it'), [RESULT], (UserError,))

@@ -117,6 +117,20 @@ XML_BOMBS = [
     '<?xml version="1.0" encoding="utf-16"?><annotation/>'.encode('utf-16'),
 ]
 YOLO = b'0 0.5 0.5 0.25 0.5\n2 0.1 0.2 0.05 0.05\n\n1 1 1 1 1\n'
+COCO = dict(
+    images=[dict(id=1, file_name='a.png', height=32, width=40), dict(id=2, file_name='b/c.jpg')],
+    categories=[dict(id=1, name='person'), dict(id=3, name='car')],
+    annotations=[
+        dict(image_id=1, category_id=3, bbox=[4, 4, 16, 8], segmentation=[[4.0, 4.0, 20.0, 4.0, 20.0, 12.0]], iscrowd=0),
+        dict(image_id=1, category_id=1, bbox=[0, 0, 9, 9], segmentation=dict(size=[32, 40], counts=[72, 1208]), iscrowd=1),
+        dict(
+            image_id=2,
+            category_id=1,
+            bbox=[1, 1, 5, 5],
+            segmentation=dict(size=[32, 40], counts='T6`0`0000000FB2>NB2>NB2>NB2>8000000000000000000000000000000l9'),
+        ),
+    ],
+)
 CELLS = dict(
     name='mine',
     note='',

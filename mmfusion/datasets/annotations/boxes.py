@@ -18,11 +18,14 @@ class RawBox(NamedTuple):
         name: Class name.
         bbox: (x1, y1, x2, y2) in pixels of the stored image.
         difficult: Marked as difficult, truncated beyond use or crowd; becomes ``ignore_flag``.
+        mask: Polygons (list of lists x, y, x, y, ...) or run lengths (dict with ``counts`` and ``size``) in pixels of the stored image, as mmdet's
+            ``LoadAnnotations`` takes them; None where the format has none.
     """
 
     name: str
     bbox: Tuple[float, float, float, float]
     difficult: bool = False
+    mask: Optional[object] = None
 
 
 class RawAnnotation(NamedTuple):
