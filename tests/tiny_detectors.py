@@ -148,6 +148,45 @@ def mask_rcnn(classes):
     return cfg
 
 
+def htc(classes, seg_classes):
+    """Hybrid task cascade: boxes and masks in three stages, and a class map of its own."""
+    cfg = _published('htc/htc_r50_fpn_1x_coco.py')
+    small = tiny_models.faster_rcnn()
+    cfg.update({key: small[key] for key in ('backbone', 'neck', 'rpn_head')})
+    roi_head = cfg['roi_head']
+    for key in ('bbox_roi_extractor', 'mask_roi_extractor', 'semantic_roi_extractor'):
+        roi_head[key].update(out_channels=32)
+    for head in roi_head['bbox_head']:
+        head.update(in_channels=32, fc_out_channels=32, num_classes=classes)
+    for head in roi_head['mask_head']:
+        head.update(in_channels=32, conv_out_channels=32, num_convs=1, num_classes=classes)
+    roi_head['semantic_head'].update(in_channels=32, conv_out_channels=32, num_convs=1, num_classes=seg_classes)
+    return cfg
+
+
+def centernet(classes):
+    cfg = _published('centernet/centernet_r18_8xb16-crop512-140e_coco.py')
+    cfg['backbone'] = dict(BACKBONE, out_indices=(3, ))
+    cfg['neck'].update(in_channels=64, num_deconv_filters=(32, 16, 16))
+    cfg['bbox_head'].update(num_classes=classes, in_channels=16, feat_channels=16)
+    return cfg
+
+
+def pidnet(classes):
+    """Segmentor with an edge map among its labels."""
+    import mmseg
+    cfg = Config.fromfile(Path(mmseg.__file__).parent / '.mim/configs/pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py').model.to_dict()
+    cfg['type'] = 'mmseg.EncoderDecoder'
+    cfg['data_preprocessor'].update(size=None, size_divisor=32)
+    cfg['backbone'].update(channels=8, ppm_channels=8, init_cfg=None)
+    cfg['decode_head'].update(in_channels=32, channels=16, num_classes=classes)
+    for loss in cfg['decode_head']['loss_decode']:
+        loss.pop('class_weight', None)
+        if 'min_kept' in loss:
+            loss['min_kept'] = 100
+    return cfg
+
+
 def segmentor(classes):
     cfg = tiny_models.segmentor()
     cfg['decode_head'].update(num_classes=classes)

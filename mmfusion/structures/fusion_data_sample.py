@@ -5,6 +5,8 @@ from typing import Optional, Sequence, Tuple, Union
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 TASK_KEY = 'fusion_task'
+MAP_FIELDS = ('gt_sem_seg', 'gt_edge_map', 'gt_depth_map')  # labels with a value at every pixel
+_RESULTS = ('fused', 'seg_logits')  # besides what begins with pred_
 
 
 def _field(name: str, dtype: type, doc: str) -> property:
@@ -30,9 +32,12 @@ class FusionDataSample(BaseDataElement):
     (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``.
 
     Attributes:
-        gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,).
+        gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,), and where masks are loaded ``masks``
+            (mmdet's ``BitmapMasks`` or ``PolygonMasks`` of the size of the input, n long).
         ignored_instances (InstanceData): Boxes that evaluation and training ignore, same fields.
         gt_sem_seg (PixelData): ``data`` (1, H, W), int64 class indices.
+        gt_edge_map (PixelData): ``data`` (1, H, W), int64, 1 where classes meet.
+        gt_depth_map (PixelData): ``data`` (1, H, W), float.
         fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or grey, without the batch padding.
         pred_instances (InstanceData): ``bboxes`` (m, 4) in pixels of the original image, ``scores``, ``labels``.
         pred_sem_seg (PixelData): ``data`` (1, H, W), class indices.
@@ -55,19 +60,21 @@ class FusionDataSample(BaseDataElement):
     pred_instances = _field('pred_instances', InstanceData, 'Detected objects.')
     proposals = _field('proposals', InstanceData, 'Region proposals of a two-stage detector.')
     gt_sem_seg = _field('gt_sem_seg', PixelData, 'Annotated class map.')
+    gt_edge_map = _field('gt_edge_map', PixelData, 'Annotated edges between classes.')
+    gt_depth_map = _field('gt_depth_map', PixelData, 'Annotated depth.')
     pred_sem_seg = _field('pred_sem_seg', PixelData, 'Predicted class map.')
     seg_logits = _field('seg_logits', PixelData, 'Predicted class scores.')
     fused = _field('fused', PixelData, 'Fused image.')
 
     def copy_labels(self) -> 'FusionDataSample':
-        """A new sample with copies of the meta information and of all labels, without predictions.
+        """A new sample with copies of the meta information and of all labels, whatever their names, without predictions.
 
         A network may resize, pad or relabel what it is given; with a copy that stays its own business.
         """
         new = FusionDataSample(metainfo=copy.deepcopy(self.metainfo))
-        for name in ('gt_instances', 'ignored_instances', 'gt_sem_seg', 'proposals'):
-            if name in self:
-                setattr(new, name, getattr(self, name).clone())
+        for name, value in self.items():
+            if not name.startswith('pred_') and name not in _RESULTS:
+                setattr(new, name, value.clone() if hasattr(value, 'clone') else copy.deepcopy(value))
         return new
 
 

@@ -12,8 +12,10 @@ from mmfusion.utils.value_range import check_unit_range
 
 from .load_pair import SOURCES
 
+# field of the sample -> key in the results, type
+MAPS = dict(gt_sem_seg=('gt_seg_map', np.int64), gt_edge_map=('gt_edge_map', np.int64), gt_depth_map=('gt_depth_map', np.float32))
 META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-             'flip_direction', 'instances', 'reduce_zero_label')
+             'flip_direction', 'instances', 'reduce_zero_label', 'border')
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
@@ -34,8 +36,9 @@ class PackFusionInputs(BaseTransform):
     """End a pipeline: pack sources, labels and meta information.
 
     Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or grey, uint8 or float32 in
-    [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``; those with ``ignore_flag`` go to ``ignored_instances``. A class map becomes
-    ``gt_sem_seg`` with int64 data (1, H, W). Without loaded labels these fields are absent.
+    [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``, and masks stand beside them as mmdet loaded them; those with
+    ``ignore_flag`` go to ``ignored_instances``. A class map becomes ``gt_sem_seg`` with int64 data (1, H, W), an edge map (``mmseg.GenerateEdge``)
+    ``gt_edge_map``, a depth map ``gt_depth_map``, the boxes of ``proposals`` an element of that name. Without loaded labels these are absent.
 
     Args:
         meta_keys: Keys that are kept as meta information if they are present. ``instances`` (the annotation in pixels of the original image) is what
@@ -65,8 +68,12 @@ class PackFusionInputs(BaseTransform):
             sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
         if 'gt_bboxes' in results:
             self._pack_boxes(results, sample)
-        if 'gt_seg_map' in results:
-            sample.gt_sem_seg = PixelData(data=torch.from_numpy(results['gt_seg_map'].astype(np.int64))[None])
+        for field, (key, dtype) in MAPS.items():
+            if key in results:
+                setattr(sample, field, PixelData(data=torch.from_numpy(results[key].astype(dtype))[None]))
+        if 'proposals' in results:
+            scores = torch.as_tensor(np.asarray(results.get('proposals_scores', np.ones(len(results['proposals'])))), dtype=torch.float32)
+            sample.proposals = InstanceData(bboxes=_plain_boxes(results['proposals']), scores=scores)
         return dict(inputs={source: _to_tensor(image) for source, image in images.items()}, data_samples=sample)
 
     @staticmethod
@@ -93,6 +100,13 @@ class PackFusionInputs(BaseTransform):
         ignored = torch.as_tensor(np.asarray(results.get('gt_ignore_flags', np.zeros(len(boxes)))), dtype=torch.bool)
         sample.gt_instances = InstanceData(bboxes=boxes[~ignored], labels=labels[~ignored])
         sample.ignored_instances = InstanceData(bboxes=boxes[ignored], labels=labels[ignored])
+        if 'gt_masks' in results:
+            masks = results['gt_masks']
+            if len(masks) != len(boxes):
+                raise ValueError(f"PackFusionInputs: sample {results.get('sample_id', '?')} has {len(boxes)} boxes and {len(masks)} masks; a "
+                                 'transform of the pipeline changed only one of the two')
+            sample.gt_instances.masks = masks[np.flatnonzero(~ignored.numpy())]
+            sample.ignored_instances.masks = masks[np.flatnonzero(ignored.numpy())]
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'

@@ -52,6 +52,8 @@ class Paired(BaseTransform):
             a pad with one value.
         unit_range: Whether the transform takes float sources as they are, in [0, 1]. By default those of mmcv, mmdet and mmseg do not, and all
             others do.
+        to_float32: Show 8-bit sources as float32 in 0...255, which some transforms insist on (``mmdet.RandomCenterCropPad`` of CenterNet and
+            CornerNet).
 
     Raises:
         ValueError: The transform normalised an 8-bit source.
@@ -70,7 +72,8 @@ class Paired(BaseTransform):
                  transform: Union[dict, Callable],
                  sources: Sequence[str] = ('first', 'second'),
                  expand_grey: bool = True,
-                 unit_range: Optional[bool] = None):
+                 unit_range: Optional[bool] = None,
+                 to_float32: bool = False):
         self.wrapped = TRANSFORMS.build(scoped(transform)) if isinstance(transform, dict) else transform
         if not callable(self.wrapped):
             raise TypeError(f'Paired needs a config or a callable, got {type(transform).__name__}')
@@ -78,6 +81,7 @@ class Paired(BaseTransform):
             raise TypeError(f'Paired cannot wrap {type(self.wrapped).__name__}: it mixes several samples; both sources would get different partners')
         self.sources = tuple(sources)
         self.expand_grey = expand_grey
+        self.to_float32 = to_float32
         self.unit_range = unit_range if unit_range is not None else type(self.wrapped).__module__.split('.')[0] not in _COUNT_TO_255
 
     def transform(self, results: dict) -> Optional[dict]:
@@ -116,6 +120,8 @@ class Paired(BaseTransform):
     def _show(self, image: np.ndarray) -> np.ndarray:
         if image.dtype == np.float32 and not self.unit_range:
             image = image * np.float32(255)
+        if self.to_float32:
+            image = image.astype(np.float32)
         return np.repeat(image, 3, axis=2) if self.expand_grey and image.shape[2] == 1 else image
 
     def _hide(self, image: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """What a coupling does to a whole batch of pairs: crop, resize, exchange the roles of the sources. Labels follow."""
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from mmfusion.structures import FusionDataSample
+from mmfusion.structures import MAP_FIELDS, FusionDataSample
 
 Size = Tuple[int, int]
 _BOX_FIELDS = ('gt_instances', 'ignored_instances')
@@ -109,23 +110,31 @@ def _resize_images(images: Tensor, size: Size) -> Tensor:
     return images if tuple(images.shape[-2:]) == tuple(size) else F.interpolate(images, size=tuple(size), mode='bilinear', align_corners=False)
 
 
-def _boxes_changed(instances: InstanceData, boxes: Tensor, keep: Optional[Tensor] = None) -> InstanceData:
+def _boxes_changed(instances: InstanceData, boxes: Tensor, masks: object = None, keep: Optional[Tensor] = None) -> InstanceData:
     changed = instances.clone()
     changed.bboxes = boxes
-    return changed if keep is None else changed[keep]
+    if 'masks' in changed:
+        del changed.masks  # InstanceData cannot choose among masks
+    if keep is not None:
+        changed, masks = changed[keep], None if masks is None else masks[keep.nonzero().flatten().cpu().numpy()]
+    if masks is not None:
+        changed.masks = masks
+    return changed
 
 
 def _crop_labels(sample: FusionDataSample, y: int, x: int, height: int, width: int) -> FusionDataSample:
     new = sample.copy_labels()
     for name in _BOX_FIELDS:
         if name in new:
-            boxes = getattr(new, name).bboxes
+            boxes, masks = getattr(new, name).bboxes, getattr(new, name).get('masks')
+            masks = None if masks is None else masks.crop(np.array([x, y, x + width, y + height]))
             moved = boxes - boxes.new_tensor([x, y, x, y])
             moved = torch.minimum(moved.clamp_min(0), moved.new_tensor([width, height, width, height]))
             keep = ((moved[:, 2:] - moved[:, :2]) >= 1).all(1)  # a box of less than a pixel is no object
-            setattr(new, name, _boxes_changed(getattr(new, name), moved, keep))
-    if 'gt_sem_seg' in new:
-        new.gt_sem_seg = PixelData(data=new.gt_sem_seg.data[..., y:y + height, x:x + width])
+            setattr(new, name, _boxes_changed(getattr(new, name), moved, masks, keep))
+    for name in MAP_FIELDS:
+        if name in new:
+            setattr(new, name, PixelData(data=getattr(new, name).data[..., y:y + height, x:x + width]))
     new.set_metainfo(dict(img_shape=(height, width), pad_shape=(height, width), batch_input_shape=(height, width)))
     return new
 
@@ -135,11 +144,14 @@ def _resize_labels(sample: FusionDataSample, shape: Size, size: Size) -> FusionD
     factors: List[float] = [size[1] / shape[1], size[0] / shape[0]]  # of x by the width, of y by the height
     for name in _BOX_FIELDS:
         if name in new:
-            boxes = getattr(new, name).bboxes
-            setattr(new, name, _boxes_changed(getattr(new, name), boxes * boxes.new_tensor(factors * 2)))
-    if 'gt_sem_seg' in new:
-        seg = new.gt_sem_seg.data[..., :shape[0], :shape[1]]
-        new.gt_sem_seg = PixelData(data=F.interpolate(seg[None].float(), size=tuple(size), mode='nearest-exact')[0].to(seg.dtype))
+            boxes, masks = getattr(new, name).bboxes, getattr(new, name).get('masks')
+            masks = None if masks is None else masks.resize(tuple(size))
+            setattr(new, name, _boxes_changed(getattr(new, name), boxes * boxes.new_tensor(factors * 2), masks))
+    for name in MAP_FIELDS:
+        if name in new:
+            values = getattr(new, name).data[..., :shape[0], :shape[1]]
+            resized = F.interpolate(values[None].float(), size=tuple(size), mode='nearest-exact')[0].to(values.dtype)
+            setattr(new, name, PixelData(data=resized))
     scale = new.get('scale_factor', (1.0, 1.0))
     new.set_metainfo(dict(img_shape=tuple(size), pad_shape=tuple(size), batch_input_shape=tuple(size),
                           scale_factor=(scale[0] * factors[0], scale[1] * factors[1])))

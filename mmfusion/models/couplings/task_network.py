@@ -3,14 +3,15 @@ from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.model import BaseModule
-from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
 
-PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'seg_logits')
+from .task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_border
+
+PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
 #: What of a task network may be frozen; see :class:`TaskNetwork`.
 FREEZE = ('all', 'weights', 'all_but_head')
 
@@ -67,6 +68,8 @@ class TaskNetwork(BaseModule):
         preprocessor = self.network.data_preprocessor
         if self.kind == 'segmentation' and getattr(preprocessor, 'size', 0) is None and getattr(preprocessor, 'size_divisor', 0) is None:
             preprocessor.size_divisor = 1  # mmseg demands one of the two; images of a batch are then padded to the largest
+        if getattr(preprocessor, 'pad_size_divisor', None) == 1:
+            preprocessor.pad_size_divisor = PADDED_BY_PIPELINE.get(type(self.network).__name__, 1)
         if frozen is not None and frozen not in FREEZE:
             raise ValueError(f'what of a task network is frozen must be one of {FREEZE}, got {frozen!r}')
         self.frozen = frozen
@@ -125,18 +128,12 @@ class TaskNetwork(BaseModule):
         # Without the batch's padding: the network pads as its own preprocessor says.
         images = [picture[:, :sample.img_shape[0], :sample.img_shape[1]] for picture, sample in zip(image, data_samples)]
         copies = [sample.copy_labels() for sample in data_samples]
-        if training:
-            for copy in copies:
-                self._crop_class_map(copy)
+        for copy in copies:
+            set_border(copy)
+            if training:
+                fit_maps(copy, self.kind)
         data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
         return data['inputs'], data['data_samples']
-
-    @staticmethod
-    def _crop_class_map(sample: FusionDataSample) -> None:
-        """Cut the batch's padding off a class map, as it is cut off the image; the network's preprocessor pads both alike."""
-        if 'gt_sem_seg' in sample:
-            height, width = sample.img_shape[:2]
-            sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :height, :width])
 
     def loss(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, Union[Tensor, List[Tensor]]]:
         """Losses of the network on fused images, with gradient to ``image``; arguments as in :meth:`preprocess`.
@@ -144,11 +141,8 @@ class TaskNetwork(BaseModule):
         Raises:
             ValueError: The samples lack the labels that the task needs.
         """
-        needed = 'gt_instances' if self.kind == 'detection' else 'gt_sem_seg'
         for sample in data_samples:
-            if needed not in sample:
-                raise ValueError(f'{type(self.network).__name__} needs {needed} for its loss, but sample {sample.get("sample_id", "?")!r} has '
-                                 'none: load annotations in the training pipeline, or leave this task out of the config')
+            check_labels(self.network, self.kind, sample)
         inputs, data_samples = self.preprocess(image, data_samples, training=True)
         return self.network(inputs, data_samples, mode='loss')
 

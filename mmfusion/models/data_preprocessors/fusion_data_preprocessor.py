@@ -4,10 +4,11 @@ from typing import List, Sequence, Union
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfusion.registry import MODELS
-from mmfusion.structures import fusion_task
+from mmfusion.structures import MAP_FIELDS, FusionDataSample, fusion_task
 from mmfusion.utils.value_range import check_unit_range
 
 SOURCES = ('first', 'second')
@@ -71,16 +72,22 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             sample.set_metainfo(dict(pad_shape=(height, width), batch_input_shape=(height, width)))
             if 'img_shape' not in sample:
                 sample.set_metainfo(dict(img_shape=size))
-            if training and 'gt_sem_seg' in sample:
-                seg = sample.gt_sem_seg.data
-                if tuple(seg.shape[-2:]) != size:
-                    raise ValueError(f"the class map of sample {sample.get('sample_id', '?')} is {tuple(seg.shape[-2:])}, its images are {size}: "
-                                     'in a training pipeline, load it before the transforms that change the size')
-                pad = (0, width - seg.shape[-1], 0, height - seg.shape[-2])
-                # PixelData refuses data of another size, so the field is emptied first.
-                del sample.gt_sem_seg.data
-                sample.gt_sem_seg.data = F.pad(seg, pad, value=self.seg_pad_value)
+            if training:
+                self._pad_maps(sample, size, height, width)
         return dict(inputs=batch, data_samples=samples)
+
+    def _pad_maps(self, sample: FusionDataSample, size: tuple, height: int, width: int) -> None:
+        """Pad every map of labels as its images are."""
+        for name in MAP_FIELDS:
+            if name not in sample:
+                continue
+            values = getattr(sample, name).data
+            if tuple(values.shape[-2:]) != size:
+                what = 'class map' if name == 'gt_sem_seg' else name
+                raise ValueError(f"the {what} of sample {sample.get('sample_id', '?')} is {tuple(values.shape[-2:])}, its images are {size}: "
+                                 'in a training pipeline, load it before the transforms that change the size')
+            padded = F.pad(values, (0, width - values.shape[-1], 0, height - values.shape[-2]), value=self.seg_pad_value)
+            setattr(sample, name, PixelData(data=padded))
 
     def _stack(self, images: Union[Tensor, Sequence[Tensor]], height: int, width: int) -> Tensor:
         """List of (C, H, W) to float32 (N, C, height, width) in [0, 1]."""
