@@ -1,18 +1,23 @@
 """From what a user passes as a model to a coupling that is ready to fuse."""
 import copy
+import logging
 import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from mmfusion.models.couplings import BaseCoupling, FusionOnly
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.registry import DATASETS, MODELS
-from mmfusion.utils import UserError, load_fusion_checkpoint, select_device
+from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
+from mmfusion.utils.checkpoint import holds_fuser_alone
 from mmfusion.utils.config import load_config
+
+from .source_order import checkpoint_modalities, warn_of_exchanged_sources
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
 CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -39,7 +44,8 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     Args:
         model: Path of a config file; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser
             that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
-        weights: Checkpoint; without one, a model with learned parameters keeps its random initial values and a warning says so.
+        weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Without one, a model
+            with learned parameters keeps its random initial values and a warning says so.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         warn: Whether to warn about missing weights.
 
@@ -59,13 +65,33 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     elif not isinstance(model, nn.Module):
         raise TypeError(f'model must be a config, the name of a fuser or a module, got {type(model).__name__}')
     coupling = _from_module(model) if isinstance(model, nn.Module) else _from_config(cfg['model'] if cfg is not None else model_cfg)
+    dataset = _dataset_config(cfg)
+    meta = _metainfo(dataset)
     if weights is not None:
-        load_fusion_checkpoint(coupling, weights)
+        coupling = _load(coupling, weights)
+        content = safe_load(weights)
+        if dataset:
+            warn_of_exchanged_sources(content, meta.get('modalities'), str(weights))
+        elif checkpoint_modalities(content):
+            meta['modalities'] = checkpoint_modalities(content)
+            print_log('{} takes {} first and {} second'.format(weights, *meta['modalities']), 'current')
     elif warn and not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
         warnings.warn(f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
                       stacklevel=3)
-    dataset = _dataset_config(cfg)
-    return BuiltModel(coupling.to(device).eval(), copy.deepcopy(list(dataset.get('pipeline') or [])), _metainfo(dataset))
+    return BuiltModel(coupling.to(device).eval(), copy.deepcopy(list(dataset.get('pipeline') or [])), meta)
+
+
+def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
+    """Load a checkpoint of the coupling, or of its fuser alone, with which the fuser alone is left."""
+    if not holds_fuser_alone(coupling, weights):
+        load_fusion_checkpoint(coupling, weights)
+        return coupling
+    alone = _from_module(coupling.fuser)
+    alone.data_preprocessor, alone.clamp = coupling.data_preprocessor, coupling.clamp
+    load_fusion_checkpoint(alone, weights)
+    print_log(f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
+              f'--config {type(coupling.fuser).__name__} would', 'current', logging.WARNING)
+    return alone
 
 
 def _from_config(cfg: dict) -> BaseCoupling:
@@ -103,4 +129,5 @@ def _dataset_config(cfg: Optional[dict]) -> dict:
 def _metainfo(dataset: dict) -> dict:
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    return {**getattr(cls, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    named = dict(modalities=tuple(dataset['modalities'])) if dataset.get('modalities') else {}
+    return {**getattr(cls, 'METAINFO', {}), **named, **(dataset.get('metainfo') or {})}

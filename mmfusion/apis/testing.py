@@ -9,10 +9,11 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfusion.utils import UserError, ensure_writable_dir, load_fusion_checkpoint
+from mmfusion.utils import UserError, ensure_writable_dir, load_fusion_checkpoint, safe_load
 
 from .checks import check_testing
 from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
 _IMAGES = ('fused', 'gt_sem_seg', 'seg_logits')
@@ -52,6 +53,8 @@ def test(args: argparse.Namespace) -> dict:
         # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
         load_fusion_checkpoint(runner.model, args.checkpoint)
     check_testing(runner, runner.test_loop)
+    dataset = runner.test_loop.dataloader.dataset
+    warn_of_exchanged_sources(safe_load(args.checkpoint), getattr(dataset, 'metainfo', {}).get('modalities'), args.checkpoint)
     if task:
         start_from_task_checkpoint(runner.model, task, args.checkpoint)
     if args.out:

@@ -16,6 +16,7 @@ from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
 from .checks import check_training
 from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import use_task_checkpoint
 
 
@@ -48,6 +49,9 @@ def train(args: argparse.Namespace) -> Runner:
     elif cfg.get('load_from') and '://' not in cfg.load_from:
         check_start_weights(runner.model, cfg.load_from)
     check_training(runner)
+    if cfg.get('load_from') and '://' not in cfg.load_from:
+        meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+        warn_of_exchanged_sources(safe_load(cfg.load_from), meta.get('modalities'), cfg.load_from)
     runner.train()
     if is_main_process():
         print(summary(runner), flush=True)

@@ -134,9 +134,32 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     if strict and (missing or unexpected or mismatched):
         raise UserError(f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
                         + listing('missing in the checkpoint', missing) + listing('unknown to the model', unexpected)
-                        + listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.')
+                        + listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.'
+                        + (_fuser_remedy(module, path) if _is_fuser_state(module, state) else ''))
     module.load_state_dict({key: value for key, value in state.items() if key in own and key not in mismatched}, strict=False)
     return dict(missing=missing, unexpected=unexpected, mismatched=shapes)
+
+
+def holds_fuser_alone(model: nn.Module, path: Union[str, Path]) -> bool:
+    """Whether a checkpoint is that of the fuser of a coupling which has other weights beside it, and fits it whole.
+
+    Raises:
+        UserError: The file cannot be loaded.
+    """
+    return _is_fuser_state(model, state_dict_of(safe_load(path), path))
+
+
+def _is_fuser_state(model: nn.Module, state: Dict[str, Tensor]) -> bool:
+    own = model.state_dict()
+    fuser = {key: value for key, value in own.items() if key.startswith('fuser.')}
+    fits = set(state) == set(fuser) and all(state[key].shape == value.shape for key, value in fuser.items())
+    return fits and len(own) > len(fuser) > 0
+
+
+def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
+    name = type(model.fuser).__name__
+    return (f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, or train the rest from it '
+            f'with --cfg-options load_from={path}')
 
 
 def state_dict_of(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:

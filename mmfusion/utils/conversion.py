@@ -3,7 +3,7 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,11 @@ def misfits(weights: State, module: nn.Module) -> List[str]:
                      for key in own if key in weights and own[key].shape != weights[key].shape]
 
 
-def write_fuser(weights: State, fuser: nn.Module, sources: Sequence[Union[str, Path]], target: Union[str, Path]) -> State:
+def write_fuser(weights: State,
+                fuser: nn.Module,
+                sources: Sequence[Union[str, Path]],
+                target: Union[str, Path],
+                modalities: Optional[Sequence[str]] = None) -> State:
     """Write the weights of a fuser with the prefix ``fuser.`` that a coupling gives it, and return them so.
 
     Args:
@@ -99,6 +103,7 @@ def write_fuser(weights: State, fuser: nn.Module, sources: Sequence[Union[str, P
         fuser: The fuser that they have to fit, on any device.
         sources: Files that they come from.
         target: File to write; it appears whole or not at all.
+        modalities: What the fuser takes as its first and its second source, where that is known; stands in the file's meta.
 
     Raises:
         UserError: Keys are missing, unexpected or of another shape; all are listed.
@@ -107,14 +112,15 @@ def write_fuser(weights: State, fuser: nn.Module, sources: Sequence[Union[str, P
     if faults:
         raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults))
     weights = {f'fuser.{key}': value for key, value in weights.items()}
-    write_weights(weights, ' and '.join(Path(source).name for source in sources), target)
+    write_weights(weights, ' and '.join(Path(source).name for source in sources), target, modalities)
     return weights
 
 
-def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path]) -> None:
-    """Write converted weights as a checkpoint that names the file they come from; it appears whole or not at all."""
+def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path], modalities: Optional[Sequence[str]] = None) -> None:
+    """Write converted weights as a checkpoint that names the file they come from, and the order of sources; it appears whole or not at all."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f'{target.name}.partial')
-    torch.save(dict(state_dict=weights, meta=dict(converted_from=Path(source).name)), partial)
+    meta = dict(converted_from=Path(source).name, **(dict(modalities=tuple(modalities)) if modalities else {}))
+    torch.save(dict(state_dict=weights, meta=meta), partial)
     os.replace(partial, target)

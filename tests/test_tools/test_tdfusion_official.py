@@ -141,8 +141,10 @@ def test_command(repo_dir, tmp_path, capsys):
     spec.loader.exec_module(tool)
     arguments = [str(write(tmp_path / 'official.pth', filled(official_fuser()))), str(tmp_path / 'out.pth')]
     tool.main(arguments)
-    assert '86 entries' in capsys.readouterr().out
-    assert len(torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']) == 86
+    shown = capsys.readouterr().out
+    assert '86 entries' in shown and 'takes the infrared image first and the visible one second' in shown and '--config ReFusion' in shown
+    content = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert len(content['state_dict']) == 86 and content['meta']['modalities'] == ('infrared', 'visible')
     with pytest.raises(SystemExit):
         tool.main([*arguments, '--cfg-options', 'fuser.channels=8'])
     assert 'has shape (16, 1, 3, 3), the config needs (8, 1, 3, 3)' in capsys.readouterr().err

@@ -24,9 +24,10 @@ def main(argv=None):
     """Convert one file."""
     args = parse_args(argv)
     config = conversion_config(args, CONFIG)
-    from mmfusion.models.fusers.refusion.conversion import convert_checkpoint
+    from mmfusion.models.fusers.refusion.conversion import MODALITIES, convert_checkpoint
     weights = convert_checkpoint(args.source, args.target, config)
-    print(f'{args.target}: {len(weights)} entries')
+    print(f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the {MODALITIES[1]} one second. '
+          f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from mmfusion.utils.conversion import Rule, State, converting, read_official, re
 from mmfusion.utils.errors import UserError
 
 SIDES = {'1': 'first', '2': 'second'}
+MODALITIES = ('infrared', 'visible')  # what the official programs give the network, first and second
 
 
 def _block_rules(old: str, new: str) -> List[Rule]:
@@ -102,4 +103,4 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         config = read_config(config)
     with torch.device('meta'):
         fuser = MODELS.build(config.fuser)
-    return write_fuser(weights, fuser, [source], target)
+    return write_fuser(weights, fuser, [source], target, MODALITIES)

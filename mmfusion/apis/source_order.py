@@ -1,0 +1,44 @@
+"""Whether a checkpoint takes the sources in the order in which a data set gives them."""
+import logging
+from typing import Optional, Sequence, Tuple
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+
+
+def checkpoint_modalities(content: object) -> Optional[Tuple[str, str]]:
+    """Names of the sources that the weights of a checkpoint take, first and second: as a converter wrote them, or those of the training set.
+
+    Examples:
+        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(modalities=['infrared', 'visible'])))
+        ('infrared', 'visible')
+        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(dataset_meta=dict(modalities=('far', 'near')))))
+        ('far', 'near')
+    """
+    meta = content.get('meta') if isinstance(content, dict) else None
+    for owner in (meta, meta.get('dataset_meta')) if isinstance(meta, dict) else ():
+        names = owner.get('modalities') if isinstance(owner, dict) else None
+        if isinstance(names, (list, tuple)) and len(names) == 2 and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return None
+
+
+def warn_of_exchanged_sources(content: object, given: Optional[Sequence[str]], path: str) -> bool:
+    """Warn when a checkpoint takes the sources the other way round.
+
+    Args:
+        content: What the checkpoint holds.
+        given: Modalities of the data set, first and second; None or others than the checkpoint's say nothing about an order.
+        path: Name of the checkpoint.
+
+    Returns:
+        Whether a warning was given.
+    """
+    wanted = checkpoint_modalities(content)
+    exchanged = wanted is not None and given is not None and tuple(given) == wanted[::-1] and wanted[0] != wanted[1]
+    if exchanged and is_main_process():
+        print_log(f'the weights of {path} take {wanted[0]} first and {wanted[1]} second, but the data set gives {given[0]} first and {given[1]} '
+                  'second: their fused images are not those that the weights were trained for. Exchange the folders of the data set '
+                  f'(data_prefix=dict(first=..., second=...), metainfo=dict(modalities={wanted})), or give the images to FusionInferencer in '
+                  'the other order', 'current', logging.WARNING)
+    return exchanged
