@@ -60,8 +60,11 @@ def _load(file: object, name: object, map_location: object) -> object:
 
 
 def _check_growth(path: Path) -> None:
-    """Raise a ValueError for a zip file whose records are packed, as those of a zip bomb are."""
+    """Raise a ValueError for a zip file that is cut off, or whose records are packed, as those of a zip bomb are."""
     if not zipfile.is_zipfile(path):
+        with open(path, 'rb') as file:
+            if file.read(2) == b'PK':
+                raise ValueError('its end is missing')
         return
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(record.file_size for record in archive.infolist())
@@ -197,5 +200,5 @@ def listing(title: str, keys: List[str]) -> str:
 def _blocked_global(error: Exception) -> str:
     for line in str(error).splitlines():
         if 'GLOBAL' in line:
-            return line.split('GLOBAL', 1)[1].split(' was not')[0].strip()
+            return line.split('GLOBAL', 1)[1].split(' was not')[0].strip().rstrip('.')
     return str(error).splitlines()[-1]

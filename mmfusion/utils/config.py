@@ -59,11 +59,22 @@ def read_config(path: Union[str, Path]) -> Config:
     except FileNotFoundError as error:
         raise UserError(f'{path}: one of its _base_ files is missing: {error}') from error
     except SyntaxError as error:
-        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+        raise UserError(f'{_culprit(path, error)}, line {error.lineno}: {error.msg}') from error
     except RecursionError as error:
         raise UserError(f'{path} cannot be read: it, or a chain of its _base_ files, is nested without end') from error
     except Exception as error:  # a config is a program, so it may raise anything
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+
+
+def _culprit(path: Path, error: SyntaxError) -> str:
+    """The file with a syntax error, as far as it is known: mmengine parses copies and text without a name."""
+    try:
+        compile(path.read_bytes(), str(path), 'exec')
+    except SyntaxError:
+        return str(path)
+    except ValueError:
+        pass
+    return error.filename if error.filename and Path(error.filename).is_file() else f'{path}: one of its _base_ files'
 
 
 def _let_mmseg_be_a_base() -> None:
