@@ -20,7 +20,7 @@ def friendly_main(main: Callable) -> Callable:
 
     Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``, ``OSError``,
     ``RuntimeError`` raised by a line of the package, in a data worker too), configs that cannot be built, and weights that cannot be
-    downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
+    downloaded. Ctrl-C ends with exit code 130. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
 
     Examples:
         >>> @friendly_main
@@ -36,6 +36,11 @@ def friendly_main(main: Callable) -> Callable:
     def wrapper(*args, **kwargs):
         try:
             return main(*args, **kwargs)
+        except KeyboardInterrupt:
+            if os.environ.get('MMFUSION_DEBUG') == '1':
+                raise
+            print('\nmmfusion: stopped; what has been written is whole', file=sys.stderr, flush=True)
+            raise SystemExit(130) from None
         except Exception as error:
             message = user_message(error)
             if message is None or os.environ.get('MMFUSION_DEBUG') == '1':

@@ -87,6 +87,17 @@ def test_known_errors_are_one_message_and_exit_code_2(function, message, capsys,
     assert caught.value.code == 2 and message in shown and 'Traceback' not in shown and 'File "' not in shown
 
 
+def test_interruption(capsys, monkeypatch):
+    monkeypatch.delenv('MMFUSION_DEBUG', raising=False)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        friendly_main(interrupted)()
+    assert caught.value.code == 130 and 'stopped; what has been written is whole' in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(monkeypatch):
     monkeypatch.setenv('MMFUSION_DEBUG', '1')
     with pytest.raises(UserError):
