@@ -20,14 +20,18 @@ class PlainConvFuser(BaseFuser):
     The last convolution is zero at first, so training starts from the rule; what is added is bounded, so pictures stay near it. Without a rule the
     network makes the whole picture (a sigmoid at its end). No normalisation, no attention: the smallest fuser worth training, and the one to beat.
 
+    With a task network that is to be served, little else than ``change_weight`` keeps a picture natural: its price per change leaves the rule alone
+    where the task does not gain. A network with color finds false colors otherwise, a green street with pink people.
+
     Args:
         width: Channels at full resolution; level k of the U has (k + 1) times as many.
         layers: Convolutions at full resolution before the U, at least 1.
         depth: Levels of the U, each half as large as the one above; 0 leaves the convolutions of full resolution alone.
         rule: ``'maximum'`` or ``'average'`` of both luminances, or None.
         limit: Largest change of a pixel, in (0, 1].
-        color_space: ``'luminance'``, or ``'rgb'`` for a network that sees colour and may change it. The rule then takes the colour of the sources as
+        color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes the color of the sources as
             it is put back for luminance fusers, and two grey sources give a grey picture.
+        change_weight: Weight of the mean absolute change of a channel, the auxiliary loss ``loss_change``; 0 for none.
 
     Raises:
         ValueError: An option is out of range.
@@ -44,7 +48,8 @@ class PlainConvFuser(BaseFuser):
                  depth: int = 3,
                  rule: Optional[str] = 'maximum',
                  limit: float = 0.5,
-                 color_space: str = 'luminance') -> None:
+                 color_space: str = 'luminance',
+                 change_weight: float = 0.0) -> None:
         super().__init__()
         if width < 1 or layers < 1 or depth < 0:
             raise ValueError(f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, {layers} and {depth}')
@@ -54,7 +59,9 @@ class PlainConvFuser(BaseFuser):
             raise ValueError(f'PlainConvFuser: limit must lie in (0, 1], got {limit}')
         if color_space not in COLOR_SPACES:
             raise ValueError(f'PlainConvFuser: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
-        self.rule, self.limit, self.color_space = rule, limit, color_space
+        if change_weight < 0 or (change_weight and rule is None):
+            raise ValueError(f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; got {change_weight} with rule={rule!r}')
+        self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
         channels = 3 if color_space == 'rgb' else 1
         self.channels, self.size_multiple = (channels, ), 2**depth
         widths = [width * (level + 1) for level in range(depth + 1)]
@@ -71,7 +78,9 @@ class PlainConvFuser(BaseFuser):
         made = self.head(self._features(torch.cat([first, second], dim=1) * 2 - 1))
         if self.rule is None:
             return FuserOutput(made.sigmoid(), {})
-        return FuserOutput(self._by_rule(first, second) + self.limit * made.tanh(), {})
+        change = self.limit * made.tanh()
+        losses = dict(loss_change=self.change_weight * change.abs().mean()) if self.training and self.change_weight else {}
+        return FuserOutput(self._by_rule(first, second) + change, losses)
 
     def _features(self, x: Tensor) -> Tensor:
         skips: List[Tensor] = [self.stem(x)]

@@ -1,4 +1,4 @@
-"""PlainConvFuser beyond what the sweep over all fusers asks: the rule it starts from, how far it may go, colour, options."""
+"""PlainConvFuser beyond what the sweep over all fusers asks: the rule it starts from, how far it may go, color, options."""
 import pytest
 import torch
 
@@ -36,7 +36,7 @@ def test_what_is_added_is_bounded(color_space, channels):
     assert whole.min() >= 0 and whole.max() <= 1
 
 
-def test_coupling_sees_the_rule_with_the_colour_of_the_visible_source():
+def test_coupling_sees_the_rule_with_the_color_of_the_visible_source():
     inputs = dict(first=torch.rand(1, 3, 32, 32), second=torch.rand(1, 1, 32, 32))
     pictures = {}
     for color_space in ('luminance', 'rgb'):
@@ -63,6 +63,15 @@ def test_places_far_away_matter_with_depth_alone():
         assert bool(difference[..., 40, 48].abs().max() > 0) is matters
 
 
+def test_change_has_its_price_in_training_alone():
+    first, second = sources(3, (32, 32))
+    fuser = scrambled(color_space='rgb', change_weight=2.)
+    out = fuser(first, second)
+    change = (out.fused - PlainConvFuser(color_space='rgb')(first, second).fused).abs().mean()
+    torch.testing.assert_close(out.losses, dict(loss_change=2 * change))
+    assert fuser.eval()(first, second).losses == {} and scrambled()(*sources()).losses == {}
+
+
 def test_five_plain_convolutions():
     fuser = PlainConvFuser(width=12, layers=4, depth=0, rule=None)
     assert sum(parameter.numel() for parameter in fuser.parameters()) == 4261
@@ -71,6 +80,7 @@ def test_five_plain_convolutions():
 @pytest.mark.parametrize('options, message', [
     (dict(width=0), 'width and layers must be at least 1'), (dict(depth=-1), 'depth at least 0'), (dict(rule='minimum'), "got 'minimum'"),
     (dict(limit=0.), r'limit must lie in \(0, 1\]'), (dict(color_space='lab'), 'color_space must be one of'),
+    (dict(change_weight=-1.), 'change_weight must be at least 0'), (dict(change_weight=1., rule=None), 'needs a rule'),
 ])
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

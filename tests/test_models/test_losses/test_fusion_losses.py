@@ -10,7 +10,9 @@ from mmfusion.models.losses import BaseFusionLoss, boxes_to_mask
 from mmfusion.registry import MODELS
 
 ALL = sorted(name for name, cls in inspect.getmembers(losses, inspect.isclass) if issubclass(cls, BaseFusionLoss) and cls is not BaseFusionLoss)
-OPTIONS = dict(TaskFusionLoss=dict(tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))  # what cannot be left out
+OPTIONS = dict(  # what cannot be left out
+    LuminanceFusionLoss=dict(criterion=dict(type='L1FusionLoss')),
+    TaskFusionLoss=dict(tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))
 BOXES = [torch.tensor([[2., 3., 9., 11.]]), torch.zeros(0, 4)]
 
 
@@ -127,3 +129,16 @@ def test_unknown_target():
     for cls in (losses.L1FusionLoss, losses.MSEFusionLoss, losses.SSIMFusionLoss):
         with pytest.raises(ValueError, match=f'{cls.__name__}.*median'):
             cls(target='median')
+
+
+def test_loss_of_luminances_is_that_of_grey_pictures_and_lets_colour_be():
+    fused, first, second = images(channels=3)
+    of_luminance = MODELS.build(dict(type='LuminanceFusionLoss', criterion=dict(type='SobelMaxLoss'), loss_weight=0.5))
+    grey = [0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:] for x in (fused, first, second)]
+    torch.testing.assert_close(of_luminance(fused, first, second), 0.5 * losses.SobelMaxLoss()(*grey))
+    torch.testing.assert_close(of_luminance(*grey), 0.5 * losses.SobelMaxLoss()(*grey))
+    red = torch.tensor([.9, .1, .2]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    brighter = MODELS.build(dict(type='LuminanceFusionLoss', criterion=dict(type='MaxIntensityLoss')))
+    assert brighter(red, red, red.new_full((1, 3, 16, 16), 0.1)) == 0 < losses.MaxIntensityLoss()(red, red, red.new_full((1, 3, 16, 16), 0.15))
+    with pytest.raises(TypeError, match='must be a fusion loss, got AverageFuser'):
+        MODELS.build(dict(type='LuminanceFusionLoss', criterion=dict(type='AverageFuser')))
