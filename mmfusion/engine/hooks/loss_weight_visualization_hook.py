@@ -98,9 +98,10 @@ class LossWeightVisualizationHook(Hook):
                 data = coupling.data_preprocessor(pseudo_collate([dataset[index]]), False)
                 with torch.no_grad():
                     fusion = coupling.fuse(data['inputs'])
-                    weight = coupling.generate_weights(fusion.first, fusion.second)[0, 0]
+                    part = fusion.parts()[0][1]  # without padding
+                    weight = coupling.generate_weights(part.first, part.second)[0, 0]
                 height, width = data['data_samples'][0].img_shape[:2]
-                weight = weight[:height, :width].float().cpu().numpy()
+                weight = weight.float().cpu().numpy()
                 means.append(float(weight.mean()))
                 images = [*(data['inputs'][name][0] for name in ('first', 'second')), fusion.image[0].clamp(0, 1)]
                 images = [to_picture(image[:, :height, :width]) for image in images]

@@ -1,8 +1,9 @@
 """What every coupling shares: the parts, fusing with guidance and colour, and named losses."""
 from abc import abstractmethod
-from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import PixelData
 from torch import Tensor
@@ -12,6 +13,7 @@ from mmfusion.models.layers import restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
 
+from .image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
 from .task_network import TaskNetwork
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
@@ -28,6 +30,7 @@ class Fusion(NamedTuple):
         first: First source in the fuser's space.
         second: Second source in the fuser's space.
         losses: Auxiliary losses of the fuser.
+        sizes: True (height, width) of each picture where some are padded, else None. What lies in the padding means nothing.
     """
 
     image: Tensor
@@ -35,6 +38,13 @@ class Fusion(NamedTuple):
     first: Tensor
     second: Tensor
     losses: Dict[str, Tensor]
+    sizes: Optional[Tuple[Size, ...]] = None
+
+    def parts(self) -> 'List[Tuple[SizeGroup, Fusion]]':
+        """The pictures by size, without padding."""
+        number, full = len(self.image), tuple(self.image.shape[-2:])
+        return [(group, self._replace(**{name: group.of(getattr(self, name), number) for name in ('image', 'fused', 'first', 'second')}, sizes=None))
+                for group in size_groups(self.sizes or [full] * number)]
 
 
 class BaseCoupling(BaseModel):
@@ -162,23 +172,51 @@ class BaseCoupling(BaseModel):
              state: Optional[Dict[str, Tensor]] = None) -> Fusion:
         """Fuse a batch, with guidance and colour handled.
 
+        Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the padding, so that a fused
+        picture does not depend on its neighbors. In training a batch of several sizes runs as one, since gates and batch norms want all of
+        it: the fuser then sees the padding, which is a reflection of each picture.
+
         Args:
             inputs: As in :meth:`forward`.
-            guidance: Guidance that is already known; the guide runs only without it, and only as far as fusion needs.
+            guidance: Guidance that is already known, as :meth:`guidance` gives it; the guide runs only without it, and only as far as fusion
+                needs.
             state: Parameters and buffers of the fuser by name, in place of its own.
 
         Raises:
             ValueError: The fuser depends on the fusion task, and the batch holds several.
         """
-        first, second = inputs['first'], inputs['second']
-        if guidance is None:
-            guidance = self.guide(first, second) if self.guide is not None else {}
-        guidance = {**self._options(inputs), **guidance}
+        options = self._options(inputs)
+        sizes = padded_sizes(inputs)
+        groups = size_groups(sizes or ())
+        if sizes is None or (len(groups) > 1 and self.fuser.training):
+            guidance = self.guidance(inputs) if guidance is None else guidance
+            return self._fuse(inputs['first'], inputs['second'], {**options, **guidance}, state)._replace(sizes=sizes)
+        number, full, parts = len(sizes), tuple(inputs['first'].shape[-2:]), []
+        for group in groups:
+            first, second = (group.of(inputs[name], number) for name in ('first', 'second'))
+            known = self._guide(first, second) if guidance is None else {key: group.of(maps, number) for key, maps in guidance.items()}
+            parts.append(self._fuse(first, second, {**options, **known}, state))
+        images = {name: put_together(groups, [getattr(part, name) for part in parts], full) for name in ('image', 'fused', 'first', 'second')}
+        return Fusion(**images, losses=average(groups, [part.losses for part in parts]), sizes=sizes)
+
+    def _fuse(self, first: Tensor, second: Tensor, guidance: Dict[str, object], state: Optional[Dict[str, Tensor]]) -> Fusion:
         source_first, source_second, color = split_color(first, second, self.fuser)
         sources = (source_first, source_second)
         fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         image = restore_color(fused, color)
         return Fusion(image.clamp(0, 1) if self.clamp else image, fused, source_first, source_second, losses)
+
+    def guidance(self, inputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """What the guide says of a batch; empty without one. In a padded batch it looks at each picture without the padding."""
+        sizes = padded_sizes(inputs)
+        if self.guide is None or sizes is None:
+            return self._guide(inputs['first'], inputs['second'])
+        groups = size_groups(sizes)
+        found = [self._guide(*(group.of(inputs[name], len(sizes)) for name in ('first', 'second'))) for group in groups]
+        return aligned_guidance(found, groups, tuple(inputs['first'].shape[-2:]))
+
+    def _guide(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
+        return self.guide(first, second) if self.guide is not None else {}
 
     def _options(self, inputs: Dict[str, Tensor]) -> Dict[str, object]:
         """What the fuser is told beside guidance: the task of the batch, if it asks for it, and :attr:`fuser_options`."""
@@ -204,7 +242,7 @@ class BaseCoupling(BaseModel):
             losses.update(prefixed('guide', guide_losses, self.guide_weight))
         elif self.guide is not None:
             with torch.no_grad():
-                guidance = self.guide(inputs['first'], inputs['second'])
+                guidance = self.guidance(inputs)
         fusion = self.fuse(inputs, guidance)
         losses.update(prefixed('fuser', fusion.losses))
         return fusion, losses
@@ -212,13 +250,15 @@ class BaseCoupling(BaseModel):
     def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
         """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels.
 
-        When the samples name a fusion task, the sum is logged once more as ``fusion.<task>``, apart from other tasks and outside the total.
+        Padding is left out, and every picture counts alike. When the samples name a fusion task, the sum is logged once more as
+        ``fusion.<task>``, apart from other tasks and outside the total.
         """
         context = {**loss_context(data_samples), **learned}
-        losses = {
-            f'fusion.loss_{name}': criterion(fusion.fused, fusion.first, fusion.second, **context)
-            for name, criterion in self.fusion_loss.items()
-        }
+        parts = [(group, part, {key: group.of(value, len(fusion.fused)) for key, value in context.items()}) for group, part in fusion.parts()]
+        losses = average([group for group, _, _ in parts], [
+            {f'fusion.loss_{name}': criterion(part.fused, part.first, part.second, **of_part) for name, criterion in self.fusion_loss.items()}
+            for _, part, of_part in parts
+        ])
         if isinstance(context.get('task'), str) and losses:
             losses[f'fusion.{context["task"]}'] = sum(losses.values()).detach()
         return losses
@@ -287,5 +327,7 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
     if all('gt_instances' in sample for sample in data_samples):
         context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]
     if all('gt_sem_seg' in sample for sample in data_samples):
-        context['seg'] = torch.stack([sample.gt_sem_seg.data.squeeze(0) for sample in data_samples])
+        maps = [sample.gt_sem_seg.data.squeeze(0) for sample in data_samples]
+        height, width = (max(seg.shape[axis] for seg in maps) for axis in (0, 1))  # of several sizes in tests
+        context['seg'] = torch.stack([F.pad(seg, (0, width - seg.shape[1], 0, height - seg.shape[0]), value=255) for seg in maps])
     return context

@@ -15,8 +15,9 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, FrozenTasks, Fusion, Losses, prefixed
+from .image_sizes import put_together
 from .meta_checks import check_labels, check_optimizers, check_options
-from .meta_update import fuser_steps, generator_step
+from .meta_update import fuser_steps, generator_step, mean_of_first
 from .pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from .task_network import PREDICTION_FIELDS
 from .training_state import TrainingState, at_rest, average_gradients, optimizer_step, trainable
@@ -113,6 +114,11 @@ class MetaCoupling(BaseCoupling):
         """
         return self.loss_generator(luminance(first), luminance(second))
 
+    def weights_of(self, fusion: Fusion) -> Tensor:
+        """:meth:`generate_weights` for the sources of a fusion, of every picture without its padding; zeros there."""
+        groups, parts = zip(*fusion.parts())
+        return put_together(groups, [self.generate_weights(part.first, part.second) for part in parts], tuple(fusion.first.shape[-2:]))
+
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
         """Losses of phase 2 on whole images in one sum, where no gradient crosses from one part to another."""
         fusion, losses = self.guide_and_fuse(inputs, data_samples)
@@ -124,7 +130,7 @@ class MetaCoupling(BaseCoupling):
         """Fusion losses under the learned weights: ``weights`` if given, otherwise those that the generator has now, detached."""
         if 'weights' not in learned:
             with torch.no_grad():
-                learned['weights'] = self.generate_weights(fusion.first, fusion.second)
+                learned['weights'] = self.weights_of(fusion)
         return super().fusion_losses(fusion, data_samples, **learned)
 
     def predict_tasks(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> None:
@@ -208,7 +214,7 @@ class MetaCoupling(BaseCoupling):
         with at_rest(self.guide):
             fusion = self.fuse(crop.inputs, self._resting_guidance(crop))
         with torch.no_grad():
-            weights = self.generate_weights(fusion.first, fusion.second)
+            weights = self.weights_of(fusion)
         losses = {**prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, crop.samples, weights=weights)}
         total, log = self.parse_losses(losses)
         optimizer_step(total, trainable(self.fuser), optim_wrapper['fuser'])
@@ -222,7 +228,7 @@ class MetaCoupling(BaseCoupling):
             image, samples = self._picture(full, guidance=guidance)
         task_log = self._task_step(image, samples, optim_wrapper)
         total = total.detach() + task_log.pop('loss', 0.)
-        return {**{name: value.detach() for name, value in log.items()}, **task_log, 'loss': total, 'weight_first': weights[:, 0].mean()}
+        return {**{name: value.detach() for name, value in log.items()}, **task_log, 'loss': total, 'weight_first': mean_of_first(weights)}
 
     # What the phases share ------------------------------------------------------------------------------------------
 
@@ -270,4 +276,4 @@ class MetaCoupling(BaseCoupling):
         if self.guide is None:
             return {}
         with torch.no_grad():
-            return self.guide(batch.inputs['first'], batch.inputs['second'])
+            return self.guidance(batch.inputs)

@@ -53,7 +53,7 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
     for step in range(coupling.inner_steps):
         with whole_images():  # its gradient will be differentiated
             fusion = coupling.fuse(crop.inputs, guidance, {**dict(zip(named, values)), **buffers})
-        weights = coupling.generate_weights(fusion.first, fusion.second) if weights is None else weights
+        weights = coupling.weights_of(fusion) if weights is None else weights
         losses = {**prefixed('fuser', fusion.losses), **coupling.fusion_losses(fusion, crop.samples, weights=weights)}
         loss, _ = coupling.parse_losses(losses)
         first_loss = loss.detach() if step == 0 else first_loss
@@ -61,7 +61,12 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
         # How the loss depends on the fuser's own parameters is of no interest, so that end is cut.
         starts = [value.detach() for value in values] if step == 0 else values
         values = [start if gradient is None else start - eta * gradient for start, eta, gradient in zip(starts, etas, gradients)]
-    return FuserSteps(list(named), values, first_loss, weights[:, 0].detach().mean())
+    return FuserSteps(list(named), values, first_loss, mean_of_first(weights.detach()))
+
+
+def mean_of_first(weights: Tensor) -> Tensor:
+    """Mean weight of the first source over pixels (N, 2, H, W) that are not padding, where both weights are zero."""
+    return weights[:, 0].sum() / weights.sum()
 
 
 def generator_step(generator: nn.Module, values: Sequence[Tensor], direction: Sequence[Optional[Tensor]],

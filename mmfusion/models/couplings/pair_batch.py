@@ -1,5 +1,5 @@
 """What a coupling does to a whole batch of pairs: crop, resize, exchange the roles of the sources. Labels follow."""
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mmfusion.structures import MAP_FIELDS, FusionDataSample
 
-Size = Tuple[int, int]
+from .image_sizes import SIZES_KEY, Size, padded_sizes
+
 _BOX_FIELDS = ('gt_instances', 'ignored_instances')
 
 
@@ -17,7 +18,8 @@ class PairBatch(NamedTuple):
     """Images of N pairs with their samples.
 
     Attributes:
-        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``task`` may stand beside them and stays as it is.
+        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``task`` may stand beside them and stays as it is,
+            and ``sizes`` of padded images.
         samples: N samples; ``img_shape`` (H, W) says how much of an image is not padding.
     """
 
@@ -45,8 +47,9 @@ def swap_roles(batch: PairBatch) -> PairBatch:
     first, second = batch.inputs['first'], batch.inputs['second']
     channels = max(first.shape[1], second.shape[1])
     first, second = (x.expand(-1, channels, -1, -1) for x in (first, second))
+    sizes = padded_sizes(batch.inputs)
     return PairBatch(
-        dict(batch.inputs, first=torch.cat([first, second]), second=torch.cat([second, first])),
+        dict(batch.inputs, first=torch.cat([first, second]), second=torch.cat([second, first]), **({SIZES_KEY: sizes * 2} if sizes else {})),
         [*batch.samples, *(sample.copy_labels() for sample in batch.samples)])
 
 
@@ -72,7 +75,8 @@ def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torc
                for shape in shapes]
     inputs = {name: torch.stack([image[:, y:y + height, x:x + width] for image, (y, x) in zip(images, corners)])
               for name, images in _images(batch).items()}
-    return PairBatch({**batch.inputs, **inputs}, [_crop_labels(sample, y, x, height, width) for sample, (y, x) in zip(batch.samples, corners)])
+    samples = [_crop_labels(sample, y, x, height, width) for sample, (y, x) in zip(batch.samples, corners)]
+    return PairBatch({**_without_sizes(batch), **inputs}, samples)
 
 
 def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
@@ -94,11 +98,15 @@ def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
             inputs[name] = _resize_images(images, size)
         else:
             inputs[name] = torch.cat([_resize_images(image[None, :, :h, :w], size) for image, (h, w) in zip(images, shapes)])
-    return PairBatch({**batch.inputs, **inputs}, [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)])
+    return PairBatch({**_without_sizes(batch), **inputs}, [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)])
 
 
 def _images(batch: PairBatch) -> Dict[str, Tensor]:
     return {name: value for name, value in batch.inputs.items() if isinstance(value, Tensor)}
+
+
+def _without_sizes(batch: PairBatch) -> Dict[str, Tensor]:
+    return {name: value for name, value in batch.inputs.items() if name != SIZES_KEY}
 
 
 def _shape(sample: FusionDataSample, batch: PairBatch) -> Size:

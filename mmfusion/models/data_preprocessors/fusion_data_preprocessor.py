@@ -1,5 +1,5 @@
 """From collated pairs to batches in [0, 1] on the model's device."""
-from typing import List, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +19,13 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
     """Move both sources to the device, scale them to [0, 1] and pad them to one size.
 
     Only what every fuser needs happens here; mean and standard deviation of a task network belong to that network. Padding is added at the right and
-    the bottom, so boxes stay valid. Each data sample gets ``pad_shape`` and ``batch_input_shape`` (H, W). In training ``gt_sem_seg`` is padded with
-    ``seg_pad_value``; in test labels keep the original size.
+    the bottom, so boxes stay valid; where there is any, the batch names the true sizes, and couplings keep it out of results and losses. Each data
+    sample gets ``pad_shape`` and ``batch_input_shape`` (H, W). In training ``gt_sem_seg`` is padded with ``seg_pad_value``; in test labels keep the
+    original size.
 
     Args:
         pad_size_divisor: H and W become multiples of this number.
-        pad_value: Value of the padding, in [0, 1].
+        pad_value: Value of the padding, in [0, 1]; None reflects each image at its borders.
         seg_pad_value: Class of the padding in class maps.
         non_blocking: Copy to the device without waiting.
 
@@ -40,7 +41,7 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         (torch.Size([1, 3, 32, 32]), 1.0)
     """
 
-    def __init__(self, pad_size_divisor: int = 1, pad_value: float = 0.0, seg_pad_value: int = 255, non_blocking: bool = False):
+    def __init__(self, pad_size_divisor: int = 1, pad_value: Optional[float] = None, seg_pad_value: int = 255, non_blocking: bool = False):
         super().__init__(non_blocking=non_blocking)
         if pad_size_divisor < 1:
             raise ValueError(f'pad_size_divisor must be at least 1, got {pad_size_divisor}')
@@ -56,7 +57,7 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where samples name a fusion task, ``inputs['task']``
-            is its name, or a tuple of names when they differ.
+            is its name, or a tuple of names when they differ. Where an image is padded, ``inputs['sizes']`` has the (H, W) of each without it.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         self._check(inputs, samples)
@@ -65,6 +66,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         multiple = self.pad_size_divisor
         height, width = (-(-max(size[axis] for size in sizes) // multiple) * multiple for axis in (0, 1))
         batch = {source: self._stack(inputs[source], height, width) for source in SOURCES}
+        if any(size != (height, width) for size in sizes):
+            batch['sizes'] = tuple(sizes)
         task = fusion_task(samples)
         if task is not None:
             batch['task'] = task
@@ -97,7 +100,10 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             channels = max(image.shape[0] for image in images)
             scaled = [self._scale(image)[None].expand(-1, channels if image.shape[0] == 1 else -1, -1, -1) for image in images]
         gaps = [(0, width - x.shape[-1], 0, height - x.shape[-2]) for x in scaled]
-        padded = [F.pad(x, gap, value=self.pad_value) if any(gap) else x for x, gap in zip(scaled, gaps)]
+        if self.pad_value is None:
+            padded = [reflected(x, height, width) if any(gap) else x for x, gap in zip(scaled, gaps)]
+        else:
+            padded = [F.pad(x, gap, value=self.pad_value) if any(gap) else x for x, gap in zip(scaled, gaps)]
         return padded[0].contiguous() if len(padded) == 1 else torch.cat(padded)
 
     @staticmethod
@@ -124,3 +130,18 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 check_unit_range(image, f'{source} source of sample {name}')
             if pair[0].shape[-2:] != pair[1].shape[-2:]:
                 raise ValueError(f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}')
+
+
+def reflected(image: Tensor, height: int, width: int) -> Tensor:
+    """Enlarge (..., H, W) to the right and the bottom by reflection without repeating the border, as often as it takes.
+
+    Examples:
+        >>> reflected(torch.arange(3.).view(1, 3), 1, 8).tolist()
+        [[0.0, 1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0]]
+    """
+    for dim, full in ((-2, height), (-1, width)):
+        last = image.shape[dim] - 1
+        if last + 1 < full:
+            place = torch.arange(full, device=image.device) % max(2 * last, 1)
+            image = image.index_select(dim, torch.minimum(place, 2 * last - place).clamp_min(0))
+    return image

@@ -15,6 +15,7 @@ from mmfusion.structures import FusionDataSample
 from .attention import CrossModalAttention
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
+Size = Tuple[int, int]
 
 
 def _identity(x):
@@ -93,10 +94,12 @@ class TwoStreamGuide(BaseModule):
         Args:
             first: (N, 1 or 3, H, W) in [0, 1].
             second: Same of the second source.
-            data_samples: N samples with ``gt_instances`` in pixels of the images; they are left as they are.
+            data_samples: N samples with ``gt_instances`` in pixels of the images; they are left as they are. What lies beyond the ``img_shape``
+                of a sample is padding, which the detectors replace by their own.
 
         Returns:
-            tuple: Guidance as in :meth:`forward`, and losses as ``first.loss_cls``, ``second.loss_cls``.
+            tuple: Guidance as in :meth:`forward`, at the size of the images where any is padded, and losses as ``first.loss_cls``,
+            ``second.loss_cls``.
 
         Raises:
             ValueError: A sample has no ``gt_instances``.
@@ -105,11 +108,12 @@ class TwoStreamGuide(BaseModule):
             if 'gt_instances' not in sample:
                 raise ValueError(f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
                                  'in the training pipeline, or set guide_weight=0')
-        (gated, maps), losses = self._gate(first, second), {}
+        sizes = self._sizes(first, data_samples)
+        (gated, maps), losses = self._gate(first, second, sizes), {}
         for name, stream, features in zip(('first', 'second'), (self.first, self.second), gated):
-            samples = self._samples(stream, first, data_samples)
+            samples = self._samples(stream, sizes, data_samples)
             losses.update({f'{name}.{key}': value for key, value in stream.loss(tuple(features), samples).items()})
-        return self._guidance(maps[0], first), losses
+        return self._guidance(maps[0], first, sizes), losses
 
     def predict(self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, List[FusionDataSample]]:
         """Detections of both streams, in original image coordinates; arguments as in :meth:`loss`.
@@ -117,31 +121,44 @@ class TwoStreamGuide(BaseModule):
         Returns:
             dict: Under ``first`` and ``second`` N samples with ``pred_instances``.
         """
-        gated, _ = self._gate(first, second)
+        sizes = self._sizes(first, data_samples)
+        gated, _ = self._gate(first, second, sizes)
         return {
-            name: stream.predict(tuple(features), self._samples(stream, first, data_samples))
+            name: stream.predict(tuple(features), self._samples(stream, sizes, data_samples))
             for name, stream, features in zip(('first', 'second'), (self.first, self.second), gated)
         }
 
-    def _gate(self, first: Tensor, second: Tensor):
+    def _gate(self, first: Tensor, second: Tensor, sizes: Sequence[Size]):
         """Gated features of both streams at all levels, and the attention maps."""
-        features = [self._features(stream, image) for stream, image in ((self.first, first), (self.second, second))]
+        features = [self._features(stream, image, sizes) for stream, image in ((self.first, first), (self.second, second))]
         gated_first, gated_second, maps = self.attention(*features)
         return (gated_first, gated_second), maps
 
     @staticmethod
-    def _features(stream: nn.Module, image: Tensor) -> Sequence[Tensor]:
-        grey = luminance(image).expand(-1, 3, -1, -1) * 255
-        inputs = stream.data_preprocessor(dict(inputs=list(grey), data_samples=None), False)['inputs']
+    def _sizes(image: Tensor, data_samples: Sequence[FusionDataSample]) -> List[Size]:
+        """(height, width) of each image without the padding of the batch."""
+        full = tuple(image.shape[-2:])
+        return [tuple(int(side) for side in sample.get('img_shape', full)[:2]) for sample in data_samples]
+
+    @staticmethod
+    def _features(stream: nn.Module, image: Tensor, sizes: Optional[Sequence[Size]] = None) -> Sequence[Tensor]:
+        grey = list(luminance(image).expand(-1, 3, -1, -1) * 255)
+        if sizes is not None:
+            grey = [one[:, :height, :width] for one, (height, width) in zip(grey, sizes)]
+        inputs = stream.data_preprocessor(dict(inputs=grey, data_samples=None), False)['inputs']
         if inputs.device.type == 'cpu':
             inputs = inputs.contiguous(memory_format=torch.channels_last)  # a tenth faster there, depthwise layers most
         return type(stream).extract_feat(stream, inputs)
 
     @staticmethod
-    def _samples(stream: nn.Module, image: Tensor, data_samples: Sequence[FusionDataSample]) -> List[FusionDataSample]:
-        """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with it."""
+    def _padded(stream: nn.Module, sizes: Sequence[Size]) -> Size:
+        """Size to which the stream's preprocessor pads images of these sizes."""
         divisor = stream.data_preprocessor.pad_size_divisor
-        shape = tuple(size + -size % divisor for size in image.shape[-2:])
+        return tuple(-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
+
+    def _samples(self, stream: nn.Module, sizes: Sequence[Size], data_samples: Sequence[FusionDataSample]) -> List[FusionDataSample]:
+        """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with it."""
+        shape = self._padded(stream, sizes)
         samples = []
         for sample in data_samples:
             new = sample.copy_labels()
@@ -149,15 +166,14 @@ class TwoStreamGuide(BaseModule):
             samples.append(new)
         return samples
 
-    def _guidance(self, attention: Tensor, image: Tensor) -> Dict[str, Tensor]:
+    def _guidance(self, attention: Tensor, image: Tensor, sizes: Optional[Sequence[Size]] = None) -> Dict[str, Tensor]:
         """Attention for the part of the padded input that is image."""
         if self.detach:
             attention = attention.detach()
-        divisor = self.first.data_preprocessor.pad_size_divisor
         height, width = image.shape[-2:]
-        pad_h, pad_w = -height % divisor, -width % divisor
-        if pad_h or pad_w:
-            # The map covers the padding too: enlarge it to the padded input, then cut the padding off.
-            attention = F.interpolate(attention, size=(height + pad_h, width + pad_w), mode='bilinear', align_corners=True)
-            attention = attention[..., :height, :width]
+        padded = self._padded(self.first, sizes or [(height, width)])
+        if padded != (height, width) or any(size != (height, width) for size in sizes or ()):
+            # The map covers the detector's padding too: enlarge it to the padded input, then bring it to the size of the images.
+            attention = F.interpolate(attention, size=padded, mode='bilinear', align_corners=True)[..., :height, :width]
+            attention = F.pad(attention, (0, width - attention.shape[-1], 0, height - attention.shape[-2]))
         return dict(attention=attention)
