@@ -6,6 +6,7 @@ from mmengine.model import revert_sync_batchnorm
 
 from mmfusion.models.layers.strided_pointwise import avoid_strided_pointwise
 from mmfusion.registry import MODELS
+from mmfusion.utils.mmcv_precision import widen_mmcv_ops
 from mmfusion.utils.scope import scoped
 
 
@@ -23,6 +24,7 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
         raise TypeError(f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
+    widen_mmcv_ops()
     model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
     model.built_from = copy.deepcopy(dict(cfg))
     # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
