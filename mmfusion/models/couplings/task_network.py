@@ -1,5 +1,6 @@
 """A detector or segmentor of mmdet or mmseg, unchanged, that looks at fused images."""
-from typing import Dict, List, Optional, Sequence, Union
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional, Sequence, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -11,6 +12,7 @@ from mmfusion.structures import FusionDataSample
 
 from .task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_border
 
+SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
 #: What of a task network may be frozen; see :class:`TaskNetwork`.
 FREEZE = ('all', 'weights', 'all_but_head')
@@ -132,8 +134,29 @@ class TaskNetwork(BaseModule):
             set_border(copy)
             if training:
                 fit_maps(copy, self.kind)
-        data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
+            for name in SHAPE_FIELDS:  # those of the fusion's batch: the network pads anew
+                copy.pop(name, None)
+        with self._large_enough(images, training):
+            data = self.network.data_preprocessor(dict(inputs=images, data_samples=copies), training)
+        for copy in data['data_samples']:  # heads measure by them; mmseg sets none in tests
+            for name in SHAPE_FIELDS:
+                if name not in copy:
+                    copy.set_metainfo({name: tuple(data['inputs'].shape[-2:])})
         return data['inputs'], data['data_samples']
+
+    @contextmanager
+    def _large_enough(self, images: Sequence[Tensor], training: bool) -> Iterator[None]:
+        """Let images larger than the fixed ``size`` of a segmentor's preprocessor, which cannot stack them with smaller ones, set the size."""
+        preprocessor = self.network.data_preprocessor
+        size = getattr(preprocessor, 'size', None) if training and self.kind == 'segmentation' else None
+        if size is None:
+            yield
+            return
+        preprocessor.size = tuple(max(size[axis], *(image.shape[1 + axis] for image in images)) for axis in (0, 1))
+        try:
+            yield
+        finally:
+            preprocessor.size = size
 
     def loss(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, Union[Tensor, List[Tensor]]]:
         """Losses of the network on fused images, with gradient to ``image``; arguments as in :meth:`preprocess`.

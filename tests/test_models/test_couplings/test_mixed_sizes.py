@@ -10,6 +10,7 @@ from small_fusers import SMALL
 from tiny_models import faster_rcnn, make_batch, segmentor
 
 import mmfusion.models  # noqa: F401
+from mmfusion.models.couplings import TaskNetwork
 from mmfusion.models.couplings.image_sizes import size_groups
 from mmfusion.models.couplings.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from mmfusion.models.data_preprocessors.fusion_data_preprocessor import reflected
@@ -189,3 +190,36 @@ def test_reflection_repeats_as_often_as_it_takes():
 
 def test_groups_come_in_the_order_of_the_sizes():
     assert [group.indices for group in size_groups(SIZES)] == [[0, 2], [1], [3]]
+
+
+@pytest.mark.parametrize('test_cfg', [None, dict(size_divisor=32)])
+def test_shapes_of_the_fused_batch_do_not_reach_a_segmentor(test_cfg):
+    torch.manual_seed(0)
+    cfg = segmentor()
+    cfg['data_preprocessor'].update(test_cfg=test_cfg)
+    network = TaskNetwork(cfg).eval()
+    inputs, samples = make_batch(1, 57, 83)
+    with torch.no_grad():
+        expected = network.predict(inputs['first'], samples)[0].seg_logits.data
+        samples[0].set_metainfo(dict(pad_shape=(96, 128), batch_input_shape=(96, 128)))  # as a neighbor of 96x128 makes it
+        found = network.predict(reflected(inputs['first'], 96, 128), samples)[0].seg_logits.data
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    _, copies = network.preprocess(inputs['first'], samples, training=False)
+    wanted = (57, 83) if test_cfg is None else (64, 96)
+    assert copies[0].pad_shape == copies[0].batch_input_shape == wanted and samples[0].pad_shape == (96, 128)
+
+
+def test_a_segmentor_of_fixed_size_takes_larger_pictures_beside_smaller_ones():
+    torch.manual_seed(0)
+    cfg = segmentor()
+    cfg['data_preprocessor'].update(size=(64, 64), size_divisor=None)
+    coupling = build('AverageFuser', 'JointCoupling', tasks=dict(seg=cfg)).train()
+    together = batches(coupling, True, sizes=[(48, 60), (90, 40)])[0]
+    inputs, copies = coupling.tasks.seg.preprocess(coupling.fuse(together['inputs']).image, together['data_samples'], training=True)
+    assert inputs.shape[-2:] == (90, 64) and all(copy.gt_sem_seg.shape == (90, 64) for copy in copies)
+    assert (copies[0].gt_sem_seg.data[:, 48:] == 255).all()
+    losses = coupling(together['inputs'], together['data_samples'], mode='loss')
+    assert torch.isfinite(losses['seg.decode.loss_ce'])
+    assert coupling.tasks.seg.network.data_preprocessor.size == (64, 64)  # smaller batches are padded to it as before
+    small = batches(coupling, True, sizes=[(48, 60), (33, 40)])[0]
+    assert coupling.tasks.seg.preprocess(coupling.fuse(small['inputs']).image, small['data_samples'], True)[0].shape[-2:] == (64, 64)
