@@ -17,4 +17,8 @@ model = dict(
     tasks=dict(seg=segmentor))
 
 # Three passes over the data count as one epoch, as published.
-train_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, type='RepeatDataset', times=3, dataset=_base_.train_dataloader.dataset))
+# The batch norm behind image pooling cannot learn from a last batch of one.
+train_dataloader = dict(
+    batch_size=4,
+    drop_last=True,
+    dataset=dict(_delete_=True, type='RepeatDataset', times=3, dataset=_base_.train_dataloader.dataset))

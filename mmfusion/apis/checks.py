@@ -9,13 +9,16 @@ from mmfusion.engine.loops import CouplingTrainLoop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
 
+from .single_sample_batch import check_single_sample_batch
+
 
 def check_training(runner: Runner) -> None:
     """Check the training set, and the validation set where there is one.
 
     Raises:
         UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, the loop does not suit
-            the coupling, a frozen network has no weights to start from, or see :func:`check_testing`.
+            the coupling, a frozen network has no weights to start from, a batch of one picture meets a batch norm that cannot take it, or see
+            :func:`check_testing`.
     """
     if runner.train_loop is None:
         raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
@@ -27,6 +30,7 @@ def check_training(runner: Runner) -> None:
     _check_frozen(runner)
     _check_labelled(runner.model, loader, 'train_dataloader')
     check_classes(runner.model, loader, 'train_dataloader')
+    check_single_sample_batch(runner)
     if runner.val_loop is not None:
         check_testing(runner, runner.val_loop, 'val_dataloader')
 
