@@ -38,7 +38,15 @@ class MetaCoupling(BaseCoupling):
         g = \nabla_{\theta_G} L_t(\theta_F', \theta_T'), \qquad
         \theta_G \leftarrow \theta_G - \eta\, g / \max|g|
 
-    where :math:`\theta_T'` is the task network one step of its own optimizer later; afterwards it is put back. :meth:`train_step` (phase 2)
+    where :math:`\theta_T'` is the task network one step of its own optimizer later; afterwards it is put back. Only :math:`\theta_F'` is
+    differentiated, at fixed :math:`\theta_T'`:
+
+    .. math:: g = (\partial \theta_F' / \partial \theta_G)^\top \, \nabla_{\theta_F'} L_t(\theta_F', \theta_T')
+
+    With ``inner_fuser='current'`` that is the whole gradient, since :math:`\theta_T'` comes from images of :math:`\theta_F`. With ``'updated'`` it
+    depends on :math:`\theta_F'` too, and :math:`(\partial \theta_F' / \partial \theta_G)^\top (\partial \theta_T' / \partial \theta_F')^\top
+    \nabla_{\theta_T'} L_t` is left out: it would take second derivatives of the task networks, which RoIAlign and other operators of detectors
+    do not have. :meth:`train_step` (phase 2)
     takes one step of the fuser on :math:`L_f` and one step of the task networks on the fused images. ``MetaTrainLoop`` runs both.
     :math:`\eta` is the current learning rate of the fuser.
 
@@ -63,6 +71,7 @@ class MetaCoupling(BaseCoupling):
         swap: Every batch is followed by a copy with exchanged sources, in both phases (published).
         inner_steps: Steps from :math:`\theta_F` to :math:`\theta_F'`, all on one crop; published is 1.
         inner_fuser: Whose images :math:`\theta_T'` learns from: ``'current'`` is :math:`\theta_F` (published), ``'updated'`` is :math:`\theta_F'`.
+            With ``'updated'`` the gradient is truncated, as above.
         restore_moments: Put the state of the task optimizer back as well. The published program keeps what phase 1 did to it.
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
