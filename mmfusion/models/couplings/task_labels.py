@@ -26,7 +26,7 @@ def needed_labels(network: nn.Module, kind: str) -> Dict[str, str]:
     """
     if kind == 'segmentation':
         head = type(getattr(network, 'decode_head', None)).__name__
-        needed = ['gt_depth_map'] if 'Depth' in head else ['gt_sem_seg']
+        needed = ['gt_depth_map'] if head.endswith('DepthHead') else ['gt_sem_seg']
         needed += ['gt_edge_map'] if head == 'PIDHead' else []
     else:
         roi_head, panoptic = getattr(network, 'roi_head', None), getattr(network, 'panoptic_head', None)

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmfusion.models.couplings import JointCoupling, TaskNetwork
+from mmfusion.models.couplings.task_labels import needed_labels
 
 FILES = sorted((Path(__file__).parents[3] / 'configs' / '_base_' / 'segmentors').glob('*.py'))
 
@@ -83,3 +84,9 @@ def test_the_small_one_learns_and_teaches_the_fused_image():
         optimizer.step()
     share = inputs['second'].mean().item()
     assert accuracies[-1] > 100 * max(share, 1 - share) + 5
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_segmentors_learn_from_class_maps(path):
+    """Heads of depthwise convolutions are no heads of depth."""
+    assert list(needed_labels(TaskNetwork(build(path)).network, 'segmentation')) == ['gt_sem_seg']
