@@ -1,4 +1,5 @@
 """Reading within bounds."""
+import json
 import os
 import struct
 import zlib
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmfusion.datasets import PairDataError
-from mmfusion.datasets.annotations import read_class_names, read_voc, read_yolo
+from mmfusion.datasets.annotations import read_class_names, read_coco, read_voc, read_yolo
 from mmfusion.datasets.image_io import read_class_map, read_image, read_size
 from mmfusion.datasets.layout import read_id_list
 from mmfusion.fileio import reading
@@ -201,3 +202,12 @@ def test_yaml_configs(file, content, match):
 def test_a_config_that_raises_anything(file):
     with pytest.raises(UserError, match='a.py cannot be read: ZeroDivisionError: division by zero'):
         load_config(file('model = 1 / 0\n', 'a.py'))
+
+
+@pytest.mark.parametrize('segmentation', [[[0, 0, 9e8, 0, 9e8, 9e8]], [[0, 0, 9e5, 0, 0, 0] * 3], dict(size=[10**6, 10**6], counts=[10**12])])
+def test_masks_that_would_take_gigabytes(file, segmentation):
+    """pycocotools takes memory for every pixel of an outline, and dies where there is none."""
+    annotation = dict(image_id=1, category_id=1, bbox=[0, 0, 4, 4], segmentation=segmentation)
+    content = dict(images=[dict(id=1, file_name='a.png')], categories=[dict(id=1, name='a')], annotations=[annotation])
+    with pytest.raises(PairDataError, match='segmentation must be polygons'):
+        read_coco(file(json.dumps(content)))

@@ -3,13 +3,15 @@ from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from mmfusion.fileio.reading import read_json, reason
+from mmfusion.fileio.reading import max_pixels, read_json, reason
 
 from ..errors import PairDataError
 from .boxes import RawAnnotation, RawBox
 
 #: Bytes that a file may have; those of COCO itself have 4.5e8.
 MAX_BYTES = 2**29
+#: Pixels that the outline of a polygon may have; that of the largest picture has 5e4.
+MAX_OUTLINE = 1e6
 
 
 class CocoFile(NamedTuple):
@@ -93,15 +95,23 @@ def _mask(mask: Any, path: str) -> Optional[object]:
     if not mask:
         return None
     if isinstance(mask, list):
-        good = all(isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 and all(_is_number(value) for value in part) for part in mask)
+        good = all(_is_polygon(part) for part in mask)
     else:
         size, counts = (mask.get('size'), mask.get('counts')) if isinstance(mask, dict) else (None, None)
         good = isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
-        good = good and _covers(counts, size[0] * size[1])
+        good = good and size[0] * size[1] <= max_pixels() and _covers(counts, size[0] * size[1])
     if not good:
         raise PairDataError('malformed annotation', f'{path}: segmentation must be polygons of at least three points, or run lengths with '
                             f'counts that cover their size, found {mask!r:.80}')
     return mask
+
+
+def _is_polygon(part: Any) -> bool:
+    """Whether these are at least three points, of which pycocotools, which takes memory for every pixel of the outline, makes a mask safely."""
+    if not isinstance(part, list) or len(part) < 6 or len(part) % 2 or not all(_is_number(value) for value in part):
+        return False
+    points = list(zip(part[::2], part[1::2]))
+    return sum(max(abs(x - u), abs(y - v)) for (x, y), (u, v) in zip(points, [*points[1:], points[0]])) <= MAX_OUTLINE
 
 
 def _covers(counts: Any, pixels: int) -> bool:
