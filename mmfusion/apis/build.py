@@ -17,7 +17,9 @@ from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_
 from mmfusion.utils.checkpoint import holds_fuser_alone
 from mmfusion.utils.config import load_config
 
+from .checks import name_classes
 from .source_order import checkpoint_modalities, warn_of_exchanged_sources
+from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
 CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -44,8 +46,9 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     Args:
         model: Path of a config file; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser
             that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
-        weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Without one, a model
-            with learned parameters keeps its random initial values and a warning says so.
+        weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Where the fuser has no weights,
+            one of its detector or segmentor, as mmdet or mmseg wrote it. Without one, a model with learned parameters keeps its random initial
+            values and a warning says so.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         warn: Whether to warn about missing weights.
 
@@ -64,11 +67,19 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
         cfg, model_cfg = (model, None) if 'model' in model else (None, model)
     elif not isinstance(model, nn.Module):
         raise TypeError(f'model must be a config, the name of a fuser or a module, got {type(model).__name__}')
+    task = None
+    if cfg is not None and weights is not None and cfg['model'].get('tasks'):
+        cfg = copy.deepcopy(cfg if isinstance(cfg, Config) else Config(cfg))
+        task = use_task_checkpoint(cfg, str(weights))
     coupling = _from_module(model) if isinstance(model, nn.Module) else _from_config(cfg['model'] if cfg is not None else model_cfg)
     dataset = _dataset_config(cfg)
     meta = _metainfo(dataset)
     if weights is not None:
-        coupling = _load(coupling, weights)
+        if task is not None:
+            name_classes(coupling, meta)
+            start_from_task_checkpoint(coupling, task, str(weights))
+        else:
+            coupling = _load(coupling, weights)
         content = safe_load(weights)
         if dataset:
             warn_of_exchanged_sources(content, meta.get('modalities'), str(weights))

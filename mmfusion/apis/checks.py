@@ -75,15 +75,22 @@ def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
         UserError: The numbers differ.
     """
     meta = getattr(loader.dataset, 'metainfo', {})
+    name_classes(model, meta)
     for part, kind, networks in networks_with_classes(model):
         classes, number = meta.get('classes' if kind == 'detection' else 'seg_classes') or (), count_classes(networks[0])
         if number is not None and classes and number != len(classes):
             what = 'classes' if kind == 'detection' else 'segmentation classes'
             raise UserError(f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
                             'set num_classes in the config of that head')
+
+
+def name_classes(model: nn.Module, meta: dict) -> None:
+    """Tell every network of a coupling the names of its classes, once: those of the meta information of a data set."""
+    for _, kind, networks in networks_with_classes(model):
+        names = meta.get('classes' if kind == 'detection' else 'seg_classes')
         for network in networks:
-            if classes and getattr(network, 'class_names', None) is None:
-                network.class_names = tuple(classes)
+            if names and getattr(network, 'class_names', None) is None:
+                network.class_names = tuple(names)
 
 
 def _check_loop(runner: Runner) -> None:

@@ -6,6 +6,7 @@ import torch
 from tiny_config import write_tiny_config
 from tiny_detectors import checkpoint_of
 
+from mmfusion.apis import FusionInferencer
 from mmfusion.apis.testing import test as run_test
 from mmfusion.apis.training import train as run_train
 from mmfusion.utils import UserError
@@ -76,3 +77,10 @@ def test_classes_of_the_config_are_those_of_the_data_set(tmp_path):
     config = write_tiny_config(tmp_path, AVERAGE + SYNONYMS + "detector.init_cfg.update(classes=('car', 'person', 'lamp'))\n")
     with pytest.raises(UserError, match=r'names the classes \(car, person, lamp\), the data set has \(person, car, lamp\)'):
         run_test(parse_test_args([str(config), str(tmp_path / 'theirs.pth'), *options(tmp_path)]))
+
+
+def test_inferencer_with_an_untouched_detector(files):
+    config, theirs, path = files
+    coupling = FusionInferencer(str(config), path).coupling
+    assert_taken(coupling, theirs)
+    assert not coupling.training
