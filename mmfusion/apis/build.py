@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Type, Union
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -103,6 +103,20 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
     print_log(f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
               f'--config {type(coupling.fuser).__name__} would', 'current', logging.WARNING)
     return alone
+
+
+def coupling_class(cfg: Optional[dict]) -> Type[BaseCoupling]:
+    """Class of the coupling that a config (``cfg.model``) names, with or without a scope, so that it can be asked what it is capable of.
+
+    :class:`BaseCoupling` itself where the config has no model or one that is no coupling; then building it says what is wrong.
+
+    Examples:
+        >>> coupling_class(dict(type='mmfusion.MetaCoupling')).precision
+        'float32'
+    """
+    kind = (cfg or {}).get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return cls if isinstance(cls, type) and issubclass(cls, BaseCoupling) else BaseCoupling
 
 
 def _from_config(cfg: dict) -> BaseCoupling:

@@ -5,7 +5,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmfusion.engine.loops import CouplingTrainLoop
+from mmfusion.engine.loops import check_loop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
 
@@ -26,7 +26,7 @@ def check_training(runner: Runner) -> None:
     if len(loader) == 0:
         raise UserError(f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
                         'smaller ones out; lower batch_size or set drop_last=False')
-    _check_loop(runner)
+    check_loop(runner.model, runner.train_loop)
     _check_frozen(runner)
     _check_labelled(runner.model, loader, 'train_dataloader')
     check_classes(runner.model, loader, 'train_dataloader')
@@ -91,16 +91,6 @@ def name_classes(model: nn.Module, meta: dict) -> None:
         for network in networks:
             if names and getattr(network, 'class_names', None) is None:
                 network.class_names = tuple(names)
-
-
-def _check_loop(runner: Runner) -> None:
-    model = getattr(runner.model, 'module', runner.model)
-    if hasattr(model, 'meta_step') and not hasattr(runner.train_loop, 'meta_steps'):
-        raise UserError(f'{type(model).__name__} learns its loss in a loop of its own, which {type(runner.train_loop).__name__} is not: '
-                        "set train_cfg = dict(type='MetaTrainLoop', max_epochs=..., meta_steps=...)")
-    if model is not runner.model and getattr(model, 'averages_gradients', False) and not isinstance(runner.train_loop, CouplingTrainLoop):
-        raise UserError(f'{type(model).__name__} has a training step of its own, which {type(runner.train_loop).__name__} passes over in several '
-                        "processes: set train_cfg.type='CouplingTrainLoop'")
 
 
 def _check_frozen(runner: Runner) -> None:

@@ -11,7 +11,9 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmfusion.fileio.reading import read_record
+from mmfusion.registry import MODELS
 
+from .build import coupling_class
 from .checks import check_training
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
@@ -52,12 +54,16 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     if variant not in VARIANTS:
         raise ValueError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
     rule = RULES.get(variant)
-    if rule is not None and base.model.type != rule:
+    cls = coupling_class(base.model)
+    if rule is not None and not issubclass(cls, MODELS.get(rule)):
         raise ValueError(f'variant {variant!r} needs the config of a {rule}, this one has a {base.model.type}')
-    cfg = copy.deepcopy(base) if rule is not None or base.model.type not in RULES.values() else as_joint(base)
+    cfg = copy.deepcopy(base) if rule is not None or not issubclass(cls, tuple(MODELS.get(name) for name in RULES.values())) else as_joint(base)
     change = copy.deepcopy(VARIANTS[variant])
     if 'fuser' in change:
         cfg.model.update(guide=None, fusion_loss=None)
+        if 'optimizer' not in cfg.optim_wrapper:  # one for each part, and these parts do not learn any more
+            for part in ('fuser', 'guide', 'fusion_loss'):
+                cfg.optim_wrapper.pop(part, None)
     for key, value in change.items():
         cfg.model[key] = ConfigDict(value) if isinstance(value, dict) else value
     cfg.randomness = dict(seed=seed)

@@ -9,6 +9,7 @@ from mmfusion.engine.hooks.architecture_hook import save_current_genotype
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
 
+from .build import coupling_class
 from .run_config import existing_checkpoint
 from .training import train
 
@@ -25,9 +26,9 @@ def search(args: argparse.Namespace) -> Path:
     Raises:
         UserError: The config is not one of a search, or the one to train afterwards has no fuser with a genotype.
     """
-    kind = load_config(args.config, args.cfg_options).get('model', {}).get('type')
-    if kind != 'SearchCoupling':
-        raise UserError(f"{args.config} trains a {kind}; a search needs model = dict(type='SearchCoupling', ...)")
+    model = load_config(args.config, args.cfg_options).get('model', {})
+    if not hasattr(coupling_class(model), 'search_step'):
+        raise UserError(f"{args.config} trains a {model.get('type')}; a search needs model = dict(type='SearchCoupling', ...)")
     if args.then:
         check_then(args.then)
     runner = train(args)

@@ -14,6 +14,7 @@ from torch import nn
 
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
+from .build import coupling_class
 from .checks import check_training
 from .run_config import existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
@@ -61,23 +62,30 @@ def train(args: argparse.Namespace) -> Runner:
 def enable_amp(cfg: Config) -> None:
     """Mixed precision: float16 with dynamic loss scaling on a GPU; bfloat16 on a CPU, and for couplings that compare gradients.
 
+    One optimizer for each part (``PartOptimWrapperConstructor``) gets it in every part.
+
     Raises:
         UserError: The config has no optim_wrapper that this can be set on, or its coupling trains in float32 only.
     """
-    if cfg.get('model', {}).get('type') == 'MetaCoupling':
-        raise UserError('--amp: MetaCoupling trains in float32 only, since the gradients of the loss generation module (about 1e-8) vanish in half '
-                        'precision; leave --amp out')
-    wrapper = cfg.get('optim_wrapper')
-    if not wrapper or wrapper.get('constructor') and 'optimizer' not in wrapper:
-        raise UserError("--amp needs a config with one 'optim_wrapper' with an 'optimizer'; set the type of each wrapper in the config instead")
-    compares = cfg.get('model', {}).get('type') == 'BilevelCoupling'
-    if torch.cuda.is_available() and not compares:
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.setdefault('loss_scale', 'dynamic')
+    coupling = coupling_class(cfg.get('model'))
+    if coupling.precision == 'float32':
+        raise UserError(f'--amp: {coupling.__name__} trains in float32 only, since what it compares are small gradients, which vanish in half precision; '
+                        'leave --amp out')
+    wrapper = cfg.get('optim_wrapper') or {}
+    parts = [wrapper] if 'optimizer' in wrapper else [part for part in wrapper.values() if isinstance(part, dict) and 'optimizer' in part]
+    if not parts:
+        raise UserError("--amp needs a config with an 'optim_wrapper' that has an 'optimizer', or parts that have one each")
+    scaled = torch.cuda.is_available() and coupling.precision == 'float16'
+    for part in parts:
+        if scaled:
+            part.type = 'AmpOptimWrapper'
+            part.setdefault('loss_scale', 'dynamic')
+            continue
+        part.type = 'BFloat16OptimWrapper'
+        for key in ('loss_scale', 'dtype'):
+            part.pop(key, None)
+    if scaled:
         return
-    wrapper.type = 'BFloat16OptimWrapper'
-    for key in ('loss_scale', 'dtype'):
-        wrapper.pop(key, None)
     if is_main_process() and not torch.cuda.is_available():
         print('--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with bfloat16 instructions)')
 

@@ -5,11 +5,12 @@ from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
 from .loss_weight_visualization_hook import LossWeightVisualizationHook
 from .progress_bar_hook import ProgressBarHook
+from .runtime_info_hook import RuntimeInfoHook, iterations_per_epoch
 from .stop_after_hook import StopAfterHook
 from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
     'ArchitectureHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook',
-    'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'seed_worker'
+    'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker'
 ]

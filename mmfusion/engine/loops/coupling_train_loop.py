@@ -7,10 +7,11 @@ from mmfusion.registry import LOOPS
 
 @LOOPS.register_module()
 class CouplingTrainLoop(EpochBasedTrainLoop):
-    """mmengine's ``EpochBasedTrainLoop``, except that in several processes the coupling's own ``train_step`` runs.
+    """mmengine's ``EpochBasedTrainLoop``, for every coupling, also in several processes.
 
     mmengine's wrapper for distributed training has a ``train_step`` that knows one sum of losses only. Couplings with another rule
-    (``BilevelCoupling``) average their gradients themselves, and have to be called past it. In one process there is no difference.
+    (``BilevelCoupling``) average their gradients themselves, say so (``averages_gradients``), and are called past it. All others go
+    through the wrapper, which averages their gradients. In one process there is no difference.
     """
 
     @property
@@ -20,7 +21,8 @@ class CouplingTrainLoop(EpochBasedTrainLoop):
 
     def step(self, idx: int, data_batch: dict) -> dict:
         """Train on a batch; returns values to log."""
-        return self.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+        model = self.model if getattr(self.model, 'averages_gradients', False) else self.runner.model
+        return model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
 
     def run_iter(self, idx, data_batch) -> None:
         """One iteration."""

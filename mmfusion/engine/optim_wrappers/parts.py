@@ -2,18 +2,18 @@
 from typing import Optional
 
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from torch import nn
 
 from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmfusion.utils import UserError
 
+from .part_wrapper import PartOptimWrapper
 from .trainable import TrainableOptimWrapperConstructor
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class PartOptimWrapperConstructor:
-    """Builds an ``OptimWrapperDict`` whose keys are parts of the model.
+    """Builds a :class:`PartOptimWrapper` whose keys are parts of the model.
 
     .. code:: python
 
@@ -23,7 +23,8 @@ class PartOptimWrapperConstructor:
             tasks=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=35), paramwise_cfg=dict(norm_decay_mult=0.)))
 
     Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default. The parts are the children of the model
-    (``fuser``, ``tasks``...), or what its method ``learning_parts()`` names.
+    (``fuser``, ``tasks``...), or what its method ``learning_parts()`` names. Every coupling trains by parts: those with one sum of losses
+    (``JointCoupling``, ``FusionOnly``) take one backward pass for all of them.
 
     Args:
         optim_wrapper_cfg: Config of an optimizer wrapper by the name of a part (a submodule such as ``fuser``).
@@ -38,7 +39,7 @@ class PartOptimWrapperConstructor:
             raise UserError('optim_wrapper: paramwise_cfg belongs into the entry of a part (optim_wrapper.tasks.paramwise_cfg)')
         self.parts = {name: cfg for name, cfg in optim_wrapper_cfg.items() if name != 'type'}
 
-    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+    def __call__(self, model: nn.Module) -> PartOptimWrapper:
         """Build the optimizers of ``model``, which may be wrapped for distributed training."""
         model = model.module if is_model_wrapper(model) else model
         children = model.learning_parts() if hasattr(model, 'learning_parts') else dict(model.named_children())
@@ -52,4 +53,4 @@ class PartOptimWrapperConstructor:
             cfg = dict(cfg)
             paramwise = cfg.pop('paramwise_cfg', None)
             wrappers[name] = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(learning[name])
-        return OptimWrapperDict(**wrappers)
+        return PartOptimWrapper(**wrappers)

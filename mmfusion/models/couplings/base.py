@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from mmfusion.models.layers import restore_color, split_color
@@ -15,6 +15,7 @@ from mmfusion.structures import FusionDataSample, fusion_task
 
 from .image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
 from .task_network import TaskNetwork
+from .training_state import trainable
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
 FrozenTasks = Union[Sequence[str], Dict[str, str]]
@@ -72,10 +73,18 @@ class BaseCoupling(BaseModel):
 
     Attributes:
         fuser_options: Keyword arguments for every call of the fuser, such as ``dict(task='multi_focus')``; empty at first.
+        averages_gradients: What a class states of itself: its ``train_step`` averages gradients over processes. Loops then call it past the
+            wrapper for distributed training; otherwise they call the wrapper, which averages the gradients of :meth:`loss`.
+        precision: The lowest precision in which it trains: ``'float16'`` (with a loss scale), ``'bfloat16'`` or ``'float32'``.
+        loop: Name of the loop that runs its training steps, None where any loop does.
 
     Raises:
         ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight or ``frozen_tasks`` names no task.
     """
+
+    averages_gradients: bool = False
+    precision: str = 'float16'
+    loop: Optional[str] = None
 
     def __init__(self,
                  fuser: dict,
@@ -119,6 +128,10 @@ class BaseCoupling(BaseModel):
         for name, module in self.named_modules():
             if name and hasattr(module, 'set_epoch'):
                 module.set_epoch(epoch)
+
+    def learning_parts(self) -> Dict[str, nn.Module]:
+        """The parts that learn, by the key of their optimizer (``PartOptimWrapperConstructor``); a guide of weight 0 does not."""
+        return {name: part for name, part in self.named_children() if trainable(part) and (name != 'guide' or self.guide_weight > 0)}
 
     # The three modes of mmengine -------------------------------------------------------------------------------------
 

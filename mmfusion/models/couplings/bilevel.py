@@ -97,6 +97,8 @@ class BilevelCoupling(JointCoupling):
     """
 
     averages_gradients = True
+    precision = 'bfloat16'
+    loop = 'CouplingTrainLoop'
 
     def __init__(self,
                  fuser: dict,

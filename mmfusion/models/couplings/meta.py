@@ -85,6 +85,10 @@ class MetaCoupling(BaseCoupling):
         ValueError: No task or no fusion loss is given, the fuser has no parameters, or an option is out of range.
     """
 
+    averages_gradients = True
+    precision = 'float32'  # gradients of the loss generation module are about 1e-8 and vanish in half precision
+    loop = 'MetaTrainLoop'
+
     def __init__(self,
                  fuser: dict,
                  loss_generator: dict,

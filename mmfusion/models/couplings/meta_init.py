@@ -66,6 +66,8 @@ class MetaInitCoupling(BaseCoupling):
     """
 
     averages_gradients = True
+    precision = 'float32'
+    loop = 'MetaInitLoop'
 
     def __init__(self,
                  fuser: dict,

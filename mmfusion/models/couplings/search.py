@@ -57,6 +57,8 @@ class SearchCoupling(BaseCoupling):
     """
 
     averages_gradients = True
+    precision = 'bfloat16'
+    loop = 'SearchTrainLoop'
 
     def __init__(self,
                  fuser: dict,

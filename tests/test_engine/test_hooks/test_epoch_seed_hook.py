@@ -26,9 +26,10 @@ def train_whole_and_in_pieces(tmp_path, hooks, seed=3, **options):
     return whole.model, resumed.model
 
 
-@pytest.mark.parametrize(('num_workers', 'seed'), [(0, 3), (2, 3), (0, None)])
-def test_resumed_run_equals_uninterrupted_one(tmp_path, num_workers, seed):
-    whole, resumed = train_whole_and_in_pieces(tmp_path, SEED_HOOK, seed=seed, num_workers=num_workers)
+@pytest.mark.parametrize(('num_workers', 'seed', 'hooks'), [(0, 3, []), (2, 3, SEED_HOOK), (0, None, [])])
+def test_resumed_run_equals_uninterrupted_one(tmp_path, num_workers, seed, hooks):
+    """Also with an empty list of hooks."""
+    whole, resumed = train_whole_and_in_pieces(tmp_path, hooks, seed=seed, num_workers=num_workers)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     for before, after in zip(whole.seen[8:], resumed.seen, strict=True):
@@ -37,7 +38,7 @@ def test_resumed_run_equals_uninterrupted_one(tmp_path, num_workers, seed):
 
 def test_without_the_hook_the_runs_differ(tmp_path):
     """The test above can fail."""
-    whole, resumed = train_whole_and_in_pieces(tmp_path, [])
+    whole, resumed = train_whole_and_in_pieces(tmp_path, [], seed_epochs=False)
     assert not torch.equal(whole.layer.weight, resumed.layer.weight)
 
 

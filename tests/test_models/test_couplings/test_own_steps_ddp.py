@@ -10,7 +10,7 @@ from tiny_fusion_tasks import LOSS, TASKS
 from two_processes import in_two_processes
 
 from mmfusion.datasets import FusionTasksDataset
-from mmfusion.engine.loops import CouplingTrainLoop
+from mmfusion.engine.loops import CouplingTrainLoop, check_loop
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError, register_all_modules
 
@@ -119,15 +119,15 @@ def test_two_processes_equal_one(results, case):
     assert all(torch.equal(first_log[key], second_log[key]) for key in shared)
 
 
-def test_loop_that_passes_over_the_step_is_refused():
+def test_loop_that_passes_over_the_step_is_refused(monkeypatch):
     from mmengine.runner import EpochBasedTrainLoop
-
-    from mmfusion.apis.checks import _check_loop
-    coupling = SimpleNamespace(averages_gradients=True)
-    for loop, wrapped in ((EpochBasedTrainLoop, True), (CouplingTrainLoop, True), (EpochBasedTrainLoop, False)):
-        runner = SimpleNamespace(model=SimpleNamespace(module=coupling) if wrapped else coupling, train_loop=loop.__new__(loop))
-        if wrapped and loop is EpochBasedTrainLoop:
+    from torch.nn.parallel import DistributedDataParallel
+    coupling = SimpleNamespace(averages_gradients=True, loop='CouplingTrainLoop')
+    parallel = DistributedDataParallel.__new__(DistributedDataParallel)
+    monkeypatch.setattr(DistributedDataParallel, 'module', coupling, raising=False)
+    for loop, model in ((EpochBasedTrainLoop, parallel), (CouplingTrainLoop, parallel), (EpochBasedTrainLoop, coupling)):
+        if loop is EpochBasedTrainLoop and model is parallel:
             with pytest.raises(UserError, match='CouplingTrainLoop'):
-                _check_loop(runner)
+                check_loop(model, loop.__new__(loop))
         else:
-            _check_loop(runner)
+            check_loop(model, loop.__new__(loop))
