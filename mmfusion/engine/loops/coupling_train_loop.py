@@ -19,6 +19,11 @@ class CouplingTrainLoop(EpochBasedTrainLoop):
         """The coupling, without the wrapper for distributed training."""
         return self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
 
+    @property
+    def fitting_loop(self) -> str:
+        """Name of a loop that trains this model, for messages of loops that do not."""
+        return getattr(self.model, 'loop', None) or 'CouplingTrainLoop'
+
     def step(self, idx: int, data_batch: dict) -> dict:
         """Train on a batch; returns values to log."""
         model = self.model if getattr(self.model, 'averages_gradients', False) else self.runner.model

@@ -24,7 +24,7 @@ class MetaInitLoop(CouplingTrainLoop):
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'run_episode'):
-            raise UserError(f"MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: use type='EpochBasedTrainLoop'")
+            raise UserError(f"MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: use type='{self.fitting_loop}'")
         sampler = getattr(self.dataloader, 'batch_sampler', None)
         steps = getattr(sampler, 'inner_steps', None)
         if steps != self.model.inner_steps:

@@ -50,7 +50,7 @@ class MetaTrainLoop(CouplingTrainLoop):
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'meta_step'):
-            raise UserError(f"MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: use type='EpochBasedTrainLoop'")
+            raise UserError(f"MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: use type='{self.fitting_loop}'")
         if len(self.dataloader) < 2:
             raise UserError(f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; train_dataloader has '
                             f'{len(self.dataloader)}: lower batch_size or take more pairs')
