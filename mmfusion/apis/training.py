@@ -69,8 +69,7 @@ def enable_amp(cfg: Config) -> None:
     """
     coupling = coupling_class(cfg.get('model'))
     if coupling.precision == 'float32':
-        raise UserError(f'--amp: {coupling.__name__} trains in float32 only, since what it compares are small gradients, which vanish in half precision; '
-                        'leave --amp out')
+        raise UserError(f'--amp: {coupling.__name__} trains in float32 only, since small gradients vanish in half precision; leave --amp out')
     wrapper = cfg.get('optim_wrapper') or {}
     parts = [wrapper] if 'optimizer' in wrapper else [part for part in wrapper.values() if isinstance(part, dict) and 'optimizer' in part]
     if not parts:

@@ -1,6 +1,14 @@
 """Hooks, loops, optimizer wrappers and constructors."""
-from .hooks import (EpochSeedHook, FusionVisualizationHook, LossWeightVisualizationHook, ProgressBarHook, RuntimeInfoHook, StopAfterHook, TaskWeightHook,
-                    seed_worker)
+from .hooks import (
+    EpochSeedHook,
+    FusionVisualizationHook,
+    LossWeightVisualizationHook,
+    ProgressBarHook,
+    RuntimeInfoHook,
+    StopAfterHook,
+    TaskWeightHook,
+    seed_worker,
+)
 from .loops import CouplingTrainLoop, MetaInitLoop, MetaTrainLoop, SearchTrainLoop
 from .optim_wrappers import BFloat16OptimWrapper, PartOptimWrapper, PartOptimWrapperConstructor, TrainableOptimWrapperConstructor
 

@@ -1,4 +1,5 @@
 """Clipping by part, and several optimizers on one loss."""
+
 import functools
 
 import pytest
@@ -16,7 +17,11 @@ ADAM = dict(type='Adam', lr=0.01)
 
 def trained(folder, model=JOINT, wrapper=None, clip=0.05, optimizer=ADAM, **options):
     """A runner after three iterations with one optimizer that clips."""
-    runner = make_runner(folder, model, wrapper or dict(type='OptimWrapper', optimizer=optimizer, clip_grad=dict(max_norm=clip), **options))
+    runner = make_runner(
+        folder,
+        model,
+        wrapper or dict(type='OptimWrapper', optimizer=optimizer, clip_grad=dict(max_norm=clip), **options),
+    )
     runner.train()
     return runner
 
@@ -41,18 +46,27 @@ def assert_same(first, second):
 def amp_on_cpu(monkeypatch):
     """mmengine's AmpOptimWrapper, which asks for a GPU, on the CPU."""
     from mmengine.optim.optimizer import amp_optimizer_wrapper
+
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', functools.partial(torch.amp.GradScaler, device='cpu'))
-    return dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=2.**12)
+    return dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=2.0**12)
 
 
 @pytest.mark.parametrize('kind', ['OptimWrapper', 'AmpOptimWrapper', 'accumulated', 'BilevelCoupling'])
 def test_detached_fuser_does_not_depend_on_the_task(tmp_path, kind, amp_on_cpu):
     """Under clipping too: all norms are above max_norm, and those of the tasks differ by a factor of 1000."""
-    options = dict(OptimWrapper={}, AmpOptimWrapper=amp_on_cpu, accumulated=dict(accumulative_counts=2), BilevelCoupling={})[kind]
-    model = dict(JOINT, detach=True) if kind != 'BilevelCoupling' else dict(JOINT, type='BilevelCoupling', upper_weight=0.)
-    wrapper = dict(dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05), clip_grad=dict(max_norm=0.005)), **options)
-    runs = [trained(tmp_path / str(weight), dict(model, task_weights=dict(seg=weight)), wrapper) for weight in (1., 1000.)]
+    options = dict(
+        OptimWrapper={}, AmpOptimWrapper=amp_on_cpu, accumulated=dict(accumulative_counts=2), BilevelCoupling={}
+    )[kind]
+    model = (
+        dict(JOINT, detach=True) if kind != 'BilevelCoupling' else dict(JOINT, type='BilevelCoupling', upper_weight=0.0)
+    )
+    wrapper = dict(
+        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05), clip_grad=dict(max_norm=0.005)), **options
+    )
+    runs = [
+        trained(tmp_path / str(weight), dict(model, task_weights=dict(seg=weight)), wrapper) for weight in (1.0, 1000.0)
+    ]
     scalars = [run.message_hub.log_scalars['train/grad_norm.seg'].data[0] for run in runs]
     assert scalars[1].min() > 100 * scalars[0].max() and scalars[0].min() > 0.005
     assert_same(of(runs[0], 'fuser.'), of(runs[1], 'fuser.'))
@@ -60,9 +74,14 @@ def test_detached_fuser_does_not_depend_on_the_task(tmp_path, kind, amp_on_cpu):
 
 def test_norms_of_all_parts_are_logged(tmp_path):
     runner = trained(tmp_path)
-    scalars = {name: runner.message_hub.log_scalars[f'train/{name}'].data[0] for name in ('grad_norm', 'grad_norm.fuser', 'grad_norm.seg')}
+    scalars = {
+        name: runner.message_hub.log_scalars[f'train/{name}'].data[0]
+        for name in ('grad_norm', 'grad_norm.fuser', 'grad_norm.seg')
+    }
     assert all(len(values) == 3 for values in scalars.values())
-    assert scalars['grad_norm'] == pytest.approx((scalars['grad_norm.fuser']**2 + scalars['grad_norm.seg']**2)**0.5)
+    assert scalars['grad_norm'] == pytest.approx(
+        (scalars['grad_norm.fuser'] ** 2 + scalars['grad_norm.seg'] ** 2) ** 0.5
+    )
 
 
 def test_norm_that_is_small_enough_stays(tmp_path):
@@ -75,18 +94,26 @@ def test_norm_that_is_small_enough_stays(tmp_path):
 @pytest.mark.parametrize('counts', [1, 2])
 def test_parts_with_equal_options_equal_one_optimizer(tmp_path, amp, counts, amp_on_cpu):
     """With an own Adam, clipping and accumulation each; the last of three iterations is an accumulation of one."""
-    options = dict(dict(amp_on_cpu) if amp else dict(type='OptimWrapper'), optimizer=ADAM, clip_grad=dict(max_norm=0.05), accumulative_counts=counts)
+    options = dict(
+        dict(amp_on_cpu) if amp else dict(type='OptimWrapper'),
+        optimizer=ADAM,
+        clip_grad=dict(max_norm=0.05),
+        accumulative_counts=counts,
+    )
     one = trained(tmp_path / 'one', wrapper=options)
     several = trained(tmp_path / 'parts', wrapper=parts(fuser=options, tasks=options))
     assert isinstance(several.optim_wrapper, PartOptimWrapper)
     assert_same(state(one), state(several))
-    assert 'train/grad_norm.fuser' in several.message_hub.log_scalars and 'train/grad_norm' not in several.message_hub.log_scalars
+    assert (
+        'train/grad_norm.fuser' in several.message_hub.log_scalars
+        and 'train/grad_norm' not in several.message_hub.log_scalars
+    )
 
 
 @pytest.mark.parametrize('coupling', ['JointCoupling', 'FusionOnly'])
 def test_every_part_has_its_own_rate(tmp_path, coupling):
     model = JOINT if coupling == 'JointCoupling' else dict(type='FusionOnly', fuser=FUSER, fusion_loss=L1)
-    entries = dict(fuser=dict(optimizer=dict(type='SGD', lr=0.)))
+    entries = dict(fuser=dict(optimizer=dict(type='SGD', lr=0.0)))
     if coupling == 'JointCoupling':
         entries['tasks'] = dict(optimizer=dict(type='SGD', lr=0.1))
     runner = make_runner(tmp_path, model, parts(**entries))
@@ -102,10 +129,15 @@ def test_every_part_has_its_own_rate(tmp_path, coupling):
 
 def test_part_that_overflows_misses_its_step_alone(amp_on_cpu):
     from mmengine.optim import AmpOptimWrapper
+
     layers = {name: torch.nn.Linear(1, 1, bias=False) for name in ('fuser', 'tasks')}
     options = {key: value for key, value in amp_on_cpu.items() if key != 'type'}
-    wrapper = PartOptimWrapper(**{name: AmpOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), lr=0.1), **options)
-                                  for name, layer in layers.items()})
+    wrapper = PartOptimWrapper(
+        **{
+            name: AmpOptimWrapper(optimizer=torch.optim.SGD(layer.parameters(), lr=0.1), **options)
+            for name, layer in layers.items()
+        }
+    )
     before = {name: layer.weight.clone() for name, layer in layers.items()}
     with wrapper.optim_context(layers['fuser']):
         loss = layers['fuser'].weight.sum() + layers['tasks'].weight.sum() * float('inf')
@@ -119,12 +151,21 @@ def test_part_that_overflows_misses_its_step_alone(amp_on_cpu):
 SGD = dict(optimizer=dict(type='SGD', lr=0.1))
 
 
-@pytest.mark.parametrize(('wrapper', 'message'), [
-    (parts(fuser=SGD), r'has no tasks.*tasks=dict\(optimizer'),
-    (parts(fuser=SGD, tasks=dict(SGD, accumulative_counts=2)), 'accumulative_counts=2 differs from 1 of optim_wrapper.fuser'),
-    (parts(fuser=SGD, tasks=dict(SGD, type='BFloat16OptimWrapper')), 'type=BFloat16OptimWrapper differs from OptimWrapper'),
-    (parts(fuser=SGD, tasks=SGD, guide=SGD), 'optim_wrapper.guide.*no such part'),
-])
+@pytest.mark.parametrize(
+    ('wrapper', 'message'),
+    [
+        (parts(fuser=SGD), r'has no tasks.*tasks=dict\(optimizer'),
+        (
+            parts(fuser=SGD, tasks=dict(SGD, accumulative_counts=2)),
+            'accumulative_counts=2 differs from 1 of optim_wrapper.fuser',
+        ),
+        (
+            parts(fuser=SGD, tasks=dict(SGD, type='BFloat16OptimWrapper')),
+            'type=BFloat16OptimWrapper differs from OptimWrapper',
+        ),
+        (parts(fuser=SGD, tasks=SGD, guide=SGD), 'optim_wrapper.guide.*no such part'),
+    ],
+)
 def test_parts_that_cannot_be_trained_are_refused_before_training(tmp_path, wrapper, message):
     runner = make_runner(tmp_path, JOINT, wrapper)
     with pytest.raises(UserError, match=message):
@@ -134,8 +175,12 @@ def test_parts_that_cannot_be_trained_are_refused_before_training(tmp_path, wrap
 
 def test_optimizers_without_a_common_step_are_refused(tmp_path):
     runner = make_runner(tmp_path, JOINT, dict(optimizer=dict(type='SGD', lr=0.1)))
-    runner.optim_wrapper = OptimWrapperDict(**{name: OptimWrapper(torch.optim.SGD(part.parameters(), lr=0.1))
-                                               for name, part in runner.model.learning_parts().items()})
+    runner.optim_wrapper = OptimWrapperDict(
+        **{
+            name: OptimWrapper(torch.optim.SGD(part.parameters(), lr=0.1))
+            for name, part in runner.model.learning_parts().items()
+        }
+    )
     with pytest.raises(UserError, match='PartOptimWrapperConstructor'):
         runner.train()
 
@@ -143,8 +188,20 @@ def test_optimizers_without_a_common_step_are_refused(tmp_path):
 def test_frozen_guide_needs_no_optimizer():
     guide = dict(type='TwoStreamGuide', in_channels=32, attention_channels=8)
     import tiny_models
-    detector = dict(tiny_models.rtmdet(), data_preprocessor=dict(tiny_models.rtmdet()['data_preprocessor'], batch_augments=None))
-    fuser = dict(type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(4, 4), global_grid=(4, 4))
-    for weight, wanted in ((0., {'fuser'}), (1., {'fuser', 'guide'})):
-        model = MODELS.build(dict(type='FusionOnly', fuser=fuser, guide=dict(guide, detector=detector), guide_weight=weight))
+
+    detector = dict(
+        tiny_models.rtmdet(), data_preprocessor=dict(tiny_models.rtmdet()['data_preprocessor'], batch_augments=None)
+    )
+    fuser = dict(
+        type='MoEFusion',
+        base_channels=4,
+        expert_channels=4,
+        decoder_channels=(8,),
+        local_grid=(4, 4),
+        global_grid=(4, 4),
+    )
+    for weight, wanted in ((0.0, {'fuser'}), (1.0, {'fuser', 'guide'})):
+        model = MODELS.build(
+            dict(type='FusionOnly', fuser=fuser, guide=dict(guide, detector=detector), guide_weight=weight)
+        )
         assert set(model.learning_parts()) == wanted

@@ -1,4 +1,5 @@
 """The hook that every runner has, with what the training of couplings depends on."""
+
 from typing import List, Optional
 
 import torch
@@ -12,12 +13,14 @@ from mmfusion.engine.optim_wrappers import clip_by_part
 from mmfusion.registry import HOOKS
 
 from .epoch_seed_hook import EpochSeedHook
+from .sync_learned_buffers_hook import learned_buffers
 
 
 def iterations_per_epoch(dataloader) -> Optional[int]:
-    """Iterations in which all processes together see as many samples as the data set has; None for a data set without a length.
+    """Iterations in which all processes together see as many samples as the data set has; None where it has no length.
 
-    That is the length of the dataloader, except with mmengine's ``InfiniteSampler``, which in each process says the length of the whole data set.
+    That is the length of the dataloader, except with mmengine's ``InfiniteSampler``, which in each process says the
+    length of the whole data set.
     """
     try:
         length = len(dataloader)
@@ -32,19 +35,22 @@ def iterations_per_epoch(dataloader) -> Optional[int]:
 class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     """mmengine's ``RuntimeInfoHook``, which besides does what must not be forgotten when a coupling is trained.
 
-    Every runner of mmengine has a ``RuntimeInfoHook`` among its default hooks and looks it up in the default scope first, so with
-    ``default_scope='mmfusion'`` it is this one, whatever list of ``custom_hooks`` a config has and whoever builds the runner. (In another
-    scope: ``default_hooks = dict(runtime_info=dict(type='mmfusion.RuntimeInfoHook'))``.) It
+    Every runner of mmengine has a ``RuntimeInfoHook`` among its default hooks and looks it up in the default scope
+    first, so with ``default_scope='mmfusion'`` it is this one, whatever list of ``custom_hooks`` a config has and
+    whoever builds the runner. (In another scope: ``default_hooks =
+    dict(runtime_info=dict(type='mmfusion.RuntimeInfoHook'))``.) It
 
-    - tells the model the epoch, counted from 0, where it has ``set_epoch``. In training by iterations that is the number of the iteration over
-      :func:`iterations_per_epoch`, so schedules of networks and losses (the warm-up of TC-MoA) advance there as well;
+    - tells the model the epoch, counted from 0, where it has ``set_epoch``. In training by iterations that is the
+      number of the iteration over :func:`iterations_per_epoch`, so schedules of networks and losses (the warm-up of
+      TC-MoA) advance there as well;
     - seeds each epoch as ``EpochSeedHook``;
-    - averages buffers over processes as mmengine's ``SyncBuffersHook``: after each epoch, and in training by iterations before a validation or a
-      checkpoint, so that all processes validate and save one network;
+    - averages the buffers of what learns over processes as ``SyncLearnedBuffersHook``: after each epoch, and in
+      training by iterations before a validation or a checkpoint, so that all processes validate and save one network;
     - lets optimizers clip gradients by part of the coupling (``clip_by_part``);
     - refuses a loop, optimizers or a wrapper that would train a coupling otherwise than its rule says (``check_loop``).
 
-    ``EpochSeedHook``, ``SyncBuffersHook`` and ``mmdet.SetEpochInfoHook`` may still be in ``custom_hooks``; nothing is done twice.
+    ``EpochSeedHook``, ``SyncBuffersHook`` and ``mmdet.SetEpochInfoHook`` may still be in ``custom_hooks``; nothing is
+    done twice.
 
     Args:
         seed_epochs: False leaves random numbers alone.
@@ -88,8 +94,11 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         """Average buffers before a checkpoint that is written after this iteration."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if any(self.every_n_train_iters(runner, hook.interval) or self.is_last_train_iter(runner)
-               for hook in runner.hooks if isinstance(hook, CheckpointHook) and not hook.by_epoch):
+        if any(
+            self.every_n_train_iters(runner, hook.interval) or self.is_last_train_iter(runner)
+            for hook in runner.hooks
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch
+        ):
             self._sync(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
@@ -111,7 +120,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     @torch.no_grad()
     def _sync(self, runner, iteration: int) -> None:
         if self.sync_buffers and get_world_size() > 1 and self._synced != iteration:
-            all_reduce_params(runner.model.buffers(), op='mean')
+            all_reduce_params(learned_buffers(runner), op='mean')
             self._synced = iteration
 
 

@@ -79,7 +79,8 @@ class SearchTrainLoop(CouplingTrainLoop):
     def run(self):
         """Launch the search."""
         if not hasattr(self.model, 'search_step'):
-            raise UserError(f"SearchTrainLoop trains a SearchCoupling; {type(self.model).__name__} has no search step: use type='{self.fitting_loop}'")
+            raise UserError(f'SearchTrainLoop trains a SearchCoupling; {type(self.model).__name__} has no search step: '
+                            f"use type='{self.fitting_loop}'")
         for name, loader in (('train_dataloader', self.dataloader), ('the dataloader of the architecture', self.upper_dataloader)):
             if not len(loader):
                 raise UserError(f'{name} makes no batch of {len(loader.dataset)} pairs: lower batch_size or set drop_last=False')

@@ -1,4 +1,5 @@
-"""Clipping of gradients by part of a coupling: what one part learns must not depend on how large the gradient of another is."""
+"""Clipping of gradients by part of a coupling, so that no part learns less where the gradient of another is large."""
+
 from typing import Dict, Iterable, List, Optional
 
 import torch
@@ -24,21 +25,24 @@ def part_of(name: str) -> str:
 class ClipByPart:
     """``torch.nn.utils.clip_grad_norm_`` for every part of a coupling by itself: fuser, each task network, guide.
 
-    One norm over all would let the gradient of a task scale down that of the fuser, even where ``detach=True`` cuts the way between them. It takes the
-    place of an optimizer wrapper's ``clip_func``, so it sees gradients without a loss scale and after accumulation, and it writes the norm of each part
-    to the log as ``grad_norm.<part>``, as it was before clipping.
+    One norm over all would let the gradient of a task scale down that of the fuser, even where ``detach=True`` cuts
+    the way between them. It takes the place of an optimizer wrapper's ``clip_func``, so it sees gradients without a
+    loss scale and after accumulation, and it writes the norm of each part to the log as ``grad_norm.<part>``, as it
+    was before clipping.
 
     Args:
         model: The coupling, perhaps wrapped.
-        total: Return the norm over all parts, which the optimizer wrapper logs as ``grad_norm``. False where several wrappers would overwrite
-            each other's.
+        total: Return the norm over all parts, which the optimizer wrapper logs as ``grad_norm``. False where several
+            wrappers would overwrite each other's.
     """
 
     def __init__(self, model: nn.Module, total: bool = True) -> None:
         self.parts = {id(parameter): part_of(name) for name, parameter in model.named_parameters()}
         self.total = total
 
-    def __call__(self, parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.0, **options) -> Optional[Tensor]:
+    def __call__(
+        self, parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.0, **options
+    ) -> Optional[Tensor]:
         """Clip in place; arguments as ``torch.nn.utils.clip_grad_norm_``."""
         groups: Dict[str, List[Tensor]] = {}
         for parameter in parameters:
@@ -53,7 +57,7 @@ class ClipByPart:
 
 
 def clip_by_part(model: nn.Module, optim_wrapper: OptimWrapper) -> None:
-    """Let an optimizer wrapper that clips norms clip them by part of ``model``; one for each of several, one without ``clip_grad`` stays as it is.
+    """Let every optimizer wrapper that clips norms clip them by part of ``model``.
 
     Args:
         model: The coupling, perhaps wrapped.

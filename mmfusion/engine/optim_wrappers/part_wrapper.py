@@ -1,4 +1,5 @@
 """Several optimizers that share one loss and one backward pass."""
+
 from typing import Dict, List, Optional
 
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
@@ -10,13 +11,14 @@ from mmfusion.utils import UserError
 class PartOptimWrapper(OptimWrapperDict):
     """An ``OptimWrapperDict`` for a sum of losses: one backward pass, then a step of every optimizer.
 
-    mmengine's own leaves open what ``optim_context`` and ``update_params`` mean for several optimizers. Here every weight belongs to one optimizer, and
-    all of them follow the same loss, so both are as for a single optimizer: one precision, one loss scale, one count of accumulated gradients.
-    Learning rate, weight decay and ``clip_grad`` are those of each part. With float16 (``AmpOptimWrapper``) a part whose gradients overflow misses
-    its step, and the others take theirs.
+    mmengine's own leaves open what ``optim_context`` and ``update_params`` mean for several optimizers. Here every
+    weight belongs to one optimizer, and all of them follow the same loss, so both are as for a single optimizer: one
+    precision, one loss scale, one count of accumulated gradients. Learning rate, weight decay and ``clip_grad`` are
+    those of each part. With float16 (``AmpOptimWrapper``) a part whose gradients overflow misses its step, and the
+    others take theirs.
 
-    Couplings with training steps of their own (``MetaCoupling``, ``BilevelCoupling``, ``SearchCoupling``) take the optimizers one by one, as from an
-    ``OptimWrapperDict``.
+    Couplings with training steps of their own (``MetaCoupling``, ``BilevelCoupling``, ``SearchCoupling``) take the
+    optimizers one by one, as from an ``OptimWrapperDict``.
 
     Args:
         optim_wrappers: Optimizer wrappers by the names of the parts.
@@ -35,13 +37,18 @@ class PartOptimWrapper(OptimWrapperDict):
         """
         first = self.wrappers[0]
         for name, wrapper in self.optim_wrappers.items():
-            for key, of_first, value in (('type', type(first).__name__, type(wrapper).__name__),
-                                         ('accumulative_counts', first._accumulative_counts, wrapper._accumulative_counts),
-                                         ('dtype', getattr(first, 'cast_dtype', None), getattr(wrapper, 'cast_dtype', None)),
-                                         ('loss_scale', _scale(first), _scale(wrapper))):
+            for key, of_first, value in (
+                ('type', type(first).__name__, type(wrapper).__name__),
+                ('accumulative_counts', first._accumulative_counts, wrapper._accumulative_counts),
+                ('dtype', getattr(first, 'cast_dtype', None), getattr(wrapper, 'cast_dtype', None)),
+                ('loss_scale', _scale(first), _scale(wrapper)),
+            ):
                 if of_first != value:
-                    raise UserError(f'optim_wrapper.{name}: {key}={value} differs from {of_first} of optim_wrapper.{next(iter(self.keys()))}; the parts '
-                                    f'share one loss and one backward pass, so give all of them the same {key}')
+                    raise UserError(
+                        f'optim_wrapper.{name}: {key}={value} differs from {of_first} of '
+                        f'optim_wrapper.{next(iter(self.keys()))}; the parts share one loss and one backward '
+                        f'pass, so give all of them the same {key}'
+                    )
         if isinstance(first, AmpOptimWrapper):
             for wrapper in self.wrappers[1:]:
                 wrapper.loss_scaler = first.loss_scaler
@@ -51,11 +58,13 @@ class PartOptimWrapper(OptimWrapperDict):
         self.wrappers[0].initialize_count_status(model, init_counts, max_counts)
 
     def optim_context(self, model: nn.Module):
-        """Context of a forward pass: the precision, and no exchange of gradients between processes while they accumulate."""
+        """Context of a forward pass: its precision, and no exchange between processes while gradients accumulate."""
         self.check_uniform()
         return self.wrappers[0].optim_context(model)
 
-    def update_params(self, loss: Tensor, step_kwargs: Optional[Dict] = None, zero_kwargs: Optional[Dict] = None) -> None:
+    def update_params(
+        self, loss: Tensor, step_kwargs: Optional[Dict] = None, zero_kwargs: Optional[Dict] = None
+    ) -> None:
         """Backward pass of ``loss``, and a step of all optimizers unless gradients still accumulate."""
         first = self.wrappers[0]
         first.backward(first.scale_loss(loss))

@@ -124,7 +124,7 @@ class BaseCoupling(BaseModel):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Hand the epoch, counted from 0, to every part whose losses depend on it; ``mmdet.SetEpochInfoHook`` calls this."""
+        """Hand the epoch, counted from 0, to every part whose losses depend on it; ``RuntimeInfoHook`` calls this."""
         for name, module in self.named_modules():
             if name and hasattr(module, 'set_epoch'):
                 module.set_epoch(epoch)

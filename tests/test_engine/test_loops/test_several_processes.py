@@ -1,4 +1,5 @@
-"""Two processes, each with half of the data, train every coupling by every loop as one process does, or say before training why not."""
+"""Two processes with half of the data each train as one process does, or say before training why not."""
+
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -8,7 +9,12 @@ from two_processes import in_two_processes
 from mmfusion.utils import register_all_modules
 
 register_all_modules()
-COMBINATIONS = [(coupling, case, loop) for coupling in sorted(couplings()) for case in CASES.get(coupling, ('?', )) for loop in sorted(loops())]
+COMBINATIONS = [
+    (coupling, case, loop)
+    for coupling in sorted(couplings())
+    for case in CASES.get(coupling, ('?',))
+    for loop in sorted(loops())
+]
 
 
 @pytest.fixture(scope='module')
@@ -27,13 +33,19 @@ def test_two_processes_equal_one_or_are_refused(results, coupling, case, loop):
     single, (first, second) = results[0][key], (result[key] for result in results[1])
     cls = couplings()[coupling]
     if isinstance(first, str):
-        assert first == second and any(word in first for word in ('type=', 'needs', 'give ')), 'a refusal names the remedy'
+        assert first == second and any(word in first for word in ('type=', 'needs', 'give ')), (
+            'a refusal names the remedy'
+        )
         assert loop != cls.loop, 'the loop that a coupling names is not refused'
-        assert cls.loop is not None or hasattr(loops()[loop], 'step') and loop != 'CouplingTrainLoop', 'a coupling without a loop of its own takes any'
+        assert cls.loop is not None or hasattr(loops()[loop], 'step') and loop != 'CouplingTrainLoop', (
+            'a coupling without a loop of its own takes any'
+        )
         return
     for name, wanted in single[0].items():
         assert torch.equal(first[0][name], second[0][name]), name
-        torch.testing.assert_close(first[0][name], wanted, atol=1e-6, rtol=0, msg=lambda message, name=name: f'{name}: {message}')
+        torch.testing.assert_close(
+            first[0][name], wanted, atol=1e-6, rtol=0, msg=lambda message, name=name: f'{name}: {message}'
+        )
 
 
 @pytest.mark.parametrize('coupling', sorted(couplings()))
