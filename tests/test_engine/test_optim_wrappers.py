@@ -7,6 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from tiny_sweep import FUSER, L1, make_runner, segmentor, state
 
+from mmfusion.engine.loops import check_loop
 from mmfusion.engine.optim_wrappers import PartOptimWrapper
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
@@ -183,6 +184,25 @@ def test_optimizers_without_a_common_step_are_refused(tmp_path):
     )
     with pytest.raises(UserError, match='PartOptimWrapperConstructor'):
         runner.train()
+
+
+def test_clipping_of_sharded_weights_is_refused(monkeypatch):
+    """FSDP itself needs several processes; known by its own method for norms."""
+    from mmengine.runner import EpochBasedTrainLoop
+    from torch.nn.parallel import DistributedDataParallel
+
+    model = MODELS.build(dict(type='FusionOnly', fuser=FUSER, fusion_loss=L1))
+    parallel, loop = (
+        DistributedDataParallel.__new__(DistributedDataParallel),
+        EpochBasedTrainLoop.__new__(EpochBasedTrainLoop),
+    )
+    monkeypatch.setattr(DistributedDataParallel, 'module', model, raising=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    check_loop(parallel, loop, OptimWrapper(optimizer, clip_grad=dict(max_norm=1)))
+    monkeypatch.setattr(DistributedDataParallel, 'clip_grad_norm_', None, raising=False)
+    check_loop(parallel, loop, OptimWrapper(optimizer))
+    with pytest.raises(UserError, match='norm of its own'):
+        check_loop(parallel, loop, OptimWrapper(optimizer, clip_grad=dict(max_norm=1)))
 
 
 def test_frozen_guide_needs_no_optimizer():

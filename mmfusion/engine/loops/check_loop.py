@@ -45,6 +45,15 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
             f'{name} computes its gradients itself, from whole weights, which {type(model).__name__} '
             'cuts up: leave strategy and model_wrapper_cfg out of the config'
         )
+    if (
+        wrapped
+        and hasattr(model, 'clip_grad_norm_')
+        and any(wrapper.clip_grad_kwargs for wrapper in _wrappers(optim_wrapper))
+    ):
+        raise UserError(
+            f'optim_wrapper.clip_grad: {type(model).__name__} leaves every process a part of the weights, so each '
+            'would clip by a norm of its own; remove clip_grad, or train with DistributedDataParallel'
+        )
     if wrapped and not averages and _own_step(coupling):
         raise UserError(
             f'{name} has a train_step of its own and does not say that it averages gradients over processes, so in '
@@ -63,6 +72,12 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
         )
     if isinstance(optim_wrapper, OptimWrapperDict) and not averages and not _own_step(coupling):
         _check_parts(coupling, optim_wrapper)
+
+
+def _wrappers(optim_wrapper) -> list:
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        return list(optim_wrapper.values())
+    return [] if optim_wrapper is None else [optim_wrapper]
 
 
 def _own_step(coupling: nn.Module) -> bool:
