@@ -1,0 +1,58 @@
+"""Tools ask a coupling what it is capable of, so that a name with a scope, or a user's subclass, is treated like any other."""
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmfusion.apis.build import coupling_class
+from mmfusion.apis.comparison import variant_config
+from mmfusion.apis.training import enable_amp
+from mmfusion.models.couplings import BilevelCoupling
+from mmfusion.registry import MODELS
+from mmfusion.utils import UserError
+
+SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+
+
+def config(kind, wrapper=SGD):
+    """As much of a config as the tools look at."""
+    model = dict(type=kind, fuser=dict(type='ReFusion'), fusion_loss=dict(), tasks=dict(det=dict()), guide=None)
+    return Config(dict(model=model, optim_wrapper=wrapper, train_cfg=dict(type='CouplingTrainLoop', max_epochs=1)))
+
+
+@pytest.mark.parametrize('kind', ['MetaCoupling', 'mmfusion.MetaCoupling', 'mmfusion.MetaInitCoupling'])
+def test_half_precision_is_refused_under_every_name(kind):
+    with pytest.raises(UserError, match='float32 only'):
+        enable_amp(config(kind))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'wanted'), [('mmfusion.BilevelCoupling', 'BFloat16OptimWrapper'), ('JointCoupling', 'AmpOptimWrapper')]
+)
+@pytest.mark.parametrize('several', [False, True])
+def test_half_precision_on_a_gpu_by_capability_and_for_every_part(monkeypatch, kind, wanted, several):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    parts = dict(constructor='PartOptimWrapperConstructor', fuser=SGD, tasks=SGD)
+    cfg = config(kind, parts if several else SGD)
+    enable_amp(cfg)
+    wrappers = [cfg.optim_wrapper.fuser, cfg.optim_wrapper.tasks] if several else [cfg.optim_wrapper]
+    assert all(wrapper.type == wanted for wrapper in wrappers)
+
+
+def test_comparison_knows_couplings_by_class(monkeypatch):
+    class Mine(BilevelCoupling):
+        """A user's rule."""
+
+    monkeypatch.setitem(MODELS.module_dict, 'Mine', Mine)
+    for kind in ('BilevelCoupling', 'mmfusion.BilevelCoupling', 'Mine'):
+        assert issubclass(coupling_class(dict(type=kind)), BilevelCoupling)
+        assert variant_config(config(kind), 'bilevel', 0, Path('.')).model.type == kind
+        assert variant_config(config(kind), 'joint', 0, Path('.')).model.type == 'JointCoupling'
+        with pytest.raises(ValueError, match='MetaCoupling'):
+            variant_config(config(kind), 'meta', 0, Path('.'))
+
+
+def test_rows_without_a_learning_fuser_drop_its_optimizer():
+    parts = dict(constructor='PartOptimWrapperConstructor', fuser=SGD, tasks=SGD, guide=SGD)
+    cfg = variant_config(config('JointCoupling', parts), 'average', 0, Path('.'))
+    assert set(cfg.optim_wrapper) == {'constructor', 'tasks'}
