@@ -9,12 +9,9 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='FusionVisualizationHook'))
 
-# Every epoch draws its random numbers from (seed, epoch, rank): a resumed run repeats an uninterrupted one exactly.
-# SetEpochInfoHook tells losses and networks the epoch, where theirs depend on it. SyncLearnedBuffersHook averages batch norm statistics over
-# processes, so that all of them validate, and save, one and the same network.
-custom_hooks = [
-    dict(type='EpochSeedHook'), dict(type='DataSplitHook'), dict(type='mmdet.SetEpochInfoHook'), dict(type='SyncLearnedBuffersHook')
-]
+# Yours to replace: what training depends on (the epoch told to losses and networks, random numbers by epoch, buffers averaged over processes,
+# gradients clipped by part) is done by RuntimeInfoHook, which every runner has in the scope mmfusion.
+custom_hooks = [dict(type='DataSplitHook')]
 randomness = dict(seed=0)
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl'))
