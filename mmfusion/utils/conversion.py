@@ -112,15 +112,15 @@ def write_fuser(weights: State,
     if faults:
         raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults))
     weights = {f'fuser.{key}': value for key, value in weights.items()}
-    write_weights(weights, ' and '.join(Path(source).name for source in sources), target, modalities)
+    write_weights(weights, ' and '.join(Path(source).name for source in sources), target, modalities=tuple(modalities) if modalities else None)
     return weights
 
 
-def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path], modalities: Optional[Sequence[str]] = None) -> None:
-    """Write converted weights as a checkpoint that names the file they come from, and the order of sources; it appears whole or not at all."""
+def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path], **facts: object) -> None:
+    """Write converted weights as a checkpoint whose meta names the file they come from, and ``facts``; it appears whole or not at all."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f'{target.name}.partial')
-    meta = dict(converted_from=Path(source).name, **(dict(modalities=tuple(modalities)) if modalities else {}))
+    meta = dict(converted_from=Path(source).name, **{name: fact for name, fact in facts.items() if fact is not None})
     torch.save(dict(state_dict=weights, meta=meta), partial)
     os.replace(partial, target)
