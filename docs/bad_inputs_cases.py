@@ -231,6 +231,12 @@ def _():
     return arguments
 
 
+@case('images', 'a pipeline that normalizes', fast=True)
+def _():
+    normalize = "dict(type='Paired', transform=dict(type='mmcv.Normalize', mean=[124, 116, 104], std=[58, 57, 57]))"
+    return llvip(FUSION.replace("dict(type='PackFusionInputs')", f"{normalize}, dict(type='PackFusionInputs')"))
+
+
 @case('images', 'more bits than `bit_depth` says')
 def _():
     arguments = llvip(FUSION.replace("dict(type='LoadPair')", "dict(type='LoadPair', bit_depth=12)"))

@@ -68,8 +68,11 @@ def norms_of_single_values(model: BaseCoupling, loader: DataLoader) -> List[str]
         return hook
 
     shared = get_world_size() > 1
-    handles = [module.register_forward_pre_hook(look(name)) for name, module in model.named_modules()
-               if isinstance(module, _BatchNorm) and not (shared and isinstance(module, nn.SyncBatchNorm))]
+    norms = [(name, module) for name, module in model.named_modules()
+             if isinstance(module, _BatchNorm) and not (shared and isinstance(module, nn.SyncBatchNorm))]
+    if not norms:
+        return found
+    handles = [module.register_forward_pre_hook(look(name)) for name, module in norms]
     try:
         with _as_before(model), torch.no_grad():
             item = loader.dataset[0]

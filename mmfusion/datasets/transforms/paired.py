@@ -14,7 +14,7 @@ from mmfusion.utils.scope import scoped
 _MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
 # Packages whose transforms take a float image for one in 0...255.
 _COUNT_TO_255 = ('mmcv', 'mmdet', 'mmseg')
-# No transform of brightness and contrast brings an image with bright pixels below this level; one that normalises does.
+# No transform of brightness and contrast brings an image with bright pixels below this level; one that normalizes does.
 _DARK = 8
 
 
@@ -43,7 +43,7 @@ class Paired(BaseTransform):
 
     A source keeps its type and range. Transforms of mmcv, mmdet and mmseg count in 0...255, so a float source in [0, 1] is shown to them times 255
     and divided afterwards; what is given back as float for an 8-bit source (``mmdet.PhotoMetricDistortion``) is rounded. Either is clipped to its
-    range. Normalisation (mean and standard deviation) belongs to the data preprocessor of the task network and is refused.
+    range. Normalization (mean and standard deviation) belongs to the data preprocessor of the task network and is refused.
 
     Args:
         transform: Config of the transform, or a callable.
@@ -56,7 +56,7 @@ class Paired(BaseTransform):
             CornerNet).
 
     Raises:
-        ValueError: The transform normalised an 8-bit source.
+        ValueError: The transform normalized an 8-bit source.
         TypeError: The transform mixes several samples (mosaic, mixup).
         RuntimeError: The transform treated the sources differently (sizes differ, or one of the two was rejected).
 
@@ -130,7 +130,7 @@ class Paired(BaseTransform):
         if before.dtype == np.uint8 and image.dtype != np.uint8:
             if np.abs(image).max() < _DARK and before.max() > 127:
                 raise ValueError(f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
-                                 'as if it had been normalised; leave that to the data preprocessor of the task network, which has mean and std')
+                                 'as if it had been normalized; leave that to the data preprocessor of the task network, which has mean and std')
             image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         elif before.dtype == np.float32 and (image.dtype != np.float32 or not self.unit_range):
             image = np.clip(image if self.unit_range else image.astype(np.float32) / np.float32(255), 0, 1).astype(np.float32)

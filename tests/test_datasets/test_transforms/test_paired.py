@@ -248,10 +248,10 @@ def test_own_transforms_see_the_unit_range():
     assert seen[0] <= 1 < seen[2] <= 255
 
 
-def test_normalisation_is_refused():
-    normalise = Paired(dict(type='mmcv.Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
-    with pytest.raises(ValueError, match='as if it had been normalised.*task network'):
-        normalise(make_sample())
+def test_normalization_is_refused():
+    normalize = Paired(dict(type='mmcv.Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
+    with pytest.raises(ValueError, match='as if it had been normalized.*task network'):
+        normalize(make_sample())
     sample = make_sample()
     sample['first'] = sample['first'].astype(np.float32) / 255
     with pytest.raises(ValueError, match='unit_range=True'):

@@ -92,16 +92,17 @@ def test_nor_in_predictions():
             torch.testing.assert_close(sample.seg_logits.data, expected.seg_logits.data, atol=1e-3, rtol=1e-4)
 
 
-def loss_config(name):
-    if name == 'TaskFusionLoss':
-        return dict(type=name, tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one')
-    return dict(type=name)
+# Arguments of losses that have no defaults for all; a new one needs a line here.
+LOSS_ARGUMENTS = dict(
+    LuminanceFusionLoss=dict(criterion=dict(type='SobelMaxLoss')),
+    TaskFusionLoss=dict(tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one'))
 
 
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('name', registered(BaseFusionLoss))
 def test_losses_leave_the_padding_out(name, training):
-    coupling = build('AverageFuser', fusion_loss=dict(one=loss_config(name))).train(training)  # not a pixel depends on another one
+    loss = dict(type=name, **LOSS_ARGUMENTS.get(name, {}))
+    coupling = build('AverageFuser', fusion_loss=dict(one=loss)).train(training)  # not a pixel depends on another one
     together, *alone = batches(coupling, training)
     fusion = coupling.fuse(together['inputs'])
     found = coupling.fusion_losses(fusion, together['data_samples'])['fusion.loss_one']
