@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.engine.loops import check_loop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
@@ -31,6 +32,7 @@ def check_training(runner: Runner) -> None:
     _check_labelled(runner.model, loader, 'train_dataloader')
     check_classes(runner.model, loader, 'train_dataloader')
     check_single_sample_batch(runner)
+    _check_hooks(runner)
     if runner.val_loop is not None:
         check_testing(runner, runner.val_loop, 'val_dataloader')
 
@@ -91,6 +93,14 @@ def name_classes(model: nn.Module, meta: dict) -> None:
         for network in networks:
             if names and getattr(network, 'class_names', None) is None:
                 network.class_names = tuple(names)
+
+
+def _check_hooks(runner: Runner) -> None:
+    """Every runner has the hook that training depends on, unless the config has another default scope or names another hook."""
+    coupling = getattr(runner.model, 'module', runner.model)
+    if hasattr(coupling, 'averages_gradients') and not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
+        raise UserError('nothing would tell the epoch to losses and networks: the hook runtime_info is not that of mmfusion. Set '
+                        "default_scope='mmfusion', or default_hooks.runtime_info=dict(type='mmfusion.RuntimeInfoHook')")
 
 
 def _check_frozen(runner: Runner) -> None:

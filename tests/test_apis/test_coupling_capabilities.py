@@ -1,12 +1,16 @@
 """Tools ask a coupling what it is capable of, so that a name with a scope, or a user's subclass, is treated like any other."""
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 
 from mmfusion.apis.build import coupling_class
+from mmfusion.apis.checks import _check_hooks
 from mmfusion.apis.comparison import variant_config
 from mmfusion.apis.training import enable_amp
+from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.models.couplings import BilevelCoupling
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
@@ -56,3 +60,11 @@ def test_rows_without_a_learning_fuser_drop_its_optimizer():
     parts = dict(constructor='PartOptimWrapperConstructor', fuser=SGD, tasks=SGD, guide=SGD)
     cfg = variant_config(config('JointCoupling', parts), 'average', 0, Path('.'))
     assert set(cfg.optim_wrapper) == {'constructor', 'tasks'}
+
+
+def test_runner_without_the_hook_that_training_depends_on_is_refused():
+    runner = SimpleNamespace(model=SimpleNamespace(averages_gradients=False), hooks=[RuntimeInfoHook()])
+    _check_hooks(runner)
+    runner.hooks = [MMEngineRuntimeInfoHook()]
+    with pytest.raises(UserError, match='default_scope'):
+        _check_hooks(runner)

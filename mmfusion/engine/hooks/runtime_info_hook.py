@@ -88,7 +88,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Tell the epoch again where iterations make epochs."""
         super().before_train_iter(runner, batch_idx, data_batch)
-        if _by_iterations(runner):
+        if by_iterations(runner):
             self._set_epoch(runner)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
@@ -114,8 +114,8 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def _set_epoch(self, runner) -> None:
         model = getattr(runner.model, 'module', runner.model)
         if hasattr(model, 'set_epoch'):
-            by_iterations = _by_iterations(runner) and self._length
-            model.set_epoch(runner.iter // self._length if by_iterations else runner.epoch)
+            made_of_iterations = by_iterations(runner) and self._length
+            model.set_epoch(runner.iter // self._length if made_of_iterations else runner.epoch)
 
     @torch.no_grad()
     def _sync(self, runner, iteration: int) -> None:
@@ -128,6 +128,6 @@ def _has(runner, kind: type) -> bool:
     return any(isinstance(hook, kind) for hook in runner.hooks)
 
 
-def _by_iterations(runner) -> bool:
+def by_iterations(runner) -> bool:
     """Whether the loop is one for iterations, which to mmengine is a single epoch."""
     return not hasattr(runner.train_loop, 'run_epoch')

@@ -6,6 +6,8 @@ from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
 
+from .runtime_info_hook import by_iterations, iterations_per_epoch
+
 
 def linear_factor(progress: float, start: float, end: float, begin: float, finish: float) -> float:
     """``start`` up to ``begin``, ``end`` from ``finish`` on, linear between.
@@ -33,7 +35,7 @@ class TaskWeightHook(Hook):
         end_factor: Factor from ``end`` on.
         begin: Epoch (iteration), counted from 0, at which the change begins.
         end: Epoch (iteration) from which on ``end_factor`` holds; None for the end of the training.
-        by_epoch: Count in epochs; otherwise in iterations.
+        by_epoch: Count in epochs; otherwise in iterations. In a loop by iterations, epochs are those of ``iterations_per_epoch``.
 
     Raises:
         ValueError: ``end`` is not after ``begin``, a factor is negative, or the model has no such task.
@@ -60,9 +62,11 @@ class TaskWeightHook(Hook):
             self._apply(runner, runner.epoch, runner.max_epochs)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Set the weight of the iteration."""
+        """Set the weight of the iteration, and that of the epoch where iterations make epochs."""
         if not self.by_epoch:
             self._apply(runner, runner.iter, runner.max_iters)
+        elif by_iterations(runner) and (length := iterations_per_epoch(runner.train_dataloader)):
+            self._apply(runner, runner.iter // length, -(-runner.max_iters // length))
 
     def _apply(self, runner, progress: int, total: int) -> None:
         finish = total if self.end is None else self.end

@@ -13,6 +13,14 @@ def test_weight_changes_by_epoch(tmp_path):
     assert seen == [0.0] * 4 + [0.0] * 4 + [1.0] * 4 + [2.0] * 4
 
 
+def test_weight_changes_by_epoch_in_a_loop_by_iterations(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
+    runner = make_runner(tmp_path, None, train_cfg=dict(type='IterBasedTrainLoop', max_iters=12),
+                         hooks=[dict(type='TaskWeightHook', task='det', begin=0, end=2)])
+    runner.train()
+    assert runner.model.weights_seen == [0.0] * 4 + [1.0] * 4 + [2.0] * 4
+
+
 def test_weight_changes_by_iteration_to_the_end_of_training(tmp_path):
     seen = weights_of(tmp_path, max_epochs=2, start_factor=1., end_factor=0.5, by_epoch=False)
     assert seen == pytest.approx([2 - step / 8 for step in range(8)])
