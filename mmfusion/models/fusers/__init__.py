@@ -1,6 +1,6 @@
 """Fusers: networks from two source images to one fused image."""
 from .base import BaseFuser, FuserOutput
-from .baselines import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
+from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
@@ -8,6 +8,6 @@ from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
 __all__ = [
-    'AverageFuser', 'BaseFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'PlainConvFuser', 'ReFusion', 'SearchableTIM',
-    'SourceFuser', 'TCMoA', 'TIM', 'TwoStageTIM'
+    'AverageFuser', 'BaseFuser', 'FalseColorFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'PlainConvFuser', 'ReFusion',
+    'SearchableTIM', 'SourceFuser', 'TCMoA', 'TIM', 'TwoStageTIM'
 ]

@@ -1,10 +1,11 @@
 """Fusers without parameters, for every comparison."""
-from typing import List
+from typing import List, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmfusion.models.layers.color import blend_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -71,6 +72,44 @@ class MaximumFuser(BaseFuser):
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Take the maximum."""
         return FuserOutput(torch.maximum(first, second), {})
+
+
+@MODELS.register_module()
+class FalseColorFuser(BaseFuser):
+    r"""The brighter luminance with the colors of the sources, tinted where the second source is the brighter one.
+
+    .. math:: F = \max(Y_A, Y_B) + C + t \, \max(Y_B - Y_A, 0)
+
+    with the chroma C that luminance fusers get back and a tint t in RGB. What is warm in an infrared image comes out in the color of skin by
+    default, which detectors of people trained on color photographs answer to; a grey maximum loses where a bright pixel comes from. False color of
+    this kind goes back to A. Toet and J. Walraven, Opt. Eng. 35, 650 (1996).
+
+    Args:
+        tint: Red, green and blue that are added for a difference of 1.
+
+    Raises:
+        ValueError: ``tint`` is not three numbers.
+
+    Examples:
+        >>> first, second = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.5)
+        >>> [round(value, 2) for value in FalseColorFuser(tint=(0.2, -0.4, 0))(first, second).fused[0, :, 0, 0].tolist()]
+        [0.6, 0.3, 0.5]
+    """
+
+    color_space = 'rgb'
+    channels = (3, )
+
+    def __init__(self, tint: Sequence[float] = (0.24, -0.4, 0.0)) -> None:
+        super().__init__()
+        if len(tint) != 3:
+            raise ValueError(f'tint must be what is added to red, green and blue, got {tint}')
+        self.register_buffer('tint', torch.tensor(tint, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+
+    def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
+        """Take the maximum, and tint."""
+        a, b = rgb_to_ycbcr(first), rgb_to_ycbcr(second)
+        plain = ycbcr_to_rgb(torch.cat([torch.maximum(a[:, :1], b[:, :1]), blend_chroma(a[:, 1:], b[:, 1:])], dim=1))
+        return FuserOutput(plain + self.tint.to(plain.dtype) * (b[:, :1] - a[:, :1]).clamp_min(0), {})
 
 
 @MODELS.register_module()

@@ -9,8 +9,9 @@ from mmfusion.models.layers.color import COLOR_SPACES, blend_chroma, rgb_to_ycbc
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
+from .baselines import FalseColorFuser
 
-RULES = ('maximum', 'average')
+RULES = ('maximum', 'average', 'false_color')
 
 
 @MODELS.register_module()
@@ -27,7 +28,8 @@ class PlainConvFuser(BaseFuser):
         width: Channels at full resolution; level k of the U has (k + 1) times as many.
         layers: Convolutions at full resolution before the U, at least 1.
         depth: Levels of the U, each half as large as the one above; 0 leaves the convolutions of full resolution alone.
-        rule: ``'maximum'`` or ``'average'`` of both luminances, or None.
+        rule: ``'maximum'`` or ``'average'`` of both luminances, with ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or
+            None.
         limit: Largest change of a pixel, in (0, 1].
         color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes the color of the sources as
             it is put back for luminance fusers, and two grey sources give a grey picture.
@@ -61,6 +63,9 @@ class PlainConvFuser(BaseFuser):
             raise ValueError(f'PlainConvFuser: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
         if change_weight < 0 or (change_weight and rule is None):
             raise ValueError(f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; got {change_weight} with rule={rule!r}')
+        if rule == 'false_color' and color_space != 'rgb':
+            raise ValueError("PlainConvFuser: rule='false_color' needs color_space='rgb'")
+        self.false_color = FalseColorFuser() if rule == 'false_color' else None
         self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
         channels = 3 if color_space == 'rgb' else 1
         self.channels, self.size_multiple = (channels, ), 2**depth
@@ -95,6 +100,8 @@ class PlainConvFuser(BaseFuser):
     def _by_rule(self, first: Tensor, second: Tensor) -> Tensor:
         if self.color_space == 'luminance':
             return self._rule(first, second)
+        if self.false_color is not None:
+            return self.false_color(first, second).fused
         a, b = rgb_to_ycbcr(first), rgb_to_ycbcr(second)
         return ycbcr_to_rgb(torch.cat([self._rule(a[:, :1], b[:, :1]), blend_chroma(a[:, 1:], b[:, 1:])], dim=1))
 

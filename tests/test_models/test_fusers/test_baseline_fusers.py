@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.models.fusers import AverageFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
+from mmfusion.models.fusers import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from mmfusion.models.layers import restore_color, split_color
+from mmfusion.models.layers.color import luminance
 
 
 def through_color(fuser, first, second):
@@ -69,3 +70,15 @@ def test_pyramid_keeps_the_stronger_detail():
 def test_pyramid_levels():
     with pytest.raises(ValueError, match='levels'):
         LaplacianPyramidFuser(0)
+
+
+def test_false_color_tints_what_is_brighter_in_the_second_source_alone():
+    visible, infrared = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    plain, tinted = through_color(MaximumFuser(), visible, infrared), through_color(FalseColorFuser(), visible, infrared)
+    difference = infrared - luminance(visible)
+    cold = (difference <= 0).expand_as(plain)
+    torch.testing.assert_close(tinted[cold], plain[cold])
+    torch.testing.assert_close(tinted - plain, difference.clamp_min(0) * torch.tensor([0.24, -0.4, 0]).view(1, 3, 1, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(through_color(FalseColorFuser((0, 0, 0)), visible, infrared), plain)
+    with pytest.raises(ValueError, match='red, green and blue'):
+        FalseColorFuser((1, 2))

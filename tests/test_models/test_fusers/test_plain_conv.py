@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmfusion.models.fusers import AverageFuser, MaximumFuser, PlainConvFuser
+from mmfusion.models.fusers import AverageFuser, FalseColorFuser, MaximumFuser, PlainConvFuser
 from mmfusion.models.layers.color import luminance, rgb_to_ycbcr
 from mmfusion.registry import MODELS
 
@@ -47,6 +47,11 @@ def test_coupling_sees_the_rule_with_the_color_of_the_visible_source():
     torch.testing.assert_close(rgb_to_ycbcr(pictures['rgb'])[:, 1:], rgb_to_ycbcr(inputs['first'])[:, 1:])
 
 
+def test_training_starts_from_false_color():
+    first, second = sources(3, (32, 32))
+    torch.testing.assert_close(PlainConvFuser(rule='false_color', color_space='rgb')(first, second).fused, FalseColorFuser()(first, second).fused)
+
+
 def test_two_grey_sources_give_a_grey_picture():
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='PlainConvFuser', color_space='rgb'))).eval()
     first, second = sources(size=(32, 32))
@@ -79,7 +84,8 @@ def test_five_plain_convolutions():
 
 @pytest.mark.parametrize('options, message', [
     (dict(width=0), 'width and layers must be at least 1'), (dict(depth=-1), 'depth at least 0'), (dict(rule='minimum'), "got 'minimum'"),
-    (dict(limit=0.), r'limit must lie in \(0, 1\]'), (dict(color_space='lab'), 'color_space must be one of'),
+    (dict(limit=0.), r'limit must lie in \(0, 1\]'), (dict(rule='false_color'), "needs color_space='rgb'"),
+    (dict(color_space='lab'), 'color_space must be one of'),
     (dict(change_weight=-1.), 'change_weight must be at least 0'), (dict(change_weight=1., rule=None), 'needs a rule'),
 ])
 def test_wrong_options_are_refused(options, message):
