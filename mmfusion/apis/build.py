@@ -6,19 +6,24 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple, Optional, Type, Union
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
+from mmfusion.model_zoo.card import ModelCard, is_exchanged
+from mmfusion.model_zoo.catalog import card_files, has_model
+from mmfusion.model_zoo.exchange import ExchangedSources
+from mmfusion.model_zoo.loading import load_model
 from mmfusion.models.couplings import BaseCoupling, FusionOnly
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
-from mmfusion.utils.checkpoint import holds_fuser_alone
+from mmfusion.utils.checkpoint import checkpoint_modalities, holds_fuser_alone
 from mmfusion.utils.config import load_config
 
 from .checks import name_classes
-from .source_order import checkpoint_modalities, warn_of_exchanged_sources
+from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
@@ -32,11 +37,13 @@ class BuiltModel(NamedTuple):
         coupling: In eval mode, on the device.
         pipeline: Transform configs of the test pipeline; empty when the config has none.
         meta: Meta information of the data set (``classes``, ``palette``, ``modalities``), as far as known.
+        card: Card of a model of :mod:`mmfusion.model_zoo`, None for all else.
     """
 
     coupling: BaseCoupling
     pipeline: list
     meta: dict
+    card: Optional[ModelCard] = None
 
 
 def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu',
@@ -44,19 +51,23 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     """Build a coupling, load its weights and move it to a device.
 
     Args:
-        model: Path of a config file; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser
-            that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
+        model: Name of a trained model (``'tdfusion'``, ``'tim'``..., see :func:`mmfusion.model_zoo.list_models`); path of a config file; a config
+            (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser that needs no arguments, such as
+            ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
         weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Where the fuser has no weights,
             one of its detector or segmentor, as mmdet or mmseg wrote it. Without one, a model with learned parameters keeps its random initial
-            values and a warning says so.
+            values and a warning says so. With the name of a trained model, in place of its own weights.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         warn: Whether to warn about missing weights.
 
     Raises:
-        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, or there is no such device.
+        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, the trained model is damaged, or there is no
+            such device.
         TypeError: ``model`` is none of these kinds.
     """
     device = select_device(device)
+    if isinstance(model, str) and not model.endswith(CONFIG_SUFFIXES) and has_model(model):
+        return _from_zoo(model, weights, device)
     cfg, model_cfg = None, None
     if isinstance(model, (str, Path)):
         if str(model).endswith(CONFIG_SUFFIXES) or os.path.exists(model):
@@ -119,13 +130,26 @@ def coupling_class(cfg: Optional[dict]) -> Type[BaseCoupling]:
     return cls if isinstance(cls, type) and issubclass(cls, BaseCoupling) else BaseCoupling
 
 
+def _from_zoo(name: str, weights: Optional[Union[str, Path]], device: torch.device) -> BuiltModel:
+    loaded = load_model(name)
+    sources = loaded.card.sources
+    coupling = _from_module(loaded.fuser)
+    if weights is not None:
+        load_fusion_checkpoint(coupling, weights)
+        sources = checkpoint_modalities(safe_load(weights)) or sources
+    if is_exchanged(sources):
+        coupling.fuser, sources = ExchangedSources(loaded.fuser), sources[::-1]
+    return BuiltModel(coupling.to(device).eval(), [], dict(modalities=sources), loaded.card)
+
+
 def _from_config(cfg: dict) -> BaseCoupling:
     cfg = copy.deepcopy(dict(cfg))
     kind = cfg.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is None:
         fusers = sorted(name for name, entry in MODELS.module_dict.items() if isinstance(entry, type) and issubclass(entry, BaseFuser))
-        raise UserError(f'{kind!r} is neither a config file nor a registered model; fusers are {", ".join(fusers)}')
+        raise UserError(f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; fusers are '
+                        f'{", ".join(fusers)}')
     if isinstance(cls, type) and issubclass(cls, BaseFuser):
         return FusionOnly(fuser=cfg)
     built = MODELS.build(cfg)

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from mmfusion.datasets import PairDataError
 from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
+from mmfusion.model_zoo import DEFAULT_MODEL
 from mmfusion.registry import INFERENCERS, TRANSFORMS
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.progress import progress_bar
@@ -32,14 +33,18 @@ class FusionInferencer:
     ``tools/test.py``; its boxes come back in pixels of the sources.
 
     Args:
-        model: Path of a config file, a config, the name of a fuser without parameters (``'LaplacianPyramidFuser'``, ``'AverageFuser'``,
-            ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
+        model: Name of a trained model (``'tdfusion'``, ``'moe_fusion'``, ``'tim'``, or one that was added; see ``tools/models.py list``), by default
+            the best of those that ship; path of a config file, a config, the name of a fuser without parameters (``'LaplacianPyramidFuser'``,
+            ``'AverageFuser'``, ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
         weights: Checkpoint for it.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(task='multi_focus', shift=0.2)`` for
             :class:`TCMoA`. They stand in the attribute ``fuser_options``, where they can be changed between calls.
         load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
             ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
+
+    Attributes:
+        card: Card of a trained model: data, terms, figures. None for all else.
 
     Raises:
         UserError: The config or checkpoint is missing or does not fit, the GPU asked for is not there, or the fuser has no such option.
@@ -52,13 +57,13 @@ class FusionInferencer:
     """
 
     def __init__(self,
-                 model: ModelLike = 'LaplacianPyramidFuser',
+                 model: ModelLike = DEFAULT_MODEL,
                  weights: Optional[Union[str, Path]] = None,
                  device: Optional[str] = 'cpu',
                  load: Optional[dict] = None,
                  fuser_options: Optional[Dict[str, object]] = None) -> None:
         register_all_modules()
-        self.coupling, pipeline, self.meta = build_coupling(model, weights, device)
+        self.coupling, pipeline, self.meta, self.card = build_coupling(model, weights, device)
         self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
         options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}

@@ -1,26 +1,11 @@
 """Whether a checkpoint takes the sources in the order in which a data set gives them."""
 import logging
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-
-def checkpoint_modalities(content: object) -> Optional[Tuple[str, str]]:
-    """Names of the sources that the weights of a checkpoint take, first and second: as a converter wrote them, or those of the training set.
-
-    Examples:
-        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(modalities=['infrared', 'visible'])))
-        ('infrared', 'visible')
-        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(dataset_meta=dict(modalities=('far', 'near')))))
-        ('far', 'near')
-    """
-    meta = content.get('meta') if isinstance(content, dict) else None
-    for owner in (meta, meta.get('dataset_meta')) if isinstance(meta, dict) else ():
-        names = owner.get('modalities') if isinstance(owner, dict) else None
-        if isinstance(names, (list, tuple)) and len(names) == 2 and all(isinstance(name, str) for name in names):
-            return tuple(names)
-    return None
+from mmfusion.utils.checkpoint import checkpoint_modalities
 
 
 def warn_of_exchanged_sources(content: object, given: Optional[Sequence[str]], path: str) -> bool:

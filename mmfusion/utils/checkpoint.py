@@ -3,7 +3,7 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 from urllib.error import URLError
 
 import numpy as np
@@ -111,6 +111,23 @@ def _named(content: object, path: object) -> dict:
                                                   for key, value in state.items()):
             raise UserError(f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key "state_dict"')
     return content
+
+
+def checkpoint_modalities(content: object) -> Optional[Tuple[str, str]]:
+    """Names of the sources that the weights of a checkpoint take, first and second: as a converter wrote them, or those of the training set.
+
+    Examples:
+        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(modalities=['infrared', 'visible'])))
+        ('infrared', 'visible')
+        >>> checkpoint_modalities(dict(state_dict={}, meta=dict(dataset_meta=dict(modalities=('far', 'near')))))
+        ('far', 'near')
+    """
+    meta = content.get('meta') if isinstance(content, dict) else None
+    for owner in (meta, meta.get('dataset_meta')) if isinstance(meta, dict) else ():
+        names = owner.get('modalities') if isinstance(owner, dict) else None
+        if isinstance(names, (list, tuple)) and len(names) == 2 and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return None
 
 
 def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: bool = True) -> Dict[str, List[str]]:

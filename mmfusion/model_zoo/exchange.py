@@ -1,0 +1,25 @@
+"""A fuser whose network takes its two sources the other way round."""
+from torch import Tensor
+
+from mmfusion.models.fusers import BaseFuser, FuserOutput
+
+
+class ExchangedSources(BaseFuser):
+    """Call a network that was trained with infrared first, say, as all others are called: visible first.
+
+    Args:
+        fuser: The network.
+    """
+
+    def __init__(self, fuser: BaseFuser) -> None:
+        super().__init__()
+        self.network = fuser
+        self.color_space, self.channels, self.guidance_keys = fuser.color_space, fuser.channels, fuser.guidance_keys
+
+    def forward(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+        """Fuse; arguments and errors as in :meth:`BaseFuser.forward`."""
+        return self.network(second, first, **guidance)
+
+    def fuse(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+        """Fuse two checked batches."""
+        return self.network.fuse(second, first, **guidance)
