@@ -1,58 +1,6 @@
 #!/usr/bin/env python
 """Fuse two images, or two folders of images: demo/image_demo.py FIRST SECOND [options]; see --help."""
-import argparse
-import os
-
-from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import parse_key_values, prepare_process
-
-DEFAULT_MODEL = 'LaplacianPyramidFuser'
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Fuse registered images: two files, or two folders matched by file name')
-    parser.add_argument('first', help='first source (visible): a file or a folder')
-    parser.add_argument('second', help='second source (infrared): a file or a folder')
-    parser.add_argument('--config', help=f'config file or name of a fuser (default: {DEFAULT_MODEL}, which needs no weights)')
-    parser.add_argument('--weights', help='checkpoint that was trained with the config')
-    parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
-                        help='options of the fuser, such as task=multi_focus shift=0.2 for TC-MoA')
-    parser.add_argument('--out', help='file for two files, folder for two folders (default: fused.png, fused/)')
-    parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
-    parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='draw boxes with at least this score (default: 0.3)')
-    parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument('--batch-size', type=int, default=1, help='images of equal size fused together')
-    parser.add_argument('--skip-bad', action='store_true', help='log unreadable images and images without partner, and go on')
-    parser.add_argument('--skip-existing', action='store_true', help='leave out pairs whose pictures are there already')
-    args = parser.parse_args(argv)
-    args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
-    return args
-
-
-@friendly_main
-def main(argv=None):
-    prepare_process(argv)  # before torch is imported
-    args = parse_args(argv)
-    from mmfusion.apis import FusionInferencer
-    if args.config is None:
-        print(f'no --config given: fusing with {DEFAULT_MODEL}, which has learned nothing and needs no weights')
-    fuse = FusionInferencer(args.config or DEFAULT_MODEL, args.weights, args.device, fuser_options=args.fuser_options)
-    results = fuse(
-        args.first,
-        args.second,
-        out_dir=args.out or ('fused' if os.path.isdir(args.first) else 'fused.png'),
-        draw_boxes=args.boxes,
-        panel=args.panel,
-        score_thr=args.score_thr,
-        batch_size=args.batch_size,
-        on_error='skip' if args.skip_bad else 'raise',
-        skip_existing=args.skip_existing)
-    done = [result for result in results if not result.skipped]
-    for result in done[:3]:
-        print('wrote ' + ', '.join(result.files.values()))
-    print(f'{len(done)} of {len(results)} pairs fused' + (f', {len(results) - len(done)} skipped' if len(done) < len(results) else ''))
-
+from mmfusion.cli.fuse import main
 
 if __name__ == '__main__':
     main()

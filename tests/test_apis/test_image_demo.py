@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmfusion.model_zoo import DEFAULT_MODEL
+
 
 @pytest.fixture
 def demo(repo_dir):
@@ -31,7 +33,7 @@ def test_two_files(demo, sources, capsys):
     demo(['vi/a.png', 'ir/a.png', '--panel', '--device', 'cpu'])
     assert cv2.imread('fused.png').shape == (20, 24, 3) and cv2.imread('fused_panel.png').shape == (42, 80, 3)
     out = capsys.readouterr().out
-    assert 'needs no weights' in out and 'fused.png' in out and '1 of 1 pairs fused' in out
+    assert f'fusing with {DEFAULT_MODEL}' in out and 'fused.png' in out and '1 of 1 pairs fused' in out
 
 
 def test_two_folders(demo, sources, capsys):

@@ -211,7 +211,7 @@ def test_weights_round_trip(detector_config, arrays, tmp_path):
 
 
 def test_models_of_every_kind(arrays):
-    expected = FusionInferencer()(*arrays)[0].fused
+    expected = FusionInferencer('LaplacianPyramidFuser')(*arrays)[0].fused
     built = build_coupling('LaplacianPyramidFuser').coupling
     cfg = dict(type='LaplacianPyramidFuser')
     for model in (cfg, dict(type='FusionOnly', fuser=cfg), dict(model=cfg), LaplacianPyramidFuser(), built):
