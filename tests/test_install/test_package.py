@@ -28,10 +28,15 @@ def expected(repo_dir, folder, suffix='py'):
     return {str(path.relative_to(repo_dir)) for path in (repo_dir / folder).rglob(f'*.{suffix}') if '.mim' not in path.parts}
 
 
+def package_files(repo_dir):
+    """Modules, genotypes, and models with their cards."""
+    return {name for suffix in ('py', 'json', 'safetensors') for name in expected(repo_dir, 'mmfusion', suffix)}
+
+
 def test_wheel_contents(built, repo_dir):
     with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
         names = set(wheel.namelist())
-    assert expected(repo_dir, 'mmfusion') | expected(repo_dir, 'mmfusion', 'json') <= names
+    assert package_files(repo_dir) <= names
     for folder in ('configs', 'tools'):
         assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, folder)} <= names
     assert {'mmfusion/.mim/model-index.yml', 'mmfusion/.mim/tools/dist_train.sh'} <= names
@@ -42,7 +47,7 @@ def test_wheel_contents(built, repo_dir):
 def test_sdist_contents(built, repo_dir):
     with tarfile.open(next(built.glob('*.tar.gz'))) as sdist:
         names = {name.split('/', 1)[1] for name in sdist.getnames() if '/' in name}
-    assert expected(repo_dir, 'mmfusion') | expected(repo_dir, 'mmfusion', 'json') <= names
+    assert package_files(repo_dir) <= names
     assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, 'configs')} <= names
     assert {'requirements/runtime.txt', 'requirements/constraints.txt', 'LICENSE', 'setup.py', 'pyproject.toml'} <= names
 
@@ -56,6 +61,18 @@ def test_installed_wheel_has_its_configs(built, tmp_path):
                             capture_output=True, text=True, timeout=60, check=True)
     root, content = result.stdout.splitlines()
     assert root == str(tmp_path / 'mmfusion') and 'configs' in content and 'tools' in content and 'model-index.yml' in content
+
+
+def test_installed_wheel_has_its_models(built, tmp_path, repo_dir):
+    with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
+        wheel.extractall(tmp_path)
+    code = ('from mmfusion.model_zoo import list_models; import hashlib; cards, problems = list_models(); assert not problems, problems\n'
+            'for card in cards: assert hashlib.sha256(card.weights_file.read_bytes()).hexdigest() == card.sha256; print(card.weights_file)')
+    result = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+                            env={'PYTHONPATH': str(tmp_path), 'PATH': '/usr/bin:/bin', 'MMFUSION_MODELS': str(tmp_path / 'none')})
+    folder = tmp_path / 'mmfusion' / 'model_zoo' / 'weights'
+    shipped = sorted(path.name for path in (repo_dir / 'mmfusion' / 'model_zoo' / 'weights').glob('*.safetensors'))
+    assert shipped and result.stdout.splitlines() == [str(folder / name) for name in shipped]
 
 
 def test_model_index_names_configs_that_exist(repo_dir):
