@@ -1,6 +1,5 @@
 """Trained models: listing them, their cards, adding files of others, removing them."""
 import argparse
-from pathlib import Path
 
 from mmfusion.utils import UserError, friendly_main, setup_cpu_env
 
@@ -63,13 +62,14 @@ def _show(args: argparse.Namespace) -> None:
 def _add(args: argparse.Namespace) -> None:
     from mmfusion.utils import register_all_modules
     register_all_modules()
+    from mmfusion.fileio.reading import read_text, reason
     from mmfusion.model_zoo import add_model
     license = args.license
     if license is None:
         try:
-            license = Path(args.license_file).read_text(encoding='utf-8')
+            license = read_text(args.license_file)
         except (OSError, ValueError) as error:
-            raise UserError(f'the terms cannot be read from {args.license_file}: {error}') from None
+            raise UserError(f'the terms cannot be read from {args.license_file}: {reason(error)}') from None
     card = add_model(args.files, args.kind, license, args.name, args.config, args.sources, args.summary)
     print(f'added {card.name}: {card.fuser["type"]}, {card.parameters:,} parameters, {card.size / 1000:.0f} kB, sha256 {card.sha256}')
     print(f'use it: tools/fuse.py FIRST SECOND --model {card.name}')

@@ -17,6 +17,8 @@ _EXTRA_KEYS = {
     'vis_backends', 'work_dir', 'num_classes', 'img_scale', 'base_lr', 'batch_size', 'num_workers', 'train_dataset', 'val_dataset', 'test_dataset',
 }
 _CLOSE = 0.85
+#: Bytes that a config may have: parsing takes up to a thousand times as much, and configs as runs write them down have 1e4 to 1e5.
+MAX_BYTES = 2**20
 
 
 def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> Config:
@@ -47,11 +49,13 @@ def read_config(path: Union[str, Path]) -> Config:
     """Read any config file, parts for ``_base_`` included. One in Python is a program and runs as such; yaml and json are read as data.
 
     Raises:
-        UserError: No such file, or the file (or one of its bases) cannot be read.
+        UserError: No such file, or the file (or one of its bases) is too large or cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that a config may have')
     _let_mmseg_be_a_base()
     read_yaml_as_data()
     try:

@@ -199,6 +199,12 @@ def test_yaml_configs(file, content, match):
         load_config(file(content, 'a.yaml'))
 
 
+@pytest.mark.parametrize('name', ['a.py', 'a.json', 'a.yaml'])
+def test_a_config_of_megabytes(file, name):
+    with pytest.raises(UserError, match='has 1048577 bytes, more than the 1048576 that a config may have'):
+        load_config(file(b' ' * (2**20 + 1), name))
+
+
 def test_a_config_that_raises_anything(file):
     with pytest.raises(UserError, match='a.py cannot be read: ZeroDivisionError: division by zero'):
         load_config(file('model = 1 / 0\n', 'a.py'))
