@@ -50,6 +50,18 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
     return name
 
 
+def forget_task_checkpoints(cfg: Config) -> None:
+    """Take the checkpoints that task networks start from out of a config whose run goes on from a checkpoint of its own, which holds everything.
+
+    The files may be gone by then, and a warning that weights are random would be wrong.
+    """
+    detector = (cfg.model.get('guide') or {}).get('detector')
+    for network in [*(cfg.model.get('tasks') or {}).values(), *([detector] if isinstance(detector, dict) else [])]:
+        init_cfg = network.get('init_cfg')
+        if isinstance(init_cfg, dict) and str(init_cfg.get('type')).endswith('PretrainedTask'):
+            network.init_cfg = None
+
+
 def start_from_task_checkpoint(model: nn.Module, name: str, checkpoint: str) -> None:
     """Initialize a model of which only one task network is to be loaded, for a test without training.
 

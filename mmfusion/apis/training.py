@@ -18,7 +18,7 @@ from .build import coupling_class
 from .checks import check_training
 from .run_config import existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
-from .task_checkpoint import use_task_checkpoint
+from .task_checkpoint import forget_task_checkpoints, use_task_checkpoint
 
 
 def train(args: argparse.Namespace) -> Runner:
@@ -41,7 +41,9 @@ def train(args: argparse.Namespace) -> Runner:
     if args.tensorboard:
         enable_tensorboard(cfg)
     checkpoint = set_resume(cfg, args.resume)
-    if not checkpoint and cfg.get('load_from') and use_task_checkpoint(cfg, cfg.load_from):
+    if checkpoint:
+        forget_task_checkpoints(cfg)
+    elif cfg.get('load_from') and use_task_checkpoint(cfg, cfg.load_from):
         cfg.load_from = None
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     if checkpoint:

@@ -2,6 +2,7 @@
 import itertools
 
 import pytest
+import tiny_detectors
 import torch
 from tiny_config import write_tiny_config
 from tiny_detectors import checkpoint_of
@@ -9,6 +10,7 @@ from tiny_detectors import checkpoint_of
 from mmfusion.apis import FusionInferencer
 from mmfusion.apis.testing import test as run_test
 from mmfusion.apis.training import train as run_train
+from mmfusion.models.scoped import build_scoped
 from mmfusion.utils import UserError
 from mmfusion.utils.cli import parse_test_args, parse_train_args
 
@@ -84,3 +86,13 @@ def test_inferencer_with_an_untouched_detector(files):
     coupling = FusionInferencer(str(config), path).coupling
     assert_taken(coupling, theirs)
     assert not coupling.training
+
+
+def test_resuming_does_not_need_the_file_again(files, tmp_path):
+    config, _, path = files
+    torch.save(build_scoped(tiny_detectors.rtmdet(5)).state_dict(), path)
+    first = ['train_cfg.max_epochs=1', f'load_from={path}', 'model.tasks.det.init_cfg.checkpoint_classes=' + str(CLASSES).replace(' ', '')]
+    run_train(parse_train_args([str(config), *options(tmp_path, *first)]))
+    path.unlink()
+    runner = run_train(parse_train_args([str(config), '--resume', *options(tmp_path)]))
+    assert runner.epoch == 2
