@@ -240,6 +240,7 @@ def readers(marker: str) -> Dict[str, Reader]:
         marker: Folder that pickled code would make.
     """
     global REFUSION, MAE
+    torch.manual_seed(0)  # the weights in checkpoints are part of the files
     from mmengine.config import Config
 
     from mmfusion.version import __version__

@@ -200,9 +200,9 @@ def test_yaml_configs(file, content, match):
 
 
 @pytest.mark.parametrize('name', ['a.py', 'a.json', 'a.yaml'])
-def test_a_config_of_megabytes(file, name):
-    with pytest.raises(UserError, match='has 1048577 bytes, more than the 1048576 that a config may have'):
-        load_config(file(b' ' * (2**20 + 1), name))
+def test_a_config_of_absurd_size(file, name):
+    with pytest.raises(UserError, match='has 262145 bytes, more than the 262144 that a config may have'):
+        load_config(file(b' ' * (2**18 + 1), name))
 
 
 def test_a_config_that_raises_anything(file):
