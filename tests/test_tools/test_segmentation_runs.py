@@ -44,4 +44,4 @@ def test_segmentor_without_class_maps(run, capsys):
     with pytest.raises((SystemExit, ValueError)) as caught:
         run('train', 'moe_fusion_msrs_det_seg_light', extra=extra)
     text = capsys.readouterr().err + str(caught.value)
-    assert 'EncoderDecoder needs gt_sem_seg' in text and 'load annotations in the training pipeline' in text
+    assert 'EncoderDecoder needs gt_sem_seg' in text and "put dict(type='LoadClassMap') into the training pipeline" in text
