@@ -35,6 +35,7 @@ def main(argv=None):
     from mmfusion.apis.comparison import columns, tabulate
     from mmfusion.apis.downstream import run_downstream
     from mmfusion.apis.run_config import existing_checkpoint
+    from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)
     if args.weights:
@@ -43,7 +44,7 @@ def main(argv=None):
     results = run_downstream(cfg, args.fusion, args.seeds, args.work_dir, args.weights, args.device, args.minutes, args.name)
     if results:
         table = tabulate(results, columns(results))
-        (args.work_dir / 'table.md').write_text(table + '\n')
+        write_text(args.work_dir / 'table.md', table + '\n')
         print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}; every result.json says how it came about')
 
 

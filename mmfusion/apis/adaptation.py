@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmfusion.evaluation.metrics import FusionMetric
-from mmfusion.evaluation.metrics.csv_file import whole_file
+from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.training_state import TrainingState, trainable
@@ -95,8 +95,7 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     rows = adapt(coupling.to(device), *loaders, settings, seed)
     result = dict(init=name, seed=seed, settings=identity, rows=rows)
-    with whole_file(str(file)) as stream:
-        json.dump(result, stream, indent=1)
+    write_json(file, result, indent=1)
     return result
 
 

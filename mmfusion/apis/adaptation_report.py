@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from mmfusion.evaluation.functional import get_metric
-from mmfusion.evaluation.metrics.csv_file import whole_file, write_csv
+from mmfusion.fileio import whole_file, write_csv, write_text
 from mmfusion.utils import UserError
 
 NAME = 'adaptation'
@@ -77,8 +77,7 @@ def write_report(results: Sequence[dict], root: Path) -> Dict[str, str]:
     """
     paths = {kind: str(Path(root) / f'{NAME}.{kind}') for kind in ('csv', 'md', 'png')}
     write_csv(paths['csv'], (dict(init=result['init'], seed=result['seed'], **row) for result in results for row in result['rows']))
-    with whole_file(paths['md']) as file:
-        file.write(table(results) + '\n')
+    write_text(paths['md'], table(results) + '\n')
     _plot(results, paths['png'])
     return paths
 
@@ -105,7 +104,7 @@ def _plot(results: Sequence[dict], path: str) -> None:
     seeds = len({result['seed'] for result in results})
     figure.suptitle(f'Pairs of a held-out task; mean and standard deviation over {seeds} seeds', fontsize=9)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with whole_file(path, binary=True) as file:
+            figure.savefig(file, dpi=150, format=Path(path).suffix[1:])
     except (OSError, ValueError) as error:
         raise UserError(f'cannot write the plot {path}: {error}') from error

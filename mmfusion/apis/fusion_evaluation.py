@@ -6,8 +6,8 @@ import time
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from mmfusion.evaluation.functional import expand_names
-from mmfusion.evaluation.metrics.csv_file import whole_file, write_csv
 from mmfusion.evaluation.summary import Summary, columns
+from mmfusion.fileio import whole_file, write_csv
 from mmfusion.utils import UserError, ensure_writable_dir
 from mmfusion.utils.memory import keep_freed_memory
 from mmfusion.utils.progress import progress_bar

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Union
 
 from mmfusion.evaluation.summary import Summary, format_value, heading
+from mmfusion.fileio import whole_file
 from mmfusion.utils import UserError
 
 from .fusion_tables import Entry, tabulate
@@ -54,8 +55,8 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
     (_bars if kind == 'bars' else _radar)(figure, entries, list(summaries))
     figure.suptitle(heading(anyone.protocol, anyone.n_images), fontsize=8, wrap=True)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with whole_file(path, binary=True) as file:
+            figure.savefig(file, dpi=150, format=Path(path).suffix[1:] or 'png')
     except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not know
         raise UserError(f'cannot write the plot {path}: {error}') from error
     return str(path)

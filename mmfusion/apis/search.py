@@ -6,6 +6,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
 from mmfusion.engine.hooks.architecture_hook import save_current_genotype
+from mmfusion.fileio import write_text
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
 
@@ -71,8 +72,7 @@ def retrain(args: argparse.Namespace, genotype: Path) -> Runner:
     resume, = answer
     then = argparse.Namespace(**{**vars(args), 'config': args.then, 'cfg_options': options, 'work_dir': work_dir, 'resume': resume, 'then': None})
     if is_main_process():
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(genotype.read_text())
+        write_text(marker, genotype.read_text())
         print(f'\ntraining {args.then} with {existing_checkpoint(str(genotype))}', flush=True)
     return train(then)
 

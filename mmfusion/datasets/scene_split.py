@@ -8,7 +8,6 @@ The rule uses no random number and no hash order: the same images give the same 
 """
 import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, NamedTuple, Sequence
 
@@ -17,6 +16,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mmfusion.fileio import write_text
 from mmfusion.utils import ensure_writable_dir
 
 from .base_pair_dataset import hash_ids
@@ -166,11 +166,8 @@ def write_scene_split(split: SceneSplit, folder: str) -> List[str]:
     ensure_writable_dir(folder)
     paths = []
     for name, text in texts.items():
-        with tempfile.NamedTemporaryFile('w', dir=folder, delete=False, encoding='utf-8') as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)  # temporary files are private by default
         paths.append(os.path.join(folder, name))
-        os.replace(file.name, paths[-1])
+        write_text(paths[-1], text)
     return paths
 
 

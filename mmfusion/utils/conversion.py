@@ -1,12 +1,12 @@
 """What every checkpoint converter needs: renaming keys by rules, finding what does not fit, writing the result whole or not at all."""
-import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
-import torch
 from torch import Tensor, nn
+
+from mmfusion.fileio import save_torch
 
 from .checkpoint import is_plain, safe_load
 from .errors import UserError
@@ -118,9 +118,5 @@ def write_fuser(weights: State,
 
 def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path], **facts: object) -> None:
     """Write converted weights as a checkpoint whose meta names the file they come from, and ``facts``; it appears whole or not at all."""
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f'{target.name}.partial')
     meta = dict(converted_from=Path(source).name, **{name: fact for name, fact in facts.items() if fact is not None})
-    torch.save(dict(state_dict=weights, meta=meta), partial)
-    os.replace(partial, target)
+    save_torch(target, dict(state_dict=weights, meta=meta))

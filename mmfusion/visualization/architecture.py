@@ -4,6 +4,8 @@ from typing import Sequence, Union
 
 import numpy as np
 
+from mmfusion.fileio import whole_file
+
 _DARK = 0.5  # of the largest weight: darker cells get white text
 
 
@@ -46,8 +48,6 @@ def draw_architecture(weights: np.ndarray,
     axis.set_yticks(range(len(positions)), positions, fontsize=7)
     axis.set_title(title, fontsize=9)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
-    figure.savefig(partial, dpi=120)
-    partial.replace(path)
+    with whole_file(path, binary=True, sync=False) as file:
+        figure.savefig(file, dpi=120, format=path.suffix[1:])
     return str(path)

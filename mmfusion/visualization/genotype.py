@@ -2,6 +2,8 @@
 from pathlib import Path
 from typing import List, Sequence, Tuple, Union
 
+from mmfusion.fileio import whole_file
+
 SCALES = ('full size', '1/2', '1/4')
 _BOX, _GAP, _ROW = (1.5, 0.5), 0.35, 0.85  # inches: size of an operation, space between boxes, distance of rows
 
@@ -41,10 +43,8 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
         x = _cell(axis, x + _GAP, f'{kind} cell {index}', kind, names, kinds)
     _arrow(axis, (x, 0), (x + _GAP, 0))
     _box(axis, x + _GAP, 0, 'image', 'white', 1.0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
-    figure.savefig(partial, dpi=120)
-    partial.replace(path)
+    with whole_file(path, binary=True, sync=False) as file:
+        figure.savefig(file, dpi=120, format=path.suffix[1:])
     return str(path)
 
 

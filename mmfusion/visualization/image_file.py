@@ -6,6 +6,8 @@ from typing import Dict, Hashable
 import cv2
 import numpy as np
 
+from mmfusion.fileio import write_bytes
+
 
 def write_image(path: str, image: np.ndarray) -> str:
     """Write a picture, through a temporary file beside it, so that no half-written file is ever seen.
@@ -33,16 +35,7 @@ def write_image(path: str, image: np.ndarray) -> str:
         ok = False
     if not ok:
         raise ValueError(f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif')
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, 'wb') as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise OSError(f'cannot write {path}: {error.strerror or error}; free space there or choose another folder') from error
+    write_bytes(path, data, sync=False, remedy='free space there or choose another folder')
     return path
 
 

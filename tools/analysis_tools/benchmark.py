@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Time a config, alone or against another: tools/analysis_tools/benchmark.py CONFIG [--compare OTHER] [options]; see --help."""
 import argparse
-import json
 from pathlib import Path
 
 from mmfusion.utils import friendly_main
@@ -35,6 +34,7 @@ def main(argv=None):
     import torch
 
     from mmfusion.apis.benchmark import format_result, run_benchmark
+    from mmfusion.fileio import write_json
     from mmfusion.utils import load_config, register_all_modules, select_device
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -46,8 +46,7 @@ def main(argv=None):
                            batch_size=args.batch_size, channels=tuple(args.channels), device=str(device), amp=args.amp)
     print(format_result(result))
     if args.json:
-        with open(args.json, 'w') as file:
-            json.dump(result, file, indent=2)
+        write_json(args.json, result)
 
 
 if __name__ == '__main__':

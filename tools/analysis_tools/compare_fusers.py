@@ -32,12 +32,13 @@ def main(argv=None):
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
     from mmfusion.apis.comparison import columns, compare, tabulate
+    from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
     table = tabulate(results, columns(results))
-    (args.work_dir / 'table.md').write_text(table + '\n')
+    write_text(args.work_dir / 'table.md', table + '\n')
     print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}')
 
 

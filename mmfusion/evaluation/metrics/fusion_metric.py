@@ -1,5 +1,4 @@
 """Quality of the fused images during validation and testing."""
-import json
 import os
 import warnings
 from typing import Dict, List, Optional, Sequence
@@ -11,10 +10,9 @@ from torch import Tensor
 
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from mmfusion.evaluation.summary import Summary, caution_lines, cautions, format_value, heading, title
+from mmfusion.fileio import write_csv, write_json
 from mmfusion.registry import METRICS
 from mmfusion.structures import TASK_KEY
-
-from .csv_file import whole_file, write_csv
 
 ID_KEYS = ('sample_id', 'img_id')
 
@@ -147,8 +145,7 @@ class FusionMetric(BaseMetric):
         if self.fusion_task:
             content['fusion_task'] = self.fusion_task
         name = f'{(self.prefix or "fusion").replace(os.sep, "_")}_metrics.json'
-        with whole_file(os.path.join(os.path.dirname(logger.log_file), name)) as file:
-            json.dump(content, file, indent=2)
+        write_json(os.path.join(os.path.dirname(logger.log_file), name), content)
 
 
 def format_summary(summary: Summary, per_source: bool = False) -> str:

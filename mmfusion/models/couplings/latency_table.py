@@ -1,12 +1,11 @@
 """Latency of every candidate at every position of a supernet: a small file, and the term that it adds to a search."""
-import json
-import os
 from pathlib import Path
 from typing import Dict, NamedTuple, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 
+from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_json
 
 
@@ -41,13 +40,9 @@ class LatencyTable(NamedTuple):
 
 def save_latency_table(table: LatencyTable, path: Union[str, Path]) -> None:
     """Write a table as JSON; the file appears whole or not at all."""
-    path = Path(path)
     content = dict(table._asdict(), milliseconds={position: {name: round(value, 6) for name, value in row.items()}
                                                   for position, row in table.milliseconds.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    os.replace(partial, path)
+    write_json(path, content)
 
 
 def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyTable:

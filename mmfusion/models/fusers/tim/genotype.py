@@ -1,9 +1,9 @@
 """Genotypes: which operations the cells of a TIM network consist of. They are data, one small JSON file each."""
 import json
-import os
 from pathlib import Path
 from typing import List, NamedTuple, Tuple, Union
 
+from mmfusion.fileio import write_text
 from mmfusion.fileio.reading import read_json
 
 from .operations import parse_operation
@@ -103,10 +103,7 @@ def save_genotype(genotype: GenotypeLike, path: Union[str, Path]) -> None:
         raise ValueError(f'a genotype file must end in .json, got {path}')
     cells = ',\n'.join(f'    {json.dumps(cell)}' for cell in content['cells'])
     text = f'{{\n  "name": {json.dumps(content["name"])},\n  "note": {json.dumps(content["note"])},\n  "cells": [\n{cells}\n  ]\n}}\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, path)
+    write_text(path, text)
 
 
 def as_dict(genotype: Genotype) -> dict:
