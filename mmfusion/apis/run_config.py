@@ -2,11 +2,13 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Optional
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
-from mmfusion.utils import UserError, ensure_writable_dir, load_config, register_all_modules, select_device
+from mmfusion.utils import UserError, ensure_writable_dir, load_config, newest_checkpoint, register_all_modules, select_device
 
 
 def prepare_config(args: argparse.Namespace) -> Config:
@@ -58,6 +60,14 @@ def existing_checkpoint(path: str) -> str:
     """
     if not os.path.isfile(path):
         raise UserError(f'checkpoint not found: {path}')
+    return path
+
+
+def checkpoint_to_resume(work_dir: str) -> Optional[str]:
+    """The newest whole checkpoint in a work dir, or None; says so where a damaged one was passed over."""
+    path, passed = newest_checkpoint(work_dir)
+    if passed and is_main_process():
+        print('\n'.join([*passed, f'going on from {path}' if path else f'no whole checkpoint in {work_dir}']), flush=True)
     return path
 
 

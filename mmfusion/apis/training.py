@@ -12,11 +12,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
+from mmfusion.engine.hooks import use_whole_checkpoints
+from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, safe_load
 
 from .build import coupling_class
 from .checks import check_training
-from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .run_config import checkpoint_to_resume, existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import forget_task_checkpoints, use_task_checkpoint
 
@@ -51,6 +52,7 @@ def train(args: argparse.Namespace) -> Runner:
         load_fusion_checkpoint(runner.model, checkpoint)
     elif cfg.get('load_from') and '://' not in cfg.load_from:
         check_start_weights(runner.model, cfg.load_from)
+    use_whole_checkpoints(runner)
     check_training(runner)
     if cfg.get('load_from') and '://' not in cfg.load_from:
         meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
@@ -130,18 +132,15 @@ def set_resume(cfg: Config, resume: Optional[str]) -> Optional[str]:
             existing_checkpoint(cfg.load_from)
         return None
     path = resume if resume not in (None, 'auto') else None if resume == 'auto' else cfg.get('load_from')
-    if path is None:
-        path = find_latest_checkpoint(cfg.work_dir)
+    if path is not None:
+        check_resumable(existing_checkpoint(path))
+    else:
+        path = checkpoint_to_resume(cfg.work_dir)
         if path is None:
             if is_main_process():
                 print(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')
             cfg.resume, cfg.load_from = False, None
             return None
-    content = safe_load(existing_checkpoint(path))
-    absent = [key for key in ('meta', 'optimizer', 'message_hub') if not isinstance(content, dict) or key not in content]
-    if absent:
-        raise UserError(f"{path} cannot be resumed from: it has no {', '.join(absent)} (weights only?). To start from its weights: "
-                        f'--cfg-options load_from={path}')
     cfg.resume, cfg.load_from = True, path
     return path
 

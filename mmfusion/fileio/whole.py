@@ -1,4 +1,5 @@
 """Writing a file so that it is whole or absent, whatever happens to the process or the disk meanwhile."""
+
 import contextlib
 import csv
 import io
@@ -92,9 +93,10 @@ def write_json(path: PathLike, content: Any, indent: int = 2, **options: Any) ->
 def save_torch(path: PathLike, content: Any, **options: Any) -> None:
     """``torch.save`` into a file; ``options`` are those of :func:`whole_file`."""
     import torch
-    with io.BytesIO() as data:  # torch turns an error of the file that it writes to into one of its own
-        torch.save(content, data)
-        write_bytes(path, data.getbuffer(), **options)
+
+    data = io.BytesIO()  # torch turns an error of the file that it writes to into one of its own
+    torch.save(content, data)
+    write_bytes(path, data.getbuffer(), **options)
 
 
 def write_csv(path: PathLike, rows: Iterable[dict], fields: Optional[Sequence[str]] = None) -> None:

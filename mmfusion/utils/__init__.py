@@ -2,20 +2,22 @@
 from importlib import import_module
 
 from .cpu_env import setup_cpu_env
-from .errors import UserError, friendly_main
+from .errors import NonFiniteError, UserError, friendly_main
 
 _LAZY = {
     'check_mmcv_ops': 'compat',
+    'check_resumable': 'checkpoint',
     'collect_env': 'collect_env',
     'ensure_writable_dir': 'paths',
     'load_config': 'config',
     'load_fusion_checkpoint': 'checkpoint',
+    'newest_checkpoint': 'checkpoint',
     'register_all_modules': 'setup_env',
     'safe_load': 'checkpoint',
     'select_device': 'device',
 }
 
-__all__ = ['UserError', 'friendly_main', 'setup_cpu_env', *_LAZY]
+__all__ = ['NonFiniteError', 'UserError', 'friendly_main', 'setup_cpu_env', *_LAZY]
 
 
 def __getattr__(name: str):

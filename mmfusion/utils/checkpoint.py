@@ -130,6 +130,50 @@ def checkpoint_modalities(content: object) -> Optional[Tuple[str, str]]:
     return None
 
 
+def check_resumable(path: Union[str, Path]) -> None:
+    """Check that training can go on from a checkpoint.
+
+    Raises:
+        UserError: No such file, it is damaged, or it has only weights.
+    """
+    content = safe_load(path)
+    absent = [key for key in ('meta', 'optimizer', 'message_hub') if not isinstance(content, dict) or key not in content]
+    if absent:
+        raise UserError(f"{path} cannot be resumed from: it has no {', '.join(absent)} (weights only?). To start from its weights: "
+                        f'--cfg-options load_from={path}')
+
+
+def newest_checkpoint(work_dir: Union[str, Path]) -> Tuple[Optional[str], List[str]]:
+    """The newest whole checkpoint that training in ``work_dir`` can go on from.
+
+    That is the one that ``last_checkpoint`` names, unless it is missing or damaged; then the newest other ``.pth`` file beside it or in
+    ``work_dir`` that training can go on from.
+
+    Returns:
+        tuple: Path or None, and a sentence for each damaged one that was passed over.
+    """
+    pointer, passed, folders = Path(work_dir) / 'last_checkpoint', [], [Path(work_dir)]
+    named = pointer.read_text().strip() if pointer.is_file() else ''
+    if named:
+        folders.append(Path(named).parent)
+        try:
+            check_resumable(named)
+            return named, passed
+        except UserError as error:
+            passed.append(str(error))
+    found = {path.resolve(): path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')}
+    for path in sorted(found.values(), key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        if named and path.resolve() == Path(named).resolve():
+            continue
+        try:
+            check_resumable(path)
+            return str(path), passed
+        except UserError as error:
+            if not path.name.startswith('best_'):  # those have only weights, as they should
+                passed.append(str(error))
+    return None, passed
+
+
 def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: bool = True) -> Dict[str, List[str]]:
     """Load the weights of a checkpoint into a model.
 

@@ -14,6 +14,14 @@ _WRONG_ARGUMENT = re.compile(r'\w+\(\) (got an unexpected keyword argument|missi
 class UserError(RuntimeError):
     """Something the user can mend: a path, a key, a missing package. The message names it and says what to do."""
 
+    exit_code = 2
+
+
+class NonFiniteError(UserError):
+    """A loss or a weight became NaN or infinite in training, which therefore stopped. The message says where."""
+
+    exit_code = 1
+
 
 def friendly_main(main: Callable) -> Callable:
     """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
@@ -46,7 +54,7 @@ def friendly_main(main: Callable) -> Callable:
             if message is None or os.environ.get('MMFUSION_DEBUG') == '1':
                 raise
             print(f'\nmmfusion: error: {message}\n(MMFUSION_DEBUG=1 shows the traceback)', file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
+            raise SystemExit(getattr(error, 'exit_code', 2)) from None
 
     return wrapper
 

@@ -1,5 +1,5 @@
 """Files are whole or absent, also when the disk fills up or the process is killed in the middle."""
-import errno
+
 import json
 import os
 import signal
@@ -8,45 +8,19 @@ import sys
 
 import pytest
 import torch
+from full_disk import FullDisk
 
 from mmfusion.fileio import partial_files, save_torch, whole, whole_file, write_bytes, write_csv, write_json, write_text
-
-
-class FullDisk:
-    """A file whose n-th write, or closing, finds the disk full."""
-
-    def __init__(self, file, after):
-        self.file, self.left = file, after
-
-    def write(self, data):
-        if self.left == 0:
-            self.file.write(data[:len(data) // 2])  # as much as still fitted
-            self.file.flush()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.left -= 1
-        return self.file.write(data)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        self.file.close()
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-
-def fill_disk(monkeypatch, after):
-    """Let the ``after``-th write from now on fail."""
-    monkeypatch.setattr(whole, 'open', lambda *args, **kwargs: FullDisk(open(*args, **kwargs), after), raising=False)
-
 
 WRITERS = {
     'text': (lambda path, value: write_text(path, f'{value}' * 9), lambda path: path.read_text()),
     'bytes': (lambda path, value: write_bytes(path, bytes([value] * 9)), lambda path: path.read_bytes()),
     'json': (lambda path, value: write_json(path, {'a': value}), lambda path: json.loads(path.read_text())),
     'csv': (lambda path, value: write_csv(path, [dict(a=value), dict(a=2)]), lambda path: path.read_text()),
-    'torch': (lambda path, value: save_torch(path, dict(a=torch.full((999, ), value))), lambda path: torch.load(path)['a'].tolist()),
+    'torch': (
+        lambda path, value: save_torch(path, dict(a=torch.full((999,), value))),
+        lambda path: torch.load(path)['a'].tolist(),
+    ),
 }
 
 
@@ -56,9 +30,9 @@ def test_full_disk_keeps_the_former_file(kind, tmp_path, monkeypatch):
     path = tmp_path / 'folder' / 'file.ext'
     write(path, 1)
     before, failures = read(path), 0
-    for after in range(1000):
+    for room in range(1000):
         with monkeypatch.context() as patch:
-            fill_disk(patch, after)
+            FullDisk(patch, room)
             try:
                 write(path, 2)
                 break
@@ -113,7 +87,9 @@ with whole_file(sys.argv[1]) as file:
 def test_what_a_killed_process_left_is_removed(tmp_path, repo_dir):
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    done = subprocess.run([sys.executable, '-c', KILLED, str(path)], cwd=repo_dir, env={**os.environ, 'PYTHONPATH': str(repo_dir)})
+    done = subprocess.run(
+        [sys.executable, '-c', KILLED, str(path)], cwd=repo_dir, env={**os.environ, 'PYTHONPATH': str(repo_dir)}
+    )
     assert done.returncode == -signal.SIGKILL and path.read_text() == 'old'
     assert len(partial_files(tmp_path)) == 1
     own = tmp_path / f'b.txt.{whole._HOST}-{os.getpid()}.tmp'  # that of a running process

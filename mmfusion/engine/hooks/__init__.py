@@ -1,5 +1,6 @@
 """Hooks of the runner."""
 from .architecture_hook import ArchitectureHook
+from .checkpoint_hook import CheckpointHook, use_whole_checkpoints
 from .data_split_hook import DataSplitHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
@@ -11,6 +12,7 @@ from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
-    'ArchitectureHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'ProgressBarHook',
-    'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker'
+    'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook',
+    'ProgressBarHook', 'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker',
+    'use_whole_checkpoints'
 ]

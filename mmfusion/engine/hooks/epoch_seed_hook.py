@@ -65,9 +65,10 @@ class EpochSeedHook(Hook):
             runner.logger.warning('resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
                                   'Use EpochBasedTrainLoop for exact resuming.')
         loader = runner.train_dataloader
-        sampler = getattr(loader, 'sampler', None)
-        if isinstance(getattr(sampler, 'seed', None), int):
-            sampler.seed = runner.seed
+        for owner in (loader, getattr(loader, 'batch_sampler', None)):  # a TaskBatchSampler draws by the seed of the sampler that it holds
+            sampler = getattr(owner, 'sampler', None)
+            if isinstance(getattr(sampler, 'seed', None), int):
+                sampler.seed = runner.seed
         if not isinstance(loader, DataLoader) or loader.num_workers == 0:
             return
         init = loader.worker_init_fn

@@ -83,11 +83,13 @@ class MetaTrainLoop(CouplingTrainLoop):
         start = time.time()
         self.runner.call_hook('before_meta_epoch', meta_steps=steps)
         for index, (inner, outer) in enumerate(islice(self._pairs_of_batches(), steps)):
+            self.model.loss_check.phase = f'meta step {index + 1}'
             outputs = self.model.meta_step(inner, outer, self.runner.optim_wrapper)
             self.runner.message_hub.update_scalars({f'train/{name}': value for name, value in outputs.items()})
             self.runner.call_hook('after_meta_iter', batch_idx=index, outputs=outputs)
             if (index + 1) % self.log_interval == 0 or index + 1 == steps:
                 self._log(index + 1, steps, list(outputs))
+        self.model.loss_check.phase = None
         self._set_sampler_epoch(self._epoch)
         self.runner.call_hook('after_meta_epoch')
         for hook in self.runner.hooks:

@@ -14,6 +14,7 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
 
 from .image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
+from .loss_check import LossCheck
 from .task_network import TaskNetwork
 from .training_state import trainable
 
@@ -111,6 +112,8 @@ class BaseCoupling(BaseModel):
         self.guide_weight = float(guide_weight)
         self.clamp = clamp
         self.fuser_options: Dict[str, object] = {}
+        self.loss_check = LossCheck()
+        self.data_preprocessor.register_forward_hook(self.loss_check.see)
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
         self.guide = MODELS.build(guide) if guide else None
@@ -176,6 +179,16 @@ class BaseCoupling(BaseModel):
         """Write the predictions of every task on the fused ``image`` (N, 1 or 3, H, W) into the samples."""
         for task in self.tasks.values():
             task.predict(image, data_samples)
+
+    def parse_losses(self, losses: Losses) -> 'tuple[Tensor, Dict[str, Tensor]]':
+        """Total and values to log, as mmengine has it.
+
+        Raises:
+            NonFiniteError: The total is NaN or infinite.
+        """
+        total, log = super().parse_losses(losses)
+        self.loss_check(total, log)
+        return total, log
 
     # Parts ----------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
 from mmfusion.models.layers import whole_images
-from mmfusion.utils import UserError
+from mmfusion.utils import NonFiniteError, UserError
 
 from .base import BaseCoupling, prefixed
 from .pair_batch import PairBatch
@@ -86,7 +86,8 @@ def generator_step(generator: nn.Module, values: Sequence[Tensor], direction: Se
         Largest absolute entry of the gradient.
 
     Raises:
-        UserError: The gradient does not reach the module, or is not finite.
+        UserError: The gradient does not reach the module.
+        NonFiniteError: It is not finite.
     """
     pairs = [(value, part) for value, part in zip(values, direction) if value.requires_grad and part is not None]
     parameters = trainable(generator)
@@ -97,7 +98,7 @@ def generator_step(generator: nn.Module, values: Sequence[Tensor], direction: Se
     gradients = average_gradients(gradients, parameters)
     largest = torch.stack([gradient.abs().max() for gradient in gradients if gradient is not None]).max()
     if not torch.isfinite(largest):
-        raise UserError('the gradient of the loss generation module is not finite: lower the learning rates, or clip the gradient of the tasks')
+        raise NonFiniteError('the gradient of the loss generation module is not finite: lower the learning rates, or clip the gradient of the tasks')
     if 'loss_generator' in optim_wrapper:
         wrapper = optim_wrapper['loss_generator']
         set_gradients(parameters, gradients)
