@@ -37,6 +37,7 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     for name in _SUBPACKAGES:
         if name in present:
             import_module(f'mmfusion.{name}')
+    import_module('mmfusion.evaluation.metrics.coco_metric')  # takes the place of mmdet's; apart, since scoring folders needs no mmdet
     if init_default_scope:
         set_default_scope()
 
