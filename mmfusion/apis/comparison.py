@@ -1,6 +1,6 @@
 """Train the same task network on the outputs of several fusers, with the same schedule and seeds, and tabulate what comes out."""
 import copy
-import json
+import math
 import os
 import statistics
 from pathlib import Path
@@ -10,11 +10,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmfusion.experiments import claim, data_identity, run_identity
+from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import MODELS
+from mmfusion.utils import UserError
 
 from .build import coupling_class
 from .checks import check_training
+from .run_config import checkpoint_to_resume
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
 #: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a
@@ -32,7 +36,7 @@ VARIANTS: Dict[str, dict] = dict(
 )
 #: Rows that train by the rule of a coupling other than ``JointCoupling``.
 RULES: Dict[str, str] = dict(meta='MetaCoupling', bilevel='BilevelCoupling')
-RESULT_FILE = 'result.json'
+RESULT_FILE, IDENTITY_FILE = 'result.json', 'run.json'
 #: Column title -> metric, for tables; those that the results have are shown.
 COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mAP', 'AP50 (VOC)': 'pascal_voc/AP50'}
 
@@ -88,7 +92,8 @@ def as_joint(base: Config) -> Config:
     return cfg
 
 
-def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None) -> Optional[dict]:
+def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None,
+                data: Optional[dict] = None) -> Optional[dict]:
     """Train and test one variant, going on where an earlier piece stopped.
 
     Args:
@@ -97,15 +102,22 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
         seed: Seed of the run.
         root: Folder that holds all runs.
         minutes: Budget of this piece; the run stops at the next end of an epoch.
+        data: Result of :func:`mmfusion.experiments.data_identity`, if it is known.
 
     Returns:
         dict or None: The test metrics, or None when the budget ended first.
+
+    Raises:
+        UserError: The folder of the run holds one with another config, other data or other weights to start from.
     """
     work_dir = Path(root) / f'{variant}_seed{seed}'
-    result_file = work_dir / RESULT_FILE
+    result_file, identity_file = work_dir / RESULT_FILE, work_dir / IDENTITY_FILE
+    cfg = variant_config(base, variant, seed, work_dir)
+    if not identity_file.exists() and (result_file.exists() or (work_dir / 'last_checkpoint').exists()):
+        raise UserError(f'{work_dir} holds a run that does not say by which config it was made; choose another --work-dir, or remove it')
+    claim(identity_file, run_identity(cfg, data))
     if result_file.exists():
         return read_record(result_file, 'delete it to make this run again')
-    cfg = variant_config(base, variant, seed, work_dir)
     return train_and_test(cfg, f'{variant}_{seed}', dict(variant=variant, seed=seed), minutes)
 
 
@@ -122,7 +134,9 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
         dict or None: The result, or None when the budget ended first.
     """
     work_dir = Path(cfg.work_dir)
-    cfg.resume = (work_dir / 'last_checkpoint').exists()
+    checkpoint = checkpoint_to_resume(str(work_dir))
+    cfg.resume = checkpoint is not None
+    cfg.load_from = checkpoint or cfg.get('load_from')  # that of the config is where the first piece began
     cfg.experiment_name = f'{name}_{os.getpid()}'
     # The test at the end is the result; validating on the way would cost time and change nothing.
     cfg.train_cfg.val_begin = cfg.train_cfg.max_epochs + 1
@@ -137,9 +151,7 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
         return None
     metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
     result = dict(facts, epochs=runner.max_epochs, metrics=metrics)
-    partial = (work_dir / RESULT_FILE).with_suffix('.part')
-    partial.write_text(json.dumps(result, indent=2))
-    partial.replace(work_dir / RESULT_FILE)
+    write_json(work_dir / RESULT_FILE, result)
     return result
 
 
@@ -155,11 +167,14 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
 
     Returns:
         list[dict]: The results that are complete, in the order of ``variants`` and ``seeds``.
+
+    Raises:
+        UserError: See :func:`run_variant`.
     """
-    results = []
+    results, data = [], data_identity(base)
     for seed in seeds:
         for variant in variants:
-            result = run_variant(base, variant, seed, root, minutes)
+            result = run_variant(base, variant, seed, root, minutes, data)
             if result is None:
                 print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
             else:
@@ -180,7 +195,8 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
         keys: Column title -> metric name.
 
     Returns:
-        str: One row per variant; the spread is the sample standard deviation, left out for a single seed.
+        str: One row per variant; the spread is the sample standard deviation, left out for a single seed. A metric that a run does not have, or
+        that is NaN, is left out of the mean, and the cell says of how many runs that is.
 
     Examples:
         >>> runs = [dict(variant='joint', seed=s, metrics={'coco/bbox_mAP_50': v}) for s, v in ((0, .2), (1, .3))]
@@ -198,5 +214,8 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
-    mean = f'{statistics.mean(values):.3f}'
-    return f'{mean} ± {statistics.stdev(values):.3f}' if len(values) > 1 else mean
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return '-'
+    text = f'{statistics.mean(known):.3f}' + (f' ± {statistics.stdev(known):.3f}' if len(known) > 1 else '')
+    return text if len(known) == len(values) else f'{text} ({len(known)} of {len(values)})'

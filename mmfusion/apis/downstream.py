@@ -4,14 +4,13 @@ The usual way to compare fusion methods by a task: every method gets a task netw
 its stored pictures. Unlike joint training the network sees 8-bit files, and the fuser is never touched.
 """
 import copy
-import hashlib
-import json
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from mmfusion.experiments import claim, data_identity, run_identity, section_sha256
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, ensure_writable_dir, load_config
@@ -43,7 +42,7 @@ def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -
     """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the model's config."""
     facts = dict(fusion=str(model), weights=None if weights is None else str(weights), model_sha256=None, weights_sha256=None)
     if Path(model).is_file():
-        facts['model_sha256'] = _sha256(load_config(model), 'model')
+        facts['model_sha256'] = section_sha256(load_config(model), 'model')
     if weights is not None:
         facts['weights_sha256'] = sha256(weights)
     return facts
@@ -69,7 +68,8 @@ def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union
     """
     root = Path(root)
     ensure_writable_dir(root)
-    _claim(root / 'fused.json', fusion_facts(model, weights))
+    # where a file lies does not matter, what is in it does
+    claim(root / 'fused.json', fusion_facts(model, weights), ignore=dict(fusion='model_sha256', weights='weights_sha256'))
     fuse, folders, seen = None, {}, {}
     for part in PARTS:
         if cfg.get(f'{part}_dataloader') is None:
@@ -162,11 +162,12 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
     if not base.model.get('tasks'):
         downstream_config(base, {}, 0, root)  # raises before an hour of fusing
     folders = fuse_sets(base, model, root / 'fused', weights, device)
-    results = []
+    results, data = [], None
     for seed in seeds:
         cfg = downstream_config(base, folders, seed, root / f'seed{seed}')
+        data = data_identity(cfg) if data is None else data
         ensure_writable_dir(cfg.work_dir)
-        _claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=_sha256(cfg, *TASK_KEYS)))
+        claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=section_sha256(cfg, *TASK_KEYS), **run_identity(cfg, data)))
         result_file = Path(cfg.work_dir) / RESULT_FILE
         if result_file.exists():
             results.append(read_record(result_file, 'delete it to make this run again'))
@@ -180,22 +181,6 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
         else:
             results.append(result)
     return results
-
-
-def _claim(file: Path, facts: dict) -> None:
-    """Write ``facts`` into a file, or compare them with what it says."""
-    if not file.exists():
-        file.write_text(json.dumps(facts, indent=2) + '\n')
-        return
-    found = read_record(file, f'remove {file.parent}, or choose another --work-dir')
-    places = dict(fusion='model_sha256', weights='weights_sha256')  # where a file lies does not matter, what is in it does
-    changed = [key for key in facts if facts[key] != found.get(key) and not (key in places and facts.get(places[key]))]
-    if changed:
-        raise UserError(f'{file} belongs to another run ({", ".join(changed)} differ); choose another --work-dir, or remove {file.parent}')
-
-
-def _sha256(cfg: Config, *keys: str) -> str:
-    return hashlib.sha256(repr(Config({key: cfg.get(key) for key in keys}).to_dict()).encode()).hexdigest()
 
 
 def _describe(cfg: Config, part: str, folder: str) -> dict:

@@ -12,7 +12,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from mmfusion.engine.hooks import use_whole_checkpoints
 from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, safe_load
 
 from .build import coupling_class
@@ -52,7 +51,6 @@ def train(args: argparse.Namespace) -> Runner:
         load_fusion_checkpoint(runner.model, checkpoint)
     elif cfg.get('load_from') and '://' not in cfg.load_from:
         check_start_weights(runner.model, cfg.load_from)
-    use_whole_checkpoints(runner)
     check_training(runner)
     if cfg.get('load_from') and '://' not in cfg.load_from:
         meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
@@ -128,8 +126,7 @@ def set_resume(cfg: Config, resume: Optional[str]) -> Optional[str]:
         UserError: No such file, or it has only weights, so that training cannot go on from it.
     """
     if resume is None and not cfg.get('resume'):
-        if cfg.get('load_from') and '://' not in cfg.load_from:
-            existing_checkpoint(cfg.load_from)
+        _check_start(cfg)
         return None
     path = resume if resume not in (None, 'auto') else None if resume == 'auto' else cfg.get('load_from')
     if path is not None:
@@ -139,10 +136,17 @@ def set_resume(cfg: Config, resume: Optional[str]) -> Optional[str]:
         if path is None:
             if is_main_process():
                 print(f'--resume: no checkpoint in {cfg.work_dir}, training starts from the beginning')
-            cfg.resume, cfg.load_from = False, None
+            cfg.resume = False
+            _check_start(cfg)
             return None
     cfg.resume, cfg.load_from = True, path
     return path
+
+
+def _check_start(cfg: Config) -> None:
+    """Raise a UserError when the weights that the run begins with are no file."""
+    if cfg.get('load_from') and '://' not in cfg.load_from:
+        existing_checkpoint(cfg.load_from)
 
 
 def check_start_weights(model: nn.Module, path: str) -> None:

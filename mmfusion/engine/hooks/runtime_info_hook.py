@@ -12,6 +12,7 @@ from mmfusion.engine.loops.check_loop import check_loop
 from mmfusion.engine.optim_wrappers import clip_by_part
 from mmfusion.registry import HOOKS
 
+from .checkpoint_hook import use_whole_checkpoints
 from .epoch_seed_hook import EpochSeedHook
 from .sync_learned_buffers_hook import learned_buffers
 
@@ -47,6 +48,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     - averages the buffers of what learns over processes as ``SyncLearnedBuffersHook``: after each epoch, and in
       training by iterations before a validation or a checkpoint, so that all processes validate and save one network;
     - lets optimizers clip gradients by part of the coupling (``clip_by_part``);
+    - lets a ``CheckpointHook`` that the config names by mmengine's class be ours (``use_whole_checkpoints``);
     - refuses a loop, optimizers or a wrapper that would train a coupling otherwise than its rule says (``check_loop``).
 
     ``EpochSeedHook``, ``SyncBuffersHook`` and ``mmdet.SetEpochInfoHook`` may still be in ``custom_hooks``; nothing is
@@ -65,6 +67,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def before_train(self, runner) -> None:
         """Check and prepare the training."""
         super().before_train(runner)
+        use_whole_checkpoints(runner)
         check_loop(runner.model, runner.train_loop, runner.optim_wrapper)
         if hasattr(getattr(runner.model, 'module', runner.model), 'averages_gradients'):
             clip_by_part(runner.model, runner.optim_wrapper)
