@@ -37,11 +37,13 @@ def main(argv=None):
     from mmfusion.apis.run_config import existing_checkpoint
     from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
+    from mmfusion.utils.interrupt import remark
     cfg = load_config(args.config, args.cfg_options)
     if args.weights:
         existing_checkpoint(args.weights)
     register_all_modules()
-    results = run_downstream(cfg, args.fusion, args.seeds, args.work_dir, args.weights, args.device, args.minutes, args.name)
+    with remark(lambda: 'the same command goes on from the last picture or checkpoint'):
+        results = run_downstream(cfg, args.fusion, args.seeds, args.work_dir, args.weights, args.device, args.minutes, args.name)
     if results:
         table = tabulate(results, columns(results))
         write_text(args.work_dir / 'table.md', table + '\n')

@@ -13,6 +13,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, safe_load
+from mmfusion.utils.interrupt import remark
 
 from .build import coupling_class
 from .checks import check_training
@@ -55,7 +56,8 @@ def train(args: argparse.Namespace) -> Runner:
     if cfg.get('load_from') and '://' not in cfg.load_from:
         meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
         warn_of_exchanged_sources(safe_load(cfg.load_from), meta.get('modalities'), cfg.load_from)
-    runner.train()
+    with remark(lambda: where_to_go_on(cfg.work_dir)):
+        runner.train()
     if is_main_process():
         print(summary(runner), flush=True)
     return runner
@@ -163,6 +165,12 @@ def check_start_weights(model: nn.Module, path: str) -> None:
     if absent or unfit['unexpected']:
         print_log(f'load_from={path}: {total - absent} of {total} weights of the model are in it, {len(unfit["unexpected"])} of its own are left out',
                   'current', logging.WARNING)
+
+
+def where_to_go_on(work_dir: str) -> str:
+    """What a user should know of a run that was interrupted."""
+    last = find_latest_checkpoint(work_dir) if (Path(work_dir) / 'last_checkpoint').exists() else None
+    return f'the last checkpoint is {last}, --resume goes on from there' if last else 'no checkpoint was saved yet'
 
 
 def summary(runner: Runner) -> str:

@@ -6,6 +6,8 @@ import sys
 import traceback
 from typing import Callable, Optional, Sequence
 
+from .interrupt import Terminated, describe, sigterm_as_exception
+
 _CHECKED = (ValueError, TypeError, OSError, RuntimeError)
 _CONFIG_ERRORS = (KeyError, TypeError, AssertionError, ValueError, OSError)
 _WRONG_ARGUMENT = re.compile(r'\w+\(\) (got an unexpected keyword argument|missing \d+ required|got multiple values for)')
@@ -28,7 +30,8 @@ def friendly_main(main: Callable) -> Callable:
 
     Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``, ``OSError``,
     ``RuntimeError`` raised by a line of the package, in a data worker too), configs that cannot be built, and weights that cannot be
-    downloaded. Ctrl-C ends with exit code 130. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``.
+    downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM end the command with one line and
+    exit code 130 or 143.
 
     Examples:
         >>> @friendly_main
@@ -43,12 +46,15 @@ def friendly_main(main: Callable) -> Callable:
     @functools.wraps(main)
     def wrapper(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
-        except KeyboardInterrupt:
+            with sigterm_as_exception():
+                return main(*args, **kwargs)
+        except (KeyboardInterrupt, Terminated) as stop:
             if os.environ.get('MMFUSION_DEBUG') == '1':
                 raise
-            print('\nmmfusion: stopped; what has been written is whole', file=sys.stderr, flush=True)
-            raise SystemExit(130) from None
+            line, code = describe(stop)
+            if os.environ.get('RANK', '0') == '0':  # of several processes, one speaks
+                print(f'\nmmfusion: {line}', file=sys.stderr, flush=True)
+            raise SystemExit(code) from None
         except Exception as error:
             message = user_message(error)
             if message is None or os.environ.get('MMFUSION_DEBUG') == '1':

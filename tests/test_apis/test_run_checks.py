@@ -50,7 +50,7 @@ def test_sets_without_class_names_are_passed_over():
 
 def test_no_batch_and_no_training():
     runner = SimpleNamespace(train_loop=object(), val_loop=None, model=nn.Identity(), train_dataloader=loader(batch_size=8, drop_last=True),
-                             _load_from=None, _resume=False)
+                             hooks=[], _load_from=None, _resume=False)
     with pytest.raises(UserError, match='4 pairs make no batch of batch_size=8.*set drop_last=False'):
         check_training(runner)
     runner.train_dataloader = loader(batch_size=8)

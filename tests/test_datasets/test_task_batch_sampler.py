@@ -138,3 +138,13 @@ def test_several_sets_make_one_task():
         FusionTasksDataset(dict(a=TinyScenes(length=2), b=[]))
     with pytest.raises(TypeError, match="'a' has a ConcatDataset; give data sets, or a list of them"):
         FusionTasksDataset(dict(a=dict(type='ConcatDataset', datasets=[dict(type='TinyScenes')])))
+
+
+def test_a_run_without_a_seed_draws_by_that_of_the_runner(dataset):
+    """mmengine draws another seed for the sampler when the config has none, and a resumed run another one again."""
+    from mmfusion.engine import EpochSeedHook
+    loaders = [SimpleNamespace(sampler=None, batch_sampler=sampler(dataset, seed=seed)) for seed in (3, 4)]
+    assert list(loaders[0].batch_sampler) != list(loaders[1].batch_sampler)
+    for loader in loaders:
+        EpochSeedHook().before_train(SimpleNamespace(iter=0, seed=9, train_dataloader=loader))
+    assert list(loaders[0].batch_sampler) == list(loaders[1].batch_sampler) == list(sampler(dataset, seed=9))

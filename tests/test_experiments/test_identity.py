@@ -80,7 +80,7 @@ def test_claims(tmp_path):
     with pytest.raises(UserError, match='more differ'):
         claim(file, dict(a=1, more=(1, 3)))
     file.write_text('{"a"')
-    with pytest.raises(UserError, match='cannot be read.*remove'):
+    with pytest.raises(UserError, match='is damaged.*remove'):
         claim(file, dict(a=1))
 
 

@@ -95,7 +95,7 @@ def test_interruption(capsys, monkeypatch):
 
     with pytest.raises(SystemExit) as caught:
         friendly_main(interrupted)()
-    assert caught.value.code == 130 and 'stopped; what has been written is whole' in capsys.readouterr().err
+    assert caught.value.code == 130 and 'stopped by Ctrl-C; what has been written is whole' in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -34,9 +34,11 @@ def main(argv=None):
     from mmfusion.apis.comparison import columns, compare, tabulate
     from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
+    from mmfusion.utils.interrupt import remark
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
-    results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
+    with remark(lambda: 'the same command goes on from the last checkpoint'):
+        results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
     table = tabulate(results, columns(results))
     write_text(args.work_dir / 'table.md', table + '\n')
     print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}')

@@ -9,7 +9,6 @@ what has changed since.
 """
 import argparse
 import os
-import sys
 
 from mmfusion.utils import UserError, friendly_main
 from mmfusion.utils.cli import prepare_process
@@ -54,6 +53,7 @@ def main(argv=None):
     from mmfusion.apis.fusion_plot import KINDS, plot
     from mmfusion.apis.fusion_report import format_report, list_protocols
     from mmfusion.utils import select_device
+    from mmfusion.utils.interrupt import remark
     if args.list:
         print(list_protocols())
         return
@@ -63,12 +63,9 @@ def main(argv=None):
     *fused, first, second = args.folders
     metrics = [name for text in args.metrics for name in text.split(',') if name]
     workers, device = args.workers or len(os.sched_getaffinity(0)), str(select_device(args.device))
-    try:
+    with remark(lambda: 'the same command goes on from here'):
         result = evaluate_folders(name_methods(fused), first, second, metrics, args.protocol, args.out, workers, device, args.batch_size,
                                   args.suffixes, args.bit_depth, not args.no_resume)
-    except KeyboardInterrupt:
-        print('\nstopped; the same command goes on from here', file=sys.stderr)
-        raise SystemExit(130) from None
     for kind, path in args.plot:
         result.files[f'{kind} plot'] = plot(result.summaries, kind, path)
     print(format_report(result, args.per_source))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.model import is_model_wrapper
@@ -230,11 +230,14 @@ def check_weights(runner: Runner) -> None:
         [torch.isfinite(parameter).all().to(device) for parameter in learning.values()]
     ).tolist()  # one wait for all
     bad = [name for name, good in zip(learning, finite) if not good]
-    if bad:
-        info = runner.message_hub.runtime_info
+    anywhere = torch.tensor(float(bool(bad)), device=device)
+    if get_world_size() > 1:  # with sharded weights each process sees its own
+        all_reduce(anywhere, 'max')
+    if anywhere:
+        info, first = runner.message_hub.runtime_info, bad[0] if bad else 'those of another process'
         raise NonFiniteError(
             f'after iteration {info.get("iter", runner.iter - 1) + 1} {len(bad)} of {len(learning)} weights are NaN or infinite, '
-            f'such as {bad[0]}; they are not saved. {last_good(info.get("last_ckpt"))} Lower the learning rate, or set '
+            f'such as {first}; they are not saved. {last_good(info.get("last_ckpt"))} Lower the learning rate, or set '
             'optim_wrapper.clip_grad'
         )
 
