@@ -2,7 +2,7 @@
 
 Start from the fuser that the untouched detector has taught: train configs/plain_conv_msrs_det_frozen.py first, then
 
-    python tools/train.py configs/plain_conv_msrs_det.py --cfg-options load_from=work_dirs/plain_conv_msrs_det_frozen/epoch_8.pth
+    python tools/train.py configs/plain_conv_msrs_det.py --cfg-options load_from=work_dirs/plain_conv_msrs_det_frozen/epoch_7.pth
 
 The cascade for comparison: model.detach=True.
 """
@@ -29,5 +29,7 @@ train_pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 train_cfg = dict(max_epochs=12, val_interval=4)
-optim_wrapper = dict(optimizer=dict(lr=5e-4, weight_decay=1e-3))
+optim_wrapper = dict(
+    optimizer=dict(lr=5e-4, weight_decay=1e-3),
+    paramwise_cfg=dict(custom_keys={'multi_level_conv_': dict(lr_mult=2.)}))  # the last layers, whose classes are new
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', ema_type='mmdet.ExpMomentumEMA', momentum=0.002, gamma=100, update_buffers=True)]
