@@ -2,9 +2,9 @@
 from typing import List, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from mmfusion.models.layers import from_laplacian_pyramid, laplacian_pyramid, stronger
 from mmfusion.models.layers.color import blend_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from mmfusion.registry import MODELS
 
@@ -135,41 +135,9 @@ class LaplacianPyramidFuser(BaseFuser):
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse level by level."""
         (*details_a, base_a), (*details_b, base_b) = self.decompose(first), self.decompose(second)
-        fused = (base_a + base_b) / 2
-        for a, b in zip(reversed(details_a), reversed(details_b)):
-            fused = _expand(fused, a.shape[-2:]) + torch.where(a.abs() >= b.abs(), a, b)
-        return FuserOutput(fused, {})
+        details = [stronger(a, b) for a, b in zip(details_a, details_b)]
+        return FuserOutput(from_laplacian_pyramid([*details, (base_a + base_b) / 2]), {})
 
     def decompose(self, image: Tensor) -> List[Tensor]:
         """Details from fine to coarse, then the base; expanding and adding them gives ``image`` (N, C, H, W) back."""
-        pyramid = []
-        for _ in range(self.levels):
-            if min(image.shape[-2:]) < 4:
-                break
-            coarse = _reduce(image)
-            pyramid.append(image - _expand(coarse, image.shape[-2:]))
-            image = coarse
-        return [*pyramid, image]
-
-
-def _smooth(image: Tensor, scale: float = 1.0) -> Tensor:
-    """Burt and Adelson's 5-tap filter in both directions, border pixels repeated."""
-    taps = image.new_tensor([1, 4, 6, 4, 1]) / 16 * scale
-    channels = image.shape[1]
-    image = F.pad(image, (2, 2, 2, 2), mode='replicate')
-    image = F.conv2d(image, taps.view(1, 1, 5, 1).expand(channels, -1, -1, -1), groups=channels)
-    return F.conv2d(image, taps.view(1, 1, 1, 5).expand(channels, -1, -1, -1), groups=channels)
-
-
-def _reduce(image: Tensor) -> Tensor:
-    return _smooth(image)[..., ::2, ::2]
-
-
-def _expand(image: Tensor, size) -> Tensor:
-    """Insert zeros between the pixels and smooth, to ``size`` (twice as large, or one less where that side is odd)."""
-    height, width = image.shape[-2:]
-    # Zeros go between repeated border pixels, so that the filter's even and odd taps stay balanced at the border too.
-    image = F.pad(image, (1, 1, 1, 1), mode='replicate')
-    spread = image.new_zeros(*image.shape[:2], 2 * height + 4, 2 * width + 4)
-    spread[..., ::2, ::2] = image
-    return _smooth(spread, scale=2.0)[..., 2:2 + size[0], 2:2 + size[1]]
+        return laplacian_pyramid(image, self.levels)
