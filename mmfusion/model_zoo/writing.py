@@ -1,11 +1,11 @@
 """Writing a model: weights and card, whole or not at all."""
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Union
 
 from torch import Tensor
 
+from mmfusion.fileio.whole import write_bytes
 from mmfusion.utils import UserError
 from mmfusion.utils.conversion import misfits
 
@@ -56,11 +56,3 @@ def write_model(folder: Union[str, Path],
     write_bytes(card.weights_file, data)
     write_bytes(card.card_file, card.to_json().encode())
     return card
-
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_bytes(data)
-    os.replace(partial, path)
