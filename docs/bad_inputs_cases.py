@@ -942,3 +942,45 @@ def _():
 @case('machine', 'Ctrl-C while training')
 def _():
     return interrupted(llvip(), 'mmfusion.models.couplings.fusion_only.FusionOnly.train_step')
+
+
+# what the writer of checkpoints and the checks of a training answer
+
+@case('resume', '`--resume`, and the newest checkpoint is half a file')
+def _():
+    import runpy
+    marked('going on from')
+    tool, *rest = llvip()
+    runpy.run_path(str(REPO / tool))['main']([*map(str, rest), 'train_cfg.max_epochs=2'])
+    newest = Path('work/epoch_2.pth')
+    newest.write_bytes(newest.read_bytes()[:1000])
+    return (*training('train_cfg.max_epochs=2'), '--resume')
+
+
+@case('resume', '`--resume`, and the note of the last checkpoint is damaged')
+def _():
+    import runpy
+    tool, *rest = llvip()
+    runpy.run_path(str(REPO / tool))['main'](list(map(str, rest)))
+    Path('work/last_checkpoint').write_bytes(b'\xff\0' * 20)
+    marked('training done')
+    return (*training('train_cfg.max_epochs=2'), '--resume')
+
+
+@case('machine', 'the disk is full when a checkpoint is written')
+def _():
+    return on_full_disk(llvip(), 'epoch_1.pth')
+
+
+@case('machine', 'a loss that becomes infinite')
+def _():
+    return llvip(FUSION.replace('lr=1e-3', 'lr=1e30').replace('max_epochs=1', 'max_epochs=3'))
+
+
+@case('experiments', 'a changed config in the work dir of a comparison')
+def _():
+    import runpy
+    llvip(with_detector() + TESTED.replace("dict(type='FusionMetric', metrics=['EN'])", "dict(type='mmdet.VOCMetric', metric='mAP')"))
+    arguments = ('config.py', '--variants', 'visible', '--seeds', '0', '--work-dir', 'table')
+    runpy.run_path(str(REPO / COMPARE))['main'](list(arguments))
+    return (COMPARE, *arguments, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
