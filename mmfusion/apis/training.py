@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, safe_load
+from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, newest_checkpoint, safe_load
 from mmfusion.utils.interrupt import remark
 
 from .build import coupling_class
@@ -169,7 +169,7 @@ def check_start_weights(model: nn.Module, path: str) -> None:
 
 def where_to_go_on(work_dir: str) -> str:
     """What a user should know of a run that was interrupted."""
-    last = find_latest_checkpoint(work_dir) if (Path(work_dir) / 'last_checkpoint').exists() else None
+    last = newest_checkpoint(work_dir)[0] if (Path(work_dir) / 'last_checkpoint').exists() else None
     return f'the last checkpoint is {last}, --resume goes on from there' if last else 'no checkpoint was saved yet'
 
 

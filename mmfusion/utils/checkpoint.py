@@ -11,6 +11,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
+from mmfusion.fileio.reading import read_text, reason
+
 from .errors import UserError
 
 MAX_LISTED = 8
@@ -153,7 +155,15 @@ def newest_checkpoint(work_dir: Union[str, Path]) -> Tuple[Optional[str], List[s
         tuple: Path or None, and a sentence for each damaged one that was passed over.
     """
     pointer, passed, folders = Path(work_dir) / 'last_checkpoint', [], [Path(work_dir)]
-    named = pointer.read_text().strip() if pointer.is_file() else ''
+    named = ''
+    if pointer.exists():
+        try:
+            named = read_text(pointer).strip()
+            if '\0' in named:
+                raise ValueError('it names no file')
+        except (OSError, ValueError) as error:
+            named = ''
+            passed.append(f'{pointer} is damaged ({reason(error)})')
     if named:
         folders.append(Path(named).parent)
         try:

@@ -136,14 +136,18 @@ def test_training_and_testing(repo_dir, tmp_path, marker, evil, config, capsys, 
     common = [config, '--work-dir', work, '--cfg-options']
     calls = [
         ('tools/train.py', *common, f'load_from={evil[kind]}'), ('tools/train.py', *common[:3], '--resume', evil[kind], '--cfg-options'),
-        ('tools/train.py', *common[:3], '--resume', '--cfg-options'), ('tools/train.py', *common, 'resume=True', f'load_from={evil[kind]}'),
-        ('tools/test.py', config, evil[kind], *common[1:]),
+        ('tools/train.py', *common, 'resume=True', f'load_from={evil[kind]}'), ('tools/test.py', config, evil[kind], *common[1:]),
     ]
     for tool, *arguments in calls:
         assert run(repo_dir, tool, *arguments, named()) == 2, arguments
         message = capsys.readouterr().err
         assert 'could run code, so it is not loaded' in message and 'Traceback' not in message, arguments
         assert not marker.exists(), arguments
+    # a checkpoint that nobody named is passed over, and the training begins anew
+    assert run(repo_dir, 'tools/train.py', *common[:3], '--resume', '--cfg-options', named()) == 0
+    message = capsys.readouterr().out
+    assert 'could run code, so it is not loaded' in message and 'training starts from the beginning' in message
+    assert not marker.exists()
 
 
 def test_init_cfg_of_fuser_and_task_network(repo_dir, tmp_path, marker, evil, config, capsys):

@@ -38,8 +38,17 @@ def test_the_pointer_comes_first_then_the_newest(tmp_path, capsys):
     assert set_resume(config(tmp_path), 'auto') == second
     shown = capsys.readouterr().out
     assert 'epoch_1.pth' in shown and 'damaged' in shown and f'going on from {second}' in shown
-    assert where_to_go_on(str(tmp_path)) == f'the last checkpoint is {first}, --resume goes on from there'
+    assert where_to_go_on(str(tmp_path)) == f'the last checkpoint is {second}, --resume goes on from there'
     assert where_to_go_on(str(tmp_path / 'absent')) == 'no checkpoint was saved yet'
+
+
+@pytest.mark.parametrize('note', [b'\xff\xfe\x00\x80', b'a\x00b', b''])
+def test_a_damaged_note_of_the_last_checkpoint_is_passed_over(tmp_path, capsys, note):
+    path = checkpoint(tmp_path / 'epoch_1.pth')
+    (tmp_path / 'last_checkpoint').write_bytes(note)
+    assert set_resume(config(tmp_path), 'auto') == path
+    assert ('last_checkpoint' in capsys.readouterr().out) == bool(note)
+    assert where_to_go_on(str(tmp_path)) == f'the last checkpoint is {path}, --resume goes on from there'
 
 
 def test_a_named_checkpoint_must_be_whole(tmp_path):
