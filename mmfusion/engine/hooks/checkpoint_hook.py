@@ -72,6 +72,8 @@ class CheckpointHook(MMEngineCheckpointHook):
                 f'resumed before the validation of {"epoch" if self.by_epoch else "iteration"} {self._step(runner)} was done: '
                 'it comes first'
             )
+            # as it was at the end of that step: best checkpoints keep it
+            runner.message_hub.update_info_dict(dict(epoch=runner.epoch - int(self.by_epoch), iter=runner.iter - 1))
             runner.val_loop.run()
 
     # Saving ---------------------------------------------------------------------------------------------------------
@@ -109,6 +111,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
         if self.max_keep_ckpts > 0:
             self.keep_ckpt_ids = deque(ids, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', ids)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add gradients of steps that are not complete."""

@@ -218,6 +218,11 @@ def test_killed_around_a_validation(tmp_path, stage, priority, number):
     for name in names:
         first, second = (safe_load(tmp_path / folder / name) for folder in ('whole', 'cut'))
         assert_same(first['state_dict'], second['state_dict'])
+        for key in ('epoch', 'iter', 'validated_step', 'best_score', 'keep_ckpt_ids'):
+            assert first['message_hub']['runtime_info'].get(key) == second['message_hub']['runtime_info'].get(key), (
+                name,
+                key,
+            )
     infos = [runner.message_hub.runtime_info['best_score'], first['message_hub']['runtime_info']['best_score']]
     assert infos == [0.5, 0.5]
 
