@@ -179,6 +179,9 @@ CASES = {
         accumulated=(dict(fuser=FUSER, fusion_loss=L1, tasks=learning_tasks()), dict(ONE, accumulative_counts=2)),
         parts=(dict(fuser=FUSER, fusion_loss=L1, tasks=learning_tasks()), parts('fuser', 'tasks')),
     ),
+    'EarlyFusionCoupling': dict(
+        one=(dict(tasks=learning_tasks()), ONE), parts=(dict(tasks=learning_tasks()), parts('tasks'))
+    ),
     'BilevelCoupling': dict(
         one=(dict(fuser=FUSER, fusion_loss=L1, tasks=learning_tasks(), momentum=0.5), ONE),
         parts=(dict(fuser=FUSER, fusion_loss=L1, tasks=learning_tasks()), parts('fuser', 'tasks')),

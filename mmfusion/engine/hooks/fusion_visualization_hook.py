@@ -110,6 +110,9 @@ class FusionVisualizationHook(Hook):
         name = str(sample.get('sample_id', sample.get('img_id', index)))
         if TASK_KEY in sample:  # sets beside each other may use the same names
             name = f'{sample.get(TASK_KEY)}_{name}'
+        if 'fused' not in sample:
+            self._tell(runner, 'none', f'{type(runner.model).__name__} makes no fused image, so none is written')
+            return
         if not sample.fused.data.isfinite().all():
             self._tell(runner, 'nan', f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise all others that do)')
             return

@@ -1,6 +1,7 @@
 """Couplings: how a fuser, its fusion loss and the task networks train together. One rule, one class, one file."""
 from .base import BaseCoupling, Fusion
 from .bilevel import BilevelCoupling
+from .early_fusion import EarlyFusionCoupling
 from .fusion_only import FusionOnly
 from .joint import JointCoupling
 from .meta import MetaCoupling
@@ -9,6 +10,6 @@ from .search import SearchCoupling
 from .task_network import TaskNetwork
 
 __all__ = [
-    'BaseCoupling', 'BilevelCoupling', 'Fusion', 'FusionOnly', 'JointCoupling', 'MetaCoupling', 'MetaInitCoupling', 'SearchCoupling',
-    'TaskNetwork'
+    'BaseCoupling', 'BilevelCoupling', 'EarlyFusionCoupling', 'Fusion', 'FusionOnly', 'JointCoupling', 'MetaCoupling', 'MetaInitCoupling',
+    'SearchCoupling', 'TaskNetwork'
 ]

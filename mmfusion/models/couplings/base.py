@@ -78,6 +78,7 @@ class BaseCoupling(BaseModel):
             wrapper for distributed training; otherwise they call the wrapper, which averages the gradients of :meth:`loss`.
         precision: The lowest precision in which it trains: ``'float16'`` (with a loss scale), ``'bfloat16'`` or ``'float32'``.
         loop: Name of the loop that runs its training steps, None where any loop does.
+        task_network: Class that the task networks are built as.
 
     Raises:
         ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight or ``frozen_tasks`` names no task.
@@ -86,6 +87,7 @@ class BaseCoupling(BaseModel):
     averages_gradients: bool = False
     precision: str = 'float16'
     loop: Optional[str] = None
+    task_network = TaskNetwork
 
     def __init__(self,
                  fuser: dict,
@@ -117,7 +119,7 @@ class BaseCoupling(BaseModel):
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
         self.guide = MODELS.build(guide) if guide else None
-        self.tasks = ModuleDict({name: TaskNetwork(cfg, frozen.get(name)) for name, cfg in tasks.items()})
+        self.tasks = ModuleDict({name: self.task_network(cfg, frozen.get(name)) for name, cfg in tasks.items()})
 
     def train(self, mode: bool = True) -> 'BaseCoupling':
         """Switch to training or evaluation; a guide with weight 0 stays in evaluation, so that its batch norm statistics stay too."""
