@@ -1,0 +1,414 @@
+"""One page that holds everything of a verdict: no scripts, nothing loaded from elsewhere, light and dark."""
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence
+
+import cv2
+import numpy as np
+
+from mmfusion.fileio import write_text
+from mmfusion.visualization import FileNames
+
+from .error_types import TYPES
+from .examples import Example
+from .figures import draw_curves, draw_differences, draw_errors, draw_picture, draw_values
+from .record import PICTURE_VALUES
+from .report import Report
+from .resampling import Comparison, Interval, spread
+from .rows import ROWS
+from .tasks import TaskReport
+
+_WIDTH = 480  # of the pictures on the page
+_STYLE = """
+:root { color-scheme: light dark; --ground: #fff; --ink: #1a1a1a; --soft: #5a5a5a; --line: #d0d0d0; --box: #f4f4f2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #161616; --ink: #e8e8e8; --soft: #a8a8a8; --line: #444; --box: #222; }
+}
+body { margin: 0 auto; max-width: 70rem; padding: 1.5rem; background: var(--ground); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1.05rem; margin-top: 1.8rem; }
+.answer { font-size: 1.2rem; padding: 1rem 1.2rem; background: var(--box); border-left: 5px solid var(--ink); }
+.note { padding: .6rem 1rem; border: 1px dashed var(--soft); }
+.soft, figcaption, caption { color: var(--soft); font-size: .9rem; }
+caption { text-align: left; padding-bottom: .4rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td.text { text-align: left; } td.text { white-space: normal; }
+tr.best td, tr.best th { font-weight: 700; }
+svg { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: .6rem; }
+.pair svg { width: 100%; display: block; }
+.pair figure { margin: 0; } dt { font-weight: 600; margin-top: .4rem; } dd { margin-left: 1.2rem; }
+@media print { :root { --ground: #fff; --ink: #000; } }
+"""
+
+
+def write_page(report: Report, path: Path, root: Path, plan: Mapping, missing: Sequence[str] = ()) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        report: The verdict.
+        path: File to write.
+        root: Folder of the cells, whose pictures are shown.
+        plan: What the folder says of itself; see :func:`~mmfusion.experiments.verdict.cells.claim`.
+        missing: Cells that are not complete.
+    """
+    titles = {name: facts.title for name, facts in report.rows.items()}
+    parts = [
+        f'<h1>Does fusion help? {escape(Path(plan.get("config") or "").stem)}</h1>',
+        f'<p class="answer">{escape(report.sentence)}</p>',
+    ]
+    parts += [f'<p>{escape(sentence)}</p>' for sentence in report.sentences[1:]]
+    parts += [
+        f'<p class="note">{escape(note)}</p>' for note in [*_negatives(report), *report.notes, *_missing_note(missing)]
+    ]
+    for task in report.tasks:
+        parts += _task(report, task, titles)
+    parts += _pictures(report, titles, plan)
+    parts += _examples(report, titles, Path(root), plan)
+    parts += _method(report, plan)
+    page = (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        ' content="width=device-width, initial-scale=1"><title>Verdict on'
+        f' fusion</title><style>{_STYLE}</style></head>\n<body>\n'
+        + '\n'.join(parts)
+        + '\n</body></html>\n'
+    )
+    write_text(path, page)
+
+
+def _missing_note(missing: Sequence[str]) -> List[str]:
+    return (
+        [
+            f'Not the last word: {len(missing)} trainings are missing'
+            f' ({", ".join(missing[:6])}{", ..." if len(missing) > 6 else ""}). The command goes on with them when it'
+            ' is repeated.'
+        ]
+        if missing
+        else []
+    )
+
+
+def _negatives(report: Report) -> List[str]:
+    return [
+        f'The pictures of {report.rows[name].title} look like a negative: {cost.negative:.0%} of them run against both'
+        ' sources. What serves the network is not what a person wants to see.'
+        for name, cost in report.pictures.items()
+        if cost.is_negative
+    ]
+
+
+def _task(report: Report, task: TaskReport, titles: Mapping[str, str]) -> List[str]:
+    parts = [
+        f'<h2>{task.task.capitalize()}</h2>',
+        _figure(draw_values(task, titles), ''),
+        _values(report, task, titles),
+    ]
+    for setting, judgment in task.judgments.items():
+        if judgment.single is not None and len(task.study.rows) > 1:
+            rivals = [
+                pair.seen_from(name)
+                for name in task.study.rows
+                for pair in task.comparisons
+                if {pair.a, pair.b} == {name, judgment.single}
+                and name != judgment.single
+                and report.rows[name].untouched == (setting == 'untouched')
+            ]
+            if rivals:
+                parts += [
+                    f'<h3>Against {escape(titles[judgment.single])}, the better source alone</h3>',
+                    _figure(
+                        draw_differences(rivals, titles, task.metric, judgment.single, f'{task.task}-{setting}'),
+                        'Thick lines: 95 % interval of the pair alone. Thin ones: of all pairs at once. A filled dot:'
+                        ' the data can tell the two apart.',
+                    ),
+                ]
+    if task.comparisons:
+        parts += ['<h3>Every pair</h3>', _pairs(task, titles)]
+    for kind, caption in (
+        ('time', 'Parts of the test set'),
+        ('size', 'Size of the objects (COCO: below 32 x 32, up to 96 x 96, above)'),
+        ('class', 'Classes'),
+    ):
+        if task.groups.get(kind):
+            parts += [f'<h3>{caption.split(" (")[0]}</h3>', _groups(task, kind, caption, titles)]
+    if task.gains:
+        parts += ['<h3>Types of errors</h3>', _figure(draw_errors(task, titles), _errors_caption())]
+    if task.curves:
+        parts += ['<h3>Precision over recall</h3>', _figure(draw_curves(task, titles), 'At an overlap of 0.5.')]
+    return parts
+
+
+def _errors_caption() -> str:
+    return (
+        'What AP50 would gain if all errors of one type were mended (TIDE): wrong class, wrong place, both, a second'
+        ' box on one object, a box on nothing, an object missed.'
+    )
+
+
+def _values(report: Report, task: TaskReport, titles: Mapping[str, str]) -> str:
+    known = {name: task.study.interval(name).value for name in task.study.rows}
+    best = max((value for value in known.values() if value == value), default=None)
+    rows = []
+    for name, sampled in task.study.rows.items():
+        own = spread(sampled)
+        cells = [
+            escape(titles[name]),
+            str(len(sampled.values)) if sampled.trained else 'none trained',
+            '-' if own is None else f'{own:.3f}',
+        ]
+        cells += [_interval(table[name]) for table in task.metrics.values()]
+        rows.append((cells, known[name] == best))
+    return _table(
+        ['row', 'seeds', f'spread of {task.metric}', *task.metrics],
+        rows,
+        'Mean over seeds with its 95 % interval; spread is the standard deviation over seeds; the best mean is bold.',
+    )
+
+
+def _pairs(task: TaskReport, titles: Mapping[str, str]) -> str:
+    names = list(task.study.rows)
+    rows = []
+    for a in names:
+        cells = [escape(titles[a])]
+        for b in names:
+            pair = (
+                next((pair.seen_from(a) for pair in task.comparisons if {pair.a, pair.b} == {a, b}), None)
+                if a != b
+                else None
+            )
+            cells.append('' if pair is None else _pair(pair))
+        rows.append((cells, False))
+    return _table(
+        ['row minus column', *(escape(titles[name]) for name in names)],
+        rows,
+        '▲ better, ▼ worse, ≈ the data cannot tell, with all pairs taken into account; in brackets the 95 % interval of'
+        ' the pair alone.',
+    )
+
+
+def _pair(pair: Comparison) -> str:
+    sign = '≈' if not pair.different else '▲' if pair.difference.value > 0 else '▼'
+    return (
+        f'{sign} {pair.difference.value:+.3f}<br><span class="soft">[{pair.difference.low:+.3f},'
+        f' {pair.difference.high:+.3f}]</span>'
+    )
+
+
+def _groups(task: TaskReport, kind: str, caption: str, titles: Mapping[str, str]) -> str:
+    groups = task.groups[kind]
+    best = {
+        group: max((each.value for each in row.values() if each.value == each.value), default=None)
+        for group, row in groups.items()
+    }
+    rows = []
+    for name in task.study.rows:
+        cells = [escape(titles[name])]
+        for group, row in groups.items():
+            text = _interval(row[name])
+            cells.append(f'<b>{text}</b>' if row[name].value == best[group] else text)
+        rows.append((cells, False))
+    return _table(
+        ['row', *(escape(group) for group in groups)],
+        rows,
+        f'{caption}: {task.metric}, the best of each column is bold.',
+    )
+
+
+def _interval(interval: Interval) -> str:
+    if interval.value != interval.value:
+        return '-'
+    return f'{interval.value:.3f} <span class="soft">[{interval.low:.3f}, {interval.high:.3f}]</span>'
+
+
+def _pictures(report: Report, titles: Mapping[str, str], plan: Mapping) -> List[str]:
+    if not report.pictures:
+        return []
+    first, second = (
+        [*plan.get('modalities', ()), 'first', 'second'][:2] if plan.get('modalities') else ('first', 'second')
+    )
+    heads = dict(zip(PICTURE_VALUES, ('SSIM', 'Qabf', 'VIF', f'correlation with {first}', f'with {second}')))
+    rows = []
+    for name in report.rows:
+        cost = report.pictures.get(name)
+        if cost is None:
+            rows.append(([escape(titles[name]), *['-'] * len(heads), 'makes no picture'], False))
+            continue
+        remark = (
+            f'looks like a negative ({cost.negative:.0%} of the pictures)'
+            if cost.is_negative
+            else (f'{cost.negative:.0%} of the pictures run against both sources' if cost.negative else '')
+        )
+        rows.append(
+            (
+                [
+                    escape(titles[name]),
+                    *(f'{cost.values[key]:.3f}' if cost.values[key] == cost.values[key] else '-' for key in heads),
+                    remark,
+                ],
+                False,
+            )
+        )
+    return [
+        '<h2>What the picture costs</h2>',
+        _table(
+            ['row', *heads.values(), 'to the eye'],
+            rows,
+            'Means over the test set, by the default protocol; higher is closer to the sources. A picture is a negative'
+            ' where its luminance falls as that of both sources rises.',
+        ),
+    ]
+
+
+def _examples(report: Report, titles: Mapping[str, str], root: Path, plan: Mapping) -> List[str]:
+    if not report.examples:
+        return []
+    files = FileNames()
+    stems = {name: files(name, name) for name in next(iter(report.records.values())).names}
+    modalities = dict(zip(('first', 'second'), plan.get('modalities') or ('first source', 'second source')))
+    parts = ['<h2>Where the rows differ most</h2>']
+    if report.thresholds:
+        parts.append(
+            '<p class="soft">Boxes from the score on at which the row has its best F1: full lines are right, dashed'
+            ' ones wrong, dotted ones objects that were missed. Pictures and boxes are of the first seed.</p>'
+        )
+    for example in report.examples:
+        pictures = [_source(root, stems[example.name], source, modalities[source]) for source in ('first', 'second')]
+        pictures += [
+            _result(report, example, name, root, stems[example.name], titles[name])
+            for name in (example.better, example.worse)
+        ]
+        parts.append(
+            f'<h3>{escape(example.name)}: {escape(titles[example.better])} does better than'
+            f' {escape(titles[example.worse])}</h3><div'
+            f' class="pair">{"".join(picture for picture in pictures if picture)}</div>'
+        )
+    return parts
+
+
+def _source(root: Path, stem: str, source: str, title: str) -> str:
+    found = _embed(root / 'sources' / f'{stem}_{source}.jpg')
+    return (
+        ''
+        if found is None
+        else (
+            f'<figure>{draw_picture(found[0], found[1], [], escape(title, True))}<figcaption>{escape(title)}</figcaption></figure>'
+        )
+    )
+
+
+def _result(report: Report, example: Example, name: str, root: Path, stem: str, title: str) -> str:
+    folder = root / f'{name}_seed{report.seeds[name][0]}' / 'pictures'
+    found = _embed(folder / f'{stem}.jpg')
+    remark = ''
+    if found is None:  # a row without pictures is shown on the first source
+        found, remark = _embed(root / 'sources' / f'{stem}_first.jpg'), ' (drawn on the first source)'
+    if found is None:
+        return ''
+    record = report.records[name]
+    boxes = _boxes(report, example.image, name) if record.found is not None else []
+    size = record.sizes[example.image]
+    caption = f'{title}{remark}' + (
+        f': {_count(boxes)}' if record.found is not None else f': {example.scores[name]:.1%} of the pixels right'
+    )
+    return (
+        f'<figure>{draw_picture(found[0], size, boxes, escape(title, True))}<figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+def _boxes(report: Report, image: int, name: str) -> List[dict]:
+    record, matches = report.records[name], report.matches[name]
+    shown = (record.found.image == image) & (record.found.score >= report.thresholds[name]) & ~matches.found_ignored
+    boxes = [
+        dict(
+            box=record.found.box[index],
+            kind='hit' if matches.found_match[index] >= 0 else 'wrong',
+            text=f'{escape(record.classes[record.found.label[index]])} {record.found.score[index]:.2f}',
+        )
+        for index in np.flatnonzero(shown)
+    ]
+    met = set(matches.found_match[shown].tolist())
+    lost = [
+        index for index in np.flatnonzero((record.truth.image == image) & (record.truth.score == 0)) if index not in met
+    ]
+    return boxes + [
+        dict(box=record.truth.box[index], kind='missed', text=escape(record.classes[record.truth.label[index]]))
+        for index in lost
+    ]
+
+
+def _count(boxes: Iterable[dict]) -> str:
+    number: Dict[str, int] = dict(hit=0, wrong=0, missed=0)
+    for box in boxes:
+        number[box['kind']] += 1
+    return f'{number["hit"]} right, {number["wrong"]} wrong, {number["missed"]} missed'
+
+
+def _embed(path: Path) -> Optional[tuple]:
+    """Address with the content of a picture, and its (height, width); None when there is none."""
+    image = cv2.imread(str(path)) if path.exists() else None
+    if image is None:
+        return None
+    if image.shape[1] > _WIDTH:
+        image = cv2.resize(
+            image, (_WIDTH, round(image.shape[0] * _WIDTH / image.shape[1])), interpolation=cv2.INTER_AREA
+        )
+    content = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+    return f'data:image/jpeg;base64,{base64.b64encode(content).decode()}', image.shape[:2]
+
+
+def _method(report: Report, plan: Mapping) -> List[str]:
+    budget = ', '.join(
+        f'{value} {key.removeprefix("max_")}' if key.startswith('max_') else f'{key.replace("_", " ")} {value}'
+        for key, value in (plan.get('budget') or {}).items()
+        if value is not None
+    )
+    facts = {
+        'Config': (
+            f'{plan.get("config") or "-"} ({plan.get("coupling")} of {plan.get("fuser")}; tasks: '
+            f'{", ".join(f"{name} {kind}" for name, kind in (plan.get("tasks") or {}).items())})'
+        ),
+        'Data': f'{plan.get("data")}, {report.images} test images',
+        'Budget': f'{budget or "-"}, the same for every row that trains',
+        'Rows': '; '.join(f'{facts.title}: {ROWS[name].about}' for name, facts in report.rows.items() if name in ROWS),
+        'Intervals': (
+            f'{report.resamples} resamplings of images, the same for all rows, and of seeds. The spread of the seeds of a'
+            ' row is the larger of its own and of the mean over all rows. The percentile interval is about the value and'
+            " expanded by the ratio of Student's to the normal quantile at Satterthwaite's degrees of freedom. Seeds of"
+            ' different rows are taken as independent.'
+        ),
+        'Different': (
+            'An adjusted probability of at most 5 %: of rows that do not differ, a table like this calls any pair'
+            ' different in at most one case of twenty (step-down resampling after Romano and Wolf over all pairs).'
+        ),
+        'Matching': (
+            'pycocotools, at most 100 detections per image and class. Types of errors as TIDE defines them ('
+            + ', '.join(TYPES)
+            + ').'
+        ),
+        'Program': f'mmfusion {plan.get("version", "")}',
+    }
+    return [
+        '<h2>How this was made</h2><dl>',
+        *(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items()),
+        '</dl>',
+    ]
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f'<figure class="scroll">{svg}{f"<figcaption>{escape(caption)}</figcaption>" if caption else ""}</figure>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple], caption: str) -> str:
+    body = ''.join(
+        f'<tr{" class=best" if best else ""}><th'
+        f' scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
+        for cells, best in rows
+    )
+    head = ''.join(f'<th scope="col">{cell}</th>' for cell in heads)
+    return (
+        '<div'
+        f' class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
