@@ -9,5 +9,5 @@ fuser.width = 16
 
 model = dict(type='FusionOnly', fuser=fuser, fusion_loss=_base_.max_loss)
 
-train_cfg = dict(max_epochs=24, val_interval=24)
+train_cfg = dict(max_epochs=14, val_interval=14)
 optim_wrapper = dict(optimizer=dict(lr=2e-3, weight_decay=0.), clip_grad=dict(max_norm=1.))

@@ -114,29 +114,33 @@ class FalseColorFuser(BaseFuser):
 
 @MODELS.register_module()
 class LaplacianPyramidFuser(BaseFuser):
-    """Laplacian pyramid: at each level the detail of larger magnitude, of the coarsest level the mean.
+    """Laplacian pyramid: at each level the detail of larger magnitude, of the coarsest level the mean or the maximum.
 
     P. J. Burt, E. H. Adelson, "The Laplacian pyramid as a compact image code", IEEE Trans. Commun. 31, 532 (1983); the choice by magnitude
     follows A. Toet, Pattern Recognit. Lett. 9, 245 (1989). Any size works: odd sides are rounded up when halved.
 
     Args:
         levels: Levels of detail; fewer are used where the image would become smaller than 2 pixels.
+        base: ``'mean'`` or ``'max'``, for what is left below them. The brighter base keeps what is warm in the dark as bright as it was.
 
     Raises:
-        ValueError: ``levels`` is below 1.
+        ValueError: ``levels`` is below 1, or ``base`` is neither.
     """
 
-    def __init__(self, levels: int = 5) -> None:
+    def __init__(self, levels: int = 5, base: str = 'mean') -> None:
         super().__init__()
         if levels < 1:
             raise ValueError(f'levels must be at least 1, got {levels}')
-        self.levels = levels
+        if base not in ('mean', 'max'):
+            raise ValueError(f"base must be 'mean' or 'max', got {base!r}")
+        self.levels, self.base = levels, base
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse level by level."""
         (*details_a, base_a), (*details_b, base_b) = self.decompose(first), self.decompose(second)
         details = [stronger(a, b) for a, b in zip(details_a, details_b)]
-        return FuserOutput(from_laplacian_pyramid([*details, (base_a + base_b) / 2]), {})
+        base = (base_a + base_b) / 2 if self.base == 'mean' else torch.maximum(base_a, base_b)
+        return FuserOutput(from_laplacian_pyramid([*details, base]), {})
 
     def decompose(self, image: Tensor) -> List[Tensor]:
         """Details from fine to coarse, then the base; expanding and adding them gives ``image`` (N, C, H, W) back."""

@@ -9,9 +9,9 @@ from mmfusion.models.layers.color import COLOR_SPACES, blend_chroma, rgb_to_ycbc
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
-from .baselines import FalseColorFuser
+from .baselines import FalseColorFuser, LaplacianPyramidFuser
 
-RULES = ('maximum', 'average', 'false_color')
+RULES = ('maximum', 'average', 'pyramid', 'false_color')
 
 
 @MODELS.register_module()
@@ -28,8 +28,8 @@ class PlainConvFuser(BaseFuser):
         width: Channels at full resolution; level k of the U has (k + 1) times as many.
         layers: Convolutions at full resolution before the U, at least 1.
         depth: Levels of the U, each half as large as the one above; 0 leaves the convolutions of full resolution alone.
-        rule: ``'maximum'`` or ``'average'`` of both luminances, with ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or
-            None.
+        rule: ``'maximum'`` or ``'average'`` of both luminances, ``'pyramid'`` (:class:`LaplacianPyramidFuser` over the brighter base), with
+            ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or None.
         limit: Largest change of a pixel, in (0, 1].
         color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes the color of the sources as
             it is put back for luminance fusers, and two grey sources give a grey picture.
@@ -66,6 +66,7 @@ class PlainConvFuser(BaseFuser):
         if rule == 'false_color' and color_space != 'rgb':
             raise ValueError("PlainConvFuser: rule='false_color' needs color_space='rgb'")
         self.false_color = FalseColorFuser() if rule == 'false_color' else None
+        self.pyramid = LaplacianPyramidFuser(base='max') if rule == 'pyramid' else None
         self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
         channels = 3 if color_space == 'rgb' else 1
         self.channels, self.size_multiple = (channels, ), 2**depth
@@ -106,6 +107,8 @@ class PlainConvFuser(BaseFuser):
         return ycbcr_to_rgb(torch.cat([self._rule(a[:, :1], b[:, :1]), blend_chroma(a[:, 1:], b[:, 1:])], dim=1))
 
     def _rule(self, first: Tensor, second: Tensor) -> Tensor:
+        if self.pyramid is not None:
+            return self.pyramid.fuse(first, second).fused
         return torch.maximum(first, second) if self.rule == 'maximum' else (first + second) / 2
 
 

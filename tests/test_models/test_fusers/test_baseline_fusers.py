@@ -82,3 +82,10 @@ def test_false_color_tints_what_is_brighter_in_the_second_source_alone():
     torch.testing.assert_close(through_color(FalseColorFuser((0, 0, 0)), visible, infrared), plain)
     with pytest.raises(ValueError, match='red, green and blue'):
         FalseColorFuser((1, 2))
+
+
+def test_pyramid_over_the_brighter_base():
+    flat, dark = torch.full((1, 1, 64, 64), 0.6), torch.full((1, 1, 64, 64), 0.1)
+    torch.testing.assert_close(LaplacianPyramidFuser(3, base='max')(flat, dark).fused, flat, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="base must be 'mean' or 'max', got 'sum'"):
+        LaplacianPyramidFuser(base='sum')

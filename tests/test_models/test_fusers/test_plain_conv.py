@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmfusion.models.fusers import AverageFuser, FalseColorFuser, MaximumFuser, PlainConvFuser
+from mmfusion.models.fusers import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, PlainConvFuser
 from mmfusion.models.layers.color import luminance, rgb_to_ycbcr
 from mmfusion.registry import MODELS
 
@@ -91,3 +91,8 @@ def test_five_plain_convolutions():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         PlainConvFuser(**options)
+
+
+def test_training_starts_from_the_pyramid():
+    first, second = torch.rand(1, 1, 40, 56), torch.rand(1, 1, 40, 56)
+    torch.testing.assert_close(PlainConvFuser(rule='pyramid')(first, second).fused, LaplacianPyramidFuser(base='max')(first, second).fused)
