@@ -26,6 +26,9 @@ def task_loss(fuser, task, detach):
     fuser = dict(type=fuser, **SMALL.get(fuser, {}))
     model = MODELS.build(dict(type='JointCoupling', fuser=fuser, tasks=dict(task=tiny_models.TASKS[task]()), detach=detach))
     model.init_weights()
+    for parameter in model.fuser.parameters():
+        if not parameter.any():  # layers that begin at zero pass a gradient on from the second step on
+            torch.nn.init.normal_(parameter, std=0.01)
     inputs, samples = tiny_models.make_batch()
     losses = model.train()(inputs, samples, mode='loss')
     total = sum(sum(v) if isinstance(v, (list, tuple)) else v for k, v in losses.items() if k.startswith('task.') and 'loss' in k)
