@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C as exceptions, so that a command ends with one line and whole files."""
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -14,25 +15,35 @@ class Terminated(BaseException):
     """The process was asked to end by SIGTERM; no ``except Exception`` holds it up."""
 
 
+@functools.cache
+def _restore_in_children() -> None:
+    """From now on, a process forked while SIGTERM raises an exception begins with the system's own answer to it."""
+
+    def restore():
+        if getattr(signal.getsignal(signal.SIGTERM), 'of_a_command', False):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=restore)
+
+
 @contextlib.contextmanager
 def sigterm_as_exception() -> Iterator[None]:
     """While the block runs, SIGTERM raises :class:`Terminated` in the main thread, as Ctrl-C raises KeyboardInterrupt.
 
-    Processes that are forked meanwhile (data workers) end by SIGTERM as ever.
+    Processes that are forked meanwhile (data workers, pools) end by SIGTERM as ever: a handler in Python that comes while a worker is about to wait for
+    a lock would not run before the lock is free, and who ends the pool would wait for the worker.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    owner = os.getpid()
+    _restore_in_children()
 
     def handle(number, frame):
-        if os.getpid() != owner:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
         signal.signal(number, signal.SIG_IGN)  # one is enough: files are being put in order
         raise Terminated
 
+    handle.of_a_command = True
     former = signal.signal(signal.SIGTERM, handle)
     try:
         yield

@@ -80,3 +80,23 @@ def test_the_former_handler_comes_back():
     with pytest.raises(Terminated) as caught, sigterm_as_exception(), remark(lambda: 'a'), remark(lambda: 'b'):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before and caught.value.__notes__ == ['b', 'a']
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are not forked here')
+def test_a_forked_process_answers_sigterm_without_python():
+    """A pool is ended by SIGTERM; a worker that was about to wait for a lock must not first wait for it."""
+
+    def answer_in_child():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    with sigterm_as_exception():
+        assert answer_in_child() == 0
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    former = signal.signal(signal.SIGTERM, lambda number, frame: None)  # what others set is left alone
+    try:
+        assert answer_in_child() == 1
+    finally:
+        signal.signal(signal.SIGTERM, former)
