@@ -66,7 +66,7 @@ def inputs(tmp_path_factory, server):
     from test_tools.test_tdfusion_official import filled, official_fuser
 
     torch.manual_seed(0)
-    torch.save(dict(model=filled(official_fuser())), folder / 'official.pth')
+    torch.save(dict(state_dict=filled(official_fuser())), folder / 'official.pth')
     return folder, configs
 
 
