@@ -8,7 +8,7 @@ from mmfusion.utils import UserError
 from .card import CARD_SUFFIX, WEIGHTS_SUFFIX, ModelCard, read_card
 
 SHIPPED = Path(__file__).resolve().parent / 'weights'
-DEFAULT_MODEL = 'refusion'
+DEFAULT_MODEL = 'plain_conv_rendered'
 
 
 def user_folder() -> Path:

@@ -50,7 +50,7 @@ def test_errors(folder, checkpoint, tmp_path):
         (dict(kind='checkpoint', license='x'), 'give the config that it was trained with'),
         (dict(kind='checkpoint', license='x', config=config, name='No Name'), 'cannot name a model'),
         (dict(kind='checkpoint', license='x', config=config, name='../up'), 'cannot name a model'),
-        (dict(kind='checkpoint', license='x', config=config, name='refusion'), 'ships with mmfusion'),
+        (dict(kind='checkpoint', license='x', config=config, name='tim'), 'ships with mmfusion'),
         (dict(kind='checkpoint', license='x', config=tmp_path / 'none.py'), 'config not found'),
         (dict(kind='refusion', license='x'), 'not part of the fusion network of TDFusion'),
         (dict(kind='tim_ivif', license='x'), 'made of 2 files'),

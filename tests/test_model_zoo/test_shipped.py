@@ -19,7 +19,7 @@ METRICS = {'EN', 'SD', 'SF', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM'}
 
 
 def test_what_ships():
-    assert DEFAULT_MODEL in NAMES
+    assert set(FUSERS) <= set(NAMES) and DEFAULT_MODEL in NAMES
     assert sorted(path.stem for path in SHIPPED.glob('*.safetensors')) == NAMES
     sizes = [path.stat().st_size for path in SHIPPED.glob('*.safetensors')]
     assert max(sizes) < 1.5e6 and sum(sizes) < 6e6
