@@ -31,6 +31,7 @@ NAMES = (
     'genotype',
     'latency table',
     'result',
+    'verdict record',
     'json config',
     'journal',
     'yaml config',

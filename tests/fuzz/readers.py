@@ -36,6 +36,7 @@ from mmfusion.datasets.annotations import check_box, read_class_names, read_coco
 from mmfusion.datasets.image_io import read_alpha, read_class_map, read_image, read_size
 from mmfusion.datasets.layout import read_id_list
 from mmfusion.datasets.transforms import LoadClassMap, LoadPair
+from mmfusion.experiments.verdict.record import Boxes, Record
 from mmfusion.fileio.reading import max_pixels, read_record
 from mmfusion.models.couplings.latency_table import load_latency_table
 from mmfusion.models.fusers.moe_fusion.conversion import convert_detector, convert_fusion_head
@@ -137,6 +138,24 @@ def check_journal(path: str) -> None:
             assert row is None or isinstance(row['values']['EN'], (int, float))
         journal.add('default', [file], {'SD': 2.0})
         assert journal.find('default', [file], ['SD'])['values']['SD'] == 2.0
+
+
+def record(**changes) -> bytes:
+    """A record of a test as a file; ``changes`` replaces arrays, or leaves out those that are None."""
+    boxes = Boxes.of([(0, (1, 2, 3, 4), 0, 0.5), (1, (0, 0, 9, 9), 1, 0.25)])
+    arrays = dict(format=np.array(1), names=np.array(['a', 'b']), sizes=np.full((2, 2), 16), classes=np.array(['c', 'd']),
+                  seg_classes=np.array([], str), **{f'found_{name}': value for name, value in boxes._asdict().items()})
+    file = io.BytesIO()
+    np.savez_compressed(file, **{name: value for name, value in {**arrays, **changes}.items() if value is not None})
+    return file.getvalue()
+
+
+def damaged_record(rng: random.Random) -> bytes:
+    """Bytes that are changed, or a whole file with an array that is missing or of another kind."""
+    if rng.random() < 0.6:
+        return mutate_bytes(rng, [record()])
+    name = rng.choice(['format', 'names', 'sizes', 'classes', 'seg_classes', 'found_image', 'found_box', 'found_score'])
+    return record(**{name: rng.choice([None, np.array(2), np.array('x'), np.zeros((0, 3)), np.array([b'x', b'y']), np.zeros(2**20)])})
 
 
 def check_latency(path: str) -> None:
@@ -307,6 +326,7 @@ def readers(marker: str) -> Dict[str, Reader]:
     found['genotype'] = tree(load_genotype, [CELLS], (ValueError, FileNotFoundError))
     found['latency table'] = tree(check_latency, [LATENCY], (ValueError, FileNotFoundError))
     found['result'] = tree(lambda path: read_record(path, 'delete it'), [RESULT], (UserError,))
+    found['verdict record'] = Reader('.npz', Record.load, (UserError,), lambda rng: damaged_record(rng), [record()])
     found['json config'] = tree(check_config, [CONFIG], (UserError,))
     lines = b''.join(json.dumps(row).encode() + b'\n' for row in JOURNAL)
     found['journal'] = Reader(

@@ -11,6 +11,8 @@ PLACES = {
     'apis/search.py': 'copies the genotype that it has written',
     'apis/fusion_scoring.py': 'looks at the first two bytes of an image that has been read',
     'datasets/annotations/voc.py': ('VOC xml', ),
+    'experiments/identity.py': 'brings settings into the form that they have in a file',
+    'experiments/verdict/record.py': ('verdict record', ),
     'fileio/reading.py': ('YOLO text', 'class names', 'id list', 'COCO json', 'genotype', 'latency table', 'result', 'size of an image', 'png image'),
     'fileio/yaml_handler.py': ('yaml config', ),
     'utils/checkpoint.py': ('checkpoint', 'checkpoint to resume', 'init_cfg', 'MAE weights', 'official TDFusion', 'official TC-MoA'),

@@ -249,7 +249,10 @@ def _locked(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
+        try:
+            yield True
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: workers of a data loader have the file open too
 
 
 def _run_in_processes(

@@ -8,6 +8,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence
 import cv2
 import numpy as np
 
+from mmfusion.datasets.image_io import read_image
 from mmfusion.fileio import write_text
 from mmfusion.visualization import FileNames
 
@@ -348,9 +349,9 @@ def _count(boxes: Iterable[dict]) -> str:
 
 def _embed(path: Path) -> Optional[tuple]:
     """Address with the content of a picture, and its (height, width); None when there is none."""
-    image = cv2.imread(str(path)) if path.exists() else None
-    if image is None:
+    if not path.exists():
         return None
+    image = read_image(str(path))
     if image.shape[1] > _WIDTH:
         image = cv2.resize(
             image, (_WIDTH, round(image.shape[0] * _WIDTH / image.shape[1])), interpolation=cv2.INTER_AREA

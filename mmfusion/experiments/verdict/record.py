@@ -1,5 +1,7 @@
 """Predictions and ground truth of one test run, image by image: all that the statistics of a verdict need."""
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,12 +10,17 @@ from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from mmfusion.fileio import whole_file
+from mmfusion.fileio.reading import open_regular
 from mmfusion.utils import UserError
 
 #: What a picture costs: values of the default protocol, and the correlation with either source.
 PICTURE_METRICS = ('SSIM', 'Qabf', 'VIF', 'CC')
 PICTURE_VALUES = ('SSIM', 'Qabf', 'VIF', 'CC_first', 'CC_second')
 _FORMAT = 1
+_MAX_BYTES = 2**30
+#: Errors of numpy and zipfile for files that are damaged.
+_DAMAGES = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, NotImplementedError, OverflowError,
+            RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 class Boxes(NamedTuple):
@@ -93,17 +100,26 @@ class Record(NamedTuple):
         Raises:
             UserError: The file is damaged, or of another version of the format.
         """
+        remedy = 'remove its folder and run the command again'
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(
-                f'{path} cannot be read as the record of a test: {error}; remove its folder and run the command again'
-            ) from error
-        if int(arrays.get('format', -1)) != _FORMAT:
-            raise UserError(
-                f'{path} was written by another version of the program; remove its folder and run the command again'
-            )
+            with open_regular(path, _MAX_BYTES) as file:
+                content = np.load(file, allow_pickle=False)
+                if not isinstance(content, np.lib.npyio.NpzFile):
+                    raise ValueError('it is no npz file')
+                unpacked = sum(entry.file_size for entry in content.zip.infolist())
+                if unpacked > _MAX_BYTES:
+                    raise ValueError(f'it unpacks to {unpacked} bytes, more than the {_MAX_BYTES} that are read')
+                arrays = dict(content)
+            version = int(arrays.get('format', -1))
+            record = cls._from_arrays(arrays) if version == _FORMAT else None
+        except _DAMAGES as error:
+            raise UserError(f'{path} cannot be read as the record of a test: {error}; {remedy}') from error
+        if record is None:
+            raise UserError(f'{path} was written by another version of the program; {remedy}')
+        return record
+
+    @classmethod
+    def _from_arrays(cls, arrays: Dict[str, np.ndarray]) -> 'Record':
         boxes = {
             name: Boxes(*(arrays[f'{name}_{field}'] for field in Boxes._fields)) if f'{name}_image' in arrays else None
             for name in ('truth', 'found')

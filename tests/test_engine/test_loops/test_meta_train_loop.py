@@ -12,6 +12,7 @@ from tiny_runner import NoisyDataset, StopAfterEpochs, collate
 from torch import nn
 
 from mmfusion.engine import ProgressBarHook
+from mmfusion.models.couplings.loss_check import LossCheck
 from mmfusion.utils import UserError
 
 COUNT = itertools.count()
@@ -33,6 +34,7 @@ class Recorder(BaseModel):
     def __init__(self):
         super().__init__()
         self.fuser = nn.Linear(1, 1)
+        self.loss_check = LossCheck()
         self.seen = []
 
     def forward(self, inputs, mode='loss'):
