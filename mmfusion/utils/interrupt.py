@@ -19,12 +19,21 @@ class Terminated(BaseException):
 def _restore_in_children() -> None:
     """From now on, a process forked while SIGTERM raises an exception begins with the system's own answer to it."""
 
+    mask = threading.local()
+
+    def hold():  # a signal that comes before the handler is changed waits, instead of being lost in the old one
+        mask.former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release():
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.former)
+
     def restore():
         if getattr(signal.getsignal(signal.SIGTERM), 'of_a_command', False):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
 
     if hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=restore)
+        os.register_at_fork(before=hold, after_in_parent=release, after_in_child=restore)
 
 
 @contextlib.contextmanager
