@@ -1,5 +1,5 @@
 """What programs call: fusing pictures, training, testing. Names are resolved on first use, so that the tools can check the installation first."""
-from importlib import import_module
+from mmfusion.utils.lazy import lazy_names
 
 _LAZY = {
     'FusionInferencer': 'inferencer',
@@ -8,14 +8,4 @@ _LAZY = {
 }
 
 __all__ = [*_LAZY]
-
-
-def __getattr__(name: str):
-    if name not in _LAZY:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = globals()[name] = getattr(import_module(f'{__name__}.{_LAZY[name]}'), name)
-    return value
-
-
-def __dir__() -> list:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

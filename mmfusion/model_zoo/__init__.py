@@ -1,5 +1,5 @@
 """Trained fusers by name: those that ship with the package, and those that a user added."""
-from importlib import import_module
+from mmfusion.utils.lazy import lazy_names
 
 # Resolved on first use: asking for the names loads neither torch nor mmengine.
 _LAZY = {
@@ -16,14 +16,4 @@ _LAZY = {
 }
 
 __all__ = [*_LAZY]
-
-
-def __getattr__(name: str):
-    if name not in _LAZY:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = globals()[name] = getattr(import_module(f'{__name__}.{_LAZY[name]}'), name)
-    return value
-
-
-def __dir__() -> list:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

@@ -1,8 +1,7 @@
 """Set-up, checks and small tools. Importing this package loads neither torch nor mmengine: names are resolved on first use."""
-from importlib import import_module
-
 from .cpu_env import setup_cpu_env
 from .errors import NonFiniteError, UserError, friendly_main
+from .lazy import lazy_names
 
 _LAZY = {
     'check_mmcv_ops': 'compat',
@@ -18,15 +17,4 @@ _LAZY = {
 }
 
 __all__ = ['NonFiniteError', 'UserError', 'friendly_main', 'setup_cpu_env', *_LAZY]
-
-
-def __getattr__(name: str):
-    if name not in _LAZY:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = import_module(f'{__name__}.{_LAZY[name]}')
-    value = globals()[name] = getattr(module, name)  # a submodule of the same name (collect_env) must not shadow the function
-    return value
-
-
-def __dir__() -> list:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)
