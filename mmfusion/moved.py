@@ -1,0 +1,61 @@
+"""Modules under their former names, which work for one version more and say where the names have gone."""
+import importlib
+import sys
+import warnings
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Callable, Dict, Mapping, Optional, Sequence
+
+# former module: module of today
+MODULES: Dict[str, str] = {
+    'mmfusion.evaluation.metrics.csv_file': 'mmfusion.fileio.whole',
+}
+
+
+def moved_names(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
+    """The function ``__getattr__`` of a module (PEP 562), some of whose names have gone to other modules.
+
+    Args:
+        package: Name of the module that had them.
+        names: Public name -> module that has it today.
+    """
+
+    def resolve(name: str) -> object:
+        if name not in names:
+            raise AttributeError(f'module {package!r} has no attribute {name!r}')
+        return _take(package, name, names[name])
+
+    return resolve
+
+
+def _take(former: str, name: str, module: str) -> object:
+    try:
+        value = getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise AttributeError(f'module {former!r} has no attribute {name!r}') from None
+    if not name.startswith('__'):
+        warnings.warn(f'{former}.{name} is {module}.{name} now; the former place goes with the next version', DeprecationWarning, stacklevel=3)
+    return value
+
+
+class _FormerModules:
+    """Finds and loads modules by their former names (the two roles of :mod:`importlib`)."""
+
+    def find_spec(self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
+        return ModuleSpec(name, self, is_package=True) if name in MODULES else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        former, today = module.__name__, MODULES[module.__name__]
+        importlib.import_module(today)
+        module.__doc__ = f'Former name of :mod:`{today}`.'
+        module.__getattr__ = lambda name: _take(former, name, today)
+        module.__dir__ = lambda: dir(sys.modules[today])
+
+
+def install() -> None:
+    """Let ``import`` find modules by their former names; called once, when the package is imported."""
+    if not any(isinstance(finder, _FormerModules) for finder in sys.meta_path):
+        sys.meta_path.append(_FormerModules())
