@@ -8,6 +8,10 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.apis.adaptation': 'mmfusion.experiments.adaptation',
+    'mmfusion.apis.adaptation_report': 'mmfusion.experiments.adaptation_report',
+    'mmfusion.apis.comparison': 'mmfusion.experiments.comparison',
+    'mmfusion.apis.downstream': 'mmfusion.experiments.downstream',
     'mmfusion.evaluation.metrics.csv_file': 'mmfusion.fileio.whole',
 }
 

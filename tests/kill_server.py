@@ -188,12 +188,12 @@ def _warm_up():
     from mmfusion.utils import register_all_modules
 
     register_all_modules()
-    import mmfusion.apis.comparison
-    import mmfusion.apis.downstream
     import mmfusion.apis.fusion_evaluation
     import mmfusion.apis.fusion_report
     import mmfusion.apis.search
     import mmfusion.apis.testing
+    import mmfusion.experiments.comparison
+    import mmfusion.experiments.downstream
     import mmfusion.utils.conversion_cli  # noqa: F401
 
     Config.pretty_text = property(lambda self: f'config = {self.to_dict()!r}\n')

@@ -32,9 +32,9 @@ def main(argv=None):
     """Run the protocol."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.comparison import columns, tabulate
-    from mmfusion.apis.downstream import run_downstream
     from mmfusion.apis.run_config import existing_checkpoint
+    from mmfusion.experiments.comparison import columns, tabulate
+    from mmfusion.experiments.downstream import run_downstream
     from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark

@@ -8,9 +8,9 @@ from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 
 from mmfusion.apis.build import coupling_class
 from mmfusion.apis.checks import _check_hooks
-from mmfusion.apis.comparison import variant_config
 from mmfusion.apis.training import enable_amp
 from mmfusion.engine.hooks import RuntimeInfoHook
+from mmfusion.experiments.comparison import variant_config
 from mmfusion.models.couplings import BilevelCoupling
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from mmfusion.apis.comparison import COLUMNS, tabulate
 from mmfusion.evaluation.metrics.coco_metric import CocoMetric
+from mmfusion.experiments.comparison import COLUMNS, tabulate
 from mmfusion.registry import METRICS
 
 META = dict(classes=('person', 'car'))

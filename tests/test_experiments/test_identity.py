@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from tiny_runs import write_run
 
-from mmfusion.apis.comparison import compare, run_variant, variant_config
 from mmfusion.experiments import claim, data_identity, run_identity
+from mmfusion.experiments.comparison import compare, run_variant, variant_config
 from mmfusion.utils import UserError
 
 

@@ -46,8 +46,8 @@ def main(argv=None):
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
     inits = parse_inits(args.init)
-    from mmfusion.apis.adaptation import adaptation_curves
-    from mmfusion.apis.adaptation_report import steps_to_reach, table, write_report
+    from mmfusion.experiments.adaptation import adaptation_curves
+    from mmfusion.experiments.adaptation_report import steps_to_reach, table, write_report
     from mmfusion.utils import load_config, register_all_modules
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()

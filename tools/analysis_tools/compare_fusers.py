@@ -14,7 +14,7 @@ from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_proc
 
 def parse_args(argv=None):
     """Command line."""
-    from mmfusion.apis.comparison import VARIANTS
+    from mmfusion.experiments.comparison import VARIANTS
     default = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a joint training, or of a MetaCoupling or BilevelCoupling')
@@ -31,7 +31,7 @@ def main(argv=None):
     """Run the comparison."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.comparison import columns, compare, tabulate
+    from mmfusion.experiments.comparison import columns, compare, tabulate
     from mmfusion.fileio import write_text
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark

@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmfusion.apis.checks import check_testing
-from mmfusion.apis.comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
+from mmfusion.experiments.comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
 from mmfusion.fileio import write_json

@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from mmengine.config import Config, ConfigDict
 
 from mmfusion.apis.build import coupling_class
-from mmfusion.apis.comparison import RULES, variant_config
+from mmfusion.experiments.comparison import RULES, variant_config
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
@@ -20,7 +20,7 @@ class Row(NamedTuple):
         title: How tables and sentences call it.
         about: What it is.
         single: Whether it uses one source alone.
-        variant: Key of :data:`mmfusion.apis.comparison.VARIANTS` that its config starts from.
+        variant: Key of :data:`mmfusion.experiments.comparison.VARIANTS` that its config starts from.
         untouched: Whether the task networks stay as they were loaded; such rows are judged among themselves.
         trains: Whether anything learns; else there is one cell, whatever the number of seeds.
         learned: Whether it needs a fuser with parameters.

@@ -10,15 +10,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmfusion.apis.build import coupling_class
+from mmfusion.apis.checks import check_training
+from mmfusion.apis.run_config import checkpoint_to_resume
 from mmfusion.experiments import claim, data_identity, run_identity
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
-
-from .build import coupling_class
-from .checks import check_training
-from .run_config import checkpoint_to_resume
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
 #: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from tiny_config import write_tiny_config
 
-from mmfusion.apis.comparison import RULES, VARIANTS, compare, run_variant, tabulate, variant_config
+from mmfusion.experiments.comparison import RULES, VARIANTS, compare, run_variant, tabulate, variant_config
 from mmfusion.registry import MODELS
 from mmfusion.utils import safe_load
 

@@ -10,6 +10,8 @@ from typing import Dict, List, Optional, Sequence, Union
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from mmfusion.apis.build import ModelLike
+from mmfusion.apis.inferencer import FusionInferencer
 from mmfusion.experiments import claim, data_identity, run_identity, section_sha256
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.registry import DATASETS
@@ -17,9 +19,7 @@ from mmfusion.utils import UserError, ensure_writable_dir, load_config
 from mmfusion.utils.progress import progress_bar
 from mmfusion.version import __version__
 
-from .build import ModelLike
 from .comparison import RESULT_FILE, train_and_test
-from .inferencer import FusionInferencer
 
 PARTS = ('train', 'val', 'test')
 TASK_KEYS = ('model', 'train_dataloader', 'test_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
