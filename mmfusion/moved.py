@@ -8,6 +8,12 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.apis.benchmark': 'mmfusion.profiling.benchmark',
+    'mmfusion.apis.flops': 'mmfusion.profiling.flops',
+    'mmfusion.apis.latency': 'mmfusion.profiling.latency',
+    'mmfusion.apis.metric_benchmark': 'mmfusion.profiling.metric_benchmark',
+    'mmfusion.apis.synthetic': 'mmfusion.profiling.synthetic',
+    'mmfusion.utils.timing': 'mmfusion.profiling.timing',
     'mmfusion.apis.adaptation': 'mmfusion.experiments.adaptation',
     'mmfusion.apis.adaptation_report': 'mmfusion.experiments.adaptation_report',
     'mmfusion.apis.comparison': 'mmfusion.experiments.comparison',

@@ -33,8 +33,8 @@ def main(argv=None):
     args = parse_args(argv)
     import torch
 
-    from mmfusion.apis.benchmark import format_result, run_benchmark
     from mmfusion.fileio import write_json
+    from mmfusion.profiling.benchmark import format_result, run_benchmark
     from mmfusion.utils import load_config, register_all_modules, select_device
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -29,9 +29,9 @@ def main(argv=None):
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
     from mmfusion.apis.fusion_scoring import load_image
-    from mmfusion.apis.metric_benchmark import TOTAL, format_costs, synthetic_triple, time_metrics
+    from mmfusion.profiling.metric_benchmark import TOTAL, format_costs, synthetic_triple, time_metrics
+    from mmfusion.profiling.timing import describe_machine
     from mmfusion.utils import select_device
-    from mmfusion.utils.timing import describe_machine
     device = str(select_device(args.device))
     batch_size = 1 if device == 'cpu' else args.batch_size
     images = [load_image(path) for path in args.images] if args.images else synthetic_triple(tuple(args.shape))

@@ -19,7 +19,7 @@ def main(argv=None):
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
     from mmfusion.apis import build_coupling
-    from mmfusion.apis.flops import count_flops, format_flops
+    from mmfusion.profiling.flops import count_flops, format_flops
     from mmfusion.utils import register_all_modules
     register_all_modules()
     coupling = build_coupling(args.config, warn=False).coupling

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from mmfusion.utils import timing
-from mmfusion.utils.timing import Timing, describe_machine, measure, ratio
+from mmfusion.profiling import timing
+from mmfusion.profiling.timing import Timing, describe_machine, measure, ratio
 
 
 def test_rivals_take_turns_in_a_changing_order():
@@ -32,7 +32,7 @@ def test_wall_and_cpu_time_are_told_apart():
 
 def test_memory_sees_what_is_freed_again():
     # a process of its own: in this one other tests may have told the C library to keep what is freed
-    code = ('import numpy as np\nfrom mmfusion.utils.timing import measure\n'
+    code = ('import numpy as np\nfrom mmfusion.profiling.timing import measure\n'
             "result = measure({'small': lambda: None, 'big': lambda: np.ones(2**24).sum()}, repeats=1, warmup=0)\n"
             "print(None if result['big'].memory is None else result['big'].memory - result['small'].memory)")
     more = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()[-1]

@@ -9,13 +9,13 @@ from mmengine.config import Config
 from tiny_models import rtmdet, segmentor
 from torch import nn
 
-from mmfusion.apis.benchmark import Workload, format_result, joint_overhead, run_benchmark
 from mmfusion.apis.build import build_coupling
-from mmfusion.apis.flops import count_flops, format_flops
-from mmfusion.apis.synthetic import synthetic_batch
 from mmfusion.models.fusers import BaseFuser, FuserOutput
+from mmfusion.profiling.benchmark import Workload, format_result, joint_overhead, run_benchmark
+from mmfusion.profiling.flops import count_flops, format_flops
+from mmfusion.profiling.synthetic import synthetic_batch
+from mmfusion.profiling.timing import Timing
 from mmfusion.utils import UserError
-from mmfusion.utils.timing import Timing
 
 SHAPE = (64, 96)
 
@@ -148,5 +148,5 @@ def test_tools(repo_dir, capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name', ['flops', 'synthetic'])
 def test_docstring_examples(name):
-    result = doctest.testmod(importlib.import_module(f'mmfusion.apis.{name}'))
+    result = doctest.testmod(importlib.import_module(f'mmfusion.profiling.{name}'))
     assert result.attempted and not result.failed

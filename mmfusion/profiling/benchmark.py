@@ -9,12 +9,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmfusion.apis.build import build_coupling
 from mmfusion.models.couplings import BaseCoupling
+from mmfusion.profiling.timing import Timing, describe_machine, measure, ratio
 from mmfusion.registry import DATASETS, OPTIMIZERS
 from mmfusion.utils import UserError
-from mmfusion.utils.timing import Timing, describe_machine, measure, ratio
 
-from .build import build_coupling
 from .synthetic import synthetic_batch
 
 PARTS = ('forward', 'train', 'data')

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmfusion.apis.fusion_scoring import single_thread
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, prepare_images
+from mmfusion.profiling.timing import measure
 from mmfusion.utils import UserError
 from mmfusion.utils.memory import keep_freed_memory
-from mmfusion.utils.timing import measure
-
-from .fusion_scoring import single_thread
 
 TOTAL = 'together'
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmfusion.models.couplings.latency_table import LatencyTable
-from mmfusion.utils.timing import describe_machine, measure
+from mmfusion.profiling.timing import describe_machine, measure
 
 
 def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10) -> LatencyTable:
