@@ -931,7 +931,7 @@ def interrupted(arguments, where):
 @case('machine', 'Ctrl-C while scoring')
 def _():
     marked('the same command goes on')
-    return interrupted(scoring(*folders('fused'), '--metrics', 'EN'), 'mmfusion.apis.fusion_scoring.evaluate_metrics')
+    return interrupted(scoring(*folders('fused'), '--metrics', 'EN'), 'mmfusion.evaluation.folders.scoring.evaluate_metrics')
 
 
 @case('machine', 'Ctrl-C while fusing')

@@ -8,6 +8,12 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.apis.fusion_evaluation': 'mmfusion.evaluation.folders.evaluation',
+    'mmfusion.apis.fusion_journal': 'mmfusion.evaluation.folders.journal',
+    'mmfusion.apis.fusion_matching': 'mmfusion.evaluation.folders.matching',
+    'mmfusion.apis.fusion_report': 'mmfusion.evaluation.folders.report',
+    'mmfusion.apis.fusion_scoring': 'mmfusion.evaluation.folders.scoring',
+    'mmfusion.utils.memory': 'mmfusion.evaluation.folders.memory',
     'mmfusion.apis.benchmark': 'mmfusion.profiling.benchmark',
     'mmfusion.apis.flops': 'mmfusion.profiling.flops',
     'mmfusion.apis.latency': 'mmfusion.profiling.latency',

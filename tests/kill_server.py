@@ -188,10 +188,10 @@ def _warm_up():
     from mmfusion.utils import register_all_modules
 
     register_all_modules()
-    import mmfusion.apis.fusion_evaluation
-    import mmfusion.apis.fusion_report
     import mmfusion.apis.search
     import mmfusion.apis.testing
+    import mmfusion.evaluation.folders.evaluation
+    import mmfusion.evaluation.folders.report
     import mmfusion.experiments.comparison
     import mmfusion.experiments.downstream
     import mmfusion.utils.conversion_cli  # noqa: F401

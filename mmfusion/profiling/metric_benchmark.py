@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.apis.fusion_scoring import single_thread
+from mmfusion.evaluation.folders.memory import keep_freed_memory
+from mmfusion.evaluation.folders.scoring import single_thread
 from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, prepare_images
 from mmfusion.profiling.timing import measure
 from mmfusion.utils import UserError
-from mmfusion.utils.memory import keep_freed_memory
 
 TOTAL = 'together'
 

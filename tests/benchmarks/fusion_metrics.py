@@ -23,11 +23,11 @@ def main(argv=None):
     import numpy as np
     from reference_metrics import REFERENCES
 
-    from mmfusion.apis.fusion_scoring import load_image, single_thread
+    from mmfusion.evaluation.folders.memory import keep_freed_memory
+    from mmfusion.evaluation.folders.scoring import load_image, single_thread
     from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
     from mmfusion.profiling.metric_benchmark import synthetic_triple
     from mmfusion.profiling.timing import measure, ratio
-    from mmfusion.utils.memory import keep_freed_memory
 
     images = prepare_images([load_image(path) for path in args.images] if args.images else synthetic_triple(tuple(args.shape)), 'cddfuse')
     arrays = [image[0, 0].numpy().astype(np.float32) for image in images]

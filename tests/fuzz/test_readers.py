@@ -6,10 +6,10 @@ from fuzzing import NAMES, fuzz, table
 
 #: Where mmfusion reads files with a library's own function, and the readers of ``readers.py`` that go through there.
 PLACES = {
-    'apis/adaptation.py': 'brings settings into the form that they have in a file',
-    'apis/fusion_journal.py': ('journal', ),
+    'experiments/adaptation.py': 'brings settings into the form that they have in a file',
+    'evaluation/folders/journal.py': ('journal', ),
     'apis/search.py': 'copies the genotype that it has written',
-    'apis/fusion_scoring.py': 'looks at the first two bytes of an image that has been read',
+    'evaluation/folders/scoring.py': 'looks at the first two bytes of an image that has been read',
     'datasets/annotations/voc.py': ('VOC xml', ),
     'experiments/identity.py': 'brings settings into the form that they have in a file',
     'experiments/verdict/record.py': ('verdict record', ),
@@ -17,7 +17,7 @@ PLACES = {
     'fileio/yaml_handler.py': ('yaml config', ),
     'utils/checkpoint.py': ('checkpoint', 'checkpoint to resume', 'init_cfg', 'MAE weights', 'official TDFusion', 'official TC-MoA'),
     'utils/config.py': ('json config', 'yaml config', 'Python config'),
-    'utils/timing.py': 'reads /proc',
+    'profiling/timing.py': 'reads /proc',
 }
 READING = re.compile('|'.join((
     r'\.read_text\(', r'\.read_bytes\(', r'json\.loads?\(', r'torch\.load\(', r'Image\.open\(', r'cv2\.imread\(',

@@ -28,7 +28,7 @@ def main(argv=None):
     """Time and print."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.fusion_scoring import load_image
+    from mmfusion.evaluation.folders.scoring import load_image
     from mmfusion.profiling.metric_benchmark import TOTAL, format_costs, synthetic_triple, time_metrics
     from mmfusion.profiling.timing import describe_machine
     from mmfusion.utils import select_device

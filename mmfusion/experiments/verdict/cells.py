@@ -18,7 +18,6 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmfusion.apis.checks import check_testing
-from mmfusion.experiments.comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
 from mmfusion.fileio import write_json
@@ -27,6 +26,7 @@ from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, ensure_writable_dir, register_all_modules
 from mmfusion.utils.errors import user_message
 
+from ..comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
 from .record import Record
 from .recorder import PredictionRecorder  # noqa: F401  registers it
 from .rows import ROWS, row_config, seeds_of

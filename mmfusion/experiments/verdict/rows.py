@@ -8,9 +8,10 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from mmengine.config import Config, ConfigDict
 
 from mmfusion.apis.build import coupling_class
-from mmfusion.experiments.comparison import RULES, variant_config
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
+
+from ..comparison import RULES, variant_config
 
 
 class Row(NamedTuple):

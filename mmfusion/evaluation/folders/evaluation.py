@@ -5,17 +5,17 @@ import statistics
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
+from mmfusion.apis.fusion_tables import summary_rows, to_latex, to_markdown
 from mmfusion.evaluation.functional import expand_names
 from mmfusion.evaluation.summary import Summary, columns
 from mmfusion.fileio import whole_file, write_csv
 from mmfusion.utils import UserError, ensure_writable_dir
-from mmfusion.utils.memory import keep_freed_memory
 from mmfusion.utils.progress import progress_bar
 
-from .fusion_journal import Journal, file_identity
-from .fusion_matching import MAX_LISTED, Scene, find_scenes
-from .fusion_scoring import Rating, Score, score_in_batches, score_on_cpu
-from .fusion_tables import summary_rows, to_latex, to_markdown
+from .journal import Journal, file_identity
+from .matching import MAX_LISTED, Scene, find_scenes
+from .memory import keep_freed_memory
+from .scoring import Rating, Score, score_in_batches, score_on_cpu
 
 JOURNAL = 'journal.jsonl'
 _TIMED = 1000  # latest images whose times are kept

@@ -18,10 +18,10 @@ from mmfusion.datasets.image_io import read_image
 from mmfusion.datasets.transforms.load_pair import to_working_range
 from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
 from mmfusion.utils import UserError
-from mmfusion.utils.memory import keep_freed_memory
 
-from .fusion_journal import Identity, file_identity
-from .fusion_matching import Scene
+from .journal import Identity, file_identity
+from .matching import Scene
+from .memory import keep_freed_memory
 
 AHEAD = 4  # pieces of work per worker that wait or are under way
 

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 import mmfusion.evaluation.functional as MF
-from mmfusion.apis import fusion_evaluation, fusion_scoring
-from mmfusion.apis.fusion_evaluation import evaluate_folders
-from mmfusion.apis.fusion_matching import Scene, find_scenes, name_methods
 from mmfusion.apis.fusion_plot import plot, scale
-from mmfusion.apis.fusion_report import format_report, list_protocols
-from mmfusion.apis.fusion_scoring import Rating, load_image, score_in_batches, score_on_cpu
 from mmfusion.apis.fusion_tables import mean_ranks, tabulate, to_latex, to_markdown, to_text
 from mmfusion.datasets.errors import PairDataError
+from mmfusion.evaluation.folders import evaluation as fusion_evaluation
+from mmfusion.evaluation.folders import scoring as fusion_scoring
+from mmfusion.evaluation.folders.evaluation import evaluate_folders
+from mmfusion.evaluation.folders.matching import Scene, find_scenes, name_methods
+from mmfusion.evaluation.folders.report import format_report, list_protocols
+from mmfusion.evaluation.folders.scoring import Rating, load_image, score_in_batches, score_on_cpu
 from mmfusion.evaluation.summary import Summary
 from mmfusion.utils import UserError
 

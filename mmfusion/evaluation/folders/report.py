@@ -1,10 +1,10 @@
 """What the command that scores folders prints."""
 import math
 
+from mmfusion.apis.fusion_tables import to_text
 from mmfusion.evaluation.functional import PROTOCOLS
 
-from .fusion_evaluation import FusionEvaluation
-from .fusion_tables import to_text
+from .evaluation import FusionEvaluation
 
 MAX_FAILURES = 20
 
