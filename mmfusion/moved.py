@@ -8,6 +8,9 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.apis.fusion_plot': 'mmfusion.evaluation.reports.plots',
+    'mmfusion.apis.fusion_tables': 'mmfusion.evaluation.reports.tables',
+    'mmfusion.evaluation.summary': 'mmfusion.evaluation.reports.summary',
     'mmfusion.apis.fusion_evaluation': 'mmfusion.evaluation.folders.evaluation',
     'mmfusion.apis.fusion_journal': 'mmfusion.evaluation.folders.journal',
     'mmfusion.apis.fusion_matching': 'mmfusion.evaluation.folders.matching',

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 import mmfusion.evaluation.functional as MF
-from mmfusion.apis.fusion_plot import plot, scale
-from mmfusion.apis.fusion_tables import mean_ranks, tabulate, to_latex, to_markdown, to_text
 from mmfusion.datasets.errors import PairDataError
 from mmfusion.evaluation.folders import evaluation as fusion_evaluation
 from mmfusion.evaluation.folders import scoring as fusion_scoring
@@ -18,7 +16,9 @@ from mmfusion.evaluation.folders.evaluation import evaluate_folders
 from mmfusion.evaluation.folders.matching import Scene, find_scenes, name_methods
 from mmfusion.evaluation.folders.report import format_report, list_protocols
 from mmfusion.evaluation.folders.scoring import Rating, load_image, score_in_batches, score_on_cpu
-from mmfusion.evaluation.summary import Summary
+from mmfusion.evaluation.reports.plots import plot, scale
+from mmfusion.evaluation.reports.summary import Summary
+from mmfusion.evaluation.reports.tables import mean_ranks, tabulate, to_latex, to_markdown, to_text
 from mmfusion.utils import UserError
 
 METRICS = ('EN', 'SD', 'MI', 'SSIM')
@@ -303,7 +303,7 @@ def test_latex(summaries):
 
 
 def test_many_metrics_become_rows(summaries, monkeypatch):
-    monkeypatch.setattr('mmfusion.apis.fusion_tables.WIDE', 2)
+    monkeypatch.setattr('mmfusion.evaluation.reports.tables.WIDE', 2)
     assert to_markdown(summaries).splitlines()[2] == '| metric | a_1 | b | c |'
     assert to_text(summaries).splitlines()[2].split()[:3] == ['EN', '↑', '7.0000']
 

@@ -15,7 +15,7 @@ import mmfusion.evaluation.functional as MF
 from mmfusion.evaluation import FusionMetric
 from mmfusion.evaluation.functional import evaluate_metric, to_grey
 from mmfusion.evaluation.metrics.fusion_metric import format_summary
-from mmfusion.evaluation.summary import Summary
+from mmfusion.evaluation.reports.summary import Summary
 from mmfusion.registry import METRICS
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import mmfusion.evaluation.functional as MF
-from mmfusion.evaluation.summary import Summary, caution_lines, cautions, columns, format_value, heading, rank
+from mmfusion.evaluation.reports.summary import Summary, caution_lines, cautions, columns, format_value, heading, rank
 
 
 @pytest.fixture

@@ -48,10 +48,10 @@ def main(argv=None):
     """Score, print the table, write the files."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.fusion_plot import KINDS, plot
     from mmfusion.evaluation.folders.evaluation import evaluate_folders
     from mmfusion.evaluation.folders.matching import name_methods
     from mmfusion.evaluation.folders.report import format_report, list_protocols
+    from mmfusion.evaluation.reports.plots import KINDS, plot
     from mmfusion.utils import select_device
     from mmfusion.utils.interrupt import remark
     if args.list:

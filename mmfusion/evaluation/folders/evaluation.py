@@ -5,13 +5,13 @@ import statistics
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from mmfusion.apis.fusion_tables import summary_rows, to_latex, to_markdown
 from mmfusion.evaluation.functional import expand_names
-from mmfusion.evaluation.summary import Summary, columns
 from mmfusion.fileio import whole_file, write_csv
 from mmfusion.utils import UserError, ensure_writable_dir
 from mmfusion.utils.progress import progress_bar
 
+from ..reports.summary import Summary, columns
+from ..reports.tables import summary_rows, to_latex, to_markdown
 from .journal import Journal, file_identity
 from .matching import MAX_LISTED, Scene, find_scenes
 from .memory import keep_freed_memory

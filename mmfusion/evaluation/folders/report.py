@@ -1,9 +1,9 @@
 """What the command that scores folders prints."""
 import math
 
-from mmfusion.apis.fusion_tables import to_text
 from mmfusion.evaluation.functional import PROTOCOLS
 
+from ..reports.tables import to_text
 from .evaluation import FusionEvaluation
 
 MAX_FAILURES = 20

@@ -3,11 +3,11 @@ import math
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Union
 
-from mmfusion.evaluation.summary import Summary, format_value, heading
 from mmfusion.fileio import whole_file
 from mmfusion.utils import UserError
 
-from .fusion_tables import Entry, tabulate
+from .summary import Summary, format_value, heading
+from .tables import Entry, tabulate
 
 KINDS = ('bars', 'radar')
 _INNER = 0.1  # radius of the worst method, so that its shape is seen

@@ -3,7 +3,8 @@ import math
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 from mmfusion.evaluation.functional import MetricSpec, get_metric
-from mmfusion.evaluation.summary import Column, Statistics, Summary, caution_lines, format_value, heading, rank, title
+
+from .summary import Column, Statistics, Summary, caution_lines, format_value, heading, rank, title
 
 WIDE = 10  # with more metrics than this, methods are columns and not rows
 _LATEX = {'\\': r'\textbackslash{}', '_': r'\_', '&': r'\&', '%': r'\%', '#': r'\#', '$': r'\$', '{': r'\{', '}': r'\}', '~': r'\textasciitilde{}',

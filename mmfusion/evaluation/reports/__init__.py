@@ -1,0 +1,1 @@
+"""Summaries of metrics over images, as tables and as plots."""
