@@ -8,6 +8,11 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.datasets.errors': 'mmfusion.fileio.errors',
+    'mmfusion.datasets.image_io': 'mmfusion.fileio.image_reading',
+    'mmfusion.datasets.layout': 'mmfusion.fileio.pairing',
+    'mmfusion.utils.paths': 'mmfusion.fileio.paths',
+    'mmfusion.visualization.image_file': 'mmfusion.fileio.image_writing',
     'mmfusion.apis.fusion_plot': 'mmfusion.evaluation.reports.plots',
     'mmfusion.apis.fusion_tables': 'mmfusion.evaluation.reports.tables',
     'mmfusion.evaluation.summary': 'mmfusion.evaluation.reports.summary',
@@ -39,21 +44,21 @@ def moved_names(package: str, names: Mapping[str, str]) -> Callable[[str], objec
         names: Public name -> module that has it today.
     """
 
-    def resolve(name: str) -> object:
+    def resolve(name: str, level: int = 2) -> object:
         if name not in names:
             raise AttributeError(f'module {package!r} has no attribute {name!r}')
-        return _take(package, name, names[name])
+        return _take(package, name, names[name], level + 1)
 
     return resolve
 
 
-def _take(former: str, name: str, module: str) -> object:
+def _take(former: str, name: str, module: str, level: int) -> object:
     try:
         value = getattr(importlib.import_module(module), name)
     except AttributeError:
         raise AttributeError(f'module {former!r} has no attribute {name!r}') from None
     if not name.startswith('__'):
-        warnings.warn(f'{former}.{name} is {module}.{name} now; the former place goes with the next version', DeprecationWarning, stacklevel=3)
+        warnings.warn(f'{former}.{name} is {module}.{name} now; the former place goes with the next version', DeprecationWarning, stacklevel=level)
     return value
 
 
@@ -70,7 +75,7 @@ class _FormerModules:
         former, today = module.__name__, MODULES[module.__name__]
         importlib.import_module(today)
         module.__doc__ = f'Former name of :mod:`{today}`.'
-        module.__getattr__ = lambda name: _take(former, name, today)
+        module.__getattr__ = lambda name: _take(former, name, today, 3)
         module.__dir__ = lambda: dir(sys.modules[today])
 
 

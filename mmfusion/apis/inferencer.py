@@ -10,13 +10,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 
-from mmfusion.datasets import PairDataError
 from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_writing import write_image
 from mmfusion.model_zoo import DEFAULT_MODEL
 from mmfusion.registry import INFERENCERS, TRANSFORMS
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.progress import progress_bar
-from mmfusion.visualization import SampleView, to_picture, write_image
+from mmfusion.visualization import SampleView, to_picture
 
 from .build import ModelLike, build_coupling
 from .pairs import Pair, Source, resolve_pairs

@@ -7,9 +7,9 @@ from typing import List, NamedTuple, Sequence, Union
 import numpy as np
 from mmengine.logging import print_log
 
-from mmfusion.datasets.layout import index_images, match_pairs
+from mmfusion.fileio.image_writing import FileNames
+from mmfusion.fileio.pairing import index_images, match_pairs
 from mmfusion.utils import UserError
-from mmfusion.visualization import FileNames
 
 Source = Union[str, Path, np.ndarray]
 MAX_LISTED = 5

@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmfusion.utils import UserError, ensure_writable_dir, load_config, newest_checkpoint, register_all_modules, select_device
+from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.utils import UserError, load_config, newest_checkpoint, register_all_modules, select_device
 
 
 def prepare_config(args: argparse.Namespace) -> Config:

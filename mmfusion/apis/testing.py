@@ -9,7 +9,8 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfusion.utils import UserError, ensure_writable_dir, load_fusion_checkpoint, safe_load
+from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
 from .checks import check_testing
 from .run_config import existing_checkpoint, picture_summary, prepare_config

@@ -8,11 +8,12 @@ from typing import Dict, Iterable, List, Optional, Sequence
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_size
+from mmfusion.fileio.pairing import PairFiles, require_folder
+
 from .annotations import BoxProblem, RawAnnotation, check_box
 from .annotations.boxes import DEFAULT_TOLERANCE
-from .errors import PairDataError
-from .image_io import read_size
-from .layout import PairFiles, require_folder
 
 
 def hash_ids(ids: Iterable[str]) -> str:

@@ -2,12 +2,12 @@
 import os
 from typing import List, Optional
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
 
 from .annotations import RawAnnotation, read_coco
 from .base_pair_dataset import BasePairDataset
-from .errors import PairDataError
-from .layout import PairFiles, index_images, match_pairs, read_id_list
 
 
 @DATASETS.register_module()

@@ -5,10 +5,10 @@ The layout is that of the collection that comes with CDDFuse (Zhao et al., CVPR 
 import math
 from typing import List
 
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
 
 from .base_pair_dataset import BasePairDataset
-from .layout import PairFiles, index_images, match_pairs, read_id_list
 
 TASKS = {'MRI_CT': 'CT', 'MRI_PET': 'PET', 'MRI_SPECT': 'SPECT'}
 SPLITS = ('all', 'train', 'test')

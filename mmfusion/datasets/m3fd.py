@@ -1,9 +1,9 @@
 """M3FD: Target-aware Dual Adversarial Learning ... for Object Detection (Liu et al., CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL."""
 from typing import List
 
+from mmfusion.fileio.pairing import PairFiles
 from mmfusion.registry import DATASETS
 
-from .layout import PairFiles
 from .scene_split import SceneSplit, SplitOptions, make_scene_split
 from .voc_pair_dataset import VOCPairDataset
 

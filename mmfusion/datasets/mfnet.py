@@ -3,9 +3,9 @@ https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/."""
 import os
 from typing import List, Optional
 
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
 
-from .layout import PairFiles, index_images, match_pairs, read_id_list
 from .seg_pair_dataset import SegPairDataset
 
 MFNET_CLASSES = ('unlabelled', 'car', 'person', 'bike', 'curve', 'car_stop', 'guardrail', 'color_cone', 'bump')

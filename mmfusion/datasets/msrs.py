@@ -5,12 +5,12 @@ Its images and class maps are those of MFNet, aligned and enhanced anew.
 import os
 from typing import List, Optional
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_size
+from mmfusion.fileio.pairing import PairFiles
 from mmfusion.registry import DATASETS
 
 from .annotations import RawAnnotation, read_class_names, read_yolo
-from .errors import PairDataError
-from .image_io import read_size
-from .layout import PairFiles
 from .mfnet import MFNET_CLASSES, MFNET_PALETTE
 from .seg_pair_dataset import SegPairDataset
 

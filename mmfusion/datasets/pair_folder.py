@@ -2,10 +2,10 @@
 import os
 from typing import List, Sequence
 
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list, require_folder
 from mmfusion.registry import DATASETS
 
 from .base_pair_dataset import BasePairDataset
-from .layout import PairFiles, index_images, match_pairs, read_id_list, require_folder
 
 
 @DATASETS.register_module()

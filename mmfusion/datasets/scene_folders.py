@@ -2,10 +2,11 @@
 import os
 from typing import List
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import IMAGE_SUFFIXES
+from mmfusion.fileio.pairing import PairFiles, match_pairs, read_id_list
+
 from .base_pair_dataset import BasePairDataset
-from .errors import PairDataError
-from .image_io import IMAGE_SUFFIXES
-from .layout import PairFiles, match_pairs, read_id_list
 
 
 class SceneFolderDataset(BasePairDataset):

@@ -17,11 +17,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mmfusion.fileio import write_text
-from mmfusion.utils import ensure_writable_dir
+from mmfusion.fileio.image_reading import read_image
+from mmfusion.fileio.pairing import PairFiles
+from mmfusion.fileio.paths import ensure_writable_dir
 
 from .base_pair_dataset import hash_ids
-from .image_io import read_image
-from .layout import PairFiles
 
 RULE_VERSION = 1
 

@@ -2,11 +2,11 @@
 import os
 from typing import Dict, List, Optional
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.pairing import PairFiles, find_folder, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
 
 from .base_pair_dataset import BasePairDataset
-from .errors import PairDataError
-from .layout import PairFiles, find_folder, index_images, match_pairs, read_id_list
 
 IGNORED = 255
 

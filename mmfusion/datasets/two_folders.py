@@ -1,9 +1,10 @@
 """What data sets with a folder for each source share."""
 from typing import List, Sequence
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
+
 from .base_pair_dataset import BasePairDataset
-from .errors import PairDataError
-from .layout import PairFiles, index_images, match_pairs, read_id_list
 
 
 class TwoFolderDataset(BasePairDataset):

@@ -2,11 +2,11 @@
 import os
 from typing import List, Optional
 
+from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
 
 from .annotations import RawAnnotation, read_voc
 from .base_pair_dataset import BasePairDataset
-from .layout import PairFiles, index_images, match_pairs, read_id_list
 
 
 @DATASETS.register_module()

@@ -13,9 +13,10 @@ from mmengine.logging import print_log
 from mmfusion.apis.build import ModelLike
 from mmfusion.apis.inferencer import FusionInferencer
 from mmfusion.experiments import claim, data_identity, run_identity, section_sha256
+from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.registry import DATASETS
-from mmfusion.utils import UserError, ensure_writable_dir, load_config
+from mmfusion.utils import UserError, load_config
 from mmfusion.utils.progress import progress_bar
 from mmfusion.version import __version__
 

@@ -7,7 +7,6 @@ _LAZY = {
     'check_mmcv_ops': 'compat',
     'check_resumable': 'checkpoint',
     'collect_env': 'collect_env',
-    'ensure_writable_dir': 'paths',
     'load_config': 'config',
     'load_fusion_checkpoint': 'checkpoint',
     'newest_checkpoint': 'checkpoint',
@@ -17,4 +16,4 @@ _LAZY = {
 }
 
 __all__ = ['NonFiniteError', 'UserError', 'friendly_main', 'setup_cpu_env', *_LAZY]
-__getattr__, __dir__ = lazy_names(globals(), _LAZY)
+__getattr__, __dir__ = lazy_names(globals(), _LAZY, moved={'ensure_writable_dir': 'mmfusion.fileio.paths'})

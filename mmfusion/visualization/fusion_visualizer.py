@@ -6,9 +6,9 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
+from mmfusion.fileio.image_writing import write_image
 from mmfusion.registry import VISUALIZERS
 
-from .image_file import write_image
 from .sample_view import view_sample
 
 

@@ -30,13 +30,13 @@ from seeds import (
 from torch import nn
 
 from mmfusion.apis.training import set_resume
-from mmfusion.datasets import PairDataError
 from mmfusion.datasets.annotations import check_box, read_class_names, read_coco, read_voc, read_yolo
-from mmfusion.datasets.image_io import read_alpha, read_class_map, read_image, read_size
-from mmfusion.datasets.layout import read_id_list
 from mmfusion.datasets.transforms import LoadClassMap, LoadPair
 from mmfusion.evaluation.folders.journal import Journal
 from mmfusion.experiments.verdict.record import Boxes, Record
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_alpha, read_class_map, read_image, read_size
+from mmfusion.fileio.pairing import read_id_list
 from mmfusion.fileio.reading import max_pixels, read_record
 from mmfusion.models.couplings.latency_table import load_latency_table
 from mmfusion.models.fusers.moe_fusion.conversion import convert_detector, convert_fusion_head

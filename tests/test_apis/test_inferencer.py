@@ -12,7 +12,7 @@ from tiny_models import CLASSES, rtmdet
 
 from mmfusion.apis import FusionInferencer, build_coupling
 from mmfusion.apis.result import output_files
-from mmfusion.datasets import PairDataError
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.models.fusers import AverageFuser, LaplacianPyramidFuser
 from mmfusion.registry import INFERENCERS
 from mmfusion.utils import UserError

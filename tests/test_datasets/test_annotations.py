@@ -1,8 +1,8 @@
 """VOC and YOLO readers, and the rule for boxes."""
 import pytest
 
-from mmfusion.datasets import PairDataError
 from mmfusion.datasets.annotations import BoxProblem, RawBox, check_box, read_class_names, read_voc, read_yolo
+from mmfusion.fileio.errors import PairDataError
 
 OBJECT = '<object><name>car</name>{}<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>'
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from mmfusion.datasets import CocoPairDataset, DemoPairs, PairDataError
+from mmfusion.datasets import CocoPairDataset, DemoPairs
 from mmfusion.datasets.annotations import read_coco
+from mmfusion.fileio.errors import PairDataError
 
 POLYGON = [[4., 4., 20., 4., 20., 12., 4., 12.]]
 LOAD = [

@@ -9,8 +9,9 @@ from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.runner import Runner
 
-from mmfusion.datasets import FusionTasksDataset, HarvardDataset, MEFBDataset, MFIFBDataset, PairDataError
+from mmfusion.datasets import FusionTasksDataset, HarvardDataset, MEFBDataset, MFIFBDataset
 from mmfusion.datasets.samplers import EpisodeBatchSampler
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.registry import DATASETS, METRICS, MODELS
 
 PIPELINE = [dict(type='LoadPair', color_type='auto'), dict(type='PackFusionInputs')]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from mmfusion.datasets import LLVIPDataset, M3FDDataset, MSRSDetDataset, PairDataError, PairFolderDataset
+from mmfusion.datasets import LLVIPDataset, M3FDDataset, MSRSDetDataset, PairFolderDataset
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.utils.errors import user_message
 
 HEIGHT, WIDTH = 48, 64

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfusion.datasets import FMBDataset, MFNetDataset, MSRSDetDataset, MSRSSegDataset, PairDataError, SegPairDataset
+from mmfusion.datasets import FMBDataset, MFNetDataset, MSRSDetDataset, MSRSSegDataset, SegPairDataset
+from mmfusion.fileio.errors import PairDataError
 
 HEIGHT, WIDTH = 20, 24
 PIPELINE = [dict(type='LoadPair'), dict(type='LoadClassMap'), dict(type='PackFusionInputs')]

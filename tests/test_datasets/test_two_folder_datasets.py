@@ -7,7 +7,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmfusion.datasets import LytroDataset, MFIWHUDataset, PairDataError, RealMFFDataset, SCIEDataset
+from mmfusion.datasets import LytroDataset, MFIWHUDataset, RealMFFDataset, SCIEDataset
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.registry import DATASETS
 
 PIPELINE = [dict(type='LoadPair', color_type='auto'), dict(type='PackFusionInputs')]

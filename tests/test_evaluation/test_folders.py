@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import mmfusion.evaluation.functional as MF
-from mmfusion.datasets.errors import PairDataError
 from mmfusion.evaluation.folders import evaluation as fusion_evaluation
 from mmfusion.evaluation.folders import scoring as fusion_scoring
 from mmfusion.evaluation.folders.evaluation import evaluate_folders
@@ -19,6 +18,7 @@ from mmfusion.evaluation.folders.scoring import Rating, load_image, score_in_bat
 from mmfusion.evaluation.reports.plots import plot, scale
 from mmfusion.evaluation.reports.summary import Summary
 from mmfusion.evaluation.reports.tables import mean_ranks, tabulate, to_latex, to_markdown, to_text
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.utils import UserError
 
 METRICS = ('EN', 'SD', 'MI', 'SSIM')

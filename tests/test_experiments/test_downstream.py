@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from tiny_config import write_tiny_config
 
-from mmfusion.datasets import PairDataError
 from mmfusion.experiments.downstream import downstream_config, fuse_sets, run_downstream
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import UserError
 

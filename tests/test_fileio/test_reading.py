@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mmfusion.datasets import PairDataError
 from mmfusion.datasets.annotations import read_class_names, read_coco, read_voc, read_yolo
-from mmfusion.datasets.image_io import read_class_map, read_image, read_size
-from mmfusion.datasets.layout import read_id_list
 from mmfusion.fileio import reading
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_class_map, read_image, read_size
+from mmfusion.fileio.pairing import read_id_list
 from mmfusion.fileio.reading import max_pixels, parse_json, read_bytes, read_json, read_record, read_text
 from mmfusion.models.couplings.latency_table import load_latency_table
 from mmfusion.models.fusers.tim import load_genotype

@@ -7,7 +7,8 @@ import types
 import pytest
 import torch
 
-from mmfusion.utils import UserError, check_mmcv_ops, collect_env, compat, ensure_writable_dir, select_device
+from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.utils import UserError, check_mmcv_ops, collect_env, compat, select_device
 from mmfusion.utils.compat import _as_tuple
 
 

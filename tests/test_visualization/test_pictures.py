@@ -10,9 +10,10 @@ import pytest
 import torch
 from mmengine.structures import InstanceData, PixelData
 
+from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import VISUALIZERS
 from mmfusion.structures import FusionDataSample
-from mmfusion.visualization import FileNames, draw_boxes, make_panel, to_picture, undo_resize, view_sample, write_image
+from mmfusion.visualization import draw_boxes, make_panel, to_picture, undo_resize, view_sample
 from mmfusion.visualization.palette import class_colors
 
 
@@ -159,7 +160,7 @@ def test_visualizer_writes_panel(tmp_path):
     assert list(Path(tmp_path).rglob('x_3.png'))
 
 
-@pytest.mark.parametrize('name', ['drawing', 'geometry', 'image_file', 'palette'])
+@pytest.mark.parametrize('name', ['visualization.drawing', 'visualization.geometry', 'fileio.image_writing', 'visualization.palette'])
 def test_docstring_examples(name):
-    result = doctest.testmod(importlib.import_module(f'mmfusion.visualization.{name}'))
+    result = doctest.testmod(importlib.import_module(f'mmfusion.{name}'))
     assert result.attempted and not result.failed

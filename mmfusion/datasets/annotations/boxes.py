@@ -2,7 +2,7 @@
 import math
 from typing import List, NamedTuple, Optional, Tuple
 
-from ..errors import PairDataError
+from mmfusion.fileio.errors import PairDataError
 
 DEFAULT_TOLERANCE = 2.0
 

@@ -3,9 +3,9 @@ from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import max_pixels, read_json, reason
 
-from ..errors import PairDataError
 from .boxes import RawAnnotation, RawBox
 
 #: Bytes that a file may have; those of COCO itself have 4.5e8.

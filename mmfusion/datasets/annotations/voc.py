@@ -3,9 +3,9 @@ import math
 from typing import Optional
 from xml.etree import ElementTree
 
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import read_bytes, reason
 
-from ..errors import PairDataError
 from .boxes import RawAnnotation, RawBox
 
 

@@ -2,9 +2,9 @@
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import read_text, reason
 
-from ..errors import PairDataError
 from .boxes import RawAnnotation, RawBox
 
 

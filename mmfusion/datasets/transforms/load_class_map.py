@@ -2,10 +2,9 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_class_map
 from mmfusion.registry import TRANSFORMS
-
-from ..errors import PairDataError
-from ..image_io import read_class_map
 
 IGNORED = 255
 

@@ -1,10 +1,10 @@
 """Loading pictures that were fused before, in the place of their sources."""
 import os
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_image
 from mmfusion.registry import TRANSFORMS
 
-from ..errors import PairDataError
-from ..image_io import read_image
 from .load_pair import LoadPair
 
 

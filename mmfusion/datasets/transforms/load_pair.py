@@ -5,10 +5,9 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_alpha, read_image
 from mmfusion.registry import TRANSFORMS
-
-from ..errors import PairDataError
-from ..image_io import read_alpha, read_image
 
 SOURCES = ('first', 'second')
 COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')

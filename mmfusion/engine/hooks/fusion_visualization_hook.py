@@ -5,9 +5,10 @@ from typing import Optional, Sequence
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 
+from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import HOOKS
 from mmfusion.structures import TASK_KEY
-from mmfusion.visualization import FileNames, view_sample, write_image
+from mmfusion.visualization import view_sample
 
 
 @HOOKS.register_module()

@@ -10,8 +10,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import HOOKS
-from mmfusion.visualization import FileNames, make_panel, to_picture, write_image
+from mmfusion.visualization import make_panel, to_picture
 
 
 def color_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from mmfusion.evaluation.functional import expand_names
 from mmfusion.fileio import whole_file, write_csv
-from mmfusion.utils import UserError, ensure_writable_dir
+from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.utils import UserError
 from mmfusion.utils.progress import progress_bar
 
 from ..reports.summary import Summary, columns

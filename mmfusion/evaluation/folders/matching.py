@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from mmfusion.datasets.layout import index_images
+from mmfusion.fileio.pairing import index_images
 from mmfusion.utils import UserError
 
 MAX_LISTED = 5

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.datasets.errors import PairDataError
-from mmfusion.datasets.image_io import read_image
 from mmfusion.datasets.transforms.load_pair import to_working_range
 from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_image
 from mmfusion.utils import UserError
 
 from .journal import Identity, file_identity

@@ -21,9 +21,10 @@ from mmfusion.apis.checks import check_testing
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
 from mmfusion.fileio import write_json
+from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import DATASETS
-from mmfusion.utils import UserError, ensure_writable_dir, register_all_modules
+from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import user_message
 
 from ..comparison import IDENTITY_FILE, RESULT_FILE, train_and_test

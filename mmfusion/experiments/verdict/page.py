@@ -8,9 +8,9 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence
 import cv2
 import numpy as np
 
-from mmfusion.datasets.image_io import read_image
 from mmfusion.fileio import write_text
-from mmfusion.visualization import FileNames
+from mmfusion.fileio.image_reading import read_image
+from mmfusion.fileio.image_writing import FileNames
 
 from .error_types import TYPES
 from .examples import Example

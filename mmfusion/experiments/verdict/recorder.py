@@ -8,9 +8,10 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
+from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import METRICS
 from mmfusion.utils import UserError
-from mmfusion.visualization import FileNames, to_picture, write_image
+from mmfusion.visualization import to_picture
 
 from .record import PICTURE_METRICS, PICTURE_VALUES, Boxes, Record, confusion_matrix
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmfusion.datasets import PairDataError
+from mmfusion.fileio.errors import PairDataError
 from mmfusion.registry import MODELS, TRANSFORMS
 
 HEIGHT, WIDTH = 40, 60

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfusion.datasets import PairDataError
 from mmfusion.datasets.transforms import LoadPair
+from mmfusion.fileio.errors import PairDataError
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8)

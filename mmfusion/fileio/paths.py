@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Union
 
-from .errors import UserError
+from mmfusion.utils.errors import UserError
 
 
 def ensure_writable_dir(path: Union[str, Path]) -> Path:

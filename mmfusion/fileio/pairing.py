@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 from mmfusion.fileio.reading import read_text, reason
 
 from .errors import PairDataError
-from .image_io import IMAGE_SUFFIXES
+from .image_reading import IMAGE_SUFFIXES
 
 DOCS = 'docs/en/data_preparation.md'
 
