@@ -32,6 +32,7 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+	$(PY) -m mypy
 
 doctest: $(STAMP)
 	$(PY) -m pytest --doctest-modules mmfusion

@@ -1,28 +1,12 @@
-"""Package metadata, and ``mmfusion/.mim``: the configs, tools and model index that travel inside the package."""
-import re
+"""``mmfusion/.mim``: the configs, tools and model index that travel inside the package. The metadata stand in pyproject.toml."""
 import shutil
 import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
 MIM_FILES = ('configs', 'tools', 'demo', 'model-index.yml')
-
-
-def read_requirements(name: str) -> list:
-    """The bare names in ``requirements/{name}.txt``; versions stand in ``requirements/constraints.txt``."""
-    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
-
-
-def read_version() -> str:
-    return re.search(r"__version__ = '([^']+)'", (ROOT / 'mmfusion' / 'version.py').read_text()).group(1)
-
-
-def read_readme() -> str:
-    path = ROOT / 'README.md'
-    return path.read_text(encoding='utf-8') if path.exists() else ''
 
 
 def add_mim_files() -> None:
@@ -48,26 +32,4 @@ def add_mim_files() -> None:
 
 if __name__ == '__main__':
     add_mim_files()
-    setup(
-        name='mmfusion',
-        version=read_version(),
-        description='Image fusion coupled with mmdet detectors and mmseg segmentors',
-        long_description=read_readme(),
-        long_description_content_type='text/markdown',
-        keywords='computer vision, image fusion, infrared and visible, object detection, semantic segmentation',
-        license='Apache-2.0',
-        license_files=['LICENSE'],
-        classifiers=[
-            'Development Status :: 3 - Alpha',
-            'Intended Audience :: Science/Research',
-            'Programming Language :: Python :: 3',
-            'Programming Language :: Python :: 3.11',
-            'Topic :: Scientific/Engineering :: Image Recognition',
-        ],
-        python_requires='>=3.11',
-        packages=find_packages(include=['mmfusion', 'mmfusion.*']),
-        include_package_data=True,
-        install_requires=read_requirements('runtime'),
-        extras_require={name: read_requirements(name) for name in ('mminstall', 'tests', 'docs', 'optional')},
-        zip_safe=False,
-    )
+    setup()

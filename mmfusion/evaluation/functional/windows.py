@@ -31,8 +31,8 @@ def window_means(images: Sequence[Tensor], terms: Sequence[tuple], taps: np.ndar
         One (N, 1, rows, W - k + 1) for each term, all rows at once on a GPU. The next step overwrites them.
     """
     if images[0].is_cuda:
-        planes = torch.cat([_product(images, term, clip) for term in terms], dim=1)
-        yield list(separable_filter(planes, taps).split(1, dim=1))
+        stacked = torch.cat([_product(images, term, clip) for term in terms], dim=1)
+        yield list(separable_filter(stacked, taps).split(1, dim=1))
         return
 
     product = torch.empty(BLOCK + len(taps) - 1, images[0].shape[-1], dtype=torch.float64)
