@@ -57,3 +57,10 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip('the reference data (../shared) is not on this machine')
     return path
+
+
+@pytest.fixture(scope='session')
+def metrics_dir() -> Path:
+    """Folder with reference values of the metrics: of the programs in use where the reference data is there, else those that ship."""
+    path = REPO.parent / 'shared' / 'reference' / 'metrics'
+    return path if path.is_dir() else REPO / 'tests' / 'data' / 'metrics'

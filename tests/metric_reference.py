@@ -1,4 +1,9 @@
-"""Outputs of the field's reference programs, for the tests of the metrics: which images, which values, which tolerances."""
+"""Reference values of the metrics for the tests: which images, which values, which tolerances.
+
+With the reference data beside the checkout the values are what the field's programs print for real images. Without it they are those of
+``tests/data/metrics``: rendered images, and the values that mmfusion gave for them when it agreed with every program on the real ones. These show
+every later change of a number; ``tests/record_metrics.py`` writes them.
+"""
 import json
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple
@@ -26,41 +31,47 @@ class Job(NamedTuple):
     images: List[Tensor]
 
 
-def load(shared_dir: Path) -> dict:
+def load(folder: Path) -> dict:
     """The whole file of expected values."""
-    return json.loads((shared_dir / 'reference' / 'metrics' / 'expected.json').read_text())
+    return json.loads((folder / 'expected.json').read_text())
 
 
-def jobs(shared_dir: Path, section: str = 'full') -> Iterator[Job]:
+def jobs(folder: Path, section: str = 'full') -> Iterator[Job]:
     """Go through the jobs of a section whose images are there.
 
     Args:
-        shared_dir: The fixture of that name.
+        folder: The fixture ``metrics_dir``.
         section: One of :data:`SECTIONS`.
 
     Raises:
         KeyError: No such section.
         FileNotFoundError: An image of a job is missing or unreadable.
     """
-    for name, values in load(shared_dir)[section].items():
-        pair, fusion = name.split('/')
-        original = section == 'published_vifb_colour'
-        images = [_read(shared_dir, f'{pair}_{part}', original) for part in (fusion, 'vi', 'ir')]
-        if section in CROPS:
-            size = CROPS[section]
-            top, left = ((length - size) // 2 for length in images[0].shape[-2:])
-            images = [image[..., top:top + size, left:left + size].contiguous() for image in images]
+    for name, values in load(folder)[section].items():
+        images = images_of(folder, section, name)
         yield Job(name, {section: values} if section.startswith('published') else values, images)
 
 
-def pairs(shared_dir: Path, section: str, program: str, metric: str) -> Iterator[tuple]:
+def images_of(folder: Path, section: str, job: str) -> List[Tensor]:
+    """Fused, first and second image of a job such as ``'tno_a/avg'``, cut to what the section asks for."""
+    pair, fusion = job.split('/')
+    original = section == 'published_vifb_colour'
+    images = [_read(folder, f'{pair}_{part}', original) for part in (fusion, 'vi', 'ir')]
+    if section in CROPS:
+        size = CROPS[section]
+        top, left = ((length - size) // 2 for length in images[0].shape[-2:])
+        images = [image[..., top:top + size, left:left + size].contiguous() for image in images]
+    return images
+
+
+def pairs(folder: Path, section: str, program: str, metric: str) -> Iterator[tuple]:
     """``(job name, expected value, images)`` of one metric of one program; None is handed on as NaN.
 
     Raises:
         LookupError: The section has no such value at all, so that a test which found nothing to compare fails.
     """
     found = False
-    for name, values, images in jobs(shared_dir, section):
+    for name, values, images in jobs(folder, section):
         if metric in values.get(program, {}):
             found = True
             value = values[program][metric]
@@ -69,14 +80,16 @@ def pairs(shared_dir: Path, section: str, program: str, metric: str) -> Iterator
         raise LookupError(f'{section} has no value {metric} of {program}')
 
 
-def tolerances(shared_dir: Path, program: str) -> Dict[str, float]:
+def tolerances(folder: Path, program: str) -> Dict[str, float]:
     """Relative tolerances that the file suggests for a program, by metric; ``'*'`` stands for every other metric, text for a reason why none."""
-    suggested = load(shared_dir)['suggested_tolerance_rel'][program.replace('_colour', '')]
+    suggested = load(folder)['suggested_tolerance_rel'][program.replace('_colour', '')]
     return {name: value for names, value in suggested.items() for name in names.split(',')}
 
 
-def _read(shared_dir: Path, stem: str, original: bool) -> Tensor:
-    path = shared_dir / 'reference' / 'metrics' / 'pairs' / (stem + ('_orig.jpg' if original else '.png'))
+def _read(folder: Path, stem: str, original: bool) -> Tensor:
+    path = folder / 'pairs' / (stem + ('_orig.jpg' if original else '.png'))
+    if original and not path.exists():
+        path = path.with_suffix('.png')
     image = cv2.imread(str(path), cv2.IMREAD_COLOR if original else cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise FileNotFoundError(f'{path} is missing or no image')

@@ -268,25 +268,25 @@ def evaluated(section, job, name, protocol, images):
 
 
 @pytest.mark.parametrize('section,protocol,program,name,printed', REFERENCE)
-def test_reference_programs(shared_dir, section, protocol, program, name, printed):
-    suggested = {} if program in TOLERANCES else tolerances(shared_dir, program)
+def test_reference_programs(metrics_dir, section, protocol, program, name, printed):
+    suggested = {} if program in TOLERANCES else tolerances(metrics_dir, program)
     # the file's remark on Nabf of tang_py is no number: both sides have the weight floor 0 here
     tolerance = TOLERANCES.get(program) or next(
         value for value in (suggested.get(printed), suggested.get('*')) if isinstance(value, float))
-    for job, expected, images in pairs(shared_dir, section, program, printed):
+    for job, expected, images in pairs(metrics_dir, section, program, printed):
         assert evaluated(section, job, name, protocol, images) == pytest.approx(expected, rel=tolerance), job
 
 
-def test_published_values(shared_dir):
+def test_published_values(metrics_dir):
     """VIFB to the five printed digits; MATLAB rounds images in [0, 1] otherwise than the Octave that we follow, by up to 2.3 % (here below 0.1 %)."""
     found = 0
-    for job in jobs(shared_dir, 'published_vifb_colour'):
+    for job in jobs(metrics_dir, 'published_vifb_colour'):
         # the SwinFusion file of that repository is not quite the image that was rated
         tolerance = 5e-5 if job.name.endswith('dlf') else 8e-3
         got = MF.evaluate_metric('Qabf', *job.images, protocol='vifb')['Qabf'].item()
         assert got == pytest.approx(job.values['published_vifb_colour']['Qabf'], rel=tolerance), job.name
         found += 1
-    for job in jobs(shared_dir, 'published_tang'):
+    for job in jobs(metrics_dir, 'published_tang'):
         got = MF.evaluate_metric('Qabf', *job.images, protocol='tang_uint8')['Qabf'].item()
         assert got == pytest.approx(job.values['published_tang']['Qabf'], rel=1e-3), job.name
         found += 1

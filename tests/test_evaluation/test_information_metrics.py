@@ -42,11 +42,11 @@ NOT_EVALUATED = 'vifb_fight/swinfusion'  # the jpeg in that repository is not th
 
 
 @pytest.mark.parametrize('section,program,protocol,names', CASES, ids=[f'{case[0]}-{case[1]}-{case[2]}' for case in CASES])
-def test_reference_programs(shared_dir, section, program, protocol, names):
+def test_reference_programs(metrics_dir, section, program, protocol, names):
     """Every value of these metrics in the file, within the tolerance that the file suggests."""
-    tolerances = metric_reference.tolerances(shared_dir, program)
+    tolerances = metric_reference.tolerances(metrics_dir, program)
     compared = dict.fromkeys(names, 0)
-    for job, values, images in metric_reference.jobs(shared_dir, section):
+    for job, values, images in metric_reference.jobs(metrics_dir, section):
         if program not in values:
             continue
         got = MF.evaluate_metrics(list(names.values()), *images, protocol=protocol)
@@ -57,8 +57,8 @@ def test_reference_programs(shared_dir, section, program, protocol, names):
     assert min(compared.values()) >= 2
 
 
-def test_ivif_zoo(shared_dir):
-    for job, values, images in metric_reference.jobs(shared_dir):
+def test_ivif_zoo(metrics_dir):
+    for job, values, images in metric_reference.jobs(metrics_dir):
         got = MF.evaluate_metrics(list(ZOO), *images, protocol='tang_py')
         for name, limit in ZOO.items():
             assert got[name].item() == pytest.approx(values['ivif_zoo'][name], rel=limit), (job, name)

@@ -192,9 +192,9 @@ def test_vision_models_match_slow_twins(shape):
 
 @pytest.mark.parametrize('section', ['full', 'crop96'])
 @pytest.mark.parametrize('protocol,program,name,printed', REFERENCE)
-def test_reference_programs(shared_dir, section, protocol, program, name, printed):
+def test_reference_programs(metrics_dir, section, protocol, program, name, printed):
     """Every value of the programs. QC and QY are equal where no window is flat; what happens elsewhere is listed above."""
-    for job, expected, images in pairs(shared_dir, section, program, printed):
+    for job, expected, images in pairs(metrics_dir, section, program, printed):
         got = MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
         if name == 'QCB' and job in ROUNDED_QCB.get(section, ()):
             assert got == pytest.approx(expected, rel=1e-7), job
@@ -210,11 +210,11 @@ def test_reference_programs(shared_dir, section, protocol, program, name, printe
             assert got == pytest.approx(expected, rel=1e-9, nan_ok=True), job
 
 
-def test_published_values_of_vifb(shared_dir):
+def test_published_values_of_vifb(metrics_dir):
     """Colour jpg files, five printed digits; the stored SwinFusion file is not quite the one its authors evaluated (0.8 %)."""
-    tolerance = load(shared_dir)['suggested_tolerance_rel']['published_vifb']['*']
+    tolerance = load(metrics_dir)['suggested_tolerance_rel']['published_vifb']['*']
     for name, printed in (('QCV', 'Qcv'), ('QCB', 'Qcb')):
-        for job, expected, images in pairs(shared_dir, 'published_vifb_colour', 'published_vifb_colour', printed):
+        for job, expected, images in pairs(metrics_dir, 'published_vifb_colour', 'published_vifb_colour', printed):
             got = MF.evaluate_metric(name, *images, protocol='vifb')[name].item()
             assert got == pytest.approx(expected, rel=8e-3 if 'swinfusion' in job else tolerance), (job, name)
 
@@ -290,9 +290,9 @@ def test_gpu_branch_equals_cpu(name, monkeypatch):
                 torch.testing.assert_close(got[key].as_subclass(torch.Tensor), value, rtol=1e-10, atol=0)
 
 
-def test_gpu_branch_equals_cpu_on_real_images(shared_dir):
+def test_gpu_branch_equals_cpu_on_real_images(metrics_dir):
     """Also where the programs print rounding noise."""
-    for job, _, images in pairs(shared_dir, 'crop96', 'mefb_gray', 'Qc'):
+    for job, _, images in pairs(metrics_dir, 'crop96', 'mefb_gray', 'Qc'):
         for function in (MF.local_similarity, MF.piella_quality, MF.chen_blum, MF.chen_varshney):
             got, expected = function(*map(pretend_gpu, images)), function(*images)
             for ours, theirs in zip(got, expected):

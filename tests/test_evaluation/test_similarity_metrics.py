@@ -43,16 +43,16 @@ LOOSER = {'vifb_fight/swinfusion': {'published_vifb_colour': 1e-2}}  # the image
 
 
 @pytest.mark.parametrize('reference', REFERENCES, ids='/'.join)
-def test_reference_programs(shared_dir, reference):
+def test_reference_programs(metrics_dir, reference):
     section, program, printed = reference
-    for job, expected, images in metric_reference.pairs(shared_dir, section, program, printed):
+    for job, expected, images in metric_reference.pairs(metrics_dir, section, program, printed):
         for protocol, name, tolerance in REFERENCES[reference]:
             got = MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
             assert got == pytest.approx(expected, rel=LOOSER.get(job, {}).get(section, tolerance)), (job, protocol, name)
 
 
-def test_every_reference_value_is_tested(shared_dir):
-    listed = {(section, program, name) for section in metric_reference.SECTIONS for job in metric_reference.jobs(shared_dir, section)
+def test_every_reference_value_is_tested(metrics_dir):
+    listed = {(section, program, name) for section in metric_reference.SECTIONS for job in metric_reference.jobs(metrics_dir, section)
               for program, values in job.values.items() for name in values if 'SSIM' in name.upper() or 'VIF' in name.upper()}
     assert listed == set(REFERENCES) | set(NOT_REPRODUCED)
 

@@ -2,6 +2,7 @@
 import importlib.util
 
 import pytest
+import recorded
 import tiny_models
 import torch
 from mmengine.config import Config
@@ -200,12 +201,9 @@ def load_tool(repo_dir):
     return module
 
 
-def test_command(repo_dir, shared_dir, tmp_path, capsys):
+def test_command(repo_dir, tmp_path, capsys):
     """The original network's weights, for its grids at 64x80."""
-    path = shared_dir / 'reference' / 'moe_fusion.pt'
-    if not path.is_file():
-        pytest.skip(f'no {path.name} in the reference data')
-    torch.save(torch.load(path, weights_only=True)['state_dict'], tmp_path / 'head.pth')
+    torch.save(recorded.load('moe_fusion')['state_dict'], tmp_path / 'head.pth')
     tool = load_tool(repo_dir)
     arguments = [str(tmp_path / 'head.pth'), str(tmp_path / 'out.pth')]
     tool.main([*arguments, '--cfg-options', 'fuser.local_grid=(16,20)', 'fuser.global_grid=(8,10)'])

@@ -3,6 +3,7 @@ import importlib.util
 from itertools import chain
 
 import pytest
+import recorded
 import torch
 from mmengine.config import Config
 
@@ -110,11 +111,8 @@ def test_the_official_numbers_of_entries():
     assert len(official_stage2('ivif_visible', 'ivif_infrared', True, 48)) == 91
 
 
-def test_keys_are_those_of_the_original(shared_dir):
-    file = shared_dir / 'reference' / 'tim.pt'
-    if not file.is_file():
-        pytest.skip(f'no {file.name} in the reference data')
-    nets = torch.load(file, weights_only=True)['nets']
+def test_keys_are_those_of_the_original():
+    nets = recorded.load('tim')['nets']
     stage2 = official_stage2('ivif_visible', 'ivif_infrared', True, 48)
     for name, shapes in (('ivif_fusion', official_stage1('fusion', 48)), ('ivif_enhance', stage2)):
         assert {key: tuple(value.shape) for key, value in nets[name].items()} == shapes

@@ -1,5 +1,6 @@
 """MoEFusion against its slow twin (tests/moe_fusion_twin.py) and against the vectors of the original network."""
 import pytest
+import recorded
 import torch
 from moe_fusion_twin import twin
 
@@ -77,11 +78,8 @@ def test_equals_twin_where_the_published_grid_meets_its_size():
 
 
 @pytest.fixture(scope='module')
-def reference(shared_dir):
-    path = shared_dir / 'reference' / 'moe_fusion.pt'
-    if not path.is_file():
-        pytest.skip(f'no {path.name} in the reference data')
-    return torch.load(path, weights_only=True)
+def reference():
+    return recorded.load('moe_fusion')
 
 
 def original(reference, device='cpu'):

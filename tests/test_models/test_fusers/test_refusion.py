@@ -1,5 +1,6 @@
 """ReFusion and LossGenerationModule against their slow twins (tests/tdfusion_twin.py) and against the vectors of the original networks."""
 import pytest
+import recorded
 import torch
 from tdfusion_twin import ReFusionTwin, fuser_twin, loss_module_twin
 
@@ -78,11 +79,8 @@ def test_equals_twin_in_the_second_derivative(path, cls, run, twin):
 
 
 @pytest.fixture(scope='module')
-def reference(shared_dir):
-    path = shared_dir / 'reference' / 'tdfusion.pt'
-    if not path.is_file():
-        pytest.skip(f'no {path.name} in the reference data')
-    return torch.load(path, weights_only=True)
+def reference():
+    return recorded.load('tdfusion')
 
 
 def originals(reference, device='cpu'):

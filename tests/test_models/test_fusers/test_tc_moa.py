@@ -2,6 +2,7 @@
 import copy
 
 import pytest
+import recorded
 import torch
 import torch.nn.functional as F
 from small_fusers import SMALL
@@ -46,8 +47,8 @@ def trained(fuser):
 
 
 @pytest.fixture(scope='module')
-def recorded(shared_dir):
-    reference = torch.load(shared_dir / 'reference' / 'tc_moa.pt', weights_only=True)
+def original():
+    reference = recorded.load('tc_moa')
     sizes = {name: value for name, value in reference['config'].items() if name in ARCHS['base']._fields}
     fuser = TCMoA(arch=sizes).eval()
     shifts = {f'{blocks}.{m}.modal_shifts': value for part, blocks in (('enc', 'blocks_MoA'), ('dec', 'decoder_blocks_MoA'))
@@ -57,9 +58,9 @@ def recorded(shared_dir):
 
 
 @pytest.mark.parametrize('index', range(5))
-def test_reference_vectors(recorded, index):
+def test_reference_vectors(original, index):
     """Float32 over two dozen layers: a few 1e-6 on numbers up to 3.9."""
-    fuser, case = recorded[0], recorded[1][index]
+    fuser, case = original[0], original[1][index]
     sources = [case[name] * fuser.std + fuser.mean for name in 'ab']
     task = fuser.tasks[case['task']]
     decisions, hooks = [], []
@@ -70,14 +71,14 @@ def test_reference_vectors(recorded, index):
         found = fuser.fuse_in_detail(*sources, task=task, raw=True)
         [hook.remove() for hook in hooks]
         fused = fuser(*sources, task=task).fused
-    torch.testing.assert_close(found.raw, case['raw'], atol=1e-5, rtol=0)
+    torch.testing.assert_close(case['raw'].of(found.raw), case['raw'].values, atol=1e-5, rtol=0)
     torch.testing.assert_close(fused.clamp(0, 1), case['pred'], atol=2e-6, rtol=0)
     torch.testing.assert_close(fused, found.fused, atol=1e-6, rtol=0)  # four of four pixels decoded, or one
     prompts = torch.cat([found.prompts.encoder[:, 0], found.prompts.encoder[:, 1], found.prompts.decoder[:, 0], found.prompts.decoder[:, 1]])
     torch.testing.assert_close(prompts.flatten(2), torch.cat([part.squeeze(-1) for part in case['prompts']]), atol=1e-6, rtol=0)
     for stream, name in zip(found.latents, ('latent', 'latent_t')):
         if name in case:
-            torch.testing.assert_close(stream.flatten(1, 2), case[name], atol=1e-5, rtol=0)
+            torch.testing.assert_close(case[name].of(stream.flatten(1, 2)), case[name].values, atol=1e-5, rtol=0)
     assert prompt_loss(found.prompts).item() == pytest.approx(case['loss']['prompt_loss'], rel=1e-5)
     assert 1e-3 * sum(balance_loss(decision) for decision in decisions).item() == pytest.approx(case['loss']['aux_loss'], rel=1e-5)
 

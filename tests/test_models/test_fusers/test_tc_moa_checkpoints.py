@@ -3,6 +3,7 @@ import importlib.util
 import re
 
 import pytest
+import recorded
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -167,13 +168,10 @@ def test_not_a_checkpoint_of_tc_moa(tmp_path):
         converted(tmp_path, dict(model=Evil()))
 
 
-def test_recorded_keys(shared_dir):
+def test_recorded_keys():
     """The original's own keys load strictly."""
-    file = shared_dir / 'reference' / 'tc_moa.pt'
-    if not file.is_file():
-        pytest.skip(f'no {file.name} in the reference data')
-    recorded = torch.load(file, weights_only=True)
-    TCMoA(arch_of(recorded['config'])).load_state_dict(convert_official(recorded['state_dict']), strict=True)
+    original = recorded.load('tc_moa')
+    TCMoA(arch_of(original['config'])).load_state_dict(convert_official(original['state_dict']), strict=True)
 
 
 def test_command(repo_dir, tmp_path, capsys):

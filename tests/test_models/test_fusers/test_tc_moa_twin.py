@@ -2,6 +2,7 @@
 import math
 
 import pytest
+import recorded
 import torch
 from tc_moa_official import CONFIG, TINY, TCMoATwin, arch_of, is_adapter, official_shapes, options_of, parameters_of, random_state
 from tc_moa_twin import MEAN, STD, dispatch, relative_index, route, twin
@@ -31,37 +32,35 @@ def sources(height, width, n=2, dtype=torch.float64):
 
 
 @pytest.fixture(scope='module')
-def recorded(shared_dir):
-    file = shared_dir / 'reference' / 'tc_moa.pt'
-    if not file.is_file():
-        pytest.skip(f'no {file.name} in the reference data')
-    return torch.load(file, weights_only=True)
+def original():
+    return recorded.load('tc_moa')
 
 
 # ---- the twin and the original
 
-def test_twin_reproduces_the_original(recorded):
-    state = {key: value for key, value in recorded['state_dict'].items() if 'sobelconv' not in key}
-    assert {key: tuple(value.shape) for key, value in state.items()} == official_shapes(recorded['config'])
+def test_twin_reproduces_the_original(original):
+    state = {key: value for key, value in original['state_dict'].items() if 'sobelconv' not in key}
+    assert {key: tuple(value.shape) for key, value in state.items()} == official_shapes(original['config'])
     for side, prefix in (('enc', ''), ('dec', 'decoder_')):
-        state.update({f'{prefix}blocks_MoA.{m}.modal_shifts': shift for m, shift in enumerate(recorded['modal_shifts'][side])})
+        state.update({f'{prefix}blocks_MoA.{m}.modal_shifts': shift for m, shift in enumerate(original['modal_shifts'][side])})
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (MEAN, STD))
-    assert {case['task'] for case in recorded['cases']} == {0, 1, 2}
-    for case in recorded['cases']:
+    assert {case['task'] for case in original['cases']} == {0, 1, 2}
+    for case in original['cases']:
         with torch.no_grad():
-            out = twin(state, recorded['config'], case['a'] * std + mean, case['b'] * std + mean, case['task'])
+            out = twin(state, original['config'], case['a'] * std + mean, case['b'] * std + mean, case['task'])
         near = dict(rtol=0, atol=1e-5)
-        torch.testing.assert_close(out['raw'], case['raw'], **near)
+        torch.testing.assert_close(case['raw'].of(out['raw']), case['raw'].values, **near)
         torch.testing.assert_close(out['fused'].clamp(0, 1), case['pred'], **near)
         torch.testing.assert_close(out['prompts'], case['prompts'], **near)
         if 'latent' in case:
-            torch.testing.assert_close(out['latents'], [case['latent'], case['latent_t']], **near)
+            for found, name in zip(out['latents'], ('latent', 'latent_t')):
+                torch.testing.assert_close(case[name].of(found), case[name].values, **near)
         assert out['aux'].item() == pytest.approx(case['loss']['aux_loss'], abs=1e-7)
         assert out['prompt'].item() == pytest.approx(case['loss']['prompt_loss'], abs=1e-7)
 
 
-def test_offsets_inside_windows_are_numbered_as_in_the_original(recorded):
-    assert torch.equal(relative_index(14), recorded['state_dict']['en_relative_position.0.relative_position_index'])
+def test_offsets_inside_windows_are_numbered_as_in_the_original(original):
+    assert torch.equal(relative_index(14), original['state_dict']['en_relative_position.0.relative_position_index'])
 
 
 @pytest.mark.parametrize('config, total, trained, entries', [(CONFIG, 115_772_525, 3_865_197, 162), (LARGE, 340_886_920, 11_345_544, 258)],

@@ -3,6 +3,7 @@ import copy
 import pickle
 
 import pytest
+import recorded
 import torch
 from tim_twin import cell_twin, operation_twin, stage1_twin, two_stage_twin
 from torch import nn
@@ -107,11 +108,8 @@ def test_two_stages(path, options):
 
 
 @pytest.fixture(scope='module')
-def reference(shared_dir):
-    file = shared_dir / 'reference' / 'tim.pt'
-    if not file.is_file():
-        pytest.skip(f'no {file.name} in the reference data')
-    return torch.load(file, weights_only=True)
+def reference():
+    return recorded.load('tim')
 
 
 def test_reference(reference, path):

@@ -1,6 +1,7 @@
 """The fusion losses of TC-MoA: reference vectors, slow twins, derivatives and precision."""
 import numpy as np
 import pytest
+import recorded
 import torch
 import torch.nn.functional as F
 from mmengine import Config
@@ -39,9 +40,9 @@ def published(repo_dir):
 
 @pytest.mark.parametrize('case', range(5))
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_terms_and_totals_of_the_reference(published, shared_dir, case, dtype):
+def test_terms_and_totals_of_the_reference(published, case, dtype):
     """Float32 on both sides differs by 3e-7 at most: an SSIM is a mean of quotients whose parts are rounded to 6e-8."""
-    case = torch.load(shared_dir / 'reference/tc_moa.pt', weights_only=True)['cases'][case]
+    case = recorded.load('tc_moa')['cases'][case]
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     first, second = ((case[name] * std + mean).clamp(0, 1).to(dtype) for name in 'ab')
     published.set_epoch(case['epoch'])
