@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmfusion.datasets import DemoPairs
-from mmfusion.evaluation.functional import PROTOCOLS, evaluate_metrics, prepare_images
+from mmfusion.evaluation.protocols import PROTOCOLS, evaluate_metrics, prepare_images
 
 PAGE = Path(__file__).resolve().parent / 'en' / 'metrics.md'
 

@@ -8,6 +8,26 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.evaluation.functional.checks': 'mmfusion.evaluation.functional.common.checks',
+    'mmfusion.evaluation.functional.chunks': 'mmfusion.evaluation.functional.common.chunks',
+    'mmfusion.evaluation.functional.contrast_sensitivity': 'mmfusion.evaluation.functional.common.contrast_sensitivity',
+    'mmfusion.evaluation.functional.filters': 'mmfusion.evaluation.functional.common.filters',
+    'mmfusion.evaluation.functional.grey': 'mmfusion.evaluation.functional.common.grey',
+    'mmfusion.evaluation.functional.histograms': 'mmfusion.evaluation.functional.common.histograms',
+    'mmfusion.evaluation.functional.lightness': 'mmfusion.evaluation.functional.common.lightness',
+    'mmfusion.evaluation.functional.masks': 'mmfusion.evaluation.functional.common.masks',
+    'mmfusion.evaluation.functional.per_source': 'mmfusion.evaluation.functional.common.per_source',
+    'mmfusion.evaluation.functional.phase_congruency': 'mmfusion.evaluation.functional.common.phase_congruency',
+    'mmfusion.evaluation.functional.protocols': 'mmfusion.evaluation.protocols',
+    'mmfusion.evaluation.functional.protocols.edges': 'mmfusion.evaluation.protocols.edges',
+    'mmfusion.evaluation.functional.protocols.information': 'mmfusion.evaluation.protocols.information',
+    'mmfusion.evaluation.functional.protocols.perceptual': 'mmfusion.evaluation.protocols.perceptual',
+    'mmfusion.evaluation.functional.protocols.similarity': 'mmfusion.evaluation.protocols.similarity',
+    'mmfusion.evaluation.functional.protocols.spec': 'mmfusion.evaluation.protocols.spec',
+    'mmfusion.evaluation.functional.sobel': 'mmfusion.evaluation.functional.common.sobel',
+    'mmfusion.evaluation.functional.table': 'mmfusion.evaluation.protocols.table',
+    'mmfusion.evaluation.functional.visual_information': 'mmfusion.evaluation.functional.common.visual_information',
+    'mmfusion.evaluation.functional.windows': 'mmfusion.evaluation.functional.common.windows',
     'mmfusion.datasets.errors': 'mmfusion.fileio.errors',
     'mmfusion.datasets.image_io': 'mmfusion.fileio.image_reading',
     'mmfusion.datasets.layout': 'mmfusion.fileio.pairing',
@@ -82,4 +102,4 @@ class _FormerModules:
 def install() -> None:
     """Let ``import`` find modules by their former names; called once, when the package is imported."""
     if not any(isinstance(finder, _FormerModules) for finder in sys.meta_path):
-        sys.meta_path.append(_FormerModules())
+        sys.meta_path.insert(0, _FormerModules())  # first, or what is left of a folder in a checkout would be found as an empty package

@@ -18,6 +18,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / 'test_evaluation'), str(TESTS.parent)]
 import metric_reference  # noqa: E402
 
 from mmfusion.evaluation import functional as MF  # noqa: E402
+from mmfusion.evaluation import protocols as MP  # noqa: E402
 
 #: The rules by which grey images are fused; integer arithmetic, as in the reference data.
 FUSIONS = dict(avg=lambda vi, ir: (ir + vi + 1) // 2, max=np.maximum, w73=lambda vi, ir: (7 * vi + 3 * ir + 5) // 10)
@@ -99,7 +100,7 @@ def values(folder: Path) -> Dict[str, Dict[str, dict]]:
             images = metric_reference.images_of(folder, section, job)
             found: Dict[str, Dict[str, float]] = {}
             for entry in wanted[section]:
-                value = MF.evaluate_metric(entry.name, *images, protocol=entry.protocol)[entry.name].item()
+                value = MP.evaluate_metric(entry.name, *images, protocol=entry.protocol)[entry.name].item()
                 found.setdefault(entry.program, {})[entry.printed] = value if np.isfinite(value) else None
             if section == 'full':
                 found['ivif_zoo'].update(

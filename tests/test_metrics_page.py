@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mmfusion.evaluation.functional import PROTOCOLS
+from mmfusion.evaluation.protocols import PROTOCOLS
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
-from mmfusion.evaluation.functional import get_metric
+from mmfusion.evaluation.protocols import get_metric
 from mmfusion.fileio import whole_file, write_csv, write_text
 from mmfusion.utils import UserError
 

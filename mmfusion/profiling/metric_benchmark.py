@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmfusion.evaluation.folders.memory import keep_freed_memory
 from mmfusion.evaluation.folders.scoring import single_thread
-from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, prepare_images
+from mmfusion.evaluation.protocols import evaluate_metrics, expand_names, get_metric, prepare_images
 from mmfusion.profiling.timing import measure
 from mmfusion.utils import UserError
 

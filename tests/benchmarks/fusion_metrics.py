@@ -25,7 +25,7 @@ def main(argv=None):
 
     from mmfusion.evaluation.folders.memory import keep_freed_memory
     from mmfusion.evaluation.folders.scoring import load_image, single_thread
-    from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
+    from mmfusion.evaluation.protocols import evaluate_metrics, prepare_images
     from mmfusion.profiling.metric_benchmark import synthetic_triple
     from mmfusion.profiling.timing import measure, ratio
 

@@ -7,11 +7,11 @@ import pytest
 import scipy.ndimage
 import torch
 
-from mmfusion.evaluation import functional as MF
+from mmfusion.evaluation import protocols as MP
 
-METRICS = [(protocol, name) for protocol, table in MF.PROTOCOLS.items() for name in table.metrics]
+METRICS = [(protocol, name) for protocol, table in MP.PROTOCOLS.items() for name in table.metrics]
 # protocols share functions: one of each is enough for the sweep without a GPU
-SPECS = {pair: MF.get_metric(pair[1], pair[0]) for pair in METRICS}
+SPECS = {pair: MP.get_metric(pair[1], pair[0]) for pair in METRICS}
 DISTINCT = list({(spec.function, spec.field): pair for pair, spec in SPECS.items()}.values())
 
 
@@ -55,9 +55,9 @@ def compare(got, expected):
 @pytest.mark.parametrize('protocol,name', DISTINCT)
 def test_code_for_gpus_equals_code_for_cpus(protocol, name):
     batch = images()
-    expected = MF.evaluate_metric(name, *batch, protocol=protocol)
+    expected = MP.evaluate_metric(name, *batch, protocol=protocol)
     with code_for_gpus():
-        got = MF.evaluate_metric(name, *batch, protocol=protocol)
+        got = MP.evaluate_metric(name, *batch, protocol=protocol)
     compare(got, expected)
 
 
@@ -65,16 +65,16 @@ def test_code_for_gpus_equals_code_for_cpus(protocol, name):
 @pytest.mark.parametrize('protocol,name', METRICS)
 def test_cuda_equals_cpu(protocol, name):
     batch = images()
-    got = MF.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol)
+    got = MP.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol)
     assert all(value.is_cuda and value.dtype == torch.float64 for value in got.values())
-    compare(got, MF.evaluate_metric(name, *batch, protocol=protocol))
+    compare(got, MP.evaluate_metric(name, *batch, protocol=protocol))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('protocol,name', [pair for pair in METRICS if MF.PROTOCOLS[pair[0]].channels == 'each'])
+@pytest.mark.parametrize('protocol,name', [pair for pair in METRICS if MP.PROTOCOLS[pair[0]].channels == 'each'])
 def test_cuda_equals_cpu_in_colour(protocol, name):
     batch = [torch.cat([image, image.flip(-1), 255 - image], dim=1) for image in images(n=1)]
-    compare(MF.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol), MF.evaluate_metric(name, *batch, protocol=protocol))
+    compare(MP.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol), MP.evaluate_metric(name, *batch, protocol=protocol))
 
 
 def test_code_for_gpus_is_left_behind():

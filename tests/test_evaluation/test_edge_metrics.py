@@ -10,8 +10,9 @@ import torch
 from metric_reference import jobs, pairs, tolerances
 
 from mmfusion.evaluation import functional as MF
+from mmfusion.evaluation import protocols as MP
+from mmfusion.evaluation.functional.common.phase_congruency import phase_congruency
 from mmfusion.evaluation.functional.petrovic import misordered
-from mmfusion.evaluation.functional.phase_congruency import phase_congruency
 
 NAMES = ('Qabf', 'Qabf_P', 'Labf', 'Nabf', 'QG', 'QM', 'QSF', 'QP', 'FMI', 'FMI_gradient', 'FMI_dct')
 # section, protocol, program, our name, its name
@@ -260,10 +261,10 @@ CACHE = {}
 
 def evaluated(section, job, name, protocol, images):
     """The published value; protocols that share a function share its result."""
-    spec = MF.get_metric(name, protocol)
+    spec = MP.get_metric(name, protocol)
     key = (section, job, spec.function, spec.field)
     if key not in CACHE:
-        CACHE[key] = MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
+        CACHE[key] = MP.evaluate_metric(name, *images, protocol=protocol)[name].item()
     return CACHE[key]
 
 
@@ -283,11 +284,11 @@ def test_published_values(metrics_dir):
     for job in jobs(metrics_dir, 'published_vifb_colour'):
         # the SwinFusion file of that repository is not quite the image that was rated
         tolerance = 5e-5 if job.name.endswith('dlf') else 8e-3
-        got = MF.evaluate_metric('Qabf', *job.images, protocol='vifb')['Qabf'].item()
+        got = MP.evaluate_metric('Qabf', *job.images, protocol='vifb')['Qabf'].item()
         assert got == pytest.approx(job.values['published_vifb_colour']['Qabf'], rel=tolerance), job.name
         found += 1
     for job in jobs(metrics_dir, 'published_tang'):
-        got = MF.evaluate_metric('Qabf', *job.images, protocol='tang_uint8')['Qabf'].item()
+        got = MP.evaluate_metric('Qabf', *job.images, protocol='tang_uint8')['Qabf'].item()
         assert got == pytest.approx(job.values['published_tang']['Qabf'], rel=1e-3), job.name
         found += 1
     assert found == 4
@@ -296,16 +297,16 @@ def test_published_values(metrics_dir):
 @pytest.mark.parametrize('name', NAMES)
 def test_batch_equals_one_by_one(name):
     batch = images_with(n=3, h=40, w=45)
-    whole = MF.evaluate_metric(name, *batch)
+    whole = MP.evaluate_metric(name, *batch)
     for i in range(3):
-        for key, value in MF.evaluate_metric(name, *(image[i:i + 1] for image in batch)).items():
+        for key, value in MP.evaluate_metric(name, *(image[i:i + 1] for image in batch)).items():
             torch.testing.assert_close(value[0], whole[key][i], rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if 'FMI' not in name])
 def test_sources_are_treated_alike(name):
     fused, first, second = images_with()
-    got, swapped = MF.evaluate_metric(name, fused, first, second), MF.evaluate_metric(name, fused, second, first)
+    got, swapped = MP.evaluate_metric(name, fused, first, second), MP.evaluate_metric(name, fused, second, first)
     for key, other in ((name, name), (f'{name}_first', f'{name}_second'), (f'{name}_second', f'{name}_first')):
         torch.testing.assert_close(got[key], swapped[other], rtol=1e-12, atol=0)
 
@@ -335,13 +336,13 @@ def test_misordered_rates_the_infrared_image():
     fused, visible, infrared = images_with()
     got, expected = misordered(fused, visible, infrared), MF.petrovic(infrared, visible, fused)
     assert all(torch.equal(a, b) for one, other in zip(got, expected) for a, b in zip(one, other))
-    assert 'Nabf_misordered' not in MF.expand_names(['all'], 'tang') and MF.get_metric('Nabf_misordered', 'tang').caution
-    assert {'QP', 'FMI', 'FMI_gradient', 'FMI_dct'}.isdisjoint(MF.expand_names(['all']))
+    assert 'Nabf_misordered' not in MP.expand_names(['all'], 'tang') and MP.get_metric('Nabf_misordered', 'tang').caution
+    assert {'QP', 'FMI', 'FMI_gradient', 'FMI_dct'}.isdisjoint(MP.expand_names(['all']))
 
 
 def test_known_values():
     image = images_with(h=40, w=40)[1]
-    same = {name: MF.evaluate_metric(name, image, image, image)[name].item() for name in NAMES}
+    same = {name: MP.evaluate_metric(name, image, image, image)[name].item() for name in NAMES}
     assert same['QM'] == pytest.approx(3) and same['QSF'] == 0 and same['Nabf'] == 0
     assert 0.9 < same['QP'] < 1 and same['FMI'] == same['FMI_gradient'] == same['FMI_dct'] == 1
     assert 0.95 < same['Qabf'] <= 0.9994 * 0.9879 and same['QG'] > 0.98 and same['Qabf_P'] > 0.98
@@ -359,20 +360,20 @@ def test_undefined_cases():
     for name in NAMES:
         for images in ((flat, first, second), (rough, flat, second), (rough, flat, flat), (flat, flat, flat), (zero, zero, zero),
                        (rough, zero, zero)):
-            for key, value in MF.evaluate_metric(name, *images).items():
+            for key, value in MP.evaluate_metric(name, *images).items():
                 assert not value.isinf().any(), key
                 unmeasured = images[1] is images[2] and (name in ('QM', 'QSF', 'QP') or name == 'Qabf' and images[1] is zero)
                 per_source = key.endswith('_first') and images[1] is flat and name in ('QM', 'QSF', 'QP')
                 assert bool(value.isnan().all()) == (unmeasured or per_source), (key, [image[0, 0, 0, 0] for image in images])
-    assert MF.evaluate_metric('QP', flat, first, second)['QP'].item() > 0.99  # as its caution says
+    assert MP.evaluate_metric('QP', flat, first, second)['QP'].item() > 0.99  # as its caution says
     assert MF.petrovic(rough, flat, flat, weak_weight=0.).kept.total.isnan().all()
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_smallest_size(name):
-    spec = MF.get_metric(name)
+    spec = MP.get_metric(name)
     images = [image[..., 6:6 + spec.min_size, -spec.min_size:] for image in images_with()]
-    for value in MF.evaluate_metric(name, *images).values():
+    for value in MP.evaluate_metric(name, *images).values():
         assert value.isfinite().all()
     with pytest.raises(ValueError, match='at least'):
         spec.function(*(image[..., 1:] for image in images))

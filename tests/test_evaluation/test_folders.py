@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mmfusion.evaluation.functional as MF
+from mmfusion.evaluation import protocols as MP
 from mmfusion.evaluation.folders import evaluation as fusion_evaluation
 from mmfusion.evaluation.folders import scoring as fusion_scoring
 from mmfusion.evaluation.folders.evaluation import evaluate_folders
@@ -73,7 +74,7 @@ def test_values_are_those_of_the_metrics(folders):
     assert [(row['name'], row['method']) for row in rows[:3]] == [('a', 'mean'), ('a', 'max'), ('b', 'mean')]
     row = rows[4]
     images = [load_image(str(folders / file)) for file in ('mean/c.png', 'vi/c.png', 'ir/c.bmp')]
-    expected = MF.evaluate_metrics(METRICS, *MF.prepare_images(images))
+    expected = MP.evaluate_metrics(METRICS, *MP.prepare_images(images))
     assert 'SSIM_first' in expected
     assert {key: float(row[key]) for key in expected} == pytest.approx({key: value.item() for key, value in expected.items()}, rel=1e-12)
     means = result.summaries['mean'].statistics()
@@ -116,7 +117,7 @@ def test_second_run_scores_what_is_new_or_changed(folders, scored):
 
 
 def test_metrics_protocols_and_depths_do_not_mix(folders, scored, monkeypatch):
-    monkeypatch.setitem(MF.PROTOCOLS, 'other', MF.Protocol('other', 'another', dict(EN=MF.get_metric('SD'))))
+    monkeypatch.setitem(MP.PROTOCOLS, 'other', MP.Protocol('other', 'another', dict(EN=MP.get_metric('SD'))))
     run(folders, ['mean'], ['EN'])
     entropies = [row['EN'] for row in rows_of(run(folders, ['mean'], ['EN']))]
     assert len(scored) == 3
@@ -275,7 +276,7 @@ def summaries():
 @pytest.fixture(autouse=True)
 def lower_is_better(monkeypatch):
     """A metric with the other direction, whatever the protocol holds."""
-    monkeypatch.setitem(MF.PROTOCOLS['default'].metrics, 'QCV', MF.MetricSpec(None, 'visible error', higher_is_better=False, caution='mind the size'))
+    monkeypatch.setitem(MP.PROTOCOLS['default'].metrics, 'QCV', MP.MetricSpec(None, 'visible error', higher_is_better=False, caution='mind the size'))
 
 
 def test_ranks_follow_the_direction(summaries):
@@ -332,6 +333,6 @@ def test_radar_needs_something_to_compare(summaries, tmp_path):
 
 def test_list_names_everything():
     text = list_protocols()
-    for protocol in MF.PROTOCOLS.values():
+    for protocol in MP.PROTOCOLS.values():
         assert f'{protocol.name}: {protocol.title}' in text
     assert 'visible error, lower is better' in text and 'mind the size' in text

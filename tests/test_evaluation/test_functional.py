@@ -11,8 +11,10 @@ import scipy.stats
 import torch
 
 from mmfusion.evaluation import functional as MF
+from mmfusion.evaluation import protocols as MP
 
-MODULES = ('average_gradient', 'entropy', 'grey', 'mutual_information', 'spatial_frequency', 'ssim', 'standard_deviation', 'table')
+MODULES = ('functional.average_gradient', 'functional.entropy', 'functional.common.grey', 'functional.mutual_information',
+           'functional.spatial_frequency', 'functional.ssim', 'functional.standard_deviation', 'protocols.table')
 LARGE = dict(h=162, w=170)  # every metric of the default protocol has a value
 
 
@@ -112,17 +114,17 @@ def test_known_values():
 
 def test_uint8_and_float_inputs_agree():
     images = random_images(**LARGE)
-    for name in MF.PROTOCOLS['default'].metrics:
-        for key, value in MF.evaluate_metric(name, *images).items():
-            torch.testing.assert_close(MF.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0)
+    for name in MP.PROTOCOLS['default'].metrics:
+        for key, value in MP.evaluate_metric(name, *images).items():
+            torch.testing.assert_close(MP.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0)
 
 
 def test_batch_equals_one_by_one():
     images = random_images(n=3, **LARGE)
-    for name in MF.PROTOCOLS['default'].metrics:
-        whole = MF.evaluate_metric(name, *images)
+    for name in MP.PROTOCOLS['default'].metrics:
+        whole = MP.evaluate_metric(name, *images)
         for i in range(3):
-            for key, value in MF.evaluate_metric(name, *(image[i:i + 1] for image in images)).items():
+            for key, value in MP.evaluate_metric(name, *(image[i:i + 1] for image in images)).items():
                 torch.testing.assert_close(value[0], whole[key][i], rtol=1e-14, atol=0)
 
 
@@ -131,7 +133,7 @@ def test_reference_programs(metrics_dir):
     jobs = 0
     for job, values, images in metric_reference.jobs(metrics_dir):
         jobs += 1
-        got = {key: value.item() for key, value in MF.evaluate_metrics(['EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'], *images).items()}
+        got = {key: value.item() for key, value in MP.evaluate_metrics(['EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'], *images).items()}
         program = values['cddfuse']
         tight, loose = dict(rel=1e-12), dict(rel=3e-7)
         assert got['EN'] == pytest.approx(program['EN'], **tight), job
@@ -146,9 +148,9 @@ def test_reference_programs(metrics_dir):
     assert jobs >= 3
 
 
-@pytest.mark.parametrize('name', list(MF.PROTOCOLS['default'].metrics))
+@pytest.mark.parametrize('name', list(MP.PROTOCOLS['default'].metrics))
 def test_errors(name):
-    spec = MF.get_metric(name)
+    spec = MP.get_metric(name)
     images = [image.float() for image in random_images(**LARGE)]
     images = images if spec.needs_sources else images[:1]
 
@@ -182,9 +184,9 @@ def test_errors(name):
 
 def test_unknown_names_list_what_there_is():
     with pytest.raises(KeyError, match='EN'):
-        MF.get_metric('VIFF2')
+        MP.get_metric('VIFF2')
     with pytest.raises(KeyError, match='default'):
-        MF.get_metric('EN', protocol='mine')
+        MP.get_metric('EN', protocol='mine')
 
 
 def test_to_uint8_rounds_half_up_and_keeps_every_level():
@@ -224,5 +226,5 @@ def test_to_grey_matches_opencv():
 @pytest.mark.parametrize('name', MODULES)
 def test_docstring_examples(name):
     # import_module: the package re-exports functions under the names of their modules
-    result = doctest.testmod(importlib.import_module(f'mmfusion.evaluation.functional.{name}'))
+    result = doctest.testmod(importlib.import_module(f'mmfusion.evaluation.{name}'))
     assert result.attempted and not result.failed

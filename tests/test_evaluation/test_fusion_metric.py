@@ -13,8 +13,10 @@ from mmengine.logging import MMLogger
 
 import mmfusion.evaluation.functional as MF
 from mmfusion.evaluation import FusionMetric
-from mmfusion.evaluation.functional import evaluate_metric, to_grey
+from mmfusion.evaluation import protocols as MP
+from mmfusion.evaluation.functional import to_grey
 from mmfusion.evaluation.metrics.fusion_metric import format_summary
+from mmfusion.evaluation.protocols import evaluate_metric
 from mmfusion.evaluation.reports.summary import Summary
 from mmfusion.registry import METRICS
 
@@ -124,14 +126,14 @@ def test_table_names_protocol_spread_and_extremes(tmp_path):
 
 
 def test_cautions_are_printed(monkeypatch):
-    misleading = MF.get_metric('SSIM')._replace(caution='another L than the paper')
-    monkeypatch.setitem(MF.PROTOCOLS['default'].metrics, 'SSIM', misleading)
+    misleading = MP.get_metric('SSIM')._replace(caution='another L than the paper')
+    monkeypatch.setitem(MP.PROTOCOLS['default'].metrics, 'SSIM', misleading)
     summary = Summary(['EN', 'SSIM'])
     assert format_summary(summary).splitlines()[-1].strip() == 'SSIM: another L than the paper'
 
 
 def test_names_with_underscores_keep_their_values_per_source(monkeypatch):
-    monkeypatch.setitem(MF.PROTOCOLS['default'].metrics, 'MS_SSIM', MF.get_metric('SSIM'))
+    monkeypatch.setitem(MP.PROTOCOLS['default'].metrics, 'MS_SSIM', MP.get_metric('SSIM'))
     metric, plain = FusionMetric(['MS_SSIM', 'EN'], per_source=True), FusionMetric(['SSIM', 'EN'], per_source=True)
     for each in (metric, plain):
         each.process(*make_batch())
@@ -141,12 +143,12 @@ def test_names_with_underscores_keep_their_values_per_source(monkeypatch):
 
 
 def test_all_stands_for_every_metric_that_is_not_slow():
-    assert FusionMetric('all').metrics == tuple(name for name, spec in MF.PROTOCOLS['default'].metrics.items() if not spec.slow)
+    assert FusionMetric('all').metrics == tuple(name for name, spec in MP.PROTOCOLS['default'].metrics.items() if not spec.slow)
 
 
 def test_protocol_that_rates_every_channel(monkeypatch):
-    table = dict(SD=MF.get_metric('SD'))
-    monkeypatch.setitem(MF.PROTOCOLS, 'channels', MF.Protocol('channels', 'every channel', table, 'each'))
+    table = dict(SD=MP.get_metric('SD'))
+    monkeypatch.setitem(MP.PROTOCOLS, 'channels', MP.Protocol('channels', 'every channel', table, 'each'))
     batch, samples = make_batch(n=1)
     metric = FusionMetric(['SD'], protocol='channels')
     metric.process(batch, samples)

@@ -10,8 +10,9 @@ import scipy.stats
 import torch
 
 from mmfusion.evaluation import functional as MF
-from mmfusion.evaluation.functional import histograms
-from mmfusion.evaluation.functional.protocols.information import ENTRIES
+from mmfusion.evaluation import protocols as MP
+from mmfusion.evaluation.functional.common import histograms
+from mmfusion.evaluation.protocols.information import ENTRIES
 
 SHARED = ('EN', 'SD', 'SF', 'AG', 'MI', 'MSE', 'CC', 'PSNR', 'SCD')  # under the same name everywhere
 VIFB = dict(
@@ -49,7 +50,7 @@ def test_reference_programs(metrics_dir, section, program, protocol, names):
     for job, values, images in metric_reference.jobs(metrics_dir, section):
         if program not in values:
             continue
-        got = MF.evaluate_metrics(list(names.values()), *images, protocol=protocol)
+        got = MP.evaluate_metrics(list(names.values()), *images, protocol=protocol)
         for theirs, ours in names.items():
             limit = 3e-3 if program == 'published_vifb_colour' and job == NOT_EVALUATED else tolerances.get(theirs) or tolerances['*']
             assert got[ours].item() == pytest.approx(values[program][theirs], rel=limit, abs=1e-15), (job, theirs)
@@ -59,7 +60,7 @@ def test_reference_programs(metrics_dir, section, program, protocol, names):
 
 def test_ivif_zoo(metrics_dir):
     for job, values, images in metric_reference.jobs(metrics_dir):
-        got = MF.evaluate_metrics(list(ZOO), *images, protocol='tang_py')
+        got = MP.evaluate_metrics(list(ZOO), *images, protocol='tang_py')
         for name, limit in ZOO.items():
             assert got[name].item() == pytest.approx(values['ivif_zoo'][name], rel=limit), (job, name)
         assert MF.average_gradient(images[0]).item() == pytest.approx(values['ivif_zoo']['AG'], rel=3e-7), job
@@ -125,7 +126,7 @@ def slow_ce(x, f):
 def test_pair_metrics_match_slow_twins(seed):
     images = random_images(seed=seed)
     f, a, b = (image[0, 0].numpy() for image in images)
-    got = MF.evaluate_metrics(['MI', 'QMI', 'QNCIE', 'QTE', 'CE', 'CC', 'SCD', 'MSE', 'RMSE', 'PSNR'], *images)
+    got = MP.evaluate_metrics(['MI', 'QMI', 'QNCIE', 'QTE', 'CE', 'CC', 'SCD', 'MSE', 'RMSE', 'PSNR'], *images)
     h_f, h_a, h_b = (scipy.stats.entropy(shares(x), base=2) for x in (f, a, b))
     fd, ad, bd = (x.astype(float) for x in (f, a, b))
     errors = [np.mean((fd - x)**2) for x in (ad, bd)]
@@ -162,7 +163,7 @@ def test_conventions_of_programs_match_slow_twins():
     fd, (height, width) = f.astype(float), f.shape
 
     def got(name, protocol):
-        return MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
+        return MP.evaluate_metric(name, *images, protocol=protocol)[name].item()
 
     d_row, d_column = np.gradient(fd)
     assert got('AG', 'tang') == pytest.approx(np.sqrt((d_row**2 + d_column**2) / 2).sum() / ((height - 1) * (width - 1)), rel=1e-12)
@@ -195,8 +196,8 @@ def test_symmetric_in_the_sources():
     fused, first, second = random_images()
     for protocol, table in ENTRIES.items():
         names = [name for name, spec in table.items() if spec.needs_sources]
-        straight = MF.evaluate_metrics(names, fused, first, second, protocol=protocol)
-        swapped = MF.evaluate_metrics(names, fused, second, first, protocol=protocol)
+        straight = MP.evaluate_metrics(names, fused, first, second, protocol=protocol)
+        swapped = MP.evaluate_metrics(names, fused, second, first, protocol=protocol)
         for name in names:
             assert straight[name].item() == pytest.approx(swapped[name].item(), rel=1e-12), (protocol, name)
             assert straight[f'{name}_first'].item() == pytest.approx(swapped[f'{name}_second'].item(), rel=1e-12), (protocol, name)
@@ -207,8 +208,8 @@ def test_information_does_not_depend_on_the_numbers_of_the_levels():
     images = random_images(levels=120)
     shuffled = [torch.randperm(256)[image.long()].to(torch.uint8) for image in images]
     for name in ('EN', 'MI', 'QMI', 'QNCIE', 'QTE'):
-        assert MF.evaluate_metric(name, *images)[name].item() == pytest.approx(MF.evaluate_metric(name, *shuffled)[name].item(), rel=1e-11), name
-    assert MF.evaluate_metric('QTE', *images, protocol='mefb')['QTE'] != MF.evaluate_metric('QTE', *shuffled, protocol='mefb')['QTE']
+        assert MP.evaluate_metric(name, *images)[name].item() == pytest.approx(MP.evaluate_metric(name, *shuffled)[name].item(), rel=1e-11), name
+    assert MP.evaluate_metric('QTE', *images, protocol='mefb')['QTE'] != MP.evaluate_metric('QTE', *shuffled, protocol='mefb')['QTE']
 
 
 @pytest.mark.parametrize('protocol', list(ENTRIES))
@@ -219,17 +220,17 @@ def test_undefined_cases(protocol):
     cases = [(image, image, image), (image, image, other), (image, flat, other), (image, flat, flat), (flat, image, other), (flat, flat, flat),
              (black, black, image), (white, white, black), (black, black, black), (image, image + 1, other)]
     for case in cases:
-        for name, value in MF.evaluate_metrics(list(ENTRIES[protocol]), *case, protocol=protocol).items():
+        for name, value in MP.evaluate_metrics(list(ENTRIES[protocol]), *case, protocol=protocol).items():
             assert not value.isinf().any(), (name, case)
             if protocol == 'default' and not name.startswith('PSNR'):
                 assert value.isfinite().all(), (name, case)
-    scd, cc = (MF.evaluate_metric(name, image, image, flat) for name in ('SCD', 'CC'))
+    scd, cc = (MP.evaluate_metric(name, image, image, flat) for name in ('SCD', 'CC'))
     assert scd['SCD_second'] == 0 and scd['SCD_first'] == pytest.approx(1) and cc['CC_second'] == 0 and cc['CC_first'] == pytest.approx(1)
     if 'SCD' in ENTRIES[protocol] and protocol != 'default':
-        assert MF.evaluate_metric('SCD', image, image, other, protocol=protocol)['SCD'].isnan()
-        assert MF.evaluate_metric('CC', image, flat, other, protocol=protocol)['CC'].isnan()
-    assert MF.evaluate_metric('PSNR', image, image, image)['PSNR'].isnan()
-    assert MF.evaluate_metric('QMI', flat, flat, image, protocol='liu2012')['QMI'].isnan() and not MF.evaluate_metric('QMI', flat, flat, image)['QMI']
+        assert MP.evaluate_metric('SCD', image, image, other, protocol=protocol)['SCD'].isnan()
+        assert MP.evaluate_metric('CC', image, flat, other, protocol=protocol)['CC'].isnan()
+    assert MP.evaluate_metric('PSNR', image, image, image)['PSNR'].isnan()
+    assert MP.evaluate_metric('QMI', flat, flat, image, protocol='liu2012')['QMI'].isnan() and not MP.evaluate_metric('QMI', flat, flat, image)['QMI']
 
 
 def test_constant_images_of_fractional_levels_are_constant():
@@ -243,10 +244,10 @@ def test_colour_in_vifb_and_mefb():
     """VIFB lays the channels side by side for SF, everything else is the mean over channels."""
     images = [torch.cat(channels, 1) for channels in zip(*(random_images(seed=seed) for seed in range(3)))]
     folded = torch.cat(images[0].unbind(1), -1)[:, None]
-    assert MF.evaluate_metric('SF', *images, protocol='vifb')['SF'] == MF.spatial_frequency(folded, divisor='pixels')
+    assert MP.evaluate_metric('SF', *images, protocol='vifb')['SF'] == MF.spatial_frequency(folded, divisor='pixels')
     for protocol, name in (('mefb', 'SF'), ('vifb', 'EI'), ('mefb', 'QTE'), ('vifb', 'RMSE')):
-        single = [MF.evaluate_metric(name, *(image[:, k:k + 1] for image in images), protocol=protocol)[name].item() for k in range(3)]
-        assert MF.evaluate_metric(name, *images, protocol=protocol)[name].item() == pytest.approx(np.mean(single), rel=1e-13)
+        single = [MP.evaluate_metric(name, *(image[:, k:k + 1] for image in images), protocol=protocol)[name].item() for k in range(3)]
+        assert MP.evaluate_metric(name, *images, protocol=protocol)[name].item() == pytest.approx(np.mean(single), rel=1e-13)
 
 
 def test_histograms_of_both_devices_agree(monkeypatch):

@@ -8,6 +8,7 @@ from metric_reference import load, pairs
 from pretend_gpu import pretend_gpu
 
 from mmfusion.evaluation import functional as MF
+from mmfusion.evaluation import protocols as MP
 
 NAMES = ('QS', 'QW', 'QE', 'QY', 'QC', 'QCV', 'QCB')
 REFERENCE = [('liu2012', 'liu', name, name) for name in ('QS', 'QW', 'QY', 'QC', 'QCV', 'QCB')]
@@ -195,7 +196,7 @@ def test_vision_models_match_slow_twins(shape):
 def test_reference_programs(metrics_dir, section, protocol, program, name, printed):
     """Every value of the programs. QC and QY are equal where no window is flat; what happens elsewhere is listed above."""
     for job, expected, images in pairs(metrics_dir, section, program, printed):
-        got = MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
+        got = MP.evaluate_metric(name, *images, protocol=protocol)[name].item()
         if name == 'QCB' and job in ROUNDED_QCB.get(section, ()):
             assert got == pytest.approx(expected, rel=1e-7), job
         elif name == 'QY' and job in NOISY_QY.get(section, ()):
@@ -215,14 +216,14 @@ def test_published_values_of_vifb(metrics_dir):
     tolerance = load(metrics_dir)['suggested_tolerance_rel']['published_vifb']['*']
     for name, printed in (('QCV', 'Qcv'), ('QCB', 'Qcb')):
         for job, expected, images in pairs(metrics_dir, 'published_vifb_colour', 'published_vifb_colour', printed):
-            got = MF.evaluate_metric(name, *images, protocol='vifb')[name].item()
+            got = MP.evaluate_metric(name, *images, protocol='vifb')[name].item()
             assert got == pytest.approx(expected, rel=8e-3 if 'swinfusion' in job else tolerance), (job, name)
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_symmetric_in_the_sources(name):
     for fused, first, second in (images_with(), with_flat_parts()):
-        one, other = MF.evaluate_metric(name, fused, first, second), MF.evaluate_metric(name, fused, second, first)
+        one, other = MP.evaluate_metric(name, fused, first, second), MP.evaluate_metric(name, fused, second, first)
         for key, mirrored in ((name, name), (f'{name}_first', f'{name}_second'), (f'{name}_second', f'{name}_first')):
             torch.testing.assert_close(one[key], other[mirrored], rtol=1e-11, atol=1e-14)
 
@@ -231,9 +232,9 @@ def test_perfect_and_opposite_fusion():
     _, first, _ = images_with()
     for name in NAMES:
         best = 0 if name == 'QCV' else 1
-        for value in MF.evaluate_metric(name, first, first, first).values():
+        for value in MP.evaluate_metric(name, first, first, first).values():
             assert value.item() == pytest.approx(best, abs=1e-9), name
-        negative = MF.evaluate_metric(name, 255 - first, first, first)[name].item()
+        negative = MP.evaluate_metric(name, 255 - first, first, first)[name].item()
         assert negative > 100 if name == 'QCV' else negative < 0.9
 
 
@@ -242,16 +243,16 @@ def test_constant_images(protocol):
     """Finite in the default protocol; NaN or finite, but never infinite, in the others."""
     fused, first, second = images_with()
     grey, black = torch.full_like(fused, 130), torch.zeros_like(fused)
-    for name in set(NAMES) & set(MF.PROTOCOLS[protocol].metrics):
+    for name in set(NAMES) & set(MP.PROTOCOLS[protocol].metrics):
         for images in ((grey, grey, grey), (black, black, black), (black, grey, grey), (grey, first, second), (black, first, second),
                        (fused, grey, second), (fused, first, black), (fused, grey, black), (grey, grey, black)):
-            values = MF.evaluate_metric(name, *images, protocol=protocol)
+            values = MP.evaluate_metric(name, *images, protocol=protocol)
             assert not any(value.isinf().any() for value in values.values())
             if protocol == 'default':
                 assert not any(value.isnan().any() for value in values.values()), name
                 assert name == 'QCV' or -1 <= values[name].item() <= 1 + 1e-12
     for name in NAMES:
-        assert MF.evaluate_metric(name, grey, grey, grey)[name].item() == pytest.approx(0 if name == 'QCV' else 1, abs=1e-9)
+        assert MP.evaluate_metric(name, grey, grey, grey)[name].item() == pytest.approx(0 if name == 'QCV' else 1, abs=1e-9)
 
 
 def test_constant_images_in_the_programs():
@@ -259,15 +260,15 @@ def test_constant_images_in_the_programs():
     grey = torch.full_like(fused, 130)
     for name in ('QCV', 'QCB'):
         for images in ((grey, first, second), (fused, grey, second)):
-            assert MF.evaluate_metric(name, *images, protocol='vifb')[name].isnan()
+            assert MP.evaluate_metric(name, *images, protocol='vifb')[name].isnan()
     assert MF.local_similarity(grey, grey, grey, undefined='drop').yang.total.isnan()  # no window remains
 
 
 def test_metrics_of_one_function_share_its_work():
-    metrics = MF.PROTOCOLS['default'].metrics
+    metrics = MP.PROTOCOLS['default'].metrics
     assert metrics['QS'].function is metrics['QW'].function is metrics['QE'].function
     for protocol in ('default', 'mefb', 'liu2012'):
-        metrics = MF.PROTOCOLS[protocol].metrics
+        metrics = MP.PROTOCOLS[protocol].metrics
         assert metrics['QY'].function is metrics['QC'].function
 
 
@@ -282,11 +283,11 @@ def test_gpu_branch_equals_cpu(name, monkeypatch):
     images = images_with(n=2, h=40, w=33)
     flat = [torch.cat([a, b[..., :40, :33]]) for a, b in zip(images, with_flat_parts())]
     for protocol in ('default', 'mefb'):
-        if name in MF.PROTOCOLS[protocol].metrics:
+        if name in MP.PROTOCOLS[protocol].metrics:
             with monkeypatch.context() as patch:
                 patch.setattr('cv2.sepFilter2D', None)  # not called
-                got = MF.evaluate_metric(name, *map(pretend_gpu, flat), protocol=protocol)
-            for key, value in MF.evaluate_metric(name, *flat, protocol=protocol).items():
+                got = MP.evaluate_metric(name, *map(pretend_gpu, flat), protocol=protocol)
+            for key, value in MP.evaluate_metric(name, *flat, protocol=protocol).items():
                 torch.testing.assert_close(got[key].as_subclass(torch.Tensor), value, rtol=1e-10, atol=0)
 
 
@@ -304,6 +305,6 @@ def test_gpu_branch_equals_cpu_on_real_images(metrics_dir):
 def test_cuda_equals_cpu(name):
     images = [torch.cat([a, b[..., :40, :33]]) for a, b in zip(images_with(n=2, h=40, w=33), with_flat_parts())]
     for protocol in ('default', 'mefb'):
-        if name in MF.PROTOCOLS[protocol].metrics:
-            for key, value in MF.evaluate_metric(name, *(image.cuda() for image in images), protocol=protocol).items():
-                torch.testing.assert_close(value.cpu(), MF.evaluate_metric(name, *images, protocol=protocol)[key], rtol=1e-10, atol=0)
+        if name in MP.PROTOCOLS[protocol].metrics:
+            for key, value in MP.evaluate_metric(name, *(image.cuda() for image in images), protocol=protocol).items():
+                torch.testing.assert_close(value.cpu(), MP.evaluate_metric(name, *images, protocol=protocol)[key], rtol=1e-10, atol=0)

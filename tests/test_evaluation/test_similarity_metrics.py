@@ -9,8 +9,9 @@ import torch
 from similarity_twins import arrays, scene, slow_mef_ssim, slow_ssim_map, slow_vif, slow_viff, window
 
 from mmfusion.evaluation import functional as MF
-from mmfusion.evaluation.functional.filters import gaussian_taps, separable_filter
-from mmfusion.evaluation.functional.windows import PAIR_TERMS, box_sums, smooth_and_halve, window_means
+from mmfusion.evaluation import protocols as MP
+from mmfusion.evaluation.functional.common.filters import gaussian_taps, separable_filter
+from mmfusion.evaluation.functional.common.windows import PAIR_TERMS, box_sums, smooth_and_halve, window_means
 
 FAMILY = ('VIF', 'VIFF', 'SSIM', 'MS_SSIM', 'MEF_SSIM')
 # section, program, its name of the metric: our protocol and name, relative tolerance
@@ -47,7 +48,7 @@ def test_reference_programs(metrics_dir, reference):
     section, program, printed = reference
     for job, expected, images in metric_reference.pairs(metrics_dir, section, program, printed):
         for protocol, name, tolerance in REFERENCES[reference]:
-            got = MF.evaluate_metric(name, *images, protocol=protocol)[name].item()
+            got = MP.evaluate_metric(name, *images, protocol=protocol)[name].item()
             assert got == pytest.approx(expected, rel=LOOSER.get(job, {}).get(section, tolerance)), (job, protocol, name)
 
 
@@ -59,7 +60,7 @@ def test_every_reference_value_is_tested(metrics_dir):
 
 def check_pair(name, protocol, images, twin, combine, rtol=1e-10):
     fused, first, second = arrays(images)
-    got = MF.evaluate_metric(name, *images, protocol=protocol)
+    got = MP.evaluate_metric(name, *images, protocol=protocol)
     terms = [twin(source, fused) for source in (first, second)]
     np.testing.assert_allclose([got[name + '_first'].item(), got[name + '_second'].item()], terms, rtol=rtol)
     np.testing.assert_allclose(got[name].item(), combine(terms), rtol=rtol)
@@ -176,29 +177,29 @@ def test_flat_images_have_values(name):
     noise = scene(h=165, w=165, seed=3)[0]
     black, grey, white = (torch.full_like(noise, level) for level in (0, 7, 255))
     for images in ([grey] * 3, [black] * 3, (black, white, grey), (noise, black, grey), (white, noise, noise), (noise, noise, grey)):
-        for key, value in MF.evaluate_metric(name, *images).items():
+        for key, value in MP.evaluate_metric(name, *images).items():
             assert torch.isfinite(value).all(), (key, value)
 
 
 def test_undefined_vif():
     noise = scene(h=60, w=60)[0]
     flat = torch.full_like(noise, 200)
-    ours = MF.evaluate_metric('VIF', noise, flat, noise)
+    ours = MP.evaluate_metric('VIF', noise, flat, noise)
     assert ours['VIF_first'] == 1 and ours['VIF'] == pytest.approx(2)
-    assert MF.evaluate_metric('VIF', noise, flat, noise, protocol='cddfuse')['VIF_first'] == 1
+    assert MP.evaluate_metric('VIF', noise, flat, noise, protocol='cddfuse')['VIF_first'] == 1
     for protocol in ('tang', 'tang_uint8', 'tang_py'):
-        theirs = MF.evaluate_metric('VIF', noise, flat, noise, protocol=protocol)
+        theirs = MP.evaluate_metric('VIF', noise, flat, noise, protocol=protocol)
         assert theirs['VIF_first'].isnan() and theirs['VIF'].isnan() and not theirs['VIF_second'].isnan()
     assert MF.vif(flat, noise, noise).total == 0 and MF.viff(flat, noise, noise).total < 1e-4
 
 
 def test_smallest_images():
-    protocols = [(protocol, name) for protocol, table in MF.PROTOCOLS.items() for name in table.metrics if name in FAMILY]
+    protocols = [(protocol, name) for protocol, table in MP.PROTOCOLS.items() for name in table.metrics if name in FAMILY]
     assert len(protocols) > 20
     for protocol, name in protocols:
-        spec = MF.get_metric(name, protocol)
+        spec = MP.get_metric(name, protocol)
         images = scene(h=spec.min_size, w=spec.min_size + 3, seed=1)
-        assert MF.evaluate_metric(name, *images, protocol=protocol)[name].shape == (1, )
+        assert MP.evaluate_metric(name, *images, protocol=protocol)[name].shape == (1, )
         if spec.min_size > 1:
             with pytest.raises(ValueError, match=f'at least {spec.min_size}x{spec.min_size}'):
                 spec.function(*(image[..., 1:, :] for image in images))
@@ -221,12 +222,12 @@ def colour_scene():
 def test_colour():
     images = colour_scene()
     # each channel by itself, then the mean
-    channels = [MF.evaluate_metric('VIFF', *(image[:, c:c + 1] for image in images), protocol='mefb')['VIFF'] for c in range(3)]
-    torch.testing.assert_close(MF.evaluate_metric('VIFF', *images, protocol='mefb')['VIFF'], sum(channels) / 3, rtol=1e-13, atol=0)
+    channels = [MP.evaluate_metric('VIFF', *(image[:, c:c + 1] for image in images), protocol='mefb')['VIFF'] for c in range(3)]
+    torch.testing.assert_close(MP.evaluate_metric('VIFF', *images, protocol='mefb')['VIFF'], sum(channels) / 3, rtol=1e-13, atol=0)
     # luma first
     for name in ('MEF_SSIM', 'MS_SSIM'):
-        grey = MF.evaluate_metric(name, *(MF.to_grey(image) for image in images), protocol='mefb')[name]
-        torch.testing.assert_close(MF.evaluate_metric(name, *images, protocol='mefb')[name], grey, rtol=0, atol=0)
+        grey = MP.evaluate_metric(name, *(MF.to_grey(image) for image in images), protocol='mefb')[name]
+        torch.testing.assert_close(MP.evaluate_metric(name, *images, protocol='mefb')[name], grey, rtol=0, atol=0)
     with pytest.raises(ValueError, match=r'\(N, 1, H, W\)'):
         MF.mef_ssim(images[0], *(image[:, :1] for image in images[1:]))
     with pytest.raises(ValueError, match=r'\[0, 255\]'):

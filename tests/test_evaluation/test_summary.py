@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-import mmfusion.evaluation.functional as MF
+from mmfusion.evaluation import protocols as MP
 from mmfusion.evaluation.reports.summary import Summary, caution_lines, cautions, columns, format_value, heading, rank
 
 
@@ -12,9 +12,9 @@ from mmfusion.evaluation.reports.summary import Summary, caution_lines, cautions
 def protocol(monkeypatch):
     """A protocol with a metric for either direction, one with values per source and one with a caution."""
     table = dict(
-        UP=MF.MetricSpec(None, 'up'), DOWN=MF.MetricSpec(None, 'down', higher_is_better=False),
-        MS_X=MF.MetricSpec(None, 'two sources', needs_sources=True, min_size=9), ODD=MF.MetricSpec(None, 'odd', caution='not usable on flat images'))
-    monkeypatch.setitem(MF.PROTOCOLS, 'stub', MF.Protocol('stub', 'of a test', table))
+        UP=MP.MetricSpec(None, 'up'), DOWN=MP.MetricSpec(None, 'down', higher_is_better=False),
+        MS_X=MP.MetricSpec(None, 'two sources', needs_sources=True, min_size=9), ODD=MP.MetricSpec(None, 'odd', caution='not usable on flat images'))
+    monkeypatch.setitem(MP.PROTOCOLS, 'stub', MP.Protocol('stub', 'of a test', table))
     return 'stub'
 
 
@@ -82,9 +82,9 @@ def test_size_does_not_grow_with_the_images(protocol):
 
 def test_cautions_and_heading(protocol):
     assert cautions(['UP', 'ODD'], protocol) == dict(ODD='not usable on flat images')
-    MF.PROTOCOLS[protocol].metrics['EVEN'] = MF.PROTOCOLS[protocol].metrics['ODD']
+    MP.PROTOCOLS[protocol].metrics['EVEN'] = MP.PROTOCOLS[protocol].metrics['ODD']
     assert cautions(['EVEN', 'UP', 'ODD'], protocol) == {'EVEN, ODD': 'not usable on flat images'}
-    MF.PROTOCOLS[protocol].metrics['UP'] = MF.PROTOCOLS[protocol].metrics['UP']._replace(caution='UP goes down')
+    MP.PROTOCOLS[protocol].metrics['UP'] = MP.PROTOCOLS[protocol].metrics['UP']._replace(caution='UP goes down')
     assert caution_lines(['EVEN', 'UP', 'ODD'], protocol) == ['EVEN, ODD: not usable on flat images', 'UP goes down']
     assert heading(protocol, 1).startswith("Fusion metrics, protocol 'stub' (of a test)") and heading(protocol, 1).endswith('1 image')
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmfusion.evaluation.functional import evaluate_metrics
+from mmfusion.evaluation.protocols import evaluate_metrics
 from mmfusion.profiling.metric_benchmark import TOTAL, Cost, format_costs, synthetic_triple, time_metrics
 from mmfusion.utils import UserError
 

@@ -5,12 +5,12 @@ import statistics
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from mmfusion.evaluation.functional import expand_names
 from mmfusion.fileio import whole_file, write_csv
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.utils import UserError
 from mmfusion.utils.progress import progress_bar
 
+from ..protocols import expand_names
 from ..reports.summary import Summary, columns
 from ..reports.tables import summary_rows, to_latex, to_markdown
 from .journal import Journal, file_identity

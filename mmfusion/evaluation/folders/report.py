@@ -1,8 +1,7 @@
 """What the command that scores folders prints."""
 import math
 
-from mmfusion.evaluation.functional import PROTOCOLS
-
+from ..protocols import PROTOCOLS
 from ..reports.tables import to_text
 from .evaluation import FusionEvaluation
 

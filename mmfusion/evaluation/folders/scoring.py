@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from mmfusion.datasets.transforms.load_pair import to_working_range
-from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_image
 from mmfusion.utils import UserError
 
+from ..protocols import evaluate_metrics, prepare_images
 from .journal import Identity, file_identity
 from .matching import Scene
 from .memory import keep_freed_memory

@@ -5,9 +5,9 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .per_source import PerSource
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.per_source import PerSource
 
 MIN_SIZE = 2
 ROWS = 32  # as in chunks.py; here strips overlap by one row

@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images, row_chunks
+from .common.checks import check_images
+from .common.chunks import map_images, row_chunks
 
 
 def average_gradient(fused: Tensor, divisor: str = 'pixels') -> Tensor:

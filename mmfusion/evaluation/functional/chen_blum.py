@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .contrast_sensitivity import sensitivity_filter, stretch
-from .per_source import PerSource
-from .windows import window_means
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.contrast_sensitivity import sensitivity_filter, stretch
+from .common.per_source import PerSource
+from .common.windows import window_means
 
 MIN_SIZE = 16
 RADIUS = 15  # of the Gaussians

@@ -3,11 +3,11 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .contrast_sensitivity import sensitivity_filter, stretch
-from .filters import separable_filter
-from .per_source import PerSource
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.contrast_sensitivity import sensitivity_filter, stretch
+from .common.filters import separable_filter
+from .common.per_source import PerSource
 
 BLOCK = 16
 

@@ -2,9 +2,9 @@
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images, row_chunks
-from .per_source import PerSource
+from .common.checks import check_images
+from .common.chunks import map_images, row_chunks
+from .common.per_source import PerSource
 
 ROUND_OFF = 1e-12  # standard deviation in grey levels below which an image is constant
 

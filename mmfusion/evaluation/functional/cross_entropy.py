@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram
-from .per_source import PerSource
+from .common.histograms import check_levels, grey_histogram
+from .common.per_source import PerSource
 
 
 def cross_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:

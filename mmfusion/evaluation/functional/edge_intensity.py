@@ -2,9 +2,9 @@
 import numpy as np
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import BORDERS, separable_filter
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import BORDERS, separable_filter
 
 SMOOTH, DIFFERENCE = np.array([1., 2., 1.]), np.array([-1., 0., 1.])
 

@@ -1,7 +1,7 @@
 """Entropy of the fused image (EN)."""
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram, histogram_entropy
+from .common.histograms import check_levels, grey_histogram, histogram_entropy
 
 
 def entropy(fused: Tensor, offset: float = 0.) -> Tensor:

@@ -4,11 +4,11 @@ from typing import List
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images, row_chunks
-from .filters import gaussian_taps, separable_filter
-from .per_source import PerSource
-from .phase_congruency import phase_congruency
+from .common.checks import check_images
+from .common.chunks import map_images, row_chunks
+from .common.filters import gaussian_taps, separable_filter
+from .common.per_source import PerSource
+from .common.phase_congruency import phase_congruency
 
 WINDOW, SIGMA = 11, 1.5
 THRESHOLD = 0.1  # congruency from which a pixel of a source is a feature

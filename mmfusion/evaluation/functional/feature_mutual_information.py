@@ -5,8 +5,8 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .per_source import PerSource
+from .common.checks import check_images
+from .common.per_source import PerSource
 
 WINDOW = 3
 CELLS = WINDOW * WINDOW

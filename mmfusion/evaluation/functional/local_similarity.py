@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import gaussian_taps
-from .masks import indicator
-from .per_source import PerSource
-from .windows import PAIR_TERMS, window_means
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import gaussian_taps
+from .common.masks import indicator
+from .common.per_source import PerSource
+from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 7, 1.5
 TINY = 2e-16  # C1 and C2: only there to make 0 / 0 one

@@ -6,13 +6,13 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import gaussian_taps
-from .lightness import luma
-from .masks import indicator
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import gaussian_taps
+from .common.lightness import luma
+from .common.masks import indicator
+from .common.windows import box_sums, window_means
 from .ms_ssim import EXPONENTS, halve
-from .windows import box_sums, window_means
 
 WINDOW, SIGMA = 11, 1.5
 C = (0.03 * 255)**2

@@ -5,12 +5,12 @@ from typing import List
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import gaussian_taps
-from .per_source import BothSources, PerSource
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import gaussian_taps
+from .common.per_source import BothSources, PerSource
+from .common.windows import PAIR_TERMS, window_means
 from .ssim import K1, K2, SIGMA, WINDOW, window_similarity
-from .windows import PAIR_TERMS, window_means
 
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, from the finest; as published, they add up to 1
 MIN_SIZE = 161  # leaves one window at the last scale

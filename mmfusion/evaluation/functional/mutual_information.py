@@ -1,8 +1,8 @@
 """Mutual information between the fused image and its sources (MI)."""
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
-from .per_source import PerSource
+from .common.histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
+from .common.per_source import PerSource
 
 
 def mutual_information(fused: Tensor, first: Tensor, second: Tensor, base: float = 2., merge_top: bool = False) -> PerSource:

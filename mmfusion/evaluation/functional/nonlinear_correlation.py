@@ -4,8 +4,8 @@ import math
 import torch
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
-from .per_source import PerSource
+from .common.histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
+from .common.per_source import PerSource
 
 
 def nonlinear_correlation_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:

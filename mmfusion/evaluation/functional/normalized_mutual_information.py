@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
-from .per_source import PerSource
+from .common.histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
+from .common.per_source import PerSource
 
 
 def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:

@@ -5,11 +5,11 @@ from typing import NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .masks import indicator
-from .per_source import PerSource
-from .sobel import accumulator, magnitude, pixel_sums, sigmoids, sobel_strips, weighted_means
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.masks import indicator
+from .common.per_source import PerSource
+from .common.sobel import accumulator, magnitude, pixel_sums, sigmoids, sobel_strips, weighted_means
 
 MIN_SIZE = 3
 THRESHOLD = 2.  # strength from which an edge counts in full

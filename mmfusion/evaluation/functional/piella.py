@@ -5,12 +5,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import gaussian_taps, separable_filter
-from .masks import indicator
-from .per_source import PerSource
-from .windows import PAIR_TERMS, window_means
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import gaussian_taps, separable_filter
+from .common.masks import indicator
+from .common.per_source import PerSource
+from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2

@@ -1,8 +1,8 @@
 """Spatial frequency of the fused image (SF)."""
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images, row_chunks
+from .common.checks import check_images
+from .common.chunks import map_images, row_chunks
 from .correlation import inner_product
 
 

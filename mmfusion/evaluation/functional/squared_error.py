@@ -4,10 +4,10 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images, row_chunks
+from .common.checks import check_images
+from .common.chunks import map_images, row_chunks
+from .common.per_source import PerSource
 from .correlation import inner_product
-from .per_source import PerSource
 
 
 def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: float = 255.) -> PerSource:

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .filters import gaussian_taps
-from .per_source import BothSources, PerSource
-from .windows import PAIR_TERMS, box_sums, window_means
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.filters import gaussian_taps
+from .common.per_source import BothSources, PerSource
+from .common.windows import PAIR_TERMS, box_sums, window_means
 
 WINDOW, SIGMA = 11, 1.5
 UNIFORM = 7

@@ -1,8 +1,8 @@
 """Standard deviation of the fused image (SD)."""
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
+from .common.checks import check_images
+from .common.chunks import map_images
 
 
 def standard_deviation(fused: Tensor, saturate: bool = False) -> Tensor:

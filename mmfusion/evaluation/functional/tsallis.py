@@ -4,8 +4,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
-from .per_source import PerSource
+from .common.histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
+from .common.per_source import PerSource
 
 NAVA, CVEJIC = 0.43137, 1.85  # q of the two papers
 

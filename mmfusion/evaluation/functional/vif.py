@@ -4,10 +4,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .per_source import BothSources, PerSource
-from .visual_information import MIN_SIZE, passages
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.per_source import BothSources, PerSource
+from .common.visual_information import MIN_SIZE, passages
 
 NOISE = 2.
 

@@ -4,11 +4,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .lightness import lab_lightness
-from .per_source import PerSource
-from .visual_information import MIN_SIZE, passages
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.lightness import lab_lightness
+from .common.per_source import PerSource
+from .common.visual_information import MIN_SIZE, passages
 
 NOISE = 0.005 * 255**2
 WEIGHTS = (1 / 2.15, 0., 0.15 / 2.15, 1 / 2.15)  # of the four scales, from the finest

@@ -4,9 +4,9 @@ from typing import List, Tuple
 import torch
 from torch import Tensor
 
-from .checks import check_images
-from .chunks import map_images
-from .per_source import PerSource
+from .common.checks import check_images
+from .common.chunks import map_images
+from .common.per_source import PerSource
 
 MIN_SIZE = 4
 EXPONENTS = (2 / 3, 1 / 3)  # of the fine and the coarse level

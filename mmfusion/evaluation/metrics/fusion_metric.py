@@ -8,11 +8,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
-from mmfusion.evaluation.functional import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from mmfusion.fileio import write_csv, write_json
 from mmfusion.registry import METRICS
 from mmfusion.structures import TASK_KEY
 
+from ..protocols import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from ..reports.summary import Summary, caution_lines, cautions, format_value, heading, title
 
 ID_KEYS = ('sample_id', 'img_id')

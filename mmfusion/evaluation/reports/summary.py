@@ -2,7 +2,7 @@
 import math
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from mmfusion.evaluation.functional import MetricSpec, get_metric, get_protocol
+from ..protocols import MetricSpec, get_metric, get_protocol
 
 SOURCES = ('first', 'second')
 MAX_NAMED = 3
@@ -121,7 +121,7 @@ class Summary:
 
         Args:
             name: Name of the image.
-            values: As :func:`~mmfusion.evaluation.functional.evaluate_metrics` names them; others are ignored.
+            values: As :func:`~mmfusion.evaluation.protocols.evaluate_metrics` names them; others are ignored.
         """
         self.n_images += 1
         for key, column in self._possible.items():

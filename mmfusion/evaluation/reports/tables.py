@@ -2,8 +2,7 @@
 import math
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
-from mmfusion.evaluation.functional import MetricSpec, get_metric
-
+from ..protocols import MetricSpec, get_metric
 from .summary import Column, Statistics, Summary, caution_lines, format_value, heading, rank, title
 
 WIDE = 10  # with more metrics than this, methods are columns and not rows

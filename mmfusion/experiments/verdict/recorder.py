@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 
-from mmfusion.evaluation.functional import evaluate_metrics, prepare_images
+from mmfusion.evaluation.protocols import evaluate_metrics, prepare_images
 from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import METRICS
 from mmfusion.utils import UserError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from mmfusion.evaluation.functional.filters import gaussian_taps
+from mmfusion.evaluation.functional.common.filters import gaussian_taps
 from mmfusion.models.layers import gaussian_means, ssim_map, ssim_maps
 from mmfusion.models.losses import MEFSSIMLoss, SSIMFusionLoss
 

@@ -3,13 +3,13 @@ import math
 from functools import partial
 from typing import Dict
 
-from ..mef_ssim import mef_ssim, min_size
-from ..ms_ssim import MIN_SIZE as MS_SSIM_SIZE
-from ..ms_ssim import ms_ssim
-from ..ssim import UNIFORM, WINDOW, ssim
-from ..vif import vif
-from ..viff import viff
-from ..visual_information import MIN_SIZE as VIF_SIZE
+from ..functional.common.visual_information import MIN_SIZE as VIF_SIZE
+from ..functional.mef_ssim import mef_ssim, min_size
+from ..functional.ms_ssim import MIN_SIZE as MS_SSIM_SIZE
+from ..functional.ms_ssim import ms_ssim
+from ..functional.ssim import UNIFORM, WINDOW, ssim
+from ..functional.vif import vif
+from ..functional.viff import viff
 from .spec import MetricSpec
 
 WRONG_L = ('SSIM here takes grey levels 0..255 for images with a range of {}: its constants vanish, and noise in flat regions weighs as much as '

@@ -36,5 +36,3 @@ def _collect() -> Dict[str, Protocol]:
 
 
 PROTOCOLS: Dict[str, Protocol] = _collect()
-
-__all__ = ['PROTOCOLS', 'MetricSpec', 'Protocol']

@@ -2,11 +2,11 @@
 from functools import partial
 from typing import Callable, Dict
 
-from ..chen_blum import MIN_SIZE, chen_blum
-from ..chen_varshney import BLOCK, chen_varshney
-from ..local_similarity import WINDOW, local_similarity
-from ..piella import WINDOW as PIELLA_WINDOW
-from ..piella import edge_weighted_quality, piella_quality
+from ..functional.chen_blum import MIN_SIZE, chen_blum
+from ..functional.chen_varshney import BLOCK, chen_varshney
+from ..functional.local_similarity import WINDOW, local_similarity
+from ..functional.piella import WINDOW as PIELLA_WINDOW
+from ..functional.piella import edge_weighted_quality, piella_quality
 from .spec import MetricSpec
 
 NO_STABILISER = ('No constant stabilises {} in flat windows. Where two images are flat (black or saturated regions, medical images), {}; the '

@@ -2,17 +2,17 @@
 from functools import partial
 from typing import Callable, Dict
 
-from ..activity_ratio import MIN_SIZE as PAIR
-from ..activity_ratio import activity_ratio
-from ..feature_correlation import WINDOW as FEATURE_WINDOW
-from ..feature_correlation import feature_correlation
-from ..feature_mutual_information import WINDOW as FMI_WINDOW
-from ..feature_mutual_information import feature_mutual_information
-from ..petrovic import misordered, petrovic
-from ..qabf import MIN_SIZE as SOBEL
-from ..qabf import gradient_preservation, qabf
-from ..wavelet_preservation import MIN_SIZE as TWO_LEVELS
-from ..wavelet_preservation import wavelet_preservation
+from ..functional.activity_ratio import MIN_SIZE as PAIR
+from ..functional.activity_ratio import activity_ratio
+from ..functional.feature_correlation import WINDOW as FEATURE_WINDOW
+from ..functional.feature_correlation import feature_correlation
+from ..functional.feature_mutual_information import WINDOW as FMI_WINDOW
+from ..functional.feature_mutual_information import feature_mutual_information
+from ..functional.petrovic import misordered, petrovic
+from ..functional.qabf import MIN_SIZE as SOBEL
+from ..functional.qabf import gradient_preservation, qabf
+from ..functional.wavelet_preservation import MIN_SIZE as TWO_LEVELS
+from ..functional.wavelet_preservation import wavelet_preservation
 from .spec import MetricSpec
 
 UNIT_RANGE = ('On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of GNU Octave, but '

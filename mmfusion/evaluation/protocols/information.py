@@ -3,18 +3,18 @@ import math
 from functools import partial
 from typing import Dict
 
-from ..average_gradient import average_gradient
-from ..correlation import correlation, sum_of_correlations_of_differences
-from ..cross_entropy import cross_entropy
-from ..edge_intensity import edge_intensity
-from ..entropy import entropy
-from ..mutual_information import mutual_information
-from ..nonlinear_correlation import nonlinear_correlation_entropy
-from ..normalized_mutual_information import normalized_mutual_information
-from ..spatial_frequency import spatial_frequency
-from ..squared_error import mean_squared_error, peak_signal_to_noise_ratio, root_mean_squared_error
-from ..standard_deviation import standard_deviation
-from ..tsallis import CVEJIC, tsallis_information
+from ..functional.average_gradient import average_gradient
+from ..functional.correlation import correlation, sum_of_correlations_of_differences
+from ..functional.cross_entropy import cross_entropy
+from ..functional.edge_intensity import edge_intensity
+from ..functional.entropy import entropy
+from ..functional.mutual_information import mutual_information
+from ..functional.nonlinear_correlation import nonlinear_correlation_entropy
+from ..functional.normalized_mutual_information import normalized_mutual_information
+from ..functional.spatial_frequency import spatial_frequency
+from ..functional.squared_error import mean_squared_error, peak_signal_to_noise_ratio, root_mean_squared_error
+from ..functional.standard_deviation import standard_deviation
+from ..functional.tsallis import CVEJIC, tsallis_information
 from .spec import MetricSpec
 
 GREY = 'grey level'

@@ -7,9 +7,10 @@ from typing import Dict, List, Sequence
 import torch
 from torch import Tensor
 
-from .grey import to_grey, to_uint8
-from .per_source import PerSource
-from .protocols import PROTOCOLS, MetricSpec, Protocol
+from ..functional.common.grey import to_grey, to_uint8
+from ..functional.common.per_source import PerSource
+from .collection import PROTOCOLS
+from .spec import MetricSpec, Protocol
 
 
 def get_protocol(protocol: str) -> Protocol:

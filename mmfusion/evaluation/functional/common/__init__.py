@@ -1,0 +1,1 @@
+"""Helpers of the metric functions: checks, filters, histograms, windows."""
