@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Creates the virtual environment and installs everything into it; what is there already is kept. Called by the Makefile.
+# Interrupted, it goes on where it was when it is called again: compiled files of the mmcv ops are kept in $VENV/mmcv-build until they are installed.
 #   VENV      where (default .venv)
 #   PYTHON    which interpreter (default python3.11, else python3)
 #   MAX_JOBS  compiler processes for the mmcv ops (default: one per core, one per 2 GB of memory)
@@ -9,6 +10,16 @@ VENV=${VENV:-.venv}
 
 fail() { printf '\nmmfusion set-up: %s\n' "$*" >&2; exit 1; }
 say() { printf -- '--- %s\n' "$*"; }
+
+# step N TEXT: ends the step before with the time that it took, and begins the next.
+STEPS=5 STEP_BEGAN=
+step() {
+    finish_step
+    printf -- '--- %s/%s  %s\n' "$1" "$STEPS" "$2"
+    STEP_BEGAN=$SECONDS
+}
+finish_step() { [ -z "$STEP_BEGAN" ] || printf '    %s\n' "$(duration $((SECONDS - STEP_BEGAN)))"; STEP_BEGAN=; }
+duration() { if [ "$1" -lt 60 ]; then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi; }
 
 find_python() {
     local candidate
@@ -59,22 +70,85 @@ sys.exit(sys.argv[1] == 'cuda' and not compiled_for_cuda)
 PY
 }
 
+# What is done stays done, so that the next call goes on.
+trap 'printf "\n"; say "interrupted; the same command goes on from here"; exit 130' INT TERM
+
 install() { "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt "$@"; }
 
-if [ ! -x "$VENV/bin/python" ]; then
+# progress DIR: files compiled of all, from what ninja was asked to make; on a terminal one line that changes, else one a minute.
+progress() {
+    local plan total made last=-1 began=$SECONDS said=$SECONDS
+    while sleep 2; do
+        plan=$(find "$1/source/build" -name build.ninja 2>/dev/null | head -n 1)
+        [ -n "$plan" ] || continue
+        total=$(grep -cE '^build .*: (cuda_)?compile ' "$plan") || continue
+        made=$(find "$(dirname "$plan")" -name '*.o' | wc -l)
+        [ "$made" -ne "$last" ] || continue
+        last=$made
+        if [ -t 1 ]; then
+            printf '\r    %s of %s files compiled, %s ' "$made" "$total" "$(duration $((SECONDS - began)))"
+        elif [ $((SECONDS - said)) -ge 60 ] || [ "$made" -eq "$total" ]; then
+            printf '    %s of %s files compiled, %s\n' "$made" "$total" "$(duration $((SECONDS - began)))"
+            said=$SECONDS
+        fi
+    done
+}
+
+# Compiles the ops in a folder that outlives an interruption; ninja goes on with the files that are missing.
+compile_ops() {
+    local dir pin
+    pin=$(sed -n 's/^onedl-mmcv==//p' requirements/constraints.txt)
+    # compiled files fit one Python, one torch and one target alone
+    dir=$VENV/mmcv-build/$("$VENV/bin/python" -c "import sys, torch; print(f'$pin-torch{torch.__version__}-py{sys.version_info[0]}{sys.version_info[1]}-$1')")
+    mkdir -p "$dir"
+    if [ ! -f "$dir/source/setup.py" ]; then
+        rm -rf "$dir/source" "$dir/unpacked"
+        mkdir -p "$dir/unpacked"
+        if ! "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: \
+            --dest "$dir" -c requirements/constraints.txt onedl-mmcv > "$dir/download.log" 2>&1; then
+            say 'no source archive of mmcv on this index: pip builds it or takes a wheel, without a progress line'
+            install --no-build-isolation --no-deps onedl-mmcv
+            return
+        fi
+        tar -xzf "$dir"/*.tar.gz -C "$dir/unpacked" --strip-components=1
+        mv "$dir/unpacked" "$dir/source"  # whole or absent
+    else
+        say "going on with the files compiled before, in $dir"
+    fi
+    progress "$dir" &
+    local watcher=$!
+    # shellcheck disable=SC2064
+    trap "kill $watcher 2>/dev/null || true" EXIT
+    local result=0
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall "$dir/source" \
+        > "$dir/build.log" 2>&1 || result=$?
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
+    trap - EXIT
+    [ ! -t 1 ] || printf '\n'
+    if [ "$result" -ne 0 ]; then
+        tail -n 40 "$dir/build.log" >&2
+        fail "the mmcv ops could not be compiled (the end of $dir/build.log stands above). With too little memory: make MAX_JOBS=1 setup"
+    fi
+}
+
+if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     say "creating $VENV with $python"
-    "$python" -m venv "$VENV" || { rm -rf "$VENV"; fail "python -m venv failed. Debian/Ubuntu: apt-get install python3-venv"; }
+    [ ! -e "$VENV" ] || rm -rf "${VENV:?}"/{bin,lib,lib64,include,pyvenv.cfg}  # begun and not finished
+    "$python" -m venv "$VENV" || { rm -rf "${VENV:?}"/{bin,lib,lib64,include,pyvenv.cfg}; fail "python -m venv failed. Debian/Ubuntu: apt-get install python3-venv"; }
 fi
 
-say 'torch, the build tools and the libraries'
+step 1 'torch, the build tools and the libraries (some hundred MB with torch for a CPU, some GB with CUDA; a few minutes, as fast as the network)'
 install -r requirements/build.txt -r requirements/runtime.txt
 install --no-deps onedl-mmengine
 
 target=$(ops_target)
 case $target in error:*) fail "${target#error: }" ;; esac
 
-if ! ops_work "$target"; then
+if ops_work "$target"; then
+    step 2 "mmcv: its ops are there, compiled for $target"
+else
     check_compiler
     if [ -z "${MAX_JOBS:-}" ]; then
         by_memory=$(awk '/^MemTotal/ {print int($2 / 2000000)}' /proc/meminfo 2>/dev/null || echo 2)
@@ -83,17 +157,25 @@ if ! ops_work "$target"; then
     fi
     export MAX_JOBS
     [ "$target" = cpu ] || export FORCE_CUDA=1
-    say "mmcv, ops compiled for $target with $MAX_JOBS jobs (on two cores about 12 minutes, once)"
-    install --no-build-isolation --no-deps onedl-mmcv
-    # pip may have taken a wheel from its cache that was made for another torch or without CUDA
-    ops_work "$target" || install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv
+    step 2 "mmcv, ops compiled for $target with $MAX_JOBS jobs (on two cores about 12 minutes, once; interrupted, the next call goes on)"
+    compile_ops "$target"
+    # a wheel that was made for another torch or without CUDA may have been taken, or a file compiled before may be damaged: once more, from nothing
+    if ! ops_work "$target"; then
+        say 'these ops cannot be loaded: once more, without anything compiled before'
+        rm -rf "${VENV:?}/mmcv-build"
+        install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv
+    fi
     ops_work "$target" || { "$VENV/bin/python" -c 'import torch, mmcv._ext' || true; fail "the compiled mmcv ops cannot be used, see above"; }
+    rm -rf "${VENV:?}/mmcv-build"
 fi
 
-say 'mmdet, mmseg, tests and documentation'
+step 3 'mmdet and mmseg (seconds)'
 install --no-build-isolation --no-deps -r requirements/mminstall.txt
+
+step 4 'what tests and documentation need (about a minute)'
 install -r requirements/tests.txt -r requirements/docs.txt -r requirements/optional.txt
 
-say 'mmfusion (editable)'
+step 5 'mmfusion, editable (seconds)'
 install --no-build-isolation --no-deps --editable .
-say "done: $VENV"
+finish_step
+say "done in $(duration $SECONDS): $VENV"
