@@ -16,7 +16,8 @@ PAGES = [REPO / 'README.md', *sorted((REPO / 'docs' / 'en').glob('*.md'))]
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```', re.S | re.M)
 PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirements)/[\w./-]*\w')
 # Options of other programs that the pages mention.
-FOREIGN_OPTIONS = {'--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm'}
+FOREIGN_OPTIONS = {
+    '--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm'}
 
 
 def page_id(page):

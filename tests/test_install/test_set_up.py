@@ -9,7 +9,7 @@ import time
 import pytest
 
 # Stands in for the python of the environment: notes its calls, and "compiles" three files, the third one only once FOLDER/go exists.
-FAKE = r'''#!/bin/bash
+FAKE = r"""#!/bin/bash
 folder=FOLDER
 case "$*" in
     "-m pip --version") exit 0 ;;
@@ -36,7 +36,7 @@ case "$*" in
             *) exit 0 ;;
         esac ;;
 esac
-'''
+"""
 
 
 @pytest.fixture
