@@ -1,5 +1,6 @@
 """README and documentation: links lead somewhere, paths, options and type names exist, examples run."""
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mmfusion.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MO
 from mmfusion.utils import load_config
 
 REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / 'README.md', *sorted((REPO / 'docs' / 'en').glob('*.md'))]
+PAGES = [REPO / 'README.md', REPO / 'CONTRIBUTING.md', REPO / 'CHANGELOG.md', *sorted((REPO / 'docs' / 'en').glob('*.md'))]
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```', re.S | re.M)
 PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirements)/[\w./-]*\w')
 # Options of other programs that the pages mention.
@@ -150,13 +151,35 @@ def test_file_example_compiles(page, argument, code):
 
 
 def test_the_tables_list_everything_that_ships():
-    fusers, data, readme = ((REPO / name).read_text() for name in ('docs/en/fusers.md', 'docs/en/data_preparation.md', 'README.md'))
+    fusers, data, couplings = ((REPO / 'docs' / 'en' / name).read_text() for name in ('fusers.md', 'data_preparation.md', 'coupling.md'))
     for name in shipped(BaseFuser) | shipped(BaseFusionLoss):
-        assert f'`{name}`' in fusers and f'`{name}`' in readme, name
+        assert f'`{name}`' in fusers, name
     for name in shipped(None, DATASETS):
-        assert f'`{name}`' in data and f'`{name}`' in readme, name
+        assert f'`{name}`' in data, name
     for name in shipped(BaseCoupling):
-        assert f'`{name}`' in readme, name
+        assert re.search(rf'^\| `{name}[`(]', couplings, re.M), name
+
+
+def table_rows(text):
+    return [line for line in text.splitlines() if line.startswith('|')]
+
+
+def test_results_of_the_readme_are_those_of_their_page():
+    """Every row, with its header, stands on the page with the commands."""
+    rows = table_rows((REPO / 'README.md').read_text())
+    page = table_rows((REPO / 'docs' / 'en' / 'results.md').read_text())
+    assert len(rows) > 4 and [row for row in rows if row not in page] == []
+
+
+def test_metrics_of_the_readme(tmp_path, monkeypatch, capsys):
+    """The lines under Measure run on three pictures with these names."""
+    (code, ) = (code for language, code in FENCE.findall((REPO / 'README.md').read_text()) if language == 'python' and 'evaluate_metrics' in code)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    for name, source in (('fused', 'noise_max'), ('visible', 'noise_vi'), ('infrared', 'noise_ir')):
+        shutil.copy(REPO / 'tests' / 'data' / 'metrics' / 'pairs' / f'{source}.png', tmp_path / f'{name}.png')
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, 'README.md', 'exec'), {'__name__': '__example__'})
+    assert "'Qabf': tensor([0." in capsys.readouterr().out
 
 
 def test_usage_lines_of_shell_tools_are_shown():
