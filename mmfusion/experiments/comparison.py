@@ -28,6 +28,7 @@ VARIANTS: Dict[str, dict] = dict(
     average=dict(fuser=dict(type='AverageFuser')),
     maximum=dict(fuser=dict(type='MaximumFuser')),
     laplacian=dict(fuser=dict(type='LaplacianPyramidFuser')),
+    false_color=dict(fuser=dict(type='FalseColorFuser')),
     detached=dict(detach=True),
     joint=dict(),
     meta=dict(),

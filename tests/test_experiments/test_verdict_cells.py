@@ -81,6 +81,10 @@ def test_rows_share_everything_but_the_model(base, pretrained, tmp_path):
         and models['detached'].detach
     )
     assert all('frozen_tasks' not in model for name, model in models.items() if name != 'frozen')
+    on_request = {name for name in ROWS if name.startswith(('laplacian', 'false_color'))}
+    assert len(on_request) == 4 and not on_request & set(models)
+    asked = row_config(pretrained, 'false_color_untouched', 0, tmp_path).model
+    assert asked.fuser.type == 'FalseColorFuser' and asked.fusion_loss is None and asked.tasks == models['joint'].tasks
     frozen_base = copy.deepcopy(pretrained)
     frozen_base.model.frozen_tasks = ('det',)
     assert 'frozen_tasks' not in row_config(frozen_base, 'joint', 0, tmp_path).model

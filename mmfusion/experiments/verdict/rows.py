@@ -42,6 +42,7 @@ _RULES = dict(
     average=('average', 'the mean of both luminances', False),
     maximum=('maximum', 'the brighter luminance at every pixel', False),
     laplacian=('Laplacian pyramid', 'the stronger detail at every level of a pyramid', False),
+    false_color=('false color', 'the brighter luminance, tinted where the second source is the brighter one', False),
 )
 ROWS: Dict[str, Row] = {
     **{
