@@ -1,7 +1,9 @@
 """README and documentation: links lead somewhere, paths, options and type names exist, examples run."""
+import importlib
 import re
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,12 @@ from mmfusion.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MO
 from mmfusion.utils import load_config
 
 REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / 'README.md', REPO / 'CONTRIBUTING.md', REPO / 'CHANGELOG.md', *sorted((REPO / 'docs' / 'en').glob('*.md'))]
+PAGES = [REPO / 'README.md', REPO / 'CONTRIBUTING.md', REPO / 'CHANGELOG.md', *sorted((REPO / 'docs' / 'en').glob('[a-z]*/*.md')),
+         *sorted((REPO / 'docs' / 'en').glob('*.md'))]
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```', re.S | re.M)
 PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirements)/[\w./-]*\w')
+# Packages that are no promise to users.
+INNER = {'mmfusion.models', 'mmfusion.engine', 'mmfusion.evaluation', 'mmfusion.datasets.demo_scenes'}
 # Options of other programs that the pages mention.
 FOREIGN_OPTIONS = {
     '--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm'}
@@ -158,6 +163,23 @@ def test_the_tables_list_everything_that_ships():
         assert f'`{name}`' in data, name
     for name in shipped(BaseCoupling):
         assert re.search(rf'^\| `{name}[`(]', couplings, re.M), name
+
+
+def public_packages():
+    """Packages that promise names of their own: those with an ``__all__`` that holds more than modules, down to the third level."""
+    for file in sorted((REPO / 'mmfusion').glob('*/__init__.py')) + sorted((REPO / 'mmfusion').glob('*/*/__init__.py')):
+        if '__all__' in file.read_text():
+            package = importlib.import_module('.'.join(file.parent.relative_to(REPO).parts))
+            if any(not isinstance(getattr(package, name), types.ModuleType) for name in package.__all__):
+                yield package.__name__
+
+
+def test_the_reference_has_every_package():
+    """What is left out is how one package is made, or is named again above."""
+    pages = ''.join(page.read_text() for page in (REPO / 'docs' / 'en' / 'reference').glob('*.md'))
+    documented = re.findall(r'^\.\. automodule:: (\S+)$', pages, re.M)
+    assert len(documented) == len(set(documented))
+    assert set(public_packages()) - INNER == set(documented)
 
 
 def table_rows(text):
