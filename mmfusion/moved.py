@@ -8,6 +8,16 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.models.couplings.image_sizes': 'mmfusion.models.couplings.steps.image_sizes',
+    'mmfusion.models.couplings.implicit_gradient': 'mmfusion.models.couplings.steps.implicit_gradient',
+    'mmfusion.models.couplings.latency_table': 'mmfusion.models.couplings.steps.latency_table',
+    'mmfusion.models.couplings.loss_check': 'mmfusion.models.couplings.steps.loss_check',
+    'mmfusion.models.couplings.meta_checks': 'mmfusion.models.couplings.steps.meta_checks',
+    'mmfusion.models.couplings.meta_update': 'mmfusion.models.couplings.steps.meta_update',
+    'mmfusion.models.couplings.pair_batch': 'mmfusion.models.couplings.steps.pair_batch',
+    'mmfusion.models.couplings.part_optimizers': 'mmfusion.models.couplings.steps.optimizers',
+    'mmfusion.models.couplings.task_labels': 'mmfusion.models.couplings.steps.task_labels',
+    'mmfusion.models.couplings.training_state': 'mmfusion.models.couplings.steps.state',
     'mmfusion.evaluation.functional.checks': 'mmfusion.evaluation.functional.common.checks',
     'mmfusion.evaluation.functional.chunks': 'mmfusion.evaluation.functional.common.chunks',
     'mmfusion.evaluation.functional.contrast_sensitivity': 'mmfusion.evaluation.functional.common.contrast_sensitivity',

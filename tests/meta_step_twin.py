@@ -95,7 +95,7 @@ def make_sides(crop_size, task_size, segmentor, lr=1e-4, eps=1e-8):
     import tiny_models
     from mmengine.optim import OptimWrapper, OptimWrapperDict
 
-    from mmfusion.models.couplings.pair_batch import PairBatch, swap_roles
+    from mmfusion.models.couplings.steps.pair_batch import PairBatch, swap_roles
     from mmfusion.registry import MODELS
     torch.manual_seed(0)
     build = dict(type='MetaCoupling', fuser=dict(type='ReFusion'), loss_generator=dict(type='LossGenerationModule'),

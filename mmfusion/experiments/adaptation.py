@@ -19,7 +19,7 @@ from mmfusion.evaluation.metrics import FusionMetric
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.models.couplings import BaseCoupling
-from mmfusion.models.couplings.training_state import TrainingState, trainable
+from mmfusion.models.couplings.steps.state import TrainingState, trainable
 from mmfusion.registry import MODELS, OPTIMIZERS
 from mmfusion.utils import UserError, load_fusion_checkpoint
 

@@ -4,7 +4,7 @@ from typing import Dict, List, Sequence, Tuple
 import torch
 from torch import nn
 
-from mmfusion.models.couplings.latency_table import LatencyTable
+from mmfusion.models.couplings.steps.latency_table import LatencyTable
 from mmfusion.profiling.timing import describe_machine, measure
 
 

@@ -38,7 +38,7 @@ from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_alpha, read_class_map, read_image, read_size
 from mmfusion.fileio.pairing import read_id_list
 from mmfusion.fileio.reading import max_pixels, read_record
-from mmfusion.models.couplings.latency_table import load_latency_table
+from mmfusion.models.couplings.steps.latency_table import load_latency_table
 from mmfusion.models.fusers.moe_fusion.conversion import convert_detector, convert_fusion_head
 from mmfusion.models.fusers.refusion.conversion import convert_checkpoint as convert_refusion
 from mmfusion.models.fusers.tc_moa.conversion import convert_official

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from tiny_runs import RUNS, write_run
 from two_processes import in_two_processes
 
-from mmfusion.models.couplings.loss_check import LossCheck
+from mmfusion.models.couplings.steps.loss_check import LossCheck
 from mmfusion.registry import MODELS
 from mmfusion.utils import NonFiniteError, friendly_main, safe_load
 

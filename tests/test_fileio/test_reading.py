@@ -14,7 +14,7 @@ from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_class_map, read_image, read_size
 from mmfusion.fileio.pairing import read_id_list
 from mmfusion.fileio.reading import max_pixels, parse_json, read_bytes, read_json, read_record, read_text
-from mmfusion.models.couplings.latency_table import load_latency_table
+from mmfusion.models.couplings.steps.latency_table import load_latency_table
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.models.fusers.tim.operations import parse_operation
 from mmfusion.utils import UserError, load_config

@@ -28,7 +28,7 @@ def main(argv=None):
     args = parse_args(argv)
     import torch
 
-    from mmfusion.models.couplings.latency_table import save_latency_table
+    from mmfusion.models.couplings.steps.latency_table import save_latency_table
     from mmfusion.profiling.latency import format_latency, measure_latency
     from mmfusion.registry import MODELS
     from mmfusion.utils import UserError, load_config, register_all_modules, select_device

@@ -13,10 +13,10 @@ from mmfusion.models.layers import restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
 
-from .image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
-from .loss_check import LossCheck
+from .steps.image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
+from .steps.loss_check import LossCheck
+from .steps.state import trainable
 from .task_network import TaskNetwork
-from .training_state import trainable
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
 FrozenTasks = Union[Sequence[str], Dict[str, str]]

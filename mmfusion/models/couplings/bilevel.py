@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 
-from .implicit_gradient import Gradients, combine, inner_product, projection_coefficient, subtract_scaled
 from .joint import JointCoupling
-from .part_optimizers import Wrappers, check_part_optimizers, precision_context, step_all
-from .training_state import average_gradients, trainable
+from .steps.implicit_gradient import Gradients, combine, inner_product, projection_coefficient, subtract_scaled
+from .steps.optimizers import Wrappers, check_part_optimizers, precision_context, step_all
+from .steps.state import average_gradients, trainable
 
 Log = Dict[str, Tensor]
 

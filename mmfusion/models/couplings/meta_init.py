@@ -15,7 +15,7 @@ from mmfusion.structures import TASK_KEY, FusionDataSample
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, Losses, prefixed
-from .training_state import TrainingState, average_gradients, set_gradients, trainable
+from .steps.state import TrainingState, average_gradients, set_gradients, trainable
 
 ALGORITHMS = ('reptile', 'fomaml')
 

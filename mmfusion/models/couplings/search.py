@@ -14,10 +14,10 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, FrozenTasks, Losses, prefixed
-from .implicit_gradient import Gradients, combine, projection_coefficient
-from .latency_table import LatencyTable, expected_latency, load_latency_table
-from .part_optimizers import check_part_optimizers, precision_context
-from .training_state import average_gradients, trainable
+from .steps.implicit_gradient import Gradients, combine, projection_coefficient
+from .steps.latency_table import LatencyTable, expected_latency, load_latency_table
+from .steps.optimizers import check_part_optimizers, precision_context
+from .steps.state import average_gradients, trainable
 
 Log = Dict[str, Tensor]
 
@@ -31,7 +31,7 @@ class SearchCoupling(BaseCoupling):
 
     f is the fusion loss on the training part of the data. F is measured on the other part: the fusion loss again, or the loss of the task networks,
     which then learn beside the supernet, on its images of the training part and without gradient to it. :math:`a` steps on :math:`F_a - c f_a`
-    (:func:`~mmfusion.models.couplings.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and then w on :math:`f_w`. t is the
+    (:func:`~mmfusion.models.couplings.steps.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and then w on :math:`f_w`. t is the
     expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
 
     ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM Adam with betas 0.5, 0.999)

@@ -10,7 +10,7 @@ from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
 
-from .task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_border
+from .steps.task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_border
 
 SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')

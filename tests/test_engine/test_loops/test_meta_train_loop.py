@@ -12,7 +12,7 @@ from tiny_runner import NoisyDataset, StopAfterEpochs, collate
 from torch import nn
 
 from mmfusion.engine import ProgressBarHook
-from mmfusion.models.couplings.loss_check import LossCheck
+from mmfusion.models.couplings.steps.loss_check import LossCheck
 from mmfusion.utils import UserError
 
 COUNT = itertools.count()

@@ -6,7 +6,7 @@ from mmengine.optim import OptimWrapper
 from tiny_meta import data
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.models.couplings.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
+from mmfusion.models.couplings.steps.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from mmfusion.models.fusers import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError

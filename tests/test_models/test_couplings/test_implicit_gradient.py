@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian
 
-from mmfusion.models.couplings.implicit_gradient import implicit_gradient, inner_product
+from mmfusion.models.couplings.steps.implicit_gradient import implicit_gradient, inner_product
 
 DOUBLE = torch.double
 

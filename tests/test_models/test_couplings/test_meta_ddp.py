@@ -12,7 +12,7 @@ def steps(rank, world_size):
     """State of the model after both phases on this rank's share of fixed batches."""
     from mmengine.model import MMDistributedDataParallel
 
-    from mmfusion.models.couplings.pair_batch import PairBatch
+    from mmfusion.models.couplings.steps.pair_batch import PairBatch
     from mmfusion.registry import MODELS
     from mmfusion.utils import register_all_modules
     register_all_modules()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmfusion.apis.checks import check_training
 from mmfusion.apis.training import enable_amp
 from mmfusion.engine import BFloat16OptimWrapper
-from mmfusion.models.couplings.training_state import TrainingState
+from mmfusion.models.couplings.steps.state import TrainingState
 from mmfusion.utils import UserError
 
 # Defects of the published program that are not repeated -----------------------------------------------------------------

@@ -8,8 +8,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from tiny_meta import meta
 
 from mmfusion.models.couplings import task_network
-from mmfusion.models.couplings.meta_update import fuser_steps
-from mmfusion.models.couplings.pair_batch import PairBatch
+from mmfusion.models.couplings.steps.meta_update import fuser_steps
+from mmfusion.models.couplings.steps.pair_batch import PairBatch
 
 LR = 0.05
 

@@ -7,8 +7,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmfusion.models.couplings.meta_update import fuser_steps
-from mmfusion.models.couplings.pair_batch import PairBatch, swap_roles
+from mmfusion.models.couplings.steps.meta_update import fuser_steps
+from mmfusion.models.couplings.steps.pair_batch import PairBatch, swap_roles
 from mmfusion.models.fusers.refusion.conversion import convert_fuser, convert_loss_module
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample

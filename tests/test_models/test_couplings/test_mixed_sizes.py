@@ -11,8 +11,8 @@ from tiny_models import faster_rcnn, make_batch, segmentor
 
 import mmfusion.models  # noqa: F401
 from mmfusion.models.couplings import TaskNetwork
-from mmfusion.models.couplings.image_sizes import size_groups
-from mmfusion.models.couplings.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
+from mmfusion.models.couplings.steps.image_sizes import size_groups
+from mmfusion.models.couplings.steps.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from mmfusion.models.data_preprocessors.fusion_data_preprocessor import reflected
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.models.losses import BaseFusionLoss

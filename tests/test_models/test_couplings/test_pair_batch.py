@@ -2,7 +2,7 @@
 import tiny_models
 import torch
 
-from mmfusion.models.couplings.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
+from mmfusion.models.couplings.steps.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 
 
 def make(number=2, **options):

@@ -11,8 +11,8 @@ from tiny_meta import changed, data, state
 
 from mmfusion.engine import PartOptimWrapperConstructor
 from mmfusion.models.couplings import SearchCoupling
-from mmfusion.models.couplings.implicit_gradient import implicit_gradient
-from mmfusion.models.couplings.latency_table import load_latency_table, save_latency_table
+from mmfusion.models.couplings.steps.implicit_gradient import implicit_gradient
+from mmfusion.models.couplings.steps.latency_table import load_latency_table, save_latency_table
 from mmfusion.models.fusers.tim.supernet import MixedOperation
 from mmfusion.profiling.latency import format_latency, measure_latency
 from mmfusion.registry import MODELS

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmfusion.models.couplings import JointCoupling, TaskNetwork
-from mmfusion.models.couplings.task_labels import needed_labels
+from mmfusion.models.couplings.steps.task_labels import needed_labels
 
 FILES = sorted((Path(__file__).parents[3] / 'configs' / '_base_' / 'segmentors').glob('*.py'))
 

@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmfusion.datasets import DemoPairs
 from mmfusion.datasets.transforms import Paired
 from mmfusion.models.couplings import TaskNetwork
-from mmfusion.models.couplings.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
+from mmfusion.models.couplings.steps.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import register_all_modules

@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmfusion.utils import UserError
 
-from .training_state import trainable
+from .state import trainable
 
 Wrappers = Union[OptimWrapper, OptimWrapperDict]
 

@@ -8,8 +8,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmfusion.utils import UserError
 
-from .task_network import count_classes
-from .training_state import trainable
+from ..task_network import count_classes
+from .state import trainable
 
 LARGEST_EPS = 1e-10
 

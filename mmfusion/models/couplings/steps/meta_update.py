@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from mmfusion.models.layers import whole_images
 from mmfusion.utils import NonFiniteError, UserError
 
-from .base import BaseCoupling, prefixed
+from ..base import BaseCoupling, prefixed
 from .pair_batch import PairBatch
-from .training_state import average_gradients, set_gradients, trainable
+from .state import average_gradients, set_gradients, trainable
 
 
 class FuserSteps(NamedTuple):
