@@ -8,6 +8,15 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.datasets.demo_pairs': 'mmfusion.datasets.demo.pairs',
+    'mmfusion.datasets.demo_scenes': 'mmfusion.datasets.demo.scenes',
+    'mmfusion.datasets.demo_scenes.background': 'mmfusion.datasets.demo.scenes.background',
+    'mmfusion.datasets.demo_scenes.cameras': 'mmfusion.datasets.demo.scenes.cameras',
+    'mmfusion.datasets.demo_scenes.render': 'mmfusion.datasets.demo.scenes.render',
+    'mmfusion.datasets.demo_scenes.scene': 'mmfusion.datasets.demo.scenes.scene',
+    'mmfusion.datasets.demo_scenes.shapes': 'mmfusion.datasets.demo.scenes.shapes',
+    'mmfusion.datasets.demo_task_pairs': 'mmfusion.datasets.demo.task_pairs',
+    'mmfusion.datasets.procedural': 'mmfusion.datasets.demo.procedural',
     'mmfusion.models.couplings.image_sizes': 'mmfusion.models.couplings.steps.image_sizes',
     'mmfusion.models.couplings.implicit_gradient': 'mmfusion.models.couplings.steps.implicit_gradient',
     'mmfusion.models.couplings.latency_table': 'mmfusion.models.couplings.steps.latency_table',

@@ -4,8 +4,8 @@ from mmfusion.fileio.errors import PairDataError
 from . import samplers, transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
 from .coco_pair_dataset import CocoPairDataset
-from .demo_pairs import DemoPairs
-from .demo_task_pairs import DemoExposurePairs, DemoFocusPairs
+from .demo.pairs import DemoPairs
+from .demo.task_pairs import DemoExposurePairs, DemoFocusPairs
 from .fmb import FMBDataset
 from .fusion_tasks import FusionTasksDataset
 from .harvard import HarvardDataset

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mmfusion.datasets import DemoPairs
-from mmfusion.datasets.demo_scenes import draw_scene, render_pair
-from mmfusion.datasets.demo_scenes.shapes import draw_parts
+from mmfusion.datasets.demo.scenes import draw_scene, render_pair
+from mmfusion.datasets.demo.scenes.shapes import draw_parts
 
 SIZE = (128, 160)
 DIGEST = """

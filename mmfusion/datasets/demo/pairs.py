@@ -6,8 +6,8 @@ from pycocotools.mask import encode
 
 from mmfusion.registry import DATASETS
 
-from .demo_scenes import CLASSES, RenderedPair, draw_scene, render_pair
 from .procedural import ProceduralPairs
+from .scenes import CLASSES, RenderedPair, draw_scene, render_pair
 
 
 @DATASETS.register_module()

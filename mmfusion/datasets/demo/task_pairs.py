@@ -3,8 +3,8 @@ from typing import Sequence, Union
 
 from mmfusion.registry import DATASETS
 
-from .demo_scenes import ExposurePair, FocusPair, render_exposures, render_focus
 from .procedural import ProceduralPairs
+from .scenes import ExposurePair, FocusPair, render_exposures, render_focus
 
 
 class _ColorPairs(ProceduralPairs):

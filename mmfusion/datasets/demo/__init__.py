@@ -1,0 +1,1 @@
+"""Data sets whose pairs are rendered from a seed."""
