@@ -31,8 +31,8 @@ class SearchCoupling(BaseCoupling):
 
     f is the fusion loss on the training part of the data. F is measured on the other part: the fusion loss again, or the loss of the task networks,
     which then learn beside the supernet, on its images of the training part and without gradient to it. :math:`a` steps on :math:`F_a - c f_a`
-    (:func:`~mmfusion.models.couplings.steps.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and then w on :math:`f_w`. t is the
-    expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
+    (:func:`~mmfusion.models.couplings.steps.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and then w on :math:`f_w`.
+    t is the expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
 
     ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM Adam with betas 0.5, 0.999)
     and, where tasks learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both data parts. Mode ``loss``
