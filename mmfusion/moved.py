@@ -8,6 +8,16 @@ from typing import Callable, Dict, Mapping, Optional, Sequence
 
 # former module: module of today
 MODULES: Dict[str, str] = {
+    'mmfusion.apis.checks': 'mmfusion.running.checks',
+    'mmfusion.apis.run_config': 'mmfusion.running.run_config',
+    'mmfusion.apis.search': 'mmfusion.running.search',
+    'mmfusion.apis.single_sample_batch': 'mmfusion.running.single_sample_batch',
+    'mmfusion.apis.source_order': 'mmfusion.running.source_order',
+    'mmfusion.apis.task_checkpoint': 'mmfusion.running.task_checkpoint',
+    'mmfusion.apis.testing': 'mmfusion.running.testing',
+    'mmfusion.apis.training': 'mmfusion.running.training',
+    'mmfusion.utils.cli': 'mmfusion.cli.arguments',
+    'mmfusion.utils.conversion_cli': 'mmfusion.cli.conversion',
     'mmfusion.datasets.demo_pairs': 'mmfusion.datasets.demo.pairs',
     'mmfusion.datasets.demo_scenes': 'mmfusion.datasets.demo.scenes',
     'mmfusion.datasets.demo_scenes.background': 'mmfusion.datasets.demo.scenes.background',

@@ -188,13 +188,13 @@ def _warm_up():
     from mmfusion.utils import register_all_modules
 
     register_all_modules()
-    import mmfusion.apis.search
-    import mmfusion.apis.testing
+    import mmfusion.cli.conversion
     import mmfusion.evaluation.folders.evaluation
     import mmfusion.evaluation.folders.report
     import mmfusion.experiments.comparison
     import mmfusion.experiments.downstream
-    import mmfusion.utils.conversion_cli  # noqa: F401
+    import mmfusion.running.search
+    import mmfusion.running.testing  # noqa: F401
 
     Config.pretty_text = property(lambda self: f'config = {self.to_dict()!r}\n')
     mmengine.runner.runner.collect_env = dict

@@ -8,8 +8,8 @@ Pictures that are there are kept and unfinished training is resumed, so the comm
 import argparse
 from pathlib import Path
 
+from mmfusion.cli.arguments import add_cfg_options, parse_with_options, prepare_process
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_process
 
 
 def parse_args(argv=None):
@@ -32,10 +32,10 @@ def main(argv=None):
     """Run the protocol."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.apis.run_config import existing_checkpoint
     from mmfusion.experiments.comparison import columns, tabulate
     from mmfusion.experiments.downstream import run_downstream
     from mmfusion.fileio import write_text
+    from mmfusion.running.run_config import existing_checkpoint
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark
     cfg = load_config(args.config, args.cfg_options)

@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import NamedTuple, Optional, Type, Union
+from typing import NamedTuple, Optional, Union
 
 import torch
 from mmengine.config import Config
@@ -18,13 +18,12 @@ from mmfusion.model_zoo.loading import load_model
 from mmfusion.models.couplings import BaseCoupling, FusionOnly
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.registry import DATASETS, MODELS
+from mmfusion.running.checks import name_classes
+from mmfusion.running.source_order import warn_of_exchanged_sources
+from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
 from mmfusion.utils.checkpoint import checkpoint_modalities, holds_fuser_alone
 from mmfusion.utils.config import load_config
-
-from .checks import name_classes
-from .source_order import warn_of_exchanged_sources
-from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
 CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -114,20 +113,6 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
     print_log(f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
               f'--config {type(coupling.fuser).__name__} would', 'current', logging.WARNING)
     return alone
-
-
-def coupling_class(cfg: Optional[dict]) -> Type[BaseCoupling]:
-    """Class of the coupling that a config (``cfg.model``) names, with or without a scope, so that it can be asked what it is capable of.
-
-    :class:`BaseCoupling` itself where the config has no model or one that is no coupling; then building it says what is wrong.
-
-    Examples:
-        >>> coupling_class(dict(type='mmfusion.MetaCoupling')).precision
-        'float32'
-    """
-    kind = (cfg or {}).get('type')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    return cls if isinstance(cls, type) and issubclass(cls, BaseCoupling) else BaseCoupling
 
 
 def _from_zoo(name: str, weights: Optional[Union[str, Path]], device: torch.device) -> BuiltModel:

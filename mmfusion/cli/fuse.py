@@ -3,7 +3,8 @@ import argparse
 import os
 
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import parse_key_values, prepare_process
+
+from .arguments import parse_key_values, prepare_process
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -10,13 +10,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmfusion.apis.build import coupling_class
-from mmfusion.apis.checks import check_training
-from mmfusion.apis.run_config import checkpoint_to_resume
 from mmfusion.experiments import claim, data_identity, run_identity
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import MODELS
+from mmfusion.running.checks import check_training
+from mmfusion.running.run_config import checkpoint_to_resume, coupling_class
 from mmfusion.utils import UserError
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config

@@ -8,7 +8,7 @@ Both take turns in one process of one thread, so that a load from outside hits b
 import argparse
 from pathlib import Path
 
-from mmfusion.utils.cli import prepare_process
+from mmfusion.cli.arguments import prepare_process
 
 
 def main(argv=None):

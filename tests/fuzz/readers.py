@@ -29,7 +29,6 @@ from seeds import (
 )
 from torch import nn
 
-from mmfusion.apis.training import set_resume
 from mmfusion.datasets.annotations import check_box, read_class_names, read_coco, read_voc, read_yolo
 from mmfusion.datasets.transforms import LoadClassMap, LoadPair
 from mmfusion.evaluation.folders.journal import Journal
@@ -47,6 +46,7 @@ from mmfusion.models.fusers.tc_moa.vit import Arch, MaskedAutoencoder
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.models.fusers.tim.conversion import convert_stage1
 from mmfusion.registry import MODELS
+from mmfusion.running.training import set_resume
 from mmfusion.utils import UserError, load_config, load_fusion_checkpoint
 from mmfusion.utils.conversion import converting, read_official
 

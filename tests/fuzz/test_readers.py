@@ -8,7 +8,7 @@ from fuzzing import NAMES, fuzz, table
 PLACES = {
     'experiments/adaptation.py': 'brings settings into the form that they have in a file',
     'evaluation/folders/journal.py': ('journal', ),
-    'apis/search.py': 'copies the genotype that it has written',
+    'running/search.py': 'copies the genotype that it has written',
     'evaluation/folders/scoring.py': 'looks at the first two bytes of an image that has been read',
     'datasets/annotations/voc.py': ('VOC xml', ),
     'experiments/identity.py': 'brings settings into the form that they have in a file',

@@ -7,11 +7,11 @@ import torch
 from tiny_config import write_tiny_config
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.apis.testing import test as run_test
-from mmfusion.apis.training import train as run_train
+from mmfusion.cli.arguments import parse_test_args, parse_train_args
 from mmfusion.registry import MODELS
+from mmfusion.running.testing import test as run_test
+from mmfusion.running.training import train as run_train
 from mmfusion.utils import UserError, load_config
-from mmfusion.utils.cli import parse_test_args, parse_train_args
 
 _COUNT = itertools.count()
 ORDER = ('infrared', 'visible')  # the demo pairs are visible first
@@ -24,8 +24,8 @@ def options(folder, *more):
 @pytest.fixture
 def logged(monkeypatch):
     messages = []
-    for place in ('build', 'source_order'):
-        monkeypatch.setattr(f'mmfusion.apis.{place}.print_log', lambda text, *args, **kwargs: messages.append(text))
+    for place in ('apis.build', 'running.source_order'):
+        monkeypatch.setattr(f'mmfusion.{place}.print_log', lambda text, *args, **kwargs: messages.append(text))
     return messages
 
 
@@ -100,7 +100,7 @@ def test_training_and_test_tell_the_order(files, logged, tmp_path, monkeypatch):
     torch.save(dict(torch.load(path, weights_only=True), meta=dict(modalities=ORDER)), path)
     monkeypatch.setattr('mmengine.runner.Runner.train', lambda runner: runner.model)
     monkeypatch.setattr('mmengine.runner.Runner.test', lambda runner: {})
-    monkeypatch.setattr('mmfusion.apis.training.summary', lambda runner: '')
+    monkeypatch.setattr('mmfusion.running.training.summary', lambda runner: '')
     runner = run_train(parse_train_args([str(config), *options(tmp_path, f'load_from={path}')]))
     assert sum('infrared first' in text for text in logged) == 1
     torch.save(dict(state_dict=runner.model.state_dict(), meta=dict(dataset_meta=dict(modalities=ORDER))), tmp_path / 'whole.pth')

@@ -8,9 +8,9 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData, PixelData
 from mmseg.evaluation import IoUMetric
 
-from mmfusion.apis.checks import check_testing
 from mmfusion.models.couplings import JointCoupling
 from mmfusion.registry import METRICS, TRANSFORMS
+from mmfusion.running.checks import check_testing
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 

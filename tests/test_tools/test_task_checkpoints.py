@@ -8,11 +8,11 @@ from tiny_config import write_tiny_config
 from tiny_detectors import checkpoint_of
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.apis.testing import test as run_test
-from mmfusion.apis.training import train as run_train
+from mmfusion.cli.arguments import parse_test_args, parse_train_args
 from mmfusion.models.scoped import build_scoped
+from mmfusion.running.testing import test as run_test
+from mmfusion.running.training import train as run_train
 from mmfusion.utils import UserError
-from mmfusion.utils.cli import parse_test_args, parse_train_args
 
 CLASSES = ('signal', 'cat', 'Car', 'person', 'dog')
 PARTNERS = (3, 2, 0)  # of person, car, lamp
@@ -54,7 +54,7 @@ def test_load_from_of_a_training(files, tmp_path, monkeypatch):
     models = []
     loop = 'mmengine.runner.EpochBasedTrainLoop.run'
     monkeypatch.setattr(loop, lambda self: models.append(self.runner.model) or self.runner.model)
-    monkeypatch.setattr('mmfusion.apis.training.summary', lambda runner: '')
+    monkeypatch.setattr('mmfusion.running.training.summary', lambda runner: '')
     run_train(parse_train_args([str(config), *options(tmp_path, f'load_from={path}')]))
     assert_taken(models[0], theirs)
 

@@ -10,8 +10,8 @@ are kept, so the command can be repeated. It writes adaptation.csv, adaptation.m
 import argparse
 from pathlib import Path
 
+from mmfusion.cli.arguments import add_cfg_options, parse_with_options, prepare_process
 from mmfusion.utils import UserError, friendly_main
-from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_process
 
 
 def parse_args(argv=None):

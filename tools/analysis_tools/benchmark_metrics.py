@@ -6,8 +6,8 @@
 """
 import argparse
 
+from mmfusion.cli.arguments import prepare_process
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import prepare_process
 
 
 def parse_args(argv=None):

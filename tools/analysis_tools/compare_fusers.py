@@ -8,8 +8,8 @@ Finished runs are kept and unfinished ones resumed, so the command can be repeat
 import argparse
 from pathlib import Path
 
+from mmfusion.cli.arguments import add_cfg_options, parse_with_options, prepare_process
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_process
 
 
 def parse_args(argv=None):

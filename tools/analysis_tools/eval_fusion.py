@@ -10,8 +10,8 @@ what has changed since.
 import argparse
 import os
 
+from mmfusion.cli.arguments import prepare_process
 from mmfusion.utils import UserError, friendly_main
-from mmfusion.utils.cli import prepare_process
 
 
 def parse_args(argv=None):

@@ -2,8 +2,8 @@
 """Operations and parameters of every part: tools/analysis_tools/get_flops.py CONFIG [--shape H W]; see --help."""
 import argparse
 
+from mmfusion.cli.arguments import prepare_process
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import prepare_process
 
 
 def parse_args(argv=None):

@@ -6,8 +6,8 @@ The file is the ``latency_table`` of a ``SearchCoupling``. It holds for the devi
 import argparse
 from pathlib import Path
 
+from mmfusion.cli.arguments import add_cfg_options, parse_with_options, prepare_process
 from mmfusion.utils import friendly_main
-from mmfusion.utils.cli import add_cfg_options, parse_with_options, prepare_process
 
 
 def parse_args(argv=None):

@@ -4,8 +4,8 @@ Example: python tools/model_converters/moe_fusion_official.py epoch_24.pth moe_f
 """
 from pathlib import Path
 
+from mmfusion.cli.conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
 from mmfusion.utils import friendly_main, setup_cpu_env
-from mmfusion.utils.conversion_cli import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
 
 setup_cpu_env()  # before torch is imported
 

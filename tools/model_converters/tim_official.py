@@ -6,8 +6,8 @@ Examples:
 """
 from pathlib import Path
 
+from mmfusion.cli.conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
 from mmfusion.utils import friendly_main, setup_cpu_env
-from mmfusion.utils.conversion_cli import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
 
 setup_cpu_env()  # before torch is imported
 

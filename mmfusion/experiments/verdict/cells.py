@@ -17,13 +17,13 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmfusion.apis.checks import check_testing
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
 from mmfusion.fileio import write_json
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import DATASETS
+from mmfusion.running.checks import check_testing
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import user_message
 

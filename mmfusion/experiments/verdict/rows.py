@@ -7,8 +7,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config, ConfigDict
 
-from mmfusion.apis.build import coupling_class
 from mmfusion.registry import MODELS
+from mmfusion.running.run_config import coupling_class
 from mmfusion.utils import UserError
 
 from ..comparison import RULES, variant_config

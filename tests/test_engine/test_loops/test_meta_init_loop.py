@@ -11,11 +11,11 @@ from mmengine.runner import Runner
 from tiny_fusion_tasks import HELD_OUT, LOSS, TASKS
 from tiny_runner import StopAfterEpochs
 
-from mmfusion.apis.training import check_start_weights
 from mmfusion.evaluation.metrics import FusionMetric
 from mmfusion.experiments.adaptation import adaptation_curves, adaptation_settings, rate, run_adaptation
 from mmfusion.experiments.adaptation_report import curve, steps_to_reach, write_report
 from mmfusion.registry import MODELS
+from mmfusion.running.training import check_start_weights
 from mmfusion.utils import UserError, load_fusion_checkpoint
 
 COUNT = itertools.count()

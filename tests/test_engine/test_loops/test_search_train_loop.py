@@ -15,12 +15,12 @@ from tiny_config import CONFIGS
 from tiny_runner import NoisyDataset, StopAfterEpochs, collate
 from torch import nn
 
-from mmfusion.apis import search as search_module
-from mmfusion.apis.search import retrain, search
+from mmfusion.cli.arguments import parse_search_args
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.registry import DATASETS
+from mmfusion.running import search as search_module
+from mmfusion.running.search import retrain, search
 from mmfusion.utils import UserError
-from mmfusion.utils.cli import parse_search_args
 from mmfusion.visualization.architecture import draw_architecture
 
 COUNT = itertools.count()

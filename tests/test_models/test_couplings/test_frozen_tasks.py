@@ -175,8 +175,8 @@ optim_wrapper = dict(type='OptimWrapper', constructor='TrainableOptimWrapperCons
 
 
 def run(folder, name, *options, checkpoint):
-    from mmfusion.apis.training import train as train_command
-    from mmfusion.utils.cli import parse_train_args
+    from mmfusion.cli.arguments import parse_train_args
+    from mmfusion.running.training import train as train_command
     config = write_tiny_config(folder, FROZEN.format(checkpoint=checkpoint))
     return train_command(parse_train_args([str(config), '--work-dir', str(folder / name), '--device', 'cpu', *options]))
 
@@ -211,8 +211,8 @@ def test_stopped_and_resumed_run_is_exact_and_the_network_is_that_of_the_file(tm
 
 
 def test_frozen_network_without_weights_is_an_error(tmp_path, checkpoint):
-    from mmfusion.apis.training import train as train_command
-    from mmfusion.utils.cli import parse_train_args
+    from mmfusion.cli.arguments import parse_train_args
+    from mmfusion.running.training import train as train_command
     config = write_tiny_config(tmp_path, "model.update(frozen_tasks=('det', ))\n")
     with pytest.raises(UserError, match='nothing gives model.tasks.det its weights'):
         train_command(parse_train_args([str(config), '--work-dir', str(tmp_path / 'work'), '--device', 'cpu']))

@@ -11,10 +11,10 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from tiny_meta import changed, data, meta, optimizers, state
 from torch.nn.parallel import DistributedDataParallel
 
-from mmfusion.apis.checks import check_training
-from mmfusion.apis.training import enable_amp
 from mmfusion.engine import BFloat16OptimWrapper
 from mmfusion.models.couplings.steps.state import TrainingState
+from mmfusion.running.checks import check_training
+from mmfusion.running.training import enable_amp
 from mmfusion.utils import UserError
 
 # Defects of the published program that are not repeated -----------------------------------------------------------------

@@ -15,9 +15,8 @@ from torch import nn
 from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, newest_checkpoint, safe_load
 from mmfusion.utils.interrupt import remark
 
-from .build import coupling_class
 from .checks import check_training
-from .run_config import checkpoint_to_resume, existing_checkpoint, picture_summary, prepare_config
+from .run_config import checkpoint_to_resume, coupling_class, existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import forget_task_checkpoints, use_task_checkpoint
 
@@ -26,7 +25,7 @@ def train(args: argparse.Namespace) -> Runner:
     """Train as the command line says, and print what came out and where it lies.
 
     Args:
-        args: Result of :func:`mmfusion.utils.cli.parse_train_args`.
+        args: Result of :func:`mmfusion.cli.arguments.parse_train_args`.
 
     Returns:
         Runner: The runner after training.

@@ -1,7 +1,7 @@
 """Command lines: options that cannot be read are one message."""
 import pytest
 
-from mmfusion.utils.cli import parse_train_args
+from mmfusion.cli.arguments import parse_train_args
 
 
 def test_values_of_options():

@@ -2,7 +2,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmfusion.apis.testing import set_per_image
+from mmfusion.running.testing import set_per_image
 from mmfusion.utils import UserError
 
 

@@ -3,7 +3,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from .cli import add_cfg_options, parse_with_options
+from .arguments import add_cfg_options, parse_with_options
 
 SOURCE_HELP = 'official checkpoint; loaded with weights_only, so it cannot run code'
 
@@ -23,8 +23,8 @@ def parse_conversion(parser: argparse.ArgumentParser, argv: Optional[Sequence[st
 
 def conversion_config(args: argparse.Namespace, default: Path) -> Any:
     """The config that the result has to fit: ``--config`` or ``default``, changed by ``--cfg-options``."""
-    from . import register_all_modules
-    from .config import read_config
+    from mmfusion.utils import register_all_modules
+    from mmfusion.utils.config import read_config
     register_all_modules()
     config = read_config(args.config or default)
     if args.cfg_options:

@@ -2,13 +2,15 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Type
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.models.couplings import BaseCoupling
+from mmfusion.registry import MODELS
 from mmfusion.utils import UserError, load_config, newest_checkpoint, register_all_modules, select_device
 
 
@@ -80,3 +82,17 @@ def picture_summary(folder: Path) -> list:
         if count:
             lines.append(f'  {count} pictures in {sub}')
     return lines
+
+
+def coupling_class(cfg: Optional[dict]) -> Type[BaseCoupling]:
+    """Class of the coupling that a config (``cfg.model``) names, with or without a scope, so that it can be asked what it is capable of.
+
+    :class:`BaseCoupling` itself where the config has no model or one that is no coupling; then building it says what is wrong.
+
+    Examples:
+        >>> coupling_class(dict(type='mmfusion.MetaCoupling')).precision
+        'float32'
+    """
+    kind = (cfg or {}).get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return cls if isinstance(cls, type) and issubclass(cls, BaseCoupling) else BaseCoupling

@@ -6,13 +6,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 
-from mmfusion.apis.build import coupling_class
-from mmfusion.apis.checks import _check_hooks
-from mmfusion.apis.training import enable_amp
 from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.experiments.comparison import variant_config
 from mmfusion.models.couplings import BilevelCoupling
 from mmfusion.registry import MODELS
+from mmfusion.running.checks import _check_hooks
+from mmfusion.running.run_config import coupling_class
+from mmfusion.running.training import enable_amp
 from mmfusion.utils import UserError
 
 SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))

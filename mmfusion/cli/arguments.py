@@ -10,7 +10,7 @@ def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
 
     mmengine chooses the device once, when it is imported, and takes a GPU whenever it sees one.
     """
-    from .cpu_env import setup_cpu_env
+    from mmfusion.utils.cpu_env import setup_cpu_env
     setup_cpu_env()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--device')

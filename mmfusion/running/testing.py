@@ -32,7 +32,7 @@ def test(args: argparse.Namespace) -> dict:
     """Test as the command line says, and print where the results lie.
 
     Args:
-        args: Result of :func:`mmfusion.utils.cli.parse_test_args`.
+        args: Result of :func:`mmfusion.cli.arguments.parse_test_args`.
 
     Returns:
         dict: The metrics.

@@ -6,8 +6,8 @@ import tiny_models
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmfusion.apis.checks import check_classes, check_testing, check_training, class_counts
 from mmfusion.models.couplings import JointCoupling
+from mmfusion.running.checks import check_classes, check_testing, check_training, class_counts
 from mmfusion.utils import UserError
 
 

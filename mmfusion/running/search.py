@@ -10,8 +10,7 @@ from mmfusion.fileio import write_text
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
 
-from .build import coupling_class
-from .run_config import existing_checkpoint
+from .run_config import coupling_class, existing_checkpoint
 from .training import train
 
 
@@ -19,7 +18,7 @@ def search(args: argparse.Namespace) -> Path:
     """Search, print the genotype found and write it to the work dir; then train another config with it if ``args.then`` names one.
 
     Args:
-        args: Result of :func:`mmfusion.utils.cli.parse_search_args`.
+        args: Result of :func:`mmfusion.cli.arguments.parse_search_args`.
 
     Returns:
         Path: The file of the genotype.

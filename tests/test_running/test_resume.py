@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmfusion.apis.training import set_resume, where_to_go_on
+from mmfusion.running.training import set_resume, where_to_go_on
 from mmfusion.utils import UserError
 
 

@@ -11,8 +11,8 @@ from tiny_models import BASES, CLASSES, make_batch, segmentor
 from torch.utils.data import DataLoader
 
 import mmfusion.models  # noqa: F401
-from mmfusion.apis.single_sample_batch import check_single_sample_batch, has_batch_of_one
 from mmfusion.registry import MODELS
+from mmfusion.running.single_sample_batch import check_single_sample_batch, has_batch_of_one
 from mmfusion.utils import UserError
 
 
