@@ -107,7 +107,8 @@ compile_ops() {
         if ! "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: \
             --dest "$dir" -c requirements/constraints.txt onedl-mmcv > "$dir/download.log" 2>&1; then
             say 'no source archive of mmcv on this index: pip builds it or takes a wheel, without a progress line'
-            install --no-build-isolation --no-deps onedl-mmcv
+            # not from pip's cache: a wheel there may have been made for another torch or without CUDA
+            install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv
             return
         fi
         tar -xzf "$dir"/*.tar.gz -C "$dir/unpacked" --strip-components=1
@@ -159,11 +160,10 @@ else
     [ "$target" = cpu ] || export FORCE_CUDA=1
     step 2 "mmcv, ops compiled for $target with $MAX_JOBS jobs (on two cores about 12 minutes, once; interrupted, the next call goes on)"
     compile_ops "$target"
-    # a wheel that was made for another torch or without CUDA may have been taken, or a file compiled before may be damaged: once more, from nothing
-    if ! ops_work "$target"; then
+    if ! ops_work "$target"; then  # a file compiled before may be damaged
         say 'these ops cannot be loaded: once more, without anything compiled before'
         rm -rf "${VENV:?}/mmcv-build"
-        install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv
+        compile_ops "$target"
     fi
     ops_work "$target" || { "$VENV/bin/python" -c 'import torch, mmcv._ext' || true; fail "the compiled mmcv ops cannot be used, see above"; }
     rm -rf "${VENV:?}/mmcv-build"
