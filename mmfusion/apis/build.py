@@ -1,4 +1,4 @@
-"""From what a user passes as a model to a coupling that is ready to fuse."""
+"""Building a coupling that is ready to fuse from a config, a class name, a checkpoint or a trained model."""
 import copy
 import logging
 import os

@@ -1,4 +1,4 @@
-"""From what a user passes (files, folders, arrays, lists of them) to named pairs."""
+"""Named pairs from the files, folders, arrays or lists that a user passes."""
 import logging
 import os
 from pathlib import Path

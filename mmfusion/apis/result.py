@@ -1,4 +1,4 @@
-"""What the inferencer hands back for one pair."""
+"""Result of the inferencer for one pair."""
 import os
 from dataclasses import dataclass, field
 from typing import Dict, Optional

@@ -1,4 +1,4 @@
-"""What the command lines of the converters in ``tools/model_converters`` share; importing this loads nothing heavy."""
+"""Command line that all converters of official checkpoints share; importing this loads nothing heavy."""
 import argparse
 from pathlib import Path
 from typing import Any, Optional, Sequence

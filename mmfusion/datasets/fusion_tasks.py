@@ -1,4 +1,4 @@
-"""Several fusion data sets side by side, each a task of its own, for meta-learning over them."""
+"""Several fusion data sets side by side, each a fusion task of its own."""
 from typing import Any, Dict, List, Sequence, Union
 
 from mmengine.dataset import BaseDataset, ConcatDataset

@@ -1,4 +1,4 @@
-"""What the two benchmarks with a folder per scene share."""
+"""Base of data sets with a folder per scene."""
 import os
 from typing import List
 

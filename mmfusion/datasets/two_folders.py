@@ -1,4 +1,4 @@
-"""What data sets with a folder for each source share."""
+"""Base of data sets with a folder for each source."""
 from typing import List, Sequence
 
 from mmfusion.fileio.errors import PairDataError

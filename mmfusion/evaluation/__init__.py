@@ -1,4 +1,4 @@
-"""How good a fused image is: pure metric functions and the mmengine metrics that run them."""
+"""Quality of fused images: pure metric functions, protocols, and the mmengine metrics that run them."""
 from .metrics import FusionMetric
 
 __all__ = ['FusionMetric']

@@ -1,4 +1,4 @@
-"""How fast initialisations of a fuser learn a fusion task that they have not seen."""
+"""Adaptation curves: how fast initializations of a fuser learn a fusion task that they have not seen."""
 import copy
 import json
 import math

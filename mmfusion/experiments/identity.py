@@ -1,4 +1,4 @@
-"""What a run was made with, as hashes, so that its folder is never taken for that of another run."""
+"""Identity of a run as hashes of config, data and weights, so that its folder is not taken for that of another run."""
 
 import hashlib
 import json

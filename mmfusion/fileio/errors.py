@@ -1,4 +1,4 @@
-"""The one error that data sets and loading transforms raise about a file a user can mend."""
+"""Error that data sets and loading transforms raise about a file that a user can mend."""
 from typing import Optional
 
 

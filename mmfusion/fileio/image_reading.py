@@ -1,4 +1,4 @@
-"""Reading one image file completely, or saying why not.
+"""Reading of an image file, complete or with the reason why not.
 
 ``cv2.imread`` returns a partly grey image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
 version. The files are therefore checked by their own structure before decoding (:mod:`mmfusion.fileio.image_header`): whether they are whole, and
@@ -9,11 +9,12 @@ import io
 import struct
 import warnings
 from contextlib import contextmanager
-from typing import BinaryIO, Iterator, Tuple
+from typing import BinaryIO, Callable, Dict, Iterator, Tuple
 
 import cv2
 import numpy as np
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL.ImageFile import ImageFile
 
 from mmfusion.fileio.image_header import Header, Truncated, Unsupported, count_scans, read_header, tile_size
 from mmfusion.fileio.reading import check_pixels, max_pixels, open_picture, reason
@@ -22,8 +23,8 @@ from .errors import PairDataError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 #: Opened by name, never by PIL's own guess: that would try formats such as PostScript, which another program decodes.
-_PLUGINS = dict(png=PngImagePlugin.PngImageFile, jpg=JpegImagePlugin.JpegImageFile, bmp=BmpImagePlugin.BmpImageFile,
-                tif=TiffImagePlugin.TiffImageFile)
+_PLUGINS: Dict[str, Callable[[BinaryIO], ImageFile]] = dict(
+    png=PngImagePlugin.PngImageFile, jpg=JpegImagePlugin.JpegImageFile, bmp=BmpImagePlugin.BmpImageFile, tif=TiffImagePlugin.TiffImageFile)
 _SCANS = 16  # of a progressive jpg of the largest size; encoders write about ten
 # what PIL was seen to raise on damaged files
 _BROKEN = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error, RuntimeError, MemoryError)

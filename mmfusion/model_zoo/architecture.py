@@ -1,4 +1,4 @@
-"""From the fuser's config in a card to the network, without running anything that the card could smuggle in."""
+"""Building a network from the fuser's config in a card, without running anything that the card could smuggle in."""
 import json
 from typing import Any, Sequence
 

@@ -1,4 +1,4 @@
-"""How long metrics take: each by itself, and a protocol as a whole."""
+"""Timing of metrics: each by itself, and a protocol as a whole."""
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import cv2

@@ -1,4 +1,4 @@
-"""Timing that holds on a busy machine: medians after a warm-up, wall and CPU time apart, rivals taking turns."""
+"""Timing on busy machines: medians after a warm-up, wall and CPU time apart, rivals taking turns."""
 import os
 import resource
 import statistics

@@ -1,1 +1,1 @@
-"""From a config to a run: preparing it, checking that data and model fit together, training, testing, searching."""
+"""Runs from a config: preparing, checking that data and model fit together, training, testing, searching."""

@@ -1,4 +1,4 @@
-"""Whether data and model of a run fit together, asked before the first iteration: later the answer is an IndexError, or silence."""
+"""Checks before the first iteration that data and model of a run fit together."""
 from typing import Iterator, Optional, Sequence, Tuple
 
 from mmengine.runner import Runner

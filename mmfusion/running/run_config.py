@@ -1,4 +1,4 @@
-"""From a command line to a config that mmengine's Runner takes: what training and testing share."""
+"""Config of a run from a command line, for training and testing."""
 import argparse
 import os
 from pathlib import Path

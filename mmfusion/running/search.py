@@ -1,4 +1,4 @@
-"""What ``tools/search.py`` does: search an architecture, write it down, and train the network that it describes."""
+"""Architecture search from a config: search, write the genotype, and train the network that it describes."""
 import argparse
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint takes the sources in the order in which a data set gives them."""
+"""Check of the order in which a checkpoint takes its sources."""
 import logging
 from typing import Optional, Sequence
 

@@ -1,4 +1,4 @@
-"""A checkpoint of a single task network where a coupling's is asked for."""
+"""Checkpoints of single task networks in the place of a coupling's."""
 import logging
 from typing import Iterable, Optional
 

@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` does."""
+"""Testing from a config and a checkpoint."""
 import argparse
 from pathlib import Path
 from typing import Any, Iterator, List, Sequence

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` does."""
+"""Training from a config."""
 import argparse
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One sample of a pair of source images with everything known or predicted about it."""
+"""Data sample of a pair of source images: labels, predictions and the fused image."""
 import copy
 from typing import Optional, Sequence, Tuple, Union
 

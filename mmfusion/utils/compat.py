@@ -1,4 +1,4 @@
-"""Is the OpenMMLab stack there, in versions that work together, with its compiled ops? Asked before mmdet is imported."""
+"""Checks of the OpenMMLab stack before mmdet is imported: versions that work together, compiled ops."""
 from importlib import import_module, metadata
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""What every checkpoint converter needs: renaming keys by rules, finding what does not fit, writing the result whole or not at all."""
+"""Helpers of checkpoint converters: renaming keys by rules, finding what does not fit, writing the result."""
 import re
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From the size that the network worked at back to the size of the files."""
+"""Geometry between the size that the network worked at and the size of the files."""
 from typing import Optional, Tuple
 
 import cv2

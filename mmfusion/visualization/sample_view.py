@@ -1,4 +1,4 @@
-"""One sample as pictures: sources, fused image and boxes in one geometry."""
+"""Pictures of a sample: sources, fused image and boxes in one geometry."""
 from typing import Dict, NamedTuple, Optional, Sequence
 
 import numpy as np

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How fast does a meta-learned initialisation learn a task that it has not seen, beside a random one?
+"""Compare how fast meta-learned and random initializations learn a fusion task that they have not seen.
 
     python tools/analysis_tools/adaptation_curves.py configs/tim_meta_init.py --init meta=work_dirs/tim_meta_init/epoch_4.pth \\
         --seeds 0 1 2 --work-dir work_dirs/adaptation

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Same task network, same schedule, several ways to fuse: train them all and print the table of mAP and mIoU.
+"""Compare fusers: train the same task network on each with the same schedule, and print the table of mAP and mIoU.
 
     python tools/analysis_tools/compare_fusers.py configs/moe_fusion_msrs_light.py --seeds 0 1 --work-dir work_dirs/compare_msrs
 

@@ -1,4 +1,4 @@
-"""What a reader of annotations returns, and the rule by which a box is accepted."""
+"""Boxes as readers of annotations return them, and the rule by which a box is accepted."""
 import math
 from typing import List, NamedTuple, Optional, Tuple
 

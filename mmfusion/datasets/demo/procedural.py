@@ -1,4 +1,4 @@
-"""What the data sets that are rendered from a seed share."""
+"""Base of the data sets that are rendered from a seed."""
 from typing import List, Sequence, Tuple
 
 import numpy as np

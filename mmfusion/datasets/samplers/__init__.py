@@ -1,4 +1,4 @@
-"""Which samples make a batch."""
+"""Batch samplers for data sets with several fusion tasks."""
 from .episode_batch_sampler import EpisodeBatchSampler
 from .task_batch_sampler import TaskBatchSampler
 

@@ -1,4 +1,4 @@
-"""What the samplers over several tasks share."""
+"""Ranges of samples by fusion task, for the batch samplers."""
 from typing import Dict, Iterator
 
 import numpy as np

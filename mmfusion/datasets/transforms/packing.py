@@ -1,4 +1,4 @@
-"""From the dict of a pipeline to the tensors and the data sample that a coupling takes."""
+"""Packing of a pipeline's results into tensors and a data sample."""
 from typing import Sequence
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What an architecture search thinks at the moment: a line per position in the log, a picture, and the genotype as a file."""
+"""State of an architecture search after each epoch: a line per position in the log, a picture, and the genotype as a file."""
 from pathlib import Path
 
 from mmengine.dist import is_main_process

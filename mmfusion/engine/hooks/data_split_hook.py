@@ -1,4 +1,4 @@
-"""Stating with every result on which images it was measured."""
+"""Hash of the images that a result was measured on, logged with the result."""
 from typing import Optional
 
 from mmengine.hooks import Hook

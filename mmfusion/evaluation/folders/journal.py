@@ -1,4 +1,4 @@
-"""What a run of scoring has done already, so that the next one goes on from there."""
+"""Journal of a scoring run, from which the next run goes on."""
 import json
 import os
 from pathlib import Path

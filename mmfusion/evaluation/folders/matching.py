@@ -1,4 +1,4 @@
-"""Which files of several folders belong together."""
+"""Matching of the files of several folders."""
 import os
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple

@@ -1,4 +1,4 @@
-"""How the C library hands out memory, which decides how fast code with large temporaries runs."""
+"""Settings of the C library's memory allocator, which decides how fast code with large temporaries runs."""
 import ctypes
 import sys
 

@@ -1,4 +1,4 @@
-"""What the command that scores folders prints."""
+"""Printed report of scored folders."""
 import math
 
 from ..protocols import PROTOCOLS

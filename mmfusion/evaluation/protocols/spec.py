@@ -1,4 +1,4 @@
-"""What one metric means inside a protocol, and what a protocol is."""
+"""Types of a protocol and of a metric in it."""
 from typing import Callable, Dict, NamedTuple, Optional
 
 

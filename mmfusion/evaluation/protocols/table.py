@@ -1,4 +1,4 @@
-"""The metrics by name: what a config may list, and how a protocol rates a fused image.
+"""Metrics by name: looking them up and evaluating them under a protocol.
 
 Code bases in this field print different numbers under one name, so every value belongs to a named protocol and is stored with it.
 """

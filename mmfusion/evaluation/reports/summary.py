@@ -1,4 +1,4 @@
-"""From the values of single images to one row of a table: mean, spread, best and worst image, ranks. Needs no list of all values."""
+"""Summary of a metric over images: mean, spread, best and worst image, ranks, without a list of all values."""
 import math
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 

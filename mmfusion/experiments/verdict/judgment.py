@@ -1,4 +1,4 @@
-"""One sentence out of all comparisons: which is better, and whether the data can tell."""
+"""Judgment in one sentence: which row is better, and whether the data can tell."""
 
 from typing import Dict, List, NamedTuple, Optional, Sequence
 

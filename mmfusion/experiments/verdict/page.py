@@ -1,4 +1,4 @@
-"""One page that holds everything of a verdict: no scripts, nothing loaded from elsewhere, light and dark."""
+"""HTML page of a verdict in one file: no scripts, nothing loaded from elsewhere, light and dark."""
 
 import base64
 from html import escape

@@ -1,4 +1,4 @@
-"""Metric that keeps what every image of a test run came out as."""
+"""Metric that keeps the predictions for every image of a test run."""
 
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence

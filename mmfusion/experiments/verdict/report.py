@@ -1,4 +1,4 @@
-"""From the records of all cells to everything that the page says; needs no network."""
+"""Evaluation of the records of all cells into the contents of the page; needs no network."""
 
 from typing import Dict, List, Mapping, NamedTuple, Sequence
 

@@ -1,4 +1,4 @@
-"""What the data can tell: bootstrap over images and seeds, intervals, and differences that survive the number of
+"""Resampling statistics: bootstrap over images and seeds, intervals, and differences that survive the number of
 comparisons made.
 
 A row of a verdict is a way to fuse; each of its seeds gives a network, and the network a value on the test images. Two

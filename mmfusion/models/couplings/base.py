@@ -1,4 +1,4 @@
-"""What every coupling shares: the parts, fusing with guidance and colour, and named losses."""
+"""Base of all couplings: the parts, fusing with guidance and color, and named losses."""
 from abc import abstractmethod
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 

@@ -1,4 +1,4 @@
-"""The task loss decides among the optima of the fusion loss.
+"""Bilevel training: the task loss decides among the optima of the fusion loss.
 
 TIM (arXiv 2305.15862) states the problem: the task loss is minimised subject to the fused image coming from the optimum of the fusion loss. How its
 authors solve it is not public; the rule here is ours. It is that of Y.-G. Hsieh et al., "Careful with that scalpel: improving gradient surgery with

@@ -1,4 +1,4 @@
-"""From collated pairs to batches in [0, 1] on the model's device."""
+"""Data preprocessor: batches in [0, 1] on the model's device from collated pairs."""
 from typing import List, Optional, Sequence, Union
 
 import torch

@@ -1,4 +1,4 @@
-"""The contract every fuser fulfils: two source images in, a fused image and its own auxiliary losses out."""
+"""Contract of a fuser: two source images in, a fused image and its own auxiliary losses out."""
 from abc import abstractmethod
 from typing import Dict, NamedTuple
 

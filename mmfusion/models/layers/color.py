@@ -1,4 +1,4 @@
-"""Colour in one place: what a fuser gets to see of its sources, and how its result becomes a picture again.
+"""Color handling: the channels that a fuser sees of its sources, and the color of its result.
 
 A luminance fuser sees Y; the chroma is put back afterwards. A colour fuser sees RGB. The caller always gets RGB when one of the sources is
 RGB, and grey when both are grey. Everything is differentiable and runs on the device of its inputs.

@@ -1,4 +1,4 @@
-"""The contract of a fusion loss, and the targets that most of them compare with."""
+"""Contract of a fusion loss, and the targets that most of them compare with."""
 from abc import abstractmethod
 from typing import Dict, Optional
 

@@ -1,4 +1,4 @@
-"""Pixel loss that wants objects bright and the rest balanced."""
+"""Pixel loss guided by boxes: the brighter source inside, the mean of both outside."""
 from typing import Sequence
 
 import torch

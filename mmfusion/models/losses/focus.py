@@ -1,4 +1,4 @@
-"""Which of two sources is in focus, patch by patch.
+"""Focus mask: the sharper of two sources, patch by patch.
 
 TC-MoA: P. Zhu, Y. Sun, B. Cao and Q. Hu, CVPR 2024. Written from the formulas.
 """

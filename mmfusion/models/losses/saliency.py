@@ -1,4 +1,4 @@
-"""A fusion loss whose target takes from each source where it stands out.
+"""Fusion loss against a composite that takes from each source where it is salient.
 
 The form is ours, chosen after losses that the authors of TIM released with other work: the composite under a softmax of two saliency maps comes from
 LeSeFuse (IEEE SPL 2022), L1 and 1.1 (1 - SSIM) from BDLFusion (IJCAI 2023). TIM's own losses (arXiv 2305.15862) are not public. The saliency is the

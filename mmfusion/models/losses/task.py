@@ -1,4 +1,4 @@
-"""A fusion loss of its own for each of several fusion tasks, with a warm-up."""
+"""Fusion losses by fusion task, with a warm-up."""
 from typing import Dict, Optional
 
 from torch import Tensor, nn

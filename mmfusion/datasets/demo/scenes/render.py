@@ -1,4 +1,4 @@
-"""Two cameras look at a demo scene: exact masks and boxes, light, optics and sensor noise."""
+"""Rendering of a demo scene for two cameras: exact masks and boxes, light, optics and sensor noise."""
 from typing import List, NamedTuple, Tuple
 
 import cv2

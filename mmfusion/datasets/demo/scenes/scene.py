@@ -1,4 +1,4 @@
-"""What stands where in a demo scene, and how each camera sees it; drawn from a random generator, without any pixel."""
+"""Layout of a demo scene: objects, their places, and their looks for each camera, drawn from a random generator."""
 from typing import List, NamedTuple, Tuple
 
 import numpy as np

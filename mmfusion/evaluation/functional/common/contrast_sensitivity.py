@@ -1,4 +1,4 @@
-"""What the models of human vision share: stretched grey levels and filters of contrast sensitivity."""
+"""Stretched gray levels and filters of contrast sensitivity, for the models of human vision."""
 from typing import Callable, List, Sequence
 
 import torch

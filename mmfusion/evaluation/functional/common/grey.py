@@ -1,4 +1,4 @@
-"""From network outputs in [0, 1] to the 8-bit grey images that the metrics rate, by one rounding rule."""
+"""Conversion of network outputs in [0, 1] to the 8-bit gray images that the metrics rate, by one rounding rule."""
 import torch
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Phase congruency: where an image has edges and corners, whatever its contrast."""
+"""Phase congruency: a map of edges and corners that does not depend on contrast."""
 import math
 from functools import lru_cache
 from typing import NamedTuple, Tuple

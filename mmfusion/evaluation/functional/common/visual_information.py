@@ -1,4 +1,4 @@
-"""What VIF and VIFF share: the information that passes from each source to the fused image, pixel by pixel at four scales."""
+"""Information that passes from each source to the fused image, pixel by pixel at four scales; the basis of VIF and VIFF."""
 import math
 from typing import Iterator, List, NamedTuple, Tuple
 

@@ -1,4 +1,4 @@
-"""Stops training at the first loss that is NaN or infinite."""
+"""Check that stops training at the first loss that is NaN or infinite."""
 
 from typing import Any, Dict, List, Optional, Tuple
 

@@ -1,4 +1,4 @@
-"""What can be wrong before a meta step, told before it costs time."""
+"""Checks of batches, optimizers and losses before a meta step."""
 from typing import Any, Mapping
 
 import torch

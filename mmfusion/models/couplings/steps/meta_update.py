@@ -1,4 +1,4 @@
-"""The two ends of the meta gradient: steps of the fuser that remember their loss, and the step of the module that made it."""
+"""Meta update: fuser steps that keep the graph to their loss, and the step of the module that generated it."""
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import torch

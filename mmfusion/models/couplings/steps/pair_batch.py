@@ -1,4 +1,4 @@
-"""What a coupling does to a whole batch of pairs: crop, resize, exchange the roles of the sources. Labels follow."""
+"""Crops, resizes and exchanged roles of a whole batch of pairs, labels included."""
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np

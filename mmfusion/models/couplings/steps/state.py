@@ -1,4 +1,4 @@
-"""One optimizer step by hand, and taking steps back: what bilevel training needs beside mmengine's optimizer wrappers."""
+"""Saving and restoring of parameters, buffers and optimizer state around a step of bilevel training."""
 import copy
 import itertools
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Labels that a task network needs, and the shape in which it looks for them."""
+"""Checks and conversion of the labels that a task network needs."""
 from typing import Dict
 
 from mmengine.structures import PixelData

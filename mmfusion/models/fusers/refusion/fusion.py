@@ -1,4 +1,4 @@
-"""Where the two sources of ReFusion meet."""
+"""Fusion module of ReFusion."""
 from typing import List
 
 import torch

@@ -1,4 +1,4 @@
-"""The trained part: a mixture of adapters weighs two token streams against each other, a fusion layer mixes them."""
+"""Adapters of TC-MoA: a mixture weighs two token streams against each other, a fusion layer mixes them."""
 import math
 from numbers import Real
 from typing import NamedTuple, Optional

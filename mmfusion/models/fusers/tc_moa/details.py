@@ -1,4 +1,4 @@
-"""What one pass of TC-MoA finds beside the fused image."""
+"""Intermediate results of TC-MoA: prompts, token streams, raw image."""
 from typing import NamedTuple, Optional
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The trained part beside the encoder or the decoder: biases of attention and adapters, and how both token streams run through all of it."""
+"""Trained stack of TC-MoA beside the encoder or the decoder: biases of attention, and adapters."""
 from typing import List, NamedTuple, Optional
 
 import torch

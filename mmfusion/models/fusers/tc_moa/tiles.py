@@ -1,4 +1,4 @@
-"""Images of any size through a network that wants multiples: reflected borders, and overlapping tiles that are blended."""
+"""Tiling: images of any size through a network that wants multiples, by reflected borders and blended overlaps."""
 from typing import List, NamedTuple, Sequence, Tuple
 
 import torch

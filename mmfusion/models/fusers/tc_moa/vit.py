@@ -1,4 +1,4 @@
-"""The frozen part: encoder and decoder of a masked autoencoder, with attention inside windows. Names are those of its checkpoints."""
+"""Masked autoencoder of TC-MoA, the frozen part, with attention inside windows. Names are those of its checkpoints."""
 from contextlib import nullcontext
 from typing import NamedTuple, Optional, Tuple, Union
 

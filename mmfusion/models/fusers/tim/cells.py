@@ -1,4 +1,4 @@
-"""Cells of TIM, and what changes the size of features inside them."""
+"""Cells of TIM, and the layers that change the size of features inside them."""
 from typing import Callable, Sequence
 
 import torch

@@ -1,4 +1,4 @@
-"""Genotypes: which operations the cells of a TIM network consist of. They are data, one small JSON file each."""
+"""Genotypes: the operations of the cells of a TIM network, as data, one small JSON file each."""
 import json
 from pathlib import Path
 from typing import List, NamedTuple, Tuple, Union

@@ -1,4 +1,4 @@
-"""When the networks of TIM run as steps for inference, and for how long the steps of some weights are good."""
+"""Cache of inference steps: the choice between layers and steps, and the lifetime of steps for given weights."""
 from itertools import chain
 from typing import Callable, Optional
 
