@@ -35,7 +35,7 @@ def write_image(path: str, image: np.ndarray) -> str:
         ok = False
     if not ok:
         raise ValueError(f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif')
-    write_bytes(path, memoryview(data), sync=False, remedy='free space there or choose another folder')
+    write_bytes(path, data.tobytes(), sync=False, remedy='free space there or choose another folder')
     return path
 
 
