@@ -79,8 +79,8 @@ def missing_paths(text):
 
 
 def known_options():
-    sources = [REPO / 'mmfusion' / 'utils' / 'cli.py', *(REPO / 'mmfusion' / 'cli').glob('*.py'), *(REPO / 'tools').rglob('*.py'),
-               REPO / 'tests' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py']
+    sources = [*(REPO / 'mmfusion' / 'cli').glob('*.py'), *(REPO / 'tools').rglob('*.py'),
+               REPO / 'tests' / 'twins' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py']
     return {option for file in sources for option in re.findall(r"'(--[a-z-]+)'", file.read_text())} | FOREIGN_OPTIONS
 
 

@@ -13,7 +13,7 @@ from mmfusion.utils import UserError
 
 @pytest.fixture(scope='module')
 def references():
-    spec = importlib.util.spec_from_file_location('reference_metrics', Path(__file__).parents[1] / 'benchmarks' / 'reference_metrics.py')
+    spec = importlib.util.spec_from_file_location('reference_metrics', Path(__file__).parents[2] / 'benchmarks' / 'reference_metrics.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.REFERENCES

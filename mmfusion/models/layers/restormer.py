@@ -1,7 +1,7 @@
 """Transformer block with attention between channels.
 
 S. W. Zamir et al., "Restormer: Efficient transformer for high-resolution image restoration", CVPR 2022, arXiv 2111.09881. Written from the
-formulas, without official code. How it is computed differs from how it is printed; tests compare both (tests/tdfusion_twin.py):
+formulas, without official code. How it is computed differs from how it is printed; tests compare both (tests/twins/tdfusion_twin.py):
 
 - Channels lie innermost in memory, so 1x1 convolutions are matrix products and norms are over neighbours.
 - Everything between a block's own features is computed strip by strip (:mod:`.strips`).

@@ -1,4 +1,4 @@
-"""MoEFusion against its slow twin (tests/moe_fusion_twin.py) and against the vectors of the original network."""
+"""MoEFusion against its slow twin (tests/twins/moe_fusion_twin.py) and against the vectors of the original network."""
 import pytest
 import recorded
 import torch

@@ -1,4 +1,4 @@
-"""TIM against its literal twin (tests/tim_twin.py) and against the vectors of the original networks, layer by layer and in strips."""
+"""TIM against its literal twin (tests/twins/tim_twin.py) and against the vectors of the original networks, layer by layer and in strips."""
 import copy
 import pickle
 

@@ -1,7 +1,7 @@
 """Write ``tests/data/metrics``: images rendered from a seed, and what mmfusion's metrics give for them.
 
 Run it after a wanted change of a metric, on a machine where the tests of the metrics have just passed against the reference programs:
-``python tests/record_metrics.py``. The files stand in for the reference data where that is absent (see ``metric_reference.py``).
+``python tests/helpers/record_metrics.py``. The files stand in for the reference data where that is absent (see ``metric_reference.py``).
 """
 import json
 import sys
@@ -11,9 +11,9 @@ from typing import Dict, Iterator, List, NamedTuple
 import cv2
 import numpy as np
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 FOLDER = TESTS / 'data' / 'metrics'
-sys.path[:0] = [str(TESTS), str(TESTS / 'test_evaluation'), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS / 'helpers'), str(TESTS / 'twins'), str(TESTS / 'test_evaluation'), str(TESTS.parent)]
 
 import metric_reference  # noqa: E402
 
@@ -113,7 +113,7 @@ def main() -> None:
     (FOLDER / 'pairs').mkdir(parents=True, exist_ok=True)
     for name, picture in render().items():
         cv2.imwrite(str(FOLDER / 'pairs' / f'{name}.png'), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    about = 'Values of mmfusion for rendered images, recorded when every metric agreed with its program on real ones; tests/record_metrics.py'
+    about = 'Values of mmfusion for rendered images, recorded when every metric agreed with its program on real ones; tests/helpers/record_metrics.py'
     content = dict(about=about, suggested_tolerance_rel=TOLERANCES, **values(FOLDER))
     (FOLDER / 'expected.json').write_text(json.dumps(content, indent=1) + '\n')
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 PAIRS = dict(train=6, test=2)
 
 # A task network of a few thousand weights.

@@ -2,7 +2,7 @@
 
 With the reference data beside the checkout the values are what the field's programs print for real images. Without it they are those of
 ``tests/data/metrics``: rendered images, and the values that mmfusion gave for them when it agreed with every program on the real ones. These show
-every later change of a number; ``tests/record_metrics.py`` writes them.
+every later change of a number; ``tests/helpers/record_metrics.py`` writes them.
 """
 import json
 from pathlib import Path

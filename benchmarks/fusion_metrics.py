@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The nine metrics of the protocol cddfuse against their literal formulation: equal values, and how many times faster.
 
-    python tests/benchmarks/fusion_metrics.py [--images FUSED VISIBLE INFRARED] [--repeats 5]
+    python benchmarks/fusion_metrics.py [--images FUSED VISIBLE INFRARED] [--repeats 5]
 
 Both take turns in one process of one thread, so that a load from outside hits both; times are CPU times.
 """

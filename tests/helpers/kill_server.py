@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 _TICK = os.sysconf('SC_CLK_TCK')
 
 
@@ -24,7 +24,7 @@ class KillServer:
     def __init__(self):
         environment = {
             **os.environ,
-            'PYTHONPATH': f'{REPO}:{REPO / "tests"}',
+            'PYTHONPATH': f'{REPO}:{REPO / "tests" / "helpers"}:{REPO / "tests" / "twins"}',
             'OMP_NUM_THREADS': '1',
             'MKL_NUM_THREADS': '1',
         }

@@ -1,6 +1,6 @@
 """Time of the architecture search against plain training of the same supernet, as a config has it: batches, interval, tasks.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests python tests/benchmarks/search_step.py configs/tim_demo_search.py --rounds 6
+    OMP_NUM_THREADS=1 PYTHONPATH=tests/twins:tests/helpers python benchmarks/search_step.py configs/tim_demo_search.py --rounds 6
 
 CPU time, least of the rounds; both kinds of step take turns.
 """

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-DATA = Path(__file__).resolve().parent / 'data'
+DATA = Path(__file__).resolve().parents[1] / 'data'
 
 
 class Sample(NamedTuple):

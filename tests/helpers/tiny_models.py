@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmfusion.structures import FusionDataSample
 
-BASES = Path(__file__).parents[1] / 'configs' / '_base_'
+BASES = Path(__file__).parents[2] / 'configs' / '_base_'
 CLASSES = 3
 
 
