@@ -20,7 +20,7 @@ from mmfusion.utils import load_config, register_all_modules  # noqa: E402
 
 
 def batch(pairs, size, seed):
-    """A collated batch of random grey pairs with boxes."""
+    """A collated batch of random gray pairs with boxes."""
     inputs, samples = tiny_models.make_batch(pairs, *size, seed=seed, first_channels=1)
     return dict(inputs={name: list(images) for name, images in inputs.items()}, data_samples=samples)
 

@@ -167,7 +167,7 @@ def handling_table() -> List[str]:
 
 
 def rate(*images: np.ndarray) -> Dict[str, float]:
-    """Default metrics of fused, first and second grey image (H, W)."""
+    """Default metrics of fused, first and second gray image (H, W)."""
     values = evaluate_metrics(HANDLED, *(torch.from_numpy(image.copy())[None, None] for image in images))
     return {name: values[name].item() for name in HANDLED}
 

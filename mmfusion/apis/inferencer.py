@@ -30,7 +30,7 @@ LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'LoadClassMap')
 class FusionInferencer:
     """Fuse registered pairs of images, and detect objects on the result on request.
 
-    The fused picture is made at the size of the sources, in their colour. A detector, when asked for, runs on the test pipeline of the config, as in
+    The fused picture is made at the size of the sources, in their color. A detector, when asked for, runs on the test pipeline of the config, as in
     ``tools/test.py``; its boxes come back in pixels of the sources.
 
     Args:
@@ -116,7 +116,7 @@ class FusionInferencer:
             predict: Run the task networks; as ``draw_boxes`` when None.
             return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is written or there is one pair, so
                 that large folders fit in memory.
-            channel_order: ``'rgb'`` or ``'bgr'``: order of colour arrays, given and returned.
+            channel_order: ``'rgb'`` or ``'bgr'``: order of color arrays, given and returned.
             on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
             skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
             suffixes: Endings of the stems that tell the sources apart in folders, such as ``('_vi', '_ir')``.
@@ -162,7 +162,7 @@ class FusionInferencer:
 
     def _batches(self, pairs: Sequence[Pair], batch_size: int, out_dir, kinds: tuple, skip_existing: bool, on_error: str, channel_order: str,
                  results: Dict[str, FusionResult]) -> Iterator[List[dict]]:
-        """Load the pairs and group neighbours of equal shape; put skipped pairs into ``results``."""
+        """Load the pairs and group neighbors of equal shape; put skipped pairs into ``results``."""
         batch: List[dict] = []
         for index, pair in enumerate(pairs):
             files = output_files(out_dir, pair.name, kinds)

@@ -18,8 +18,8 @@ SPLITS = ('all', 'train', 'test')
 class HarvardDataset(BasePairDataset):
     """Brain slices of 256x256 pixels, without labels: MRI beside CT, PET or SPECT. MRI is the first source.
 
-    PET and SPECT are shown in false colours and stored as RGB. A luminance fuser gets their luma beside the grey MRI, and their chroma is put back
-    on the fused image, as for visible images; ``LoadPair(color_type='auto')`` loads what is grey in three equal channels as one.
+    PET and SPECT are shown in false colors and stored as RGB. A luminance fuser gets their luma beside the gray MRI, and their chroma is put back
+    on the fused image, as for visible images; ``LoadPair(color_type='auto')`` loads what is gray in three equal channels as one.
 
     There is no official split. ``split='train'`` and ``'test'`` are ours: the slices in the order of their numbers, the last ``test_share`` of them
     (rounded up) for test. Slices of one patient follow each other, so the one cut runs through one patient at most.

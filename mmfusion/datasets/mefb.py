@@ -6,7 +6,7 @@ from .scene_folders import SceneFolderDataset
 
 @DATASETS.register_module()
 class MEFBDataset(SceneFolderDataset):
-    """Multi-exposure pairs in colour, of many sizes, for test in the benchmark. The overexposed image (``_B``) is the first source.
+    """Multi-exposure pairs in color, of many sizes, for test in the benchmark. The overexposed image (``_B``) is the first source.
 
     Args:
         kwargs: See :class:`SceneFolderDataset`.

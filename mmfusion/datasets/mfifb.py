@@ -6,7 +6,7 @@ from .scene_folders import SceneFolderDataset
 
 @DATASETS.register_module()
 class MFIFBDataset(SceneFolderDataset):
-    """Multi-focus pairs in colour, for test in the benchmark. The image with the far plane in focus (``_B``) is the first source.
+    """Multi-focus pairs in color, for test in the benchmark. The image with the far plane in focus (``_B``) is the first source.
 
     Args:
         kwargs: See :class:`SceneFolderDataset`.

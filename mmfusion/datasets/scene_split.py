@@ -64,7 +64,7 @@ class SceneSplit(NamedTuple):
 
 
 def describe_pair(pair: PairFiles) -> np.ndarray:
-    """Describe a pair by two small grey images, each of mean 0 and norm 1: (2 * 24 * 32, ) float64 of norm 1.
+    """Describe a pair by two small gray images, each of mean 0 and norm 1: (2 * 24 * 32, ) float64 of norm 1.
 
     Small, since frames of a moving camera must still look alike; both sources, since the visible one of a night scene may be all black.
     """

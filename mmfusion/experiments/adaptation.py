@@ -51,16 +51,16 @@ def adaptation_settings(cfg: Config) -> ConfigDict:
 
 
 def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int, root: Path) -> dict:
-    """Adapt one initialisation and rate it on the way; a finished run with the same settings is read instead.
+    """Adapt one initialization and rate it on the way; a finished run with the same settings is read instead.
 
-    The seed decides the weights of a random initialisation, and for every initialisation alike the order and the augmentation of the pairs.
+    The seed decides the weights of a random initialization, and for every initialization alike the order and the augmentation of the pairs.
 
-    Batch norm statistics are estimated anew on the pairs to adapt on before each rating, for every initialisation alike: a random one has none, and
+    Batch norm statistics are estimated anew on the pairs to adapt on before each rating, for every initialization alike: a random one has none, and
     running means would need more steps than the weights.
 
     Args:
         cfg: Config with ``model`` (its fuser and fusion losses count), ``adaptation`` and ``test_dataloader``.
-        name: Name of the initialisation.
+        name: Name of the initialization.
         checkpoint: Its weights; None for random ones.
         seed: Seed of the run.
         root: Folder of the results.
@@ -88,9 +88,9 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         absent = load_fusion_checkpoint(coupling, checkpoint, strict=False)
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
         if unfit:
-            raise UserError(f'{checkpoint} is no initialisation of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
+            raise UserError(f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
                             f'such as {unfit[0]}')
-    # one process and no workers: the runs are short, and their random numbers have to be the same for every initialisation
+    # one process and no workers: the runs are short, and their random numbers have to be the same for every initialization
     loaders = [Runner.build_dataloader(_without_workers(part), seed=seed) for part in (settings.dataloader, cfg.test_dataloader)]
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     rows = adapt(coupling.to(device), *loaders, settings, seed)
@@ -152,7 +152,7 @@ def rate(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: F
 
 
 def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Sequence[int], root: Path) -> List[dict]:
-    """Run every initialisation and the random one with every seed.
+    """Run every initialization and the random one with every seed.
 
     Args:
         cfg: See :func:`run_adaptation`.
@@ -164,7 +164,7 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
         UserError: A name is taken, there is no seed, or see :func:`run_adaptation`.
     """
     if RANDOM in inits or not seeds:
-        raise UserError(f'{RANDOM!r} is the name of the random initialisation; choose another' if seeds else 'at least one seed is needed')
+        raise UserError(f'{RANDOM!r} is the name of the random initialization; choose another' if seeds else 'at least one seed is needed')
     results = []
     for index, seed in enumerate(seeds):
         for name, checkpoints in {**inits, RANDOM: (None, )}.items():

@@ -17,7 +17,7 @@ def quantities(results: Sequence[dict]) -> List[str]:
 
 
 def curve(results: Sequence[dict], init: str, key: str) -> Tuple[List[int], List[float], List[float]]:
-    """Steps, mean over seeds, and sample standard deviation (0 for one seed) of a quantity of one initialisation; undefined values are left out.
+    """Steps, mean over seeds, and sample standard deviation (0 for one seed) of a quantity of one initialization; undefined values are left out.
 
     Examples:
         >>> runs = [dict(init='meta', seed=s, rows=[dict(step=0, loss=v)]) for s, v in ((0, 1.), (1, 3.))]

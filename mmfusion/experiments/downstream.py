@@ -99,7 +99,7 @@ def fuse_set(dataset, fuse: FusionInferencer, folder: Path, name: str = '') -> i
     print_log(f'fusing {name}: {len(todo)} of {len(names)} pairs, the others are there', 'current')
     with progress_bar(len(todo), f'fusing {name}'.strip()) as bar:
         for index in todo:
-            item = dataset[index]  # sources as arrays, BGR or grey
+            item = dataset[index]  # sources as arrays, BGR or gray
             fuse(item['first'], item['second'], out_dir=folder / f'{names[index]}.png', channel_order='bgr', progress=False)
             bar.update()
     return len(todo)

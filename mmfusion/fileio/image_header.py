@@ -1,6 +1,6 @@
 """Size and completeness of png, jpg, bmp and tif files by their own structure, before anything is decoded.
 
-Decoders differ in what they make of a damaged file: a picture that is partly grey, an exception, gigabytes of memory. The structure is walked here
+Decoders differ in what they make of a damaged file: a picture that is partly gray, an exception, gigabytes of memory. The structure is walked here
 instead; that takes microseconds. Everything a header may declare twice (two ``IHDR`` chunks, a tag that is repeated) is refused, since decoders
 disagree about which one counts.
 """

@@ -1,6 +1,6 @@
 """Reading of an image file, complete or with the reason why not.
 
-``cv2.imread`` returns a partly grey image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
+``cv2.imread`` returns a partly gray image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
 version. The files are therefore checked by their own structure before decoding (:mod:`mmfusion.fileio.image_header`): whether they are whole, and
 whether the decoded picture would be larger than :func:`mmfusion.fileio.reading.max_pixels` allows, since a file of a kilobyte may declare gigabytes.
 That takes 3 to 30 microseconds, less than 0.2 % of the decoding; a second decode by another library would double the loading time.
@@ -91,7 +91,7 @@ def read_image(path: str) -> np.ndarray:
     The orientation tag of EXIF is ignored: boxes and the partner image refer to the stored pixels.
 
     Args:
-        path: A png, jpg, bmp or tif file, 8 or 16 bit or float, grey or color, with or without alpha.
+        path: A png, jpg, bmp or tif file, 8 or 16 bit or float, gray or color, with or without alpha.
 
     Returns:
         (H, W, 1) or (H, W, 3) BGR, of the file's own data type. Alpha is dropped.
@@ -111,7 +111,7 @@ def read_image(path: str) -> np.ndarray:
     if image.ndim == 2:
         return image[..., None]
     channels = image.shape[2]
-    if channels == 2:  # grey with alpha
+    if channels == 2:  # gray with alpha
         return image[..., :1]
     return image[..., :3] if channels > 3 else image
 
@@ -130,7 +130,7 @@ def read_alpha(path: str) -> np.ndarray:
 
 
 def read_class_map(path: str) -> np.ndarray:
-    """Read class numbers: the values of a grey png, or the indices of one with a palette; (H, W) integer.
+    """Read class numbers: the values of a gray png, or the indices of one with a palette; (H, W) integer.
 
     Raises:
         PairDataError: See :func:`read_image`; or the file holds colors, not numbers.
@@ -150,7 +150,7 @@ def read_class_map(path: str) -> np.ndarray:
     except _BROKEN as error:
         raise PairDataError('unreadable class map', f'class map {path} cannot be decoded ({error}); copy it again') from error
     if numbers.ndim == 3 and numbers.shape[2] in (3, 4) and (numbers[..., :3] == numbers[..., :1]).all():
-        numbers = numbers[..., 0]  # grey stored as three equal channels
+        numbers = numbers[..., 0]  # gray stored as three equal channels
     if numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
         raise PairDataError('wrong class map', f'class map {path} is a color picture; a png of one channel with class numbers is expected')
     return numbers

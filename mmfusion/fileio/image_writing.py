@@ -14,7 +14,7 @@ def write_image(path: str, image: np.ndarray) -> str:
 
     Args:
         path: File to write, its extension chooses the format (png keeps every value); its folder is made when missing.
-        image: (H, W) grey or (H, W, 3) RGB, uint8.
+        image: (H, W) gray or (H, W, 3) RGB, uint8.
 
     Returns:
         The absolute path.

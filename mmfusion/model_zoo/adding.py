@@ -103,7 +103,7 @@ def add_model(files: Union[str, Path, Sequence[Union[str, Path]]],
         where = 'ships with mmfusion' if (SHIPPED / f'{name}.json').exists() else 'was added before: tools/models.py remove it first'
         raise UserError(f'there is a model {name!r} already, which {where}; or choose another name (--name)')
     if not license.strip():
-        raise UserError('say on which terms the weights may be used (--license): their licence, or "unknown, not to be passed on"')
+        raise UserError('say on which terms the weights may be used (--license): their license, or "unknown, not to be passed on"')
     if kind == OWN:
         weights, fuser, own_sources = _from_checkpoint(files, config)
     elif kind in KINDS:

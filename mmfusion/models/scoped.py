@@ -27,5 +27,5 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     widen_mmcv_ops()
     model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
     model.built_from = copy.deepcopy(dict(cfg))
-    # Synchronised batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalises its own images.
+    # Synchronized batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalizes its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)

@@ -28,7 +28,7 @@ class PretrainedIfReachable(PretrainedInit):
     """
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialise ``module`` in place."""
+        """Initialize ``module`` in place."""
         self._if_reachable(super().__call__, module)
 
     def load_whole(self, network: nn.Module) -> None:
@@ -85,7 +85,7 @@ class PretrainedTask(PretrainedInit):
         self.classes, self.checkpoint_classes, self.synonyms, self.if_absent = classes, checkpoint_classes, synonyms, if_absent
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialise ``module`` in place."""
+        """Initialize ``module`` in place."""
         self.load_whole(module)
 
     def load_whole(self, network: nn.Module) -> None:

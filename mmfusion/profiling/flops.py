@@ -32,7 +32,7 @@ def count_flops(coupling: BaseCoupling, shape: Tuple[int, int], channels: Tuple[
     """Run every part once in eval mode and count what ran, per pair.
 
     Torch's own counter watches the operators that are executed. A mixture of experts therefore costs what the chosen experts cost, on one random
-    picture. Counted are convolutions, matrix products and attention (1 MAC = 2 FLOP), as is usual; element-wise operations, normalisation,
+    picture. Counted are convolutions, matrix products and attention (1 MAC = 2 FLOP), as is usual; element-wise operations, normalization,
     pooling, interpolation and mmcv's own operators (RoIAlign, NMS) are not.
 
     Args:
@@ -85,5 +85,5 @@ def format_flops(parts: List[PartCost], shape: Tuple[int, int], channels: Tuple[
     total = PartCost('total', *(sum(getattr(part, key) for part in parts) for key in ('flops', 'parameters', 'trainable')), {})
     for part in [*parts, total] if len(parts) > 1 else parts:
         lines.append(f'{part.name:12} {part.flops / 1e9:11.3f} {part.flops / 2e9:10.3f} {part.parameters / 1e6:11.3f} {part.trainable / 1e6:13.3f}')
-    lines.append('convolutions, matrix products and attention only; no element-wise work, normalisation, interpolation, RoIAlign or NMS')
+    lines.append('convolutions, matrix products and attention only; no element-wise work, normalization, interpolation, RoIAlign or NMS')
     return '\n'.join(lines)

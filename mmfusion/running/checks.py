@@ -53,7 +53,7 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
     if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
         raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to measure detections against; take mmdet.CocoMetric and '
-                        'mmdet.VOCMetric out of the evaluator, or use a labelled data set')
+                        'mmdet.VOCMetric out of the evaluator, or use a labeled data set')
     seg_classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('seg_classes')
     if 'IoUMetric' in metrics and seg_classes:
         raise UserError(f'{name}: mmseg.IoUMetric would take the classes of the boxes for those of the class maps; use '
@@ -117,7 +117,7 @@ def _check_frozen(runner: Runner) -> None:
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:
     for part, kind, _ in class_counts(model):
         if kind == 'detection' and _without_classes(loader):
-            raise UserError(f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labelled data set')
+            raise UserError(f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labeled data set')
 
 
 def _without_classes(loader: DataLoader) -> bool:

@@ -38,7 +38,7 @@ class FusionDataSample(BaseDataElement):
         gt_sem_seg (PixelData): ``data`` (1, H, W), int64 class indices.
         gt_edge_map (PixelData): ``data`` (1, H, W), int64, 1 where classes meet.
         gt_depth_map (PixelData): ``data`` (1, H, W), float.
-        fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or grey, without the batch padding.
+        fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or gray, without the batch padding.
         pred_instances (InstanceData): ``bboxes`` (m, 4) in pixels of the original image, ``scores``, ``labels``.
         pred_sem_seg (PixelData): ``data`` (1, H, W), class indices.
         seg_logits (PixelData): ``data`` (classes, H, W).

@@ -5,7 +5,7 @@ from typing import Union
 import numpy as np
 from torch import Tensor
 
-RANGE_TOLERANCE = 1e-3  # a quarter of a grey level of 8 bits: rounding of an interpolation, not another scale
+RANGE_TOLERANCE = 1e-3  # a quarter of a gray level of 8 bits: rounding of an interpolation, not another scale
 
 
 def check_unit_range(image: Union[np.ndarray, Tensor], name: str) -> None:

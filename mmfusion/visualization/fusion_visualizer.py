@@ -14,7 +14,7 @@ from .sample_view import view_sample
 
 @VISUALIZERS.register_module()
 class FusionVisualizer(Visualizer):
-    """Show a sample as a panel (first source, second source, fused image with boxes) in a file or in every visualisation backend.
+    """Show a sample as a panel (first source, second source, fused image with boxes) in a file or in every visualization backend.
 
     With ``vis_backends=[dict(type='TensorboardVisBackend')]`` the panels appear in TensorBoard.
     """

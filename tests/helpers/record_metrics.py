@@ -20,7 +20,7 @@ import metric_reference  # noqa: E402
 from mmfusion.evaluation import functional as MF  # noqa: E402
 from mmfusion.evaluation import protocols as MP  # noqa: E402
 
-#: The rules by which grey images are fused; integer arithmetic, as in the reference data.
+#: The rules by which gray images are fused; integer arithmetic, as in the reference data.
 FUSIONS = dict(avg=lambda vi, ir: (ir + vi + 1) // 2, max=np.maximum, w73=lambda vi, ir: (7 * vi + 3 * ir + 5) // 10)
 #: Jobs of each section; a pair whose name ends with ``color`` has three channels.
 JOBS = dict(

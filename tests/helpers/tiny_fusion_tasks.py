@@ -1,4 +1,4 @@
-"""Synthetic fusion tasks and a fuser that learns them in seconds, for tests of meta-initialisation."""
+"""Synthetic fusion tasks and a fuser that learns them in seconds, for tests of meta-initialization."""
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
@@ -10,7 +10,7 @@ from mmfusion.registry import DATASETS, MODELS
 
 @MODELS.register_module()
 class TinyNormFuser(BaseFuser):
-    """Two convolutions and a batch norm; enough to have everything that meta-initialisation touches."""
+    """Two convolutions and a batch norm; enough to have everything that meta-initialization touches."""
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class TinyNormFuser(BaseFuser):
 
 @DATASETS.register_module()
 class TinyScenes(BaseDataset):
-    """Smooth grey pairs, rendered from a seed: a bright patch in one image, texture in the other, at the levels of the task."""
+    """Smooth gray pairs, rendered from a seed: a bright patch in one image, texture in the other, at the levels of the task."""
 
     METAINFO = dict(classes=(), modalities=('first', 'second'))
 

@@ -51,7 +51,7 @@ class SmoothFuser(BaseFuser):
 
 @DATASETS.register_module()
 class SweepPairs(BaseDataset):
-    """Test double: grey pairs of 32x48 with class maps, drawn from their number."""
+    """Test double: gray pairs of 32x48 with class maps, drawn from their number."""
 
     METAINFO = dict(modalities=('first', 'second'))
 

@@ -50,7 +50,7 @@ def test_inferencer_fuses_with_it_and_says_so(files, logged):
     with torch.no_grad():
         wanted = fuser(*(torch.from_numpy(image / 255).float()[None, None] for image in (first, second))).fused[0, 0].clamp(0, 1)
     fused = inferencer(first, second)[0].fused
-    assert np.abs(fused.astype(float) - wanted.numpy()[..., None] * 255).max() <= 1  # grey, in three channels as the config loads it
+    assert np.abs(fused.astype(float) - wanted.numpy()[..., None] * 255).max() <= 1  # gray, in three channels as the config loads it
     assert any('alone' in text and '--config MoEFusion' in text for text in logged)
     with pytest.raises(UserError, match='no detector'):
         inferencer(first, second, draw_boxes=True)

@@ -56,7 +56,7 @@ def test_boxes_are_tight_around_the_visible_part_of_the_masks():
 
 
 def contrast(image, pair, number):
-    """Mean absolute difference between an object and a rim around its box, in units of grey levels."""
+    """Mean absolute difference between an object and a rim around its box, in units of gray levels."""
     x1, y1, x2, y2 = pair.boxes[number - 1].astype(int)
     rim = np.zeros(SIZE, bool)
     rim[max(y1 - 3, 0):y2 + 3, max(x1 - 3, 0):x2 + 3] = True

@@ -70,7 +70,7 @@ def test_harvard_errors(harvard):
 
 
 def test_chroma_of_pet_comes_back_on_the_fused_image(harvard):
-    """A grey MRI beside a coloured PET: the fuser sees luma, the result is in colour with the chroma of PET."""
+    """A gray MRI beside a colored PET: the fuser sees luma, the result is in color with the chroma of PET."""
     batch = pseudo_collate([HarvardDataset(data_root=str(harvard), task='MRI_PET', pipeline=PIPELINE)[0]])
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='SourceFuser', source='first')))
     coupling.fuser.color_space, coupling.fuser.channels = 'luminance', (1, )
@@ -106,19 +106,19 @@ def test_scene_folders(cls, modalities, tmp_path):
         cls(data_root=str(tmp_path))
 
 
-@pytest.mark.parametrize('options, number, grey', [
+@pytest.mark.parametrize('options, number, channels', [
     (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_CT'), 6, (1, 1)),
     (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_PET'), 6, (1, 3)),
     (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_SPECT', split='train'), 4, (1, 3)),
     (dict(type='MEFBDataset', data_root='data/MEFB'), 14, (3, 3)),
     (dict(type='MFIFBDataset', data_root='data/MFIFB'), 12, (3, 3)),
 ])
-def test_real_pairs(options, number, grey, shared_dir):
+def test_real_pairs(options, number, channels, shared_dir):
     dataset = DATASETS.build(dict(options, data_root=str(shared_dir / options['data_root']), pipeline=PIPELINE))
     assert len(dataset) == number
     for index in range(min(number, 4)):
         inputs = dataset[index]['inputs']
-        assert (inputs['first'].shape[0], inputs['second'].shape[0]) == grey
+        assert (inputs['first'].shape[0], inputs['second'].shape[0]) == channels
         if options['type'] == 'MEFBDataset':
             assert inputs['first'].float().mean() > inputs['second'].float().mean() + 20
 

@@ -192,7 +192,7 @@ def slow_qp(fused, first, second):
 
 
 def slow_information(x, f):
-    """Normalised mutual information of two windows with the full table of the joint distribution."""
+    """Normalized mutual information of two windows with the full table of the joint distribution."""
     p, q = (np.ones(9) if values.min() == values.max() else (values - values.min()) / (values.max() - values.min()) for values in (x, f))
     if (p == 1).all() and (q == 1).all():
         return 1

@@ -32,7 +32,7 @@ def picture(seed, shape=(40, 48), dtype=np.uint8):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three pairs (colour and grey) and two methods, the second with jpg files."""
+    """Three pairs (color and gray) and two methods, the second with jpg files."""
     for i, name in enumerate('abc'):
         first, second = picture(i, (40, 48, 3)), picture(10 + i)
         grey = cv2.cvtColor(first, cv2.COLOR_BGR2GRAY)

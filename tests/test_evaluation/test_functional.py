@@ -19,7 +19,7 @@ LARGE = dict(h=162, w=170)  # every metric of the default protocol has a value
 
 
 def random_images(n=2, h=24, w=31, seed=0):
-    """Three correlated random batches of whole grey levels."""
+    """Three correlated random batches of whole gray levels."""
     generator = torch.Generator().manual_seed(seed)
     first, second = (torch.randint(0, 256, (n, 1, h, w), generator=generator, dtype=torch.uint8) for _ in range(2))
     fused = ((first.int() + second.int() + 1) // 2).to(torch.uint8)
@@ -217,7 +217,7 @@ def test_to_grey_matches_opencv():
     for image, grey in zip(color, got):
         reference = cv2.cvtColor(image.permute(1, 2, 0).float().numpy(), cv2.COLOR_RGB2GRAY)
         assert np.abs(np.floor(reference + 0.5) - grey).max() <= 1 and (np.floor(reference + 0.5) != grey).mean() < 0.01
-    assert (MF.to_grey(color[:, :1].expand(-1, 3, -1, -1)) == color[:, :1]).all()  # grey stays what it is
+    assert (MF.to_grey(color[:, :1].expand(-1, 3, -1, -1)) == color[:, :1]).all()  # gray stays what it is
     assert MF.to_grey(color[0].float() / 255).shape == (1, 20, 30)
     with pytest.raises(ValueError, match='1 or 3 channels'):
         MF.to_grey(torch.zeros(2, 4, 5, 5))

@@ -1,4 +1,4 @@
-"""Metrics of grey levels in every protocol: against the reference programs, against slow twins, undefined cases."""
+"""Metrics of gray levels in every protocol: against the reference programs, against slow twins, undefined cases."""
 import doctest
 import importlib
 
@@ -68,7 +68,7 @@ def test_ivif_zoo(metrics_dir):
 
 
 def random_images(height=33, width=46, seed=0, levels=256):
-    """Fused image and two sources, uint8 (1, 1, H, W), correlated, with all their structure in ``levels`` grey levels."""
+    """Fused image and two sources, uint8 (1, 1, H, W), correlated, with all their structure in ``levels`` gray levels."""
     rng = np.random.default_rng(seed)
     first, second = (scipy.ndimage.gaussian_filter(rng.random((height, width)), 1) for _ in range(2))
     images = [(image - image.min()) / np.ptp(image) * (levels - 1) for image in (0.6 * first + 0.4 * second, first, second)]

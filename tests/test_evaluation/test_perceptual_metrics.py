@@ -117,7 +117,7 @@ def slow_stretch(image):
 
 
 def slow_filter(image, response):
-    """As MATLAB does it: full spectrum, zero frequency in the centre."""
+    """As MATLAB does it: full spectrum, zero frequency in the center."""
     height, width = image.shape
     v, u = np.meshgrid(np.arange(height) - height // 2, np.arange(width) - width // 2, indexing='ij')
     spectrum = np.fft.fftshift(np.fft.fft2(image)) * response(np.sqrt(u**2. + v**2.))
@@ -212,7 +212,7 @@ def test_reference_programs(metrics_dir, section, protocol, program, name, print
 
 
 def test_published_values_of_vifb(metrics_dir):
-    """Colour jpg files, five printed digits; the stored SwinFusion file is not quite the one its authors evaluated (0.8 %)."""
+    """Color jpg files, five printed digits; the stored SwinFusion file is not quite the one its authors evaluated (0.8 %)."""
     tolerance = load(metrics_dir)['suggested_tolerance_rel']['published_vifb']['*']
     for name, printed in (('QCV', 'Qcv'), ('QCB', 'Qcb')):
         for job, expected, images in pairs(metrics_dir, 'published_vifb_colour', 'published_vifb_colour', printed):

@@ -39,7 +39,7 @@ REFERENCES = {
     ('published_tang', 'published_tang', 'VIF'): [('tang_uint8', 'VIF', 1e-8)],
     ('published_vifb_colour', 'published_vifb_colour', 'Ssim'): [('vifb', 'SSIM', 5e-5)],
 }
-NOT_REPRODUCED = {('full', 'ivif_zoo', 'VIF'): 'its Gaussian is off centre and its border padded with zeros'}
+NOT_REPRODUCED = {('full', 'ivif_zoo', 'VIF'): 'its Gaussian is off center and its border padded with zeros'}
 LOOSER = {'vifb_fight/swinfusion': {'published_vifb_colour': 1e-2}}  # the image in that repository is not quite the one that was rated
 
 
@@ -238,7 +238,7 @@ def test_viff_rates_the_lightness_of_colour():
     skimage_color = pytest.importorskip('skimage.color')
     images = colour_scene()
     grey = [torch.from_numpy(skimage_color.rgb2lab(image[0].permute(1, 2, 0).numpy())[None, None, ..., 0] * 2.55) for image in images]
-    # scikit-image takes L under the white point D65; colours differ by some per cent of L, greys do not
+    # scikit-image takes L under the white point D65; colors differ by some per cent of L, grays do not
     assert MF.viff(*images).total.item() == pytest.approx(MF.viff(*grey).total.item(), abs=0.01)
     same = [image[:, :1].expand(-1, 3, -1, -1) for image in images]
     grey = [torch.from_numpy(skimage_color.rgb2lab(image[0].permute(1, 2, 0).numpy())[None, None, ..., 0] * 2.55) for image in same]

@@ -35,7 +35,7 @@ def test_made_up_images_look_like_scenes():
     assert (synthetic_triple((60, 81), seed=1)[1] == first).all() and (synthetic_triple((60, 81), seed=2)[1] != first).any()
     assert 0.05 < (first == 0).double().mean() < 0.2 and first.max() == 255
     levels = first[0, 0].double()
-    assert (levels[:, 1:] - levels[:, :-1]).abs().mean() < levels.std() / 2  # neighbours are alike
+    assert (levels[:, 1:] - levels[:, :-1]).abs().mean() < levels.std() / 2  # neighbors are alike
 
 
 def test_times_of_every_metric_and_of_all():

@@ -33,7 +33,7 @@ def test_good_config_and_options(write):
     ('optim_wraper = dict()', 'optim_wraper', 'optim_wrapper'),
     ('val_evaluators = dict()', None, None),  # begins with the real name: a helper
     ('custom_hook = []', 'custom_hook', 'custom_hooks'),
-    ('visualiser = dict()', 'visualiser', 'visualizer'),
+    ('visualizr = dict()', 'visualizr', 'visualizer'),
     ('_train_dataloder = dict()', None, None),
     ('detector = dict()', None, None),
     ('guide = dict()', None, None),

@@ -6,7 +6,7 @@ import torch
 
 
 def scene(n=1, h=48, w=53, seed=0):
-    """Smooth correlated images with noise, whole grey levels; a corner of both sources is black."""
+    """Smooth correlated images with noise, whole gray levels; a corner of both sources is black."""
     generator = np.random.default_rng(seed)
 
     def image():

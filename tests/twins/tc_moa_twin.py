@@ -190,9 +190,9 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
         combine: ``'logsumexp'`` as in the program, or ``'linear'`` as in the paper, with the sigmoid before the mean.
 
     Returns:
-        dict: ``raw`` (normalised, double size when upsampled), ``fused`` (B, 3, H, W) unclamped, ``latents`` of both streams, ``prompts``
+        dict: ``raw`` (normalized, double size when upsampled), ``fused`` (B, 3, H, W) unclamped, ``latents`` of both streams, ``prompts``
         (encoder first, encoder second, decoder first, decoder second; (modules, B, N, 1) each), ``balances``, ``aux`` and ``prompt``, the sums
-        of the balance terms and the weighted prompt regularisation.
+        of the balance terms and the weighted prompt regularization.
     """
     height, width = first.shape[-2:]
     mean, std = (torch.tensor(v).to(first).view(1, 3, 1, 1) for v in (MEAN, STD))  # rounded to float32 in float64 too

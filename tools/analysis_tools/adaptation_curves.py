@@ -19,7 +19,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config with a fuser, fusion losses, `adaptation` and test_dataloader')
     parser.add_argument('--init', nargs='+', required=True, metavar='NAME=CHECKPOINT',
-                        help='initialisations; one name may have several checkpoints, which the seeds take in turn')
+                        help='initializations; one name may have several checkpoints, which the seeds take in turn')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--device', help="'cpu' hides the GPUs (default: a GPU if there is one)")

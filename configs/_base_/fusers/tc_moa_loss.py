@@ -1,6 +1,6 @@
 """The fusion losses of TC-MoA by task, as its released code has them; a factor that a term carries in itself there is written as a second one.
 
-Prompt regularisation and load balance are losses of the fuser itself.
+Prompt regularization and load balance are losses of the fuser itself.
 """
 fusion_loss = dict(
     task=dict(

@@ -20,7 +20,7 @@ class DemoPairs(ProceduralPairs):
     spots shaped like one that turn out to be striped crates in the visible image. So neither image alone suffices.
 
     Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the
-    order; the splits share no scene. Boxes and masks are the same on every machine; single pixels may differ by one grey level where
+    order; the splits share no scene. Boxes and masks are the same on every machine; single pixels may differ by one gray level where
     OpenCV computes with other instructions. Items are those of the other data sets with arrays in the place of paths: ``first`` (H, W, 3)
     uint8 BGR, ``second`` (H, W, 1) uint8, ``instances`` with masks, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects.
     ``LoadPair`` passes the arrays on.

@@ -42,7 +42,7 @@ class _ColorPairs(ProceduralPairs):
 class DemoExposurePairs(_ColorPairs):
     """Scenes with deep shade and strong light, rendered with an exposure too long and one too short; the embedded default of demos and tests.
 
-    The overexposed image is the first source. Its highlights are clipped, the shadows of the other are lost in noise and quantisation, so
+    The overexposed image is the first source. Its highlights are clipped, the shadows of the other are lost in noise and quantization, so
     neither alone suffices. ``render(index)`` also gives the light itself. Items have arrays in the place of paths: ``first`` and ``second``, both
     (H, W, 3) uint8 BGR.
 

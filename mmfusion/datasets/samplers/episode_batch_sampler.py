@@ -1,4 +1,4 @@
-"""Batches of episodes: some tasks, and of each enough pairs for a few training steps and a judgement."""
+"""Batches of episodes: some tasks, and of each enough pairs for a few training steps and a judgment."""
 from itertools import islice
 from typing import Iterator, List
 

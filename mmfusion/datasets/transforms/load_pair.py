@@ -90,7 +90,7 @@ class LoadPair(BaseTransform):
 
     Args:
         color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file, ``'auto'`` those of
-            the file, but 1 when it stores grey as three equal channels.
+            the file, but 1 when it stores gray as three equal channels.
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
         stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
 

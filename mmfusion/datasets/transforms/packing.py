@@ -19,7 +19,7 @@ META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'or
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, C) BGR or grey to a contiguous (C, H, W) RGB or grey tensor of the same type."""
+    """(H, W, C) BGR or gray to a contiguous (C, H, W) RGB or gray tensor of the same type."""
     if image.shape[2] == 3:
         image = image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
@@ -35,7 +35,7 @@ def _plain_boxes(boxes) -> torch.Tensor:
 class PackFusionInputs(BaseTransform):
     """End a pipeline: pack sources, labels and meta information.
 
-    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or grey, uint8 or float32 in
+    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or gray, uint8 or float32 in
     [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``, and masks stand beside them as mmdet loaded them; those with
     ``ignore_flag`` go to ``ignored_instances``. A class map becomes ``gt_sem_seg`` with int64 data (1, H, W), an edge map (``mmseg.GenerateEdge``)
     ``gt_edge_map``, a depth map ``gt_depth_map``, the boxes of ``proposals`` an element of that name. Without loaded labels these are absent.

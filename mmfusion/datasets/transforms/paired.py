@@ -34,9 +34,9 @@ class Paired(BaseTransform):
 
     The transform sees one source as ``results['img']`` and runs twice from the same state of the generators of ``random``, numpy and
     torch; generators of its own are copied with it. Boxes, masks and all other keys are those of the first run; the second works on a
-    copy of the labels, since many crops draw again until the boxes suit. A grey source is shown as three equal channels, because much
+    copy of the labels, since many crops draw again until the boxes suit. A gray source is shown as three equal channels, because much
     of mmcv and mmdet drops or refuses a single one, and so that noise of the image's shape takes as many random numbers from both
-    sources; it is grey again afterwards.
+    sources; it is gray again afterwards.
 
     Boxes must be of the kind that the transform knows: structures (``mmdet.LoadAnnotations``) for ``mmdet.*``, arrays for ``mmcv.*``. Transforms
     of mmcv that build another one therefore need its scope: ``dict(type='RandomResize', resize_type='mmdet.Resize', ...)``.
@@ -48,7 +48,7 @@ class Paired(BaseTransform):
     Args:
         transform: Config of the transform, or a callable.
         sources: Keys of the images.
-        expand_grey: Show grey as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and
+        expand_grey: Show gray as three channels. Without, the transform gets (H, W, 1); quicker, and enough for resize, flip, crop and
             a pad with one value.
         unit_range: Whether the transform takes float sources as they are, in [0, 1]. By default those of mmcv, mmdet and mmseg do not, and all
             others do.

@@ -18,9 +18,9 @@ class PairPhotometric(BaseTransform):
 
     Args:
         brightness: Largest shift, as a part of the full range; drawn from [-b, b].
-        contrast: (low, high) of the factor about mid grey.
+        contrast: (low, high) of the factor about mid gray.
         gamma: (low, high) of the exponent, drawn uniformly in its logarithm.
-        saturation: (low, high) of the factor; grey images are not touched.
+        saturation: (low, high) of the factor; gray images are not touched.
         noise: Largest standard deviation of the noise, as a part of the full range; drawn from [0, noise]. 0 is none.
         prob: Probability of each of the steps.
         sources: Keys of the images that are changed.

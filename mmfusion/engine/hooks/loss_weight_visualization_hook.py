@@ -16,12 +16,12 @@ from mmfusion.visualization import make_panel, to_picture
 
 
 def color_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Numbers as colours, dark blue at ``low`` to yellow at ``high``.
+    """Numbers as colors, dark blue at ``low`` to yellow at ``high``.
 
     Args:
         values: (H, W).
-        low: Value of the first colour.
-        high: Value of the last colour; equal to ``low`` makes one colour.
+        low: Value of the first color.
+        high: Value of the last color; equal to ``low`` makes one color.
 
     Returns:
         (H, W, 3) RGB uint8.
@@ -36,17 +36,17 @@ def color_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.nda
 
 @HOOKS.register_module()
 class LossWeightVisualizationHook(Hook):
-    """Write, every few epochs, the weight of the first source as a colour map beside both sources and the fused image.
+    """Write, every few epochs, the weight of the first source as a color map beside both sources and the fused image.
 
     For couplings with a loss generation module. The files are ``{out_dir}/epoch_{n}/{sample_id}.png``; ``epoch_0`` shows the weights before the first
-    step. The colour map's title gives the values of its darkest and its brightest colour. Mean weights over the shown samples are logged.
+    step. The color map's title gives the values of its darkest and its brightest color. Mean weights over the shown samples are logged.
     A picture that cannot be written is one error in the log; training goes on.
 
     Args:
         interval: Epochs between pictures; the last epoch is always shown.
         num_samples: The first so many samples of the data set.
         phase: ``'val'`` or ``'train'``: whose samples. The training set is shown when there is no validation.
-        value_range: Weights of the first and last colour; None takes least and greatest weight of the picture.
+        value_range: Weights of the first and last color; None takes least and greatest weight of the picture.
         out_dir: Folder, relative to the runner's ``work_dir``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training of an initialisation over several fusion tasks."""
+"""Training of an initialization over several fusion tasks."""
 from mmfusion.registry import LOOPS
 from mmfusion.utils import UserError
 
@@ -7,7 +7,7 @@ from .coupling_train_loop import CouplingTrainLoop
 
 @LOOPS.register_module()
 class MetaInitLoop(CouplingTrainLoop):
-    """Epochs for ``MetaInitCoupling``: each iteration is one batch of episodes and one step of the initialisation.
+    """Epochs for ``MetaInitCoupling``: each iteration is one batch of episodes and one step of the initialization.
 
     Everything that counts iterations or epochs works as in any other training. Which tasks and pairs an iteration gets depends on (seed, epoch, rank)
     alone, so a run resumed after an epoch repeats an uninterrupted one. The coupling averages over processes itself.
@@ -18,7 +18,7 @@ class MetaInitLoop(CouplingTrainLoop):
         kwargs: ``max_epochs``, ``val_begin``, ``val_interval``, ``dynamic_intervals`` of ``EpochBasedTrainLoop``.
 
     Raises:
-        UserError: At the start, when the model learns no initialisation, or its inner steps are not those of the sampler.
+        UserError: At the start, when the model learns no initialization, or its inner steps are not those of the sampler.
     """
 
     def run(self):

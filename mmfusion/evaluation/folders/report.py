@@ -32,8 +32,8 @@ def list_protocols() -> str:
     """All protocols with their metrics, titles, units and directions."""
     lines = []
     for protocol in PROTOCOLS.values():
-        colour = 'rates every colour channel' if protocol.channels == 'each' else 'rates grey'
-        lines.append(f'{protocol.name}: {protocol.title} ({colour})')
+        color = 'rates every color channel' if protocol.channels == 'each' else 'rates grey'
+        lines.append(f'{protocol.name}: {protocol.title} ({color})')
         for name, spec in protocol.metrics.items():
             lines.append(f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {spec.better} is better'
                          f'{"; slow: only on request" if spec.slow else ""}{f"; {spec.caution}" if spec.caution else ""}')

@@ -66,7 +66,7 @@ def load_image(path: str, bit_depth: Optional[int] = None) -> Tensor:
     """Read an image as the data sets do.
 
     Args:
-        path: A png, jpg, bmp or tif file, 8 or 16 bit or float, grey or colour.
+        path: A png, jpg, bmp or tif file, 8 or 16 bit or float, gray or color.
         bit_depth: Significant bits of a 16-bit file.
 
     Returns:

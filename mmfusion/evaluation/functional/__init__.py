@@ -1,4 +1,4 @@
-"""Fusion metrics as pure functions: batches of grey levels 0..255 in, one float64 value per image out, on the device of the inputs."""
+"""Fusion metrics as pure functions: batches of gray levels 0..255 in, one float64 value per image out, on the device of the inputs."""
 from mmfusion.moved import moved_names
 
 from .activity_ratio import activity_ratio

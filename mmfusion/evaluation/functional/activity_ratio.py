@@ -21,12 +21,12 @@ def activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         Q_{SF} = \frac{S_F - S_R}{S_R}, \qquad
         S^2 = \frac{1}{HW} \sum_p d_\rightarrow^2 + d_\downarrow^2 + \sqrt{\tfrac{1}{2}}\,(d_\searrow^2 + d_\swarrow^2)
 
-    with the differences d of neighbouring pixels; those of the reference R are the larger ones of the two sources, pixel by pixel.
+    with the differences d of neighboring pixels; those of the reference R are the larger ones of the two sources, pixel by pixel.
     Source: Y. Zheng et al., Inf. Fusion 8, 177 (2007). In [-1, inf), mostly negative: below 0 detail was lost, above 0 noise or ringing was added.
     The optimum is 0, so that higher is better only below.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 2x2 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 
@@ -63,7 +63,7 @@ def _activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
 
 
 def _differences(strip: Tensor, rows: int) -> Tuple[Tuple[float, Tensor], ...]:
-    """Weighted differences of ``rows`` rows with their neighbours to the right and below; the last row has none below."""
+    """Weighted differences of ``rows`` rows with their neighbors to the right and below; the last row has none below."""
     upper, lower = strip[..., :-1, :], strip[..., 1:, :]
     own = strip[..., :rows, :]
     return ((1., own[..., 1:] - own[..., :-1]), (1., lower - upper), (DIAGONAL, lower[..., 1:] - upper[..., :-1]),

@@ -34,10 +34,10 @@ def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zer
     little, and rounding moves it (1e-7 in total on a medical image, with every value in float64).
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 16x16 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 16x16 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        constant: What an image of one grey level becomes: ``'zero'``: an image without contrast; two of them agree (1), and where both sources are
+        constant: What an image of one gray level becomes: ``'zero'``: an image without contrast; two of them agree (1), and where both sources are
             such they count alike. ``'nan'``: the result is NaN, as in the programs.
 
     Returns:

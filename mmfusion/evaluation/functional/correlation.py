@@ -6,7 +6,7 @@ from .common.checks import check_images
 from .common.chunks import map_images, row_chunks
 from .common.per_source import PerSource
 
-ROUND_OFF = 1e-12  # standard deviation in grey levels below which an image is constant
+ROUND_OFF = 1e-12  # standard deviation in gray levels below which an image is constant
 
 
 def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
@@ -18,7 +18,7 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
     All programs agree.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         undefined: Value of r where an image is constant, 0/0.
@@ -58,7 +58,7 @@ def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Ten
     In [-2, 2]; higher is better. All programs agree.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         undefined: Value of a term that is 0/0: the fused image equals a source (up to a constant), or a source is constant.

@@ -14,10 +14,10 @@ def cross_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     with the shares p of the source and f of the fused image. Source: D. M. Bulanon, T. F. Burks and V. Alchanatis, Biosyst. Eng. 103, 12 (2009).
     Bits; lower is better, 0 for equal histograms. Levels that only one image has are left out, as the full Kullback-Leibler divergence
     would be infinite: the value can be negative, and 0 where no level is common. Another program calls the binary cross-entropy of sigmoids of
-    the grey levels CE, which has no meaning here.
+    the gray levels CE, which has no meaning here.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
 

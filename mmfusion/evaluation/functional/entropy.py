@@ -5,7 +5,7 @@ from .common.histograms import check_levels, grey_histogram, histogram_entropy
 
 
 def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
-    r"""Entropy of the grey levels: how much information the fused image carries by itself.
+    r"""Entropy of the gray levels: how much information the fused image carries by itself.
 
     .. math:: EN = -\sum_{l=0}^{255} p_l \log_2 p_l
 
@@ -14,7 +14,7 @@ def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
     Programs agree but for the rounding of the image before it, and for a small number that some add inside the logarithm.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         offset: Added to each share inside the logarithm; 1e-7 lowers EN by up to 4e-5.
 
     Returns:

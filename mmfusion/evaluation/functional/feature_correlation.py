@@ -31,7 +31,7 @@ def feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSour
     image.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 11x11 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 

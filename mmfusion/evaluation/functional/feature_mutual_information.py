@@ -29,10 +29,10 @@ def feature_mutual_information(fused: Tensor, first: Tensor, second: Tensor, fea
     What papers print as FMI or FMI_pixel is the program's default feature, edges by MATLAB's ``edge``, and does not compare with any value here.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 3x3 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        feature: ``'none'``: grey levels; ``'gradient'``: horizontal central differences; ``'dct'``: coefficients of the cosine transform of the
+        feature: ``'none'``: gray levels; ``'gradient'``: horizontal central differences; ``'dct'``: coefficients of the cosine transform of the
             whole image.
         symmetric: Whether both sources are treated alike. The program stretches the fused window before it compares it with the visible image (here
             the first source), so that equal windows with all contrast in one pixel score 0 there unless the infrared image equals them too.
@@ -75,7 +75,7 @@ def feature_mutual_information(fused: Tensor, first: Tensor, second: Tensor, fea
 
 
 def _extract(image: Tensor, feature: str) -> Tensor:
-    """(N, H, W) grey levels to feature values of the same shape."""
+    """(N, H, W) gray levels to feature values of the same shape."""
     if feature == 'gradient':
         return torch.gradient(image, dim=-1)[0]
     if feature == 'dct' and image.is_cuda:  # torch has no such transform
@@ -105,7 +105,7 @@ def _log(values: Tensor) -> Tensor:
 
 
 def _normalised_information(f: Tensor, x: Tensor) -> Tensor:
-    """(windows,) normalised mutual information of distributions (9, windows)."""
+    """(windows,) normalized mutual information of distributions (9, windows)."""
     centred_f, centred_x = f - f.mean(0), x - x.mean(0)
     product = (centred_f * centred_x).sum(0)
     correlation = product / (centred_f.square().sum(0) * centred_x.square().sum(0)).sqrt_()

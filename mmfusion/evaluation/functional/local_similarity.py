@@ -14,7 +14,7 @@ from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 7, 1.5
 TINY = 2e-16  # C1 and C2: only there to make 0 / 0 one
-FLAT = 1e-8  # moments below are rounding noise: one pixel of a flat window off by one grey level gives a variance of 1e-3
+FLAT = 1e-8  # moments below are rounding noise: one pixel of a flat window off by one gray level gives a variance of 1e-3
 UNDEFINED = ('half', 'nan', 'drop')
 
 
@@ -52,7 +52,7 @@ def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: st
     window is flat in any.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 7x7 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 7x7 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         undefined: What becomes of windows whose weight is 0/0: ``'half'`` weighs both sources alike, ``'nan'`` makes the image NaN (the programs of

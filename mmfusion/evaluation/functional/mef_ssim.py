@@ -40,10 +40,10 @@ def mef_ssim(fused: Tensor, first: Tensor, second: Tensor, scales: int = 1) -> T
     sources ask for a flat fused image.
 
     With ``scales=3`` it is what fusion programs in MATLAB print as MS-SSIM: the values of three scales, each half the one before, to the powers
-    0.0448, 0.2856 and 0.3001, divided by their sum; a negative one counts as 0. Colour becomes luma first, where all images have three channels.
+    0.0448, 0.2856 and 0.3001, divided by their sum; a negative one counts as 0. Color becomes luma first, where all images have three channels.
 
     Args:
-        fused: (N, 1, H, W) grey levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 11x11 pixels at the last scale.
+        fused: (N, 1, H, W) gray levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 11x11 pixels at the last scale.
         first: First source, same shape.
         second: Second source, same shape.
         scales: Number of scales, 1 to 5.
@@ -105,7 +105,7 @@ def _similarity(images: Tuple[Tensor, ...]) -> Tensor:
 def _mixture(sum_a: Tensor, sum_b: Tensor, square_a: Tensor, square_b: Tensor, product: Tensor) -> Tuple[Tensor, Tensor]:
     """Factors of both sources' patches in the wished-for patch, from the plain sums over each window."""
     n = WINDOW**2
-    # exact for whole grey levels, so that a flat window has the norm 0
+    # exact for whole gray levels, so that a flat window has the norm 0
     energy_a, energy_b, both = ((square * n).addcmul_(x, y, value=-1).div_(n)
                                 for square, x, y in ((square_a, sum_a, sum_a), (square_b, sum_b, sum_b), (product, sum_a, sum_b)))
     norm_a, norm_b = energy_a.clamp_(min=0).sqrt(), energy_b.clamp_(min=0).sqrt()

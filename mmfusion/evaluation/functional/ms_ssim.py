@@ -25,11 +25,11 @@ def ms_ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 25
     :func:`ssim`; each scale halves the one before by means of 2x2 pixels. Source: Z. Wang et al., Asilomar Conf. Signals Syst. Comput., 1398 (2003).
     Each value lies in [0, 1], 1 only for an image equal to the source; higher is better. Negative averages count as 0.
 
-    Fusion programs in MATLAB print another metric under this name: :func:`mef_ssim` at three scales. Python ones pass L = 1 for grey levels
+    Fusion programs in MATLAB print another metric under this name: :func:`mef_ssim` at three scales. Python ones pass L = 1 for gray levels
     up to 255 and print the sum of both sources.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 161x161 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 161x161 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         data_range: L.

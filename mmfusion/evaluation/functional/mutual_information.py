@@ -10,14 +10,14 @@ def mutual_information(fused: Tensor, first: Tensor, second: Tensor, base: float
 
     .. math:: I(F, X) = H(F) + H(X) - H(F, X), \qquad MI = I(F, A) + I(F, B)
 
-    from the joint histogram of 256x256 grey levels. Source: G. Qu, D. Zhang and P. Yan, Electron. Lett. 38, 313 (2002).
+    from the joint histogram of 256x256 gray levels. Source: G. Qu, D. Zhang and P. Yan, Electron. Lett. 38, 313 (2002).
     In [0, 16] bits for the sum; higher is better. A constant image holds 0 about anything.
 
     Programs print bits or nats (lower by the factor ln 2 = 0.693). Some stretch every image to 0..255 first, which renames the levels and changes
     nothing. One adds 1 to 8-bit levels, by which 254 and 255 fall together in the joint histogram.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         base: Of the logarithm: 2 gives bits, e nats.

@@ -19,7 +19,7 @@ def nonlinear_correlation_entropy(fused: Tensor, first: Tensor, second: Tensor) 
     image is independent of any other. One program in use takes Pearson's correlation for NCC: another quantity.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
 

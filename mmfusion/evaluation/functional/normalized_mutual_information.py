@@ -7,7 +7,7 @@ from .common.per_source import PerSource
 
 
 def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
-    r"""Mutual information that does not favour sources of high entropy.
+    r"""Mutual information that does not favor sources of high entropy.
 
     .. math:: Q_{MI} = 2 \left[ \frac{I(F, A)}{H(F) + H(A)} + \frac{I(F, B)}{H(F) + H(B)} \right]
 
@@ -16,7 +16,7 @@ def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, 
     sum of both terms by the entropy of the sources alone: another quantity.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         undefined: Value of the term in which both images are constant, 0/0.

@@ -21,7 +21,7 @@ class EdgeFate(NamedTuple):
     Attributes:
         kept: Qabf_P, the share that the fused image shows.
         lost: Labf, the share that is missing.
-        invented: Nabf, artefacts: edges stronger than in either source.
+        invented: Nabf, artifacts: edges stronger than in either source.
     """
 
     kept: PerSource
@@ -41,13 +41,13 @@ def petrovic(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 2
     with :math:`r = 0` where the fused edge is stronger than both, else 1, so that Q + L + N = 1. The strength g comes from the Sobel operator divided
     by 8 (mirrored border), :math:`G_X = \min(g_X, g_F) / \max(g_X, g_F)`, 0 where either is zero; the angle wraps,
     :math:`A_X = \left||\alpha_X - \alpha_F| - \pi/2\right| / (\pi/2)`; the weight is :math:`w = g^{1.5}` from g = 2 on and 0.001 below.
-    Sources: V. Petrovic and C. Xydeas, ICCV 2005, 1866; artefacts as in B. K. Shreyamsha Kumar, Signal Image Video Process. 7, 1125 (2013).
+    Sources: V. Petrovic and C. Xydeas, ICCV 2005, 1866; artifacts as in B. K. Shreyamsha Kumar, Signal Image Video Process. 7, 1125 (2013).
     In [0, 1]; Q: higher is better, L and N: lower is better. Not to be mixed up with :func:`qabf`, whose constants and border differ.
 
     A fused image that equals both sources has N = 0 and a small L: the sigmoids stay below 1, and pixels without any edge count as lost.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 3x3 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         data_range: White level of the images that are rated; 1 divides them by 255 first, in which case no edge reaches the threshold, all pixels

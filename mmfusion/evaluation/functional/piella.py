@@ -14,7 +14,7 @@ from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
-FLAT = 1e-8  # variances below are rounding noise of a flat window: one pixel off by one grey level gives 1e-6
+FLAT = 1e-8  # variances below are rounding noise of a flat window: one pixel off by one gray level gives 1e-6
 
 
 class PiellaQuality(NamedTuple):
@@ -46,7 +46,7 @@ def piella_quality(fused: Tensor, first: Tensor, second: Tensor) -> PiellaQualit
     that no reference protocol has it; what MEFB prints as Qw is :func:`edge_weighted_quality`.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 11x11 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 
@@ -76,7 +76,7 @@ def edge_weighted_quality(fused: Tensor, first: Tensor, second: Tensor) -> PerSo
     (Prewitt), with zeros beyond the border, so that the frame of the image counts as an edge. Source, range, direction: :func:`piella_quality`.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 11x11 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 

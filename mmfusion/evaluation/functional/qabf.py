@@ -29,11 +29,11 @@ def qabf(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.)
     Source: C. S. Xydeas and V. Petrovic, Electron. Lett. 36, 308 (2000), in the form of R. Hong, 2007.
     In [0, 0.988]; higher is better; a fused image equal to both sources reaches about 0.975.
 
-    The angle does not wrap, so that a transposed image has another value (a TNO image: 0.476 and 0.536). On whole grey levels all programs agree;
+    The angle does not wrap, so that a transposed image has another value (a TNO image: 0.476 and 0.536). On whole gray levels all programs agree;
     on images in [0, 1] rounding decides where :math:`s_x = 0`, and values scatter by up to 2 %.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 3x3 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         data_range: White level of the images that are rated; 1 divides them by 255 first, in which case equal strengths count as
@@ -97,7 +97,7 @@ def gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetri
     In [0, 0.987]; higher is better. Other sigmoids and another mean than :func:`qabf`: the two do not compare.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 3x3 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         symmetric: Whether both sources are treated alike. The program replaces zeros of the fused strength only after it has rated the infrared

@@ -7,15 +7,15 @@ from .correlation import inner_product
 
 
 def spatial_frequency(fused: Tensor, divisor: str = 'differences', white: float = 255., fold_colour: bool = False) -> Tensor:
-    r"""Root mean square of the differences between neighbouring pixels: the overall activity of the fused image.
+    r"""Root mean square of the differences between neighboring pixels: the overall activity of the fused image.
 
     .. math:: SF = \sqrt{\overline{(F_{i,j+1} - F_{i,j})^2} + \overline{(F_{i+1,j} - F_{i,j})^2}}
 
-    Source: A. M. Eskicioglu and P. S. Fisher, IEEE Trans. Commun. 43, 2959 (1995). Grey levels, in [0, 361]; higher is better, noise raises it
+    Source: A. M. Eskicioglu and P. S. Fisher, IEEE Trans. Commun. 43, 2959 (1995). Gray levels, in [0, 361]; higher is better, noise raises it
     too. A constant image has 0. Values below 1 come from images scaled to [0, 1]: they are lower by the factor 255.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 2x2 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.
         divisor: ``'differences'``: each mean over the differences that exist, H(W-1) and (H-1)W; ``'pixels'``: both sums divided by HW, which is
             0.1 to 0.2 % lower.
         white: The number that stands for white: 255, or 1 for images scaled to [0, 1].

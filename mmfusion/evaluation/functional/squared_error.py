@@ -15,11 +15,11 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
 
     .. math:: MSE = \frac{1}{2} \left[ \overline{(F - A)^2} + \overline{(F - B)^2} \right]
 
-    In [0, 65025] squared grey levels; lower is better, though the plain average of the sources has the lowest. Values below 1 come from images
+    In [0, 65025] squared gray levels; lower is better, though the plain average of the sources has the lowest. Values below 1 come from images
     scaled to [0, 1]: they are lower by the factor 65025.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         white: The number that stands for white: 255, or 1 for images scaled to [0, 1].
@@ -56,11 +56,11 @@ def root_mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, root: 
 
     .. math:: RMSE = \frac{1}{2} \left[ \sqrt{\overline{(F - A)^2}} + \sqrt{\overline{(F - B)^2}} \right]
 
-    Source: P. Jagalingam and A. V. Hegde, Aquat. Procedia 4, 133 (2015). In [0, 255] grey levels; lower is better. Values of 0.0x to 0.3 come from
+    Source: P. Jagalingam and A. V. Hegde, Aquat. Procedia 4, 133 (2015). In [0, 255] gray levels; lower is better. Values of 0.0x to 0.3 come from
     programs that take the root of the sum and then divide by the number of pixels: they shrink with the size of the image.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         root: ``'mean'``: root of the mean; ``'sum'``: root of the sum, divided by HW.
@@ -96,7 +96,7 @@ def peak_signal_to_noise_ratio(fused: Tensor, first: Tensor, second: Tensor, whi
     a peak of 255 over an error on [0, 1] (48.13 dB too much) or over something else than the mean squared error.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         white: The number that stands for white in the error: 255, or 1 for images scaled to [0, 1].

@@ -25,11 +25,11 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
     with :math:`C_1 = (0.01 L)^2`, :math:`C_2 = (0.03 L)^2`. Source: Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004).
     Each value lies in [-1, 1], 1 only for an image equal to the source; higher is better. Two equal flat images give 1.
 
-    Programs differ in L (it should be 255 for grey levels up to 255; with 1 or 2 the constants vanish and flat regions are rated by their noise),
+    Programs differ in L (it should be 255 for gray levels up to 255; with 1 or 2 the constants vanish and flat regions are rated by their noise),
     in the window, at the border, and in whether they print the mean or the sum of the two values: 0.5 and 1.4 can be the same image.
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating. At least as large as the window where ``border`` is ``'valid'``.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating. At least as large as the window where ``border`` is ``'valid'``.
         first: First source, same shape.
         second: Second source, same shape.
         data_range: L.
@@ -64,7 +64,7 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
     def compare(*images: Tensor) -> BothSources:
         if window == 'gaussian':
             return window_similarity(window_means(images, PAIR_TERMS, gaussian_taps(size, SIGMA)), c1, c2)
-        # sums instead of means: on whole grey levels every moment is then an exact integer, and a small L amplifies no round-off
+        # sums instead of means: on whole gray levels every moment is then an exact integer, and a small L amplifies no round-off
         n = size**2
         return window_similarity(box_sums(images, PAIR_TERMS, size), c1 * n * n, c2 * n * (n - 1), n)
 

@@ -26,7 +26,7 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
     the power q **plus** :math:`I^q(A, B)`. Their values lie in 0.2..0.6 (10..40000 without the denominator) where the formulas give 0.01..0.1.
 
     Args:
-        fused: (N, 1, H, W) whole grey levels 0..255, uint8 or floating.
+        fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         q: Order, positive and not 1.
@@ -67,7 +67,7 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
 
 
 def _stretch(image: Tensor) -> Tensor:
-    """Grey levels from 0 to 255, rounded half up; a constant image becomes 0."""
+    """Gray levels from 0 to 255, rounded half up; a constant image becomes 0."""
     low, high = (extreme(image, dim=(1, 2, 3), keepdim=True).double() for extreme in (torch.amin, torch.amax))
     return (image.double() - low).div_((high - low).clamp_min(1)).mul_(255).add_(0.5).to(torch.uint8)
 

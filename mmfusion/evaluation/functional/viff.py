@@ -25,11 +25,11 @@ def viff(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     in one or both sources, the first source counts. Source: Y. Han et al., Inf. Fusion 14, 127 (2013). About 0 to 1; higher is better.
 
     Not to be confused with the sum of two :func:`vif`, which several tables print under this name: the two rank methods differently. The
-    author's program takes the lightness L of CIE Lab for colour; so does this function where all images have three channels. Other programs
+    author's program takes the lightness L of CIE Lab for color; so does this function where all images have three channels. Other programs
     rate every channel, or the luma.
 
     Args:
-        fused: (N, 1, H, W) grey levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 41x41 pixels.
+        fused: (N, 1, H, W) gray levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 41x41 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 

@@ -21,10 +21,10 @@ def wavelet_preservation(fused: Tensor, first: Tensor, second: Tensor) -> PerSou
 
     over two levels of the orthonormal Haar transform, :math:`\alpha = (2/3, 1/3)`; an odd last row or column is left out.
     Source: P. W. Wang and B. Liu, ICSP 2008, 965. In [0, 3], 3 where the fused image equals both sources; higher is better. The exponential falls
-    within one grey level, so that copied pixels count and others hardly do (the pixelwise maximum of a TNO crop 1.39, SeAFusion on it 0.48).
+    within one gray level, so that copied pixels count and others hardly do (the pixelwise maximum of a TNO crop 1.39, SeAFusion on it 0.48).
 
     Args:
-        fused: (N, 1, H, W) grey levels in [0, 255], uint8 or floating, at least 4x4 pixels.
+        fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 4x4 pixels.
         first: First source, same shape.
         second: Second source, same shape.
 

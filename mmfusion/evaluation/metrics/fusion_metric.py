@@ -22,7 +22,7 @@ ID_KEYS = ('sample_id', 'img_id')
 class FusionMetric(BaseMetric):
     """Rate every fused image with a list of metrics by one protocol and report the means over images.
 
-    Images are rated as 8-bit images, rounded half up, in the colour that the protocol takes (BT.601 luma, or every channel), at the size the
+    Images are rated as 8-bit images, rounded half up, in the color that the protocol takes (BT.601 luma, or every channel), at the size the
     network worked at, against the sources of the same size: a pipeline that resizes changes the values. Results are named ``fusion/EN`` and so on.
     Where a value is undefined (a fused image with NaN, an image smaller than the metric's window) it becomes NaN, is left out of the mean,
     and is counted in a warning.
@@ -34,7 +34,7 @@ class FusionMetric(BaseMetric):
 
     Args:
         metrics: Names out of the protocol's table, in the order of the printed table; ``'all'`` stands for all but the slow ones.
-        protocol: Name of the protocol, which fixes grey conversion, log base, windows and sums; written next to every result.
+        protocol: Name of the protocol, which fixes gray conversion, log base, windows and sums; written next to every result.
         out_csv: File for the values of every image, one row each, with the values per source; written atomically by the main process.
             A relative path is taken from the working directory of the process.
         per_source: Also report the means of the values per source, as ``fusion/MI_first``.

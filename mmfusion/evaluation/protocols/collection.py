@@ -14,8 +14,8 @@ TITLES = {
     'tang': ("Linfeng Tang's MATLAB programs since March 2023", 'grey'),
     'tang_uint8': ("Linfeng Tang's MATLAB programs before March 2023: SD and VIF in saturating 8-bit arithmetic, SF on [0, 1]", 'grey'),
     'tang_py': ('the Python copies of these programs', 'grey'),
-    'vifb': ('the benchmark VIFB: every colour channel by itself, then their mean', 'each'),
-    'mefb': ('the benchmarks MEFB and MFIFB: every colour channel by itself, then their mean', 'each'),
+    'vifb': ('the benchmark VIFB: every color channel by itself, then their mean', 'each'),
+    'mefb': ('the benchmarks MEFB and MFIFB: every color channel by itself, then their mean', 'each'),
     'liu2012': ('the programs to Z. Liu et al., IEEE Trans. Pattern Anal. Mach. Intell. 34, 94 (2012)', 'grey'),
 }
 

@@ -31,7 +31,7 @@ def _petrovic(function: Callable, caution: str = '') -> Dict[str, MetricSpec]:
     return {
         'Qabf_P': spec._replace(title='edges kept (Petrovic)', field='kept'),
         'Labf': spec._replace(title='edges lost (Petrovic)', field='lost', higher_is_better=False),
-        'Nabf': spec._replace(title='edges invented: artefacts (Petrovic, Kumar)', field='invented', higher_is_better=False),
+        'Nabf': spec._replace(title='edges invented: artifacts (Petrovic, Kumar)', field='invented', higher_is_better=False),
     }
 
 

@@ -1,4 +1,4 @@
-"""Metrics of grey levels: entropy, contrast, activity, information, correlation, error."""
+"""Metrics of gray levels: entropy, contrast, activity, information, correlation, error."""
 import math
 from functools import partial
 from typing import Dict
@@ -32,7 +32,7 @@ MI_NATS = MetricSpec(partial(mutual_information, base=math.e), 'mutual informati
 MI_MERGED = MetricSpec(
     partial(mutual_information, merge_top=True), 'mutual information, sum over sources, 254 and 255 merged in the joint histogram', 'bit',
     needs_sources=True, caution='MI here counts 254 and 255 as one level in the joint histogram and is too high where images saturate.')
-QMI = MetricSpec(normalized_mutual_information, 'normalised mutual information (NMI), sum over sources', needs_sources=True)
+QMI = MetricSpec(normalized_mutual_information, 'normalized mutual information (NMI), sum over sources', needs_sources=True)
 QNCIE = MetricSpec(
     nonlinear_correlation_entropy, 'nonlinear correlation information entropy; per source the coefficient NCC', needs_sources=True)
 QTE = MetricSpec(
@@ -40,11 +40,11 @@ QTE = MetricSpec(
     caution='QTE here follows the formula; the programs in use deviate from it and print values 10 to 30 times as high (protocol liu2012).')
 CE = MetricSpec(
     cross_entropy, 'cross entropy of the histograms, mean over sources', 'bit', higher_is_better=False, needs_sources=True,
-    caution='CE leaves out grey levels that only one of the two images has: it can be negative.')
+    caution='CE leaves out gray levels that only one of the two images has: it can be negative.')
 CC = MetricSpec(correlation, 'correlation coefficient, mean over sources', needs_sources=True)
 SCD = MetricSpec(sum_of_correlations_of_differences, 'sum of the correlations of differences', needs_sources=True)
 MSE = MetricSpec(
-    mean_squared_error, 'mean squared error, mean over sources', 'squared grey level', higher_is_better=False, needs_sources=True)
+    mean_squared_error, 'mean squared error, mean over sources', 'squared gray level', higher_is_better=False, needs_sources=True)
 RMSE = MetricSpec(root_mean_squared_error, 'root mean squared error, mean over sources', GREY, higher_is_better=False, needs_sources=True)
 PSNR = MetricSpec(peak_signal_to_noise_ratio, 'peak signal-to-noise ratio of the MSE', 'dB', needs_sources=True)
 
@@ -139,7 +139,7 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'QNCIE': QNCIE,
         'QTE': QTE._replace(
             function=partial(tsallis_information, q=CVEJIC, norm=None, transposed=True), title='information by Tsallis entropy (TE), q = 1.85',
-            caution='QTE here has no bound and pairs the histograms in the wrong order: it depends on which numbers the grey levels carry.'),
+            caution='QTE here has no bound and pairs the histograms in the wrong order: it depends on which numbers the gray levels carry.'),
     },
     'liu2012': {
         'QMI': QMI_PROGRAM,
@@ -147,6 +147,6 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'QTE': QTE._replace(
             function=partial(tsallis_information, norm='shannon', transposed=True, undefined=NAN),
             title='information by Tsallis entropy, q = 0.43137',
-            caution='QTE here pairs the histograms in the wrong order: it depends on which numbers the grey levels carry.'),
+            caution='QTE here pairs the histograms in the wrong order: it depends on which numbers the gray levels carry.'),
     },
 }

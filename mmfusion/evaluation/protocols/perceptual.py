@@ -35,7 +35,7 @@ def _local(function: Callable, flat: str = '') -> Dict[str, MetricSpec]:
 def _vision(constant: str) -> Dict[str, MetricSpec]:
     return {
         'QCV': MetricSpec(
-            partial(chen_varshney, constant=constant), 'visible error in salient regions (Chen-Varshney)', 'squared grey level',
+            partial(chen_varshney, constant=constant), 'visible error in salient regions (Chen-Varshney)', 'squared gray level',
             higher_is_better=False, needs_sources=True, min_size=BLOCK),
         'QCB': MetricSpec(
             partial(chen_blum, constant=constant), 'preserved local contrast (Chen-Blum)', needs_sources=True, min_size=MIN_SIZE),

@@ -77,7 +77,7 @@ def prepare_images(images: Sequence[Tensor], protocol: str = 'default') -> List[
         protocol: Name of the protocol.
 
     Returns:
-        uint8 images: (N, 1, H, W) luma for protocols on grey; for protocols on every channel (N, 3, H, W) if any image has colour.
+        uint8 images: (N, 1, H, W) luma for protocols on gray; for protocols on every channel (N, 3, H, W) if any image has color.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -93,7 +93,7 @@ def evaluate_metrics(names: Sequence[str], fused: Tensor, first: Tensor, second:
 
     Args:
         names: Short names.
-        fused: (N, 1, H, W) whole grey levels 0..255; (N, 3, H, W) in protocols that rate every channel.
+        fused: (N, 1, H, W) whole gray levels 0..255; (N, 3, H, W) in protocols that rate every channel.
         first: First source, same shape.
         second: Second source, same shape.
         protocol: Name of the protocol.

@@ -29,8 +29,8 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
 
     Args:
         summaries: By method, of the same metrics and protocol.
-        kind: ``'bars'``: one small chart per metric, means with standard deviations in units of the metric, the best method full in colour.
-            ``'radar'``: one axis per metric, scaled so that the best method lies on the rim and the worst near the centre.
+        kind: ``'bars'``: one small chart per metric, means with standard deviations in units of the metric, the best method full in color.
+            ``'radar'``: one axis per metric, scaled so that the best method lies on the rim and the worst near the center.
         path: File to write; its extension chooses the format (png, pdf, svg).
 
     Returns:

@@ -208,13 +208,13 @@ def check_labels(base: Config) -> None:
     if 'detection' in kinds and not any(item.get('instances') for item in items):
         raise UserError(
             f'test_dataloader: {type(dataset).__name__} has no boxes in any of {len(dataset)} pairs, so detections have'
-            ' no truth to be held against; use a labelled test set'
+            ' no truth to be held against; use a labeled test set'
         )
     first = dataset.get_data_info(0)
     if 'segmentation' in kinds and not ('seg_map_path' in first or 'gt_seg_map' in first):
         raise UserError(
             f'test_dataloader: {type(dataset).__name__} has no class maps, so segmentations have no truth to be held'
-            ' against; use a labelled test set'
+            ' against; use a labeled test set'
         )
 
 

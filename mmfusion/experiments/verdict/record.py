@@ -156,7 +156,7 @@ def check_same_test_set(records: Dict[str, Record]) -> None:
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int, ignore: int = 255) -> np.ndarray:
-    """Pixels by true (rows) and predicted class (columns), (C, C) int64; pixels labelled ``ignore`` count nowhere.
+    """Pixels by true (rows) and predicted class (columns), (C, C) int64; pixels labeled ``ignore`` count nowhere.
 
     Raises:
         ValueError: A label is not a class.

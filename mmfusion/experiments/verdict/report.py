@@ -117,7 +117,7 @@ def make_report(
     if first.found is not None:
         if not np.count_nonzero(first.truth.score == 0):
             raise UserError(
-                'the test set has no object that counts, so detections have no truth to be held against; use a labelled'
+                'the test set has no object that counts, so detections have no truth to be held against; use a labeled'
                 ' test set'
             )
         matched = {name: [match(record, size_edges) for record in cells[name]] for name in cells}
@@ -125,7 +125,7 @@ def make_report(
     if first.confusion is not None:
         tasks.append(judge_segmentation(cells, rows, weights, groups, ignore_background, seed))
     if not tasks:
-        raise UserError('the records hold neither boxes nor class maps; test with a labelled test set')
+        raise UserError('the records hold neither boxes nor class maps; test with a labeled test set')
     thresholds = {name: operating_score(matches[0]) for name, matches in matched.items()}
     return Report(
         rows,

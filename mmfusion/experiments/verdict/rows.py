@@ -51,7 +51,7 @@ ROWS: Dict[str, Row] = {
     },
     'early': Row(
         'early fusion',
-        'no picture: the first convolution of each task network takes four channels, colour and infrared',
+        'no picture: the first convolution of each task network takes four channels, color and infrared',
         False,
         'visible',
     ),

@@ -27,7 +27,7 @@ class Fusion(NamedTuple):
     """Everything known after fusing one batch.
 
     Attributes:
-        image: (N, 3 or 1, H, W), RGB when a source is RGB, else grey; nominal [0, 1], clamped where the coupling says so.
+        image: (N, 3 or 1, H, W), RGB when a source is RGB, else gray; nominal [0, 1], clamped where the coupling says so.
         fused: The fuser's own output, in the fuser's space (one channel for a luminance fuser).
         first: First source in the fuser's space.
         second: Second source in the fuser's space.
@@ -70,7 +70,7 @@ class BaseCoupling(BaseModel):
             this: most task networks do not mind a contrast far too large, so nothing else would keep their gradient from raising it.
             Fusion losses see the image as it is, and pull it back.
         data_preprocessor: Config of the data preprocessor, :class:`FusionDataPreprocessor` by default.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Attributes:
         fuser_options: Keyword arguments for every call of the fuser, such as ``dict(task='multi_focus')``; empty at first.
@@ -198,7 +198,7 @@ class BaseCoupling(BaseModel):
              inputs: Dict[str, Tensor],
              guidance: Optional[Dict[str, Tensor]] = None,
              state: Optional[Dict[str, Tensor]] = None) -> Fusion:
-        """Fuse a batch, with guidance and colour handled.
+        """Fuse a batch, with guidance and color handled.
 
         Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the padding, so that a fused
         picture does not depend on its neighbors. In training a batch of several sizes runs as one, since gates and batch norms want all of

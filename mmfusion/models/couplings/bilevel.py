@@ -1,6 +1,6 @@
 """Bilevel training: the task loss decides among the optima of the fusion loss.
 
-TIM (arXiv 2305.15862) states the problem: the task loss is minimised subject to the fused image coming from the optimum of the fusion loss. How its
+TIM (arXiv 2305.15862) states the problem: the task loss is minimized subject to the fused image coming from the optimum of the fusion loss. How its
 authors solve it is not public; the rule here is ours. It is that of Y.-G. Hsieh et al., "Careful with that scalpel: improving gradient surgery with
 an EMA" (arXiv 2402.02998), reached from the implicit gradient.
 """
@@ -57,7 +57,7 @@ def bilevel_direction(upper: Gradients, lower: Gradients, upper_weight: float = 
 
 @MODELS.register_module()
 class BilevelCoupling(JointCoupling):
-    r"""Minimise the task loss F over the optima of the fusion loss f.
+    r"""Minimize the task loss F over the optima of the fusion loss f.
 
     .. math::
         \min_{\theta, \varphi} F(\theta, \varphi) \quad \text{subject to} \quad \theta \in \arg\min_{\theta'} f(\theta')

@@ -130,7 +130,7 @@ class EarlyFusionCoupling(BaseCoupling):
         tasks: Configs of task networks by name.
         task_weights: Factor of each task's losses.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: No task is given, or a backbone does not begin with a convolution.

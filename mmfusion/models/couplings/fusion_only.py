@@ -22,7 +22,7 @@ class FusionOnly(BaseCoupling):
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
     """
 
     def __init__(self,

@@ -25,7 +25,7 @@ class JointCoupling(BaseCoupling):
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         frozen_tasks: Tasks whose networks stay as loaded and teach the fuser alone; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: No task is given.

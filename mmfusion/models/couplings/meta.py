@@ -51,7 +51,7 @@ class MetaCoupling(BaseCoupling):
     :math:`\eta` is the current learning rate of the fuser.
 
     ``optim_wrapper`` holds one optimizer under ``fuser``, one under ``tasks``, one under ``guide`` where a guide learns, and perhaps one
-    under ``loss_generator``, which then takes the place of the normalised step (Adam with eps of at most 1e-10: gradients are about 1e-8).
+    under ``loss_generator``, which then takes the place of the normalized step (Adam with eps of at most 1e-10: gradients are about 1e-8).
     ``PartOptimWrapperConstructor`` builds them from a config. Everything runs in float32. With several processes the gradients of all parts
     are averaged here; the model is wrapped in ``MMDistributedDataParallel`` as mmengine does by default.
 
@@ -60,7 +60,7 @@ class MetaCoupling(BaseCoupling):
 
     Args:
         fuser: Config of a fuser with parameters.
-        loss_generator: Config of the loss generation module: two grey sources (N, 1, H, W) to weights (N, 2, H, W) that sum to 1.
+        loss_generator: Config of the loss generation module: two gray sources (N, 1, H, W) to weights (N, 2, H, W) that sum to 1.
         fusion_loss: Configs of fusion losses by name; those that take ``weights`` learn.
         tasks: Configs of task networks by name; with several, their losses add under ``task_weights``.
         task_weights: Factor of each task's losses.
@@ -79,7 +79,7 @@ class MetaCoupling(BaseCoupling):
         frozen_tasks: Tasks whose networks stay as loaded and teach the loss generation module alone; see :class:`BaseCoupling`. Where that is all
             of them, there is no optimizer under ``tasks`` and no step of them in either phase.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: No task or no fusion loss is given, the fuser has no parameters, or an option is out of range.
@@ -122,7 +122,7 @@ class MetaCoupling(BaseCoupling):
         """Learned weights of the fusion loss, (N, 2, H, W), channel 0 for the first source; they sum to 1 in every pixel.
 
         Args:
-            first: (N, 1 or 3, H, W) in [0, 1], grey or RGB.
+            first: (N, 1 or 3, H, W) in [0, 1], gray or RGB.
             second: Same of the second source.
         """
         return self.loss_generator(luminance(first), luminance(second))

@@ -1,4 +1,4 @@
-"""Pretext meta-initialisation: weights from which a fuser learns a new fusion task in few steps.
+"""Pretext meta-initialization: weights from which a fuser learns a new fusion task in few steps.
 
 TIM (arXiv 2305.15862) names the idea; how its authors do it is not public. The algorithms here are Reptile (A. Nichol, J. Achiam, J. Schulman,
 arXiv 1803.02999) and first-order MAML (C. Finn, P. Abbeel, S. Levine, ICML 2017, arXiv 1703.03400) over fusion data sets, which is our design.
@@ -21,12 +21,12 @@ ALGORITHMS = ('reptile', 'fomaml')
 
 
 class Episode(NamedTuple):
-    """What one task says about the initialisation.
+    """What one task says about the initialization.
 
     Attributes:
         gradients: One for each trainable parameter of the fuser, None where it had no part.
         buffers: Buffers of the fuser after the inner steps.
-        before: Loss at the initialisation, on the first batch.
+        before: Loss at the initialization, on the first batch.
         after: Loss after the inner steps, on the last batch, which they have not seen.
     """
 
@@ -38,7 +38,7 @@ class Episode(NamedTuple):
 
 @MODELS.register_module()
 class MetaInitCoupling(BaseCoupling):
-    r"""Learn an initialisation :math:`\theta` of a fuser over several fusion tasks (data sets), each by its fusion losses alone.
+    r"""Learn an initialization :math:`\theta` of a fuser over several fusion tasks (data sets), each by its fusion losses alone.
 
     From :math:`\theta`, an *episode* takes ``inner_steps`` steps of a new inner optimizer on as many batches of one task, to :math:`\theta'`; one
     more batch judges. The outer optimizer (``optim_wrapper``) then steps :math:`\theta` along the mean over the episodes of a batch of
@@ -59,7 +59,7 @@ class MetaInitCoupling(BaseCoupling):
         inner_steps: Steps from :math:`\theta` to :math:`\theta'`; 0 with ``'fomaml'`` only.
         inner_optimizer: Config of the inner optimizer, SGD with rate 0.01 by default. It begins anew in every episode.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: The algorithm is unknown, the number of steps is out of range, there is no loss or nothing to learn.
@@ -97,7 +97,7 @@ class MetaInitCoupling(BaseCoupling):
     # A training step ------------------------------------------------------------------------------------------------
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Dict[str, Tensor]:
-        """One step of the initialisation.
+        """One step of the initialization.
 
         Args:
             data: Collated batch of ``EpisodeBatchSampler``: for each episode ``inner_steps + 1`` batches of one task.

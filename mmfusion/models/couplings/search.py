@@ -50,7 +50,7 @@ class SearchCoupling(BaseCoupling):
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         frozen_tasks: Tasks whose networks stay as loaded; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: The fuser cannot be searched, there is no fusion loss, ``upper`` is unknown or needs a task, or the latency is not known.

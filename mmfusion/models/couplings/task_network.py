@@ -54,7 +54,7 @@ class TaskNetwork(BaseModule):
         frozen: What stays as it is while the loss still reaches the fused image. ``'all'``: the network is in evaluation mode, so that neither
             weights nor batch norm statistics change. ``'weights'``: batch norm statistics alone adapt to fused images. ``'all_but_head'``: the
             heads learn (children whose name ends in ``head``), everything before them is in evaluation mode. None: all of it learns.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         TypeError: ``network`` is neither a detector nor a segmentor.
@@ -115,12 +115,12 @@ class TaskNetwork(BaseModule):
         """Turn fused images into the network's input.
 
         Args:
-            image: (N, 1 or 3, H, W), RGB or grey, nominal [0, 1], padded to the batch's size.
+            image: (N, 1 or 3, H, W), RGB or gray, nominal [0, 1], padded to the batch's size.
             data_samples: N samples with ``img_shape``.
             training: Whether training-time padding and batch augmentation apply.
 
         Returns:
-            tuple: The network's normalised batch and copies of the samples with its meta information.
+            tuple: The network's normalized batch and copies of the samples with its meta information.
         """
         image = straight_through_clamp(image.float()) * 255
         if image.shape[1] == 1:

@@ -28,7 +28,7 @@ class BaseFuser(BaseModule):
 
     Attributes:
         color_space: ``'luminance'`` (the network fuses one channel; the coupling restores chroma) or ``'rgb'``
-            (sources arrive with 3 channels, or 1 when both are grey and ``channels`` allows it).
+            (sources arrive with 3 channels, or 1 when both are gray and ``channels`` allows it).
         channels: Numbers of channels that each source may have.
         guidance_keys: Names of the guidance tensors that :meth:`fuse` accepts.
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
@@ -85,7 +85,7 @@ class BaseFuser(BaseModule):
                 raise ValueError(f'{name}: {label} source must have shape (N, C, H, W), got {tuple(image.shape)}')
             if image.shape[1] not in self.channels:
                 raise ValueError(f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
-                                 'run it through a coupling or the FusionInferencer, which convert colour')
+                                 'run it through a coupling or the FusionInferencer, which convert color')
             if min(image.shape[-2:]) < MIN_SIZE:
                 raise ValueError(f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}')
         if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:

@@ -15,7 +15,7 @@ from .base import BaseFuser, FuserOutput
 class SourceFuser(BaseFuser):
     """Return one source unchanged: "visible only" and "infrared only" in tables.
 
-    It works in RGB, so the source keeps its own colour and takes none from the other: a grey infrared image stays grey (three equal
+    It works in RGB, so the source keeps its own color and takes none from the other: a gray infrared image stays gray (three equal
     channels where the visible source is RGB), and an RGB source comes back bit by bit.
 
     Args:
@@ -81,7 +81,7 @@ class FalseColorFuser(BaseFuser):
     .. math:: F = \max(Y_A, Y_B) + C + t \, \max(Y_B - Y_A, 0)
 
     with the chroma C that luminance fusers get back and a tint t in RGB. What is warm in an infrared image comes out in the color of skin by
-    default, which detectors of people trained on color photographs answer to; a grey maximum loses where a bright pixel comes from. False color of
+    default, which detectors of people trained on color photographs answer to; a gray maximum loses where a bright pixel comes from. False color of
     this kind goes back to A. Toet and J. Walraven, Opt. Eng. 35, 650 (1996).
 
     Args:

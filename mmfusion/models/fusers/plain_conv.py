@@ -19,7 +19,7 @@ class PlainConvFuser(BaseFuser):
     """A fixed rule, and what a small network adds to it.
 
     The last convolution is zero at first, so training starts from the rule; what is added is bounded, so pictures stay near it. Without a rule the
-    network makes the whole picture (a sigmoid at its end). No normalisation, no attention: the smallest fuser worth training, and the one to beat.
+    network makes the whole picture (a sigmoid at its end). No normalization, no attention: the smallest fuser worth training, and the one to beat.
 
     With a task network that is to be served, little else than ``change_weight`` keeps a picture natural: its price per change leaves the rule alone
     where the task does not gain. A network with color finds false colors otherwise, a green street with pink people.
@@ -32,7 +32,7 @@ class PlainConvFuser(BaseFuser):
             ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or None.
         limit: Largest change of a pixel, in (0, 1].
         color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes the color of the sources as
-            it is put back for luminance fusers, and two grey sources give a grey picture.
+            it is put back for luminance fusers, and two gray sources give a gray picture.
         change_weight: Weight of the mean absolute change of a channel, the auxiliary loss ``loss_change``; 0 for none.
 
     Raises:

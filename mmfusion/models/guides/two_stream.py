@@ -28,7 +28,7 @@ class TwoStreamGuide(BaseModule):
 
     The detectors learn from the boxes, on features that the attention gates; the fuser gets the finest level's attention. Any mmdet detector
     with a backbone and a neck will do: its head takes the gated features through the detector's own ``loss`` and ``predict``. Either source
-    enters as grey in three channels, normalised and padded by the detector's own data preprocessor (its batch augmentations are left out:
+    enters as gray in three channels, normalized and padded by the detector's own data preprocessor (its batch augmentations are left out:
     they would tear the sources apart).
 
     Source: MoE-Fusion (ICCV 2023), there with Faster R-CNN, ResNet-50 and FPN.
@@ -40,7 +40,7 @@ class TwoStreamGuide(BaseModule):
         num_levels: Levels of the neck's output, used when ``levels_shared_bn`` is False.
         levels_shared_bn: See :class:`CrossModalAttention`.
         detach: Cut the gradient from the fuser to the detectors, as published.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         TypeError: ``detector`` is no config with a ``type``, or its ``type`` has no backbone.
@@ -79,7 +79,7 @@ class TwoStreamGuide(BaseModule):
         """Guidance alone: stops after the attention of the finest level; no head runs.
 
         Args:
-            first: (N, 1 or 3, H, W) in [0, 1], grey or RGB.
+            first: (N, 1 or 3, H, W) in [0, 1], gray or RGB.
             second: Same of the second source.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Blocks that two fusers or more use: gating, colour, gradients, similarity, Restormer block."""
+"""Blocks that two fusers or more use: gating, color, gradients, similarity, Restormer block."""
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine
 from .depthwise import depthwise_conv3x3

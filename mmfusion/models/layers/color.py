@@ -1,7 +1,7 @@
 """Color handling: the channels that a fuser sees of its sources, and the color of its result.
 
-A luminance fuser sees Y; the chroma is put back afterwards. A colour fuser sees RGB. The caller always gets RGB when one of the sources is
-RGB, and grey when both are grey. Everything is differentiable and runs on the device of its inputs.
+A luminance fuser sees Y; the chroma is put back afterwards. A color fuser sees RGB. The caller always gets RGB when one of the sources is
+RGB, and gray when both are gray. Everything is differentiable and runs on the device of its inputs.
 """
 from typing import NamedTuple, Optional, Tuple
 
@@ -15,7 +15,7 @@ COLOR_SPACES = ('luminance', 'rgb')
 
 
 def luminance(image: Tensor) -> Tensor:
-    """BT.601 luma of an RGB batch, (N, 3, H, W) -> (N, 1, H, W); a grey batch is returned as it is."""
+    """BT.601 luma of an RGB batch, (N, 3, H, W) -> (N, 1, H, W); a gray batch is returned as it is."""
     if image.shape[1] == 1:
         return image
     red, green, blue = image.unbind(1)
@@ -68,10 +68,10 @@ def ycbcr_to_rgb(image: Tensor) -> Tensor:
 
 
 def blend_chroma(first: Tensor, second: Tensor) -> Tensor:
-    """Chroma of two colour sources: the average weighted with the distance from neutral, neutral where both are.
+    """Chroma of two color sources: the average weighted with the distance from neutral, neutral where both are.
 
-    Published with many fusion methods: ``C = (C1 |C1 - .5| + C2 |C2 - .5|) / (|C1 - .5| + |C2 - .5|)``. A source that is grey but stored
-    as RGB has weight zero, so the other one's colour comes through.
+    Published with many fusion methods: ``C = (C1 |C1 - .5| + C2 |C2 - .5|) / (|C1 - .5| + |C2 - .5|)``. A source that is gray but stored
+    as RGB has weight zero, so the other one's color comes through.
 
     Args:
         first: (N, 2, H, W), Cb and Cr of the first source.
@@ -87,7 +87,7 @@ class ColorState(NamedTuple):
     """What :func:`restore_color` needs to know about the sources.
 
     Attributes:
-        chroma: (N, 2, H, W) Cb and Cr to put back, or None when the fuser works in RGB or both sources are grey.
+        chroma: (N, 2, H, W) Cb and Cr to put back, or None when the fuser works in RGB or both sources are gray.
         channels: Channels of the picture that the caller expects, 3 or 1.
     """
 
@@ -96,10 +96,10 @@ class ColorState(NamedTuple):
 
 
 def split_color(first: Tensor, second: Tensor, fuser) -> Tuple[Tensor, Tensor, ColorState]:
-    """Give a fuser the sources in its own colour space.
+    """Give a fuser the sources in its own color space.
 
     Args:
-        first: First source, (N, 1 or 3, H, W), RGB or grey.
+        first: First source, (N, 1 or 3, H, W), RGB or gray.
         second: Second source, (N, 1 or 3, H, W).
         fuser: Anything with ``color_space`` (``'luminance'`` or ``'rgb'``) and ``channels`` (the channel counts it takes); see
             :class:`~mmfusion.models.fusers.BaseFuser`.
@@ -108,11 +108,11 @@ def split_color(first: Tensor, second: Tensor, fuser) -> Tuple[Tensor, Tensor, C
         tuple: Both sources for the fuser, and the state that :func:`restore_color` needs.
 
     Raises:
-        ValueError: A source has neither 1 nor 3 channels, or the fuser names an unknown colour space.
+        ValueError: A source has neither 1 nor 3 channels, or the fuser names an unknown color space.
     """
     for name, image in (('first', first), ('second', second)):
         if image.dim() != 4 or image.shape[1] not in (1, 3):
-            raise ValueError(f'{name} source must be (N, 1 or 3, H, W), RGB or grey, got {tuple(image.shape)}')
+            raise ValueError(f'{name} source must be (N, 1 or 3, H, W), RGB or gray, got {tuple(image.shape)}')
     if fuser.color_space not in COLOR_SPACES:
         raise ValueError(f'{type(fuser).__name__}.color_space must be one of {COLOR_SPACES}, got {fuser.color_space!r}')
     channels = max(first.shape[1], second.shape[1])
@@ -136,11 +136,11 @@ def restore_color(fused: Tensor, state: ColorState) -> Tensor:
     """Turn a fuser's result into the picture that the caller expects.
 
     Args:
-        fused: (N, 1 or 3, H, W), in the fuser's colour space.
+        fused: (N, 1 or 3, H, W), in the fuser's color space.
         state: From :func:`split_color` on the same batch.
 
     Returns:
-        Tensor: (N, 3, H, W) RGB when a source was RGB, else (N, 1, H, W) grey. Nominal [0, 1], not clamped.
+        Tensor: (N, 3, H, W) RGB when a source was RGB, else (N, 1, H, W) gray. Nominal [0, 1], not clamped.
     """
     if state.chroma is not None:
         return ycbcr_to_rgb(torch.cat([fused, state.chroma.to(fused.dtype)], dim=1))

@@ -44,7 +44,7 @@ class NoisyTopKGate(BaseModule):
         top_k: Number of experts chosen for each input.
         noise_epsilon: Smallest standard deviation of the noise (0.01 in MoE-Fusion, 0.1 in TC-MoA).
         groups: Split the experts into this many equal runs and choose ``top_k / groups`` in each, so that no run stays without a say.
-        init_cfg: mmengine initialisation config. By default both matrices are zero: in training the noise alone decides at first; in eval
+        init_cfg: mmengine initialization config. By default both matrices are zero: in training the noise alone decides at first; in eval
             all logits tie and the choice means nothing before the first step.
 
     Raises:

@@ -3,9 +3,9 @@
 S. W. Zamir et al., "Restormer: Efficient transformer for high-resolution image restoration", CVPR 2022, arXiv 2111.09881. Written from the
 formulas, without official code. How it is computed differs from how it is printed; tests compare both (tests/twins/tdfusion_twin.py):
 
-- Channels lie innermost in memory, so 1x1 convolutions are matrix products and norms are over neighbours.
+- Channels lie innermost in memory, so 1x1 convolutions are matrix products and norms are over neighbors.
 - Everything between a block's own features is computed strip by strip (:mod:`.strips`).
-- Normalised queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
+- Normalized queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
 - Attention and the projection behind it make one small matrix per image, which is applied to the values once.
 """
 from typing import Optional, Tuple
@@ -53,7 +53,7 @@ def attention_from_gram(products: Tensor, query: int, key: int, channels: int, t
 
     .. math:: A = \mathrm{softmax}(t\, \hat q \hat k^T), \quad \hat q = q / |q|_2, \; \hat k = k / |k|_2
 
-    with q and k normalised over all pixels.
+    with q and k normalized over all pixels.
 
     Args:
         products: Gram matrix (N, D, D) of features that hold queries and keys.
@@ -103,7 +103,7 @@ class PixelNorm(BaseModule):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W)."""
+        """Normalize (N, C, H, W)."""
         return pixel_norm(x, self.weight, self.bias, self.eps)
 
 

@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     Attributes:
         function: ``function(above, below, *arguments)`` returns a tuple of tensors. ``above`` and ``below`` count the rows of the halo that its
             ``HALO`` arguments have over its ``ROWS``: 1, or 0 at the border of the image, where it must pad with zeros.
-        arguments: Kind of each argument. ``HALO``: (N, C, H, W), rows of the strip and their neighbours; ``ROWS``: (N, C, H, W), rows of the
+        arguments: Kind of each argument. ``HALO``: (N, C, H, W), rows of the strip and their neighbors; ``ROWS``: (N, C, H, W), rows of the
             strip; ``IMAGE``: (N, ...), what belongs to the image; ``SHARED``: the same for all (or None).
         results: Kind of each result. ``HALO`` results of strips overlap and are added, ``IMAGE`` results are summed over the strips of their
             image, ``SHARED`` ones over everything.

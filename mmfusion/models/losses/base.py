@@ -70,7 +70,7 @@ class BaseFusionLoss(nn.Module):
         """Weighted scalar loss.
 
         Args:
-            fused: (N, C, H, W) in the fuser's colour space, nominal [0, 1].
+            fused: (N, C, H, W) in the fuser's color space, nominal [0, 1].
             first: First source in the same space, same shape.
             second: Second source, same shape.
             context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``task``, name of

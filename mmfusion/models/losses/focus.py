@@ -17,11 +17,11 @@ def focus_mask(first: Tensor, second: Tensor, patch: int = 16) -> Tensor:
 
     .. math:: M_p = \left[ \max_{x \in p} S(A)(x) \ge \max_{x \in p} S(B)(x) \right], \quad S = |G_x * \cdot| + |G_y * \cdot|
 
-    The Sobel derivatives :math:`G` are those of the whole grey image with zeros around it, so the frame of an image counts as an edge. Patches
+    The Sobel derivatives :math:`G` are those of the whole gray image with zeros around it, so the frame of an image counts as an edge. Patches
     lie from the upper left corner on; those at the right and the bottom are smaller where the size is no multiple of ``patch``.
 
     Args:
-        first: (N, 1 or 3, H, W) floating; of RGB the grey value counts.
+        first: (N, 1 or 3, H, W) floating; of RGB the gray value counts.
         second: Same shape.
         patch: Side of a patch in pixels.
 

@@ -25,7 +25,7 @@ class LossGenerationModule(BaseModule):
         heads: Heads of the channel attention; divides ``channels``.
         blocks: Blocks in each of the three encoders.
         factor: Hidden width of the feed-forward networks over their width.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Examples:
         >>> weights = LossGenerationModule(channels=8, blocks=1)(torch.rand(1, 1, 17, 30), torch.rand(1, 1, 17, 30))

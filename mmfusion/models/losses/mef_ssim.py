@@ -33,7 +33,7 @@ class MEFSSIMLoss(BaseFusionLoss):
         m = \frac{\sum_j v_j \mu_j}{\sum_j v_j}, \quad
         v_j = \exp\left( -\frac{(\bar\mu_j - 0.5)^2}{2 \sigma_g^2} - \frac{(\mu_j - 0.5)^2}{2 \sigma_l^2} \right)
 
-    so that a source counts where its neighbourhood, and the image as a whole, is neither dark nor bright.
+    so that a source counts where its neighborhood, and the image as a whole, is neither dark nor bright.
 
     Args:
         joint_batch: Take a batch for one image, its images below each other, as the published program does: windows reach over the seams and

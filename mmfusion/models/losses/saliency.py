@@ -23,11 +23,11 @@ SIMILARITIES = ('ssim', 'ms_ssim')
 
 @torch.no_grad()
 def visual_saliency(image: Tensor) -> Tensor:
-    r"""How far the grey level of each pixel lies from those of all others, image by image.
+    r"""How far the gray level of each pixel lies from those of all others, image by image.
 
     .. math:: V(x) = \sum_{j=0}^{255} |v(x) - j| \, h(j) \Big/ \max_x \sum_{j=0}^{255} |v(x) - j| \, h(j)
 
-    with the grey level :math:`v` in 256 steps (values outside [0, 1] are clamped) and its histogram :math:`h`.
+    with the gray level :math:`v` in 256 steps (values outside [0, 1] are clamped) and its histogram :math:`h`.
 
     Args:
         image: (N, 1 or 3, H, W) floating, nominal [0, 1]; of RGB the luminance counts.

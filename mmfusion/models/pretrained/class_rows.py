@@ -24,7 +24,7 @@ class ClassAxis(NamedTuple):
         blocks: Anchors per place, or coordinates per class; 1 in most heads.
         extra: Places of a block that belong to no class, such as the background of a softmax.
         offset: Where in a block the classes begin.
-        class_major: Each class has ``blocks`` neighbouring places (box regression of two-stage heads), instead of each block having all classes.
+        class_major: Each class has ``blocks`` neighboring places (box regression of two-stage heads), instead of each block having all classes.
     """
 
     axis: int

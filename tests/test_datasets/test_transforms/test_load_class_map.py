@@ -16,7 +16,7 @@ def numbers():
 
 
 def sample(numbers, **extra):
-    """Images whose grey value is the class number, so that image and class map can be compared after every transform."""
+    """Images whose gray value is the class number, so that image and class map can be compared after every transform."""
     first = np.repeat(numbers[..., None], 3, axis=2) * 20
     return dict(first=first, second=first[..., :1].copy(), gt_seg_map=numbers.copy(), seg_fields=[], sample_id='a', img_id=0, **extra)
 

@@ -10,7 +10,7 @@ from mmfusion.datasets.transforms.random_resized_crop import resize_bicubic
 
 @pytest.mark.parametrize('size', [(20, 25), (37, 61), (90, 140)])
 def test_resize_is_that_of_pillow(size):
-    """Pillow's float images know no rounding between its two passes; for uint8 one grey level is left to it."""
+    """Pillow's float images know no rounding between its two passes; for uint8 one gray level is left to it."""
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.random((48, 70, 3), dtype=np.float32), (0, 0), 1.0)
     expected = np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size[::-1], Image.BICUBIC)) for c in range(3)], -1)

@@ -113,7 +113,7 @@ def test_meta_initialisation_learns_a_held_out_task_faster(trained, tmp_path):
     _, random, spread = curve(results, 'random', 'loss')
     assert steps == [0, 1, 3, 10] and spread[0] > 0
     assert all(a < b for a, b in zip(meta, random))  # at every point of the curve
-    assert meta[1] < random[3]  # one step from the initialisation is worth more than ten from random weights
+    assert meta[1] < random[3]  # one step from the initialization is worth more than ten from random weights
     assert steps_to_reach(results, 'meta', 'random', 1) == '> 10'
     for seed in range(3):  # with every seed, not on the average alone
         a, b = (next(r['rows'] for r in results if (r['init'], r['seed']) == (init, seed)) for init in ('meta', 'random'))
@@ -168,5 +168,5 @@ def test_bad_settings(tmp_path):
         adaptation_curves(cfg, dict(random=['x']), [0], tmp_path)
     other = tmp_path / 'other.pth'
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), other)
-    with pytest.raises(UserError, match='no initialisation of the fuser'):
+    with pytest.raises(UserError, match='no initialization of the fuser'):
         run_adaptation(cfg, 'other', str(other), 0, tmp_path)

@@ -47,7 +47,7 @@ def test_task_loss_alone_trains_the_fuser(fuser, task):
     norms = {name: 0. if p.grad is None else p.grad.norm().item() for name, p in model.fuser.named_parameters() if p.requires_grad}
     assert all(torch.isfinite(torch.tensor(value)) for value in norms.values())
     without = [name for name, value in norms.items() if value == 0]
-    # Experts that were not chosen, and gates of zero-initialised mixtures, may stay without; a tenth of the tensors is far too few.
+    # Experts that were not chosen, and gates of zero-initialized mixtures, may stay without; a tenth of the tensors is far too few.
     assert len(norms) - len(without) > 0.3 * len(norms), f'no gradient from the task at {without}'
     assert sum(value**2 for value in norms.values()) > 0
 

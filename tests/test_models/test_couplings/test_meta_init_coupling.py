@@ -139,7 +139,7 @@ def test_bad_batches_and_optimizers():
 
 
 def test_a_colour_task_and_a_moe_fuser_with_random_gates():
-    """Any fuser: one with noise in its gates and auxiliary losses, on RGB and grey."""
+    """Any fuser: one with noise in its gates and auxiliary losses, on RGB and gray."""
     moe = dict(type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(4, 4), global_grid=(4, 4))
     coupling = make(fuser=moe, inner_steps=1)
     pipeline = [dict(type='LoadPair'), dict(type='PackFusionInputs')]

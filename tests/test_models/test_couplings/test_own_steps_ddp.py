@@ -72,7 +72,7 @@ def search(rank, world_size):
 
 
 def meta_init(rank, world_size, algorithm):
-    """State and log after two steps of the initialisation on one of two episodes, or both; batch norm in training mode."""
+    """State and log after two steps of the initialization on one of two episodes, or both; batch norm in training mode."""
     model = MODELS.build(dict(
         type='MetaInitCoupling', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS, inner_steps=2, algorithm=algorithm,
         inner_optimizer=dict(type='SGD', lr=0.05))).train()

@@ -49,7 +49,7 @@ def test_gradient_sizes_and_ignored_pixels(path):
 
 @pytest.mark.parametrize('path', [path for path in FILES if path.stem in ('fcn_small', 'segformer_b0')], ids=lambda path: path.stem)
 def test_padding_of_the_batch_does_not_thin_out_the_loss(path):
-    """Cross-entropy is the mean over labelled pixels, here against the formula."""
+    """Cross-entropy is the mean over labeled pixels, here against the formula."""
     cfg = build(path)
     cfg['decode_head'].update(dropout_ratio=0., sampler=None)
     task = TaskNetwork(cfg).eval()  # fixed statistics

@@ -118,7 +118,7 @@ def test_reference_on_gpu(reference):
     assert (weights.cpu() - reference['outputs']['G_weights']).abs().max() <= 2e-3
 
 
-# ---- behaviour -------------------------------------------------------------------------------------------------------
+# ---- behavior -------------------------------------------------------------------------------------------------------
 
 
 def test_published_numbers_of_parameters():

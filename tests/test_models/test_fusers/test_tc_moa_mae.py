@@ -68,7 +68,7 @@ def test_random_frozen_weights_are_warned_of_once(notices):
 
 
 def test_position_tables_of_another_grid(tmp_path):
-    """Bilinear to half the size is the mean of 2 x 2 neighbours; the class token's row stays."""
+    """Bilinear to half the size is the mean of 2 x 2 neighbors; the class token's row stays."""
     state, fuser = mae_state(grid=28), tiny()
     load_mae(fuser.mae, write(tmp_path / 'mae.pth', dict(model=state)))
     for name in ('pos_embed', 'decoder_pos_embed'):

@@ -84,7 +84,7 @@ def test_nobodys_data_change():
 
 
 def test_streams_learn_as_the_detector_itself_does():
-    """With exchange and attention silenced, each stream's losses are the plain detector's on the grey image."""
+    """With exchange and attention silenced, each stream's losses are the plain detector's on the gray image."""
     guide = make_guide().train()
     with torch.no_grad():
         guide.attention.fusion_conv.weight.zero_()

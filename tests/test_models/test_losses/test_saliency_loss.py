@@ -24,7 +24,7 @@ def picture(seed=0, size=(1, 1, 19, 23), dtype=torch.float32):
 
 
 def test_saliency_against_a_loop_over_pixels():
-    batch = torch.cat([picture(0), picture(1).round(), torch.full((1, 1, 19, 23), 0.4)])  # grey, two levels, one level
+    batch = torch.cat([picture(0), picture(1).round(), torch.full((1, 1, 19, 23), 0.4)])  # gray, two levels, one level
     maps = visual_saliency(batch)
     for image, found in zip(batch, maps):
         np.testing.assert_allclose(found[0].numpy(), saliency_by_loops(image[0].numpy()), atol=1e-6)
@@ -116,4 +116,4 @@ def test_bad_options_are_named():
             SaliencyFusionLoss(**options)
     for shape in itertools.product((1, 3), (16, 33)):
         images = [picture(i, (1, shape[0], shape[1], 16)) for i in range(3)]
-        assert torch.isfinite(SaliencyFusionLoss()(*images))  # any size, grey and colour
+        assert torch.isfinite(SaliencyFusionLoss()(*images))  # any size, gray and color

@@ -17,7 +17,7 @@ class ExposurePair(NamedTuple):
 
     Attributes:
         over: (H, W, 3) uint8 BGR, highlights clipped.
-        under: The same, shadows lost in noise and quantisation.
+        under: The same, shadows lost in noise and quantization.
         radiance: (H, W, 3) BGR float32, the light itself.
     """
 
@@ -74,7 +74,7 @@ def render_exposures(rng: np.random.Generator, size: Tuple[int, int], night_rati
 
 
 def _disc(radius: float) -> np.ndarray:
-    """Normalised kernel of a round lens opening, with an edge as soft as a pixel."""
+    """Normalized kernel of a round lens opening, with an edge as soft as a pixel."""
     reach = int(np.ceil(radius + 0.5))
     distance = np.hypot(*np.mgrid[-reach:reach + 1, -reach:reach + 1]).astype(np.float32)
     kernel = np.clip(radius + 0.5 - distance, 0, 1)

@@ -8,7 +8,7 @@ from . import shapes
 from .background import Surfaces, draw_background
 from .scene import BOTH, CLASSES, COLD_DUMMY, INFRARED_ONLY, VISIBLE_ONLY, WARM_CRATE, Scene, Thing
 
-# By part number. Reflectance relative to the thing's color (negative: a grey of its own), and temperature relative to its warmth.
+# By part number. Reflectance relative to the thing's color (negative: a gray of its own), and temperature relative to its warmth.
 _PAINT = np.zeros((shapes.NUM_PARTS, ), np.float32)
 _PAINT[[shapes.BODY, shapes.HEAD, shapes.LIMB, shapes.LEGS]] = 1.0, -0.55, 0.85, 0.6
 _PAINT[[shapes.GLASS, shapes.WHEEL, shapes.HOOD, shapes.LIGHT, shapes.POLE]] = -0.1, -0.06, 0.92, -0.9, -0.25

@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def stretch(image: Tensor, constant: str = 'zero') -> Tensor:
-    """Stretch the grey levels of each image to 0..255 and round to whole ones, half up.
+    """Stretch the gray levels of each image to 0..255 and round to whole ones, half up.
 
     Args:
         image: (N, 1, H, W) float64.
-        constant: What becomes of an image of one grey level: ``'zero'``, or ``'nan'`` as in the programs, where only black stays zero.
+        constant: What becomes of an image of one gray level: ``'zero'``, or ``'nan'`` as in the programs, where only black stays zero.
 
     Returns:
         (N, 1, H, W) float64.

@@ -2,11 +2,11 @@
 import torch
 from torch import Tensor
 
-TIE = 1e-3  # grey levels by which the float32 arithmetic of a fuser may miss an exact .5 (measured: below 2e-4)
+TIE = 1e-3  # gray levels by which the float32 arithmetic of a fuser may miss an exact .5 (measured: below 2e-4)
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """Quantise an image to 8 bits: clamp to [0, 1], scale by 255, round half up.
+    """Quantize an image to 8 bits: clamp to [0, 1], scale by 255, round half up.
 
     Half up and not half to even (the rule of numpy and torch): an average of two 8-bit images hits .5 on half of its pixels, and rounding to even
     would empty every second histogram bin and lower the entropy by 0.2 bits.
@@ -37,9 +37,9 @@ def to_uint8(image: Tensor) -> Tensor:
 
 
 def to_grey(image: Tensor) -> Tensor:
-    """Make the 8-bit grey image that the metrics rate, by the full-range luma of ITU-R BT.601.
+    """Make the 8-bit gray image that the metrics rate, by the full-range luma of ITU-R BT.601.
 
-    Floating images are quantised first, so that rating a tensor equals rating the png written from it.
+    Floating images are quantized first, so that rating a tensor equals rating the png written from it.
     Y = (299 R + 587 G + 114 B) / 1000 in integers, rounded half up.
 
     Args:
@@ -63,6 +63,6 @@ def to_grey(image: Tensor) -> Tensor:
     if image.shape[-3] == 1:
         return image
     red, green, blue = image.unbind(-3)
-    # exact in float32: sums stay below 2**24, and its numbers around 255 lie closer than 1/1000 (checked for all 2**24 colours)
+    # exact in float32: sums stay below 2**24, and its numbers around 255 lie closer than 1/1000 (checked for all 2**24 colors)
     luma = red.to(torch.float32, copy=True).mul_(299).add_(green, alpha=587).add_(blue, alpha=114).add_(500)
     return luma.div_(1000).to(torch.uint8).unsqueeze(-3)

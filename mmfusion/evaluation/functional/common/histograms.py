@@ -1,4 +1,4 @@
-"""Histograms of whole grey levels and their entropy: what the information metrics count."""
+"""Histograms of whole gray levels and their entropy: what the information metrics count."""
 import math
 
 import cv2
@@ -17,7 +17,7 @@ def check_levels(**images: Tensor) -> list:
 
 
 def grey_histogram(image: Tensor) -> Tensor:
-    """Count the pixels of each grey level.
+    """Count the pixels of each gray level.
 
     Args:
         image: (N, 1, H, W) uint8.
@@ -29,7 +29,7 @@ def grey_histogram(image: Tensor) -> Tensor:
 
 
 def joint_histogram(image: Tensor, other: Tensor) -> Tensor:
-    """Count the pixels of each pair of grey levels.
+    """Count the pixels of each pair of gray levels.
 
     Args:
         image: (N, 1, H, W) uint8, the rows of the histogram.

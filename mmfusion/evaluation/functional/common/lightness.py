@@ -1,4 +1,4 @@
-"""Colour images in metrics that make them grey in their own way, on the scale of grey levels."""
+"""Color images in metrics that make them gray in their own way, on the scale of gray levels."""
 from typing import Dict
 
 import torch
@@ -7,12 +7,12 @@ from torch import Tensor
 from .checks import check_images
 
 LUMA = (299., 587., 114.)
-# Y of linear sRGB under the white point D50, to which colour profiles adapt
+# Y of linear sRGB under the white point D50, to which color profiles adapt
 LUMINANCE_D50 = (0.22248840, 0.71690369, 0.06060791)
 
 
 def luma(**images: Tensor) -> Dict[str, Tensor]:
-    """Make batches of RGB grey by their luma (BT.601) rounded to whole levels; hand on what is not three-channel throughout.
+    """Make batches of RGB gray by their luma (BT.601) rounded to whole levels; hand on what is not three-channel throughout.
 
     Args:
         images: Batches by name; changed where all are (N, 3, H, W).
@@ -27,7 +27,7 @@ def luma(**images: Tensor) -> Dict[str, Tensor]:
 
 
 def lab_lightness(**images: Tensor) -> Dict[str, Tensor]:
-    """Make batches of sRGB grey by their CIE lightness L, stretched from [0, 100] to [0, 255]; hand on what is not three-channel throughout.
+    """Make batches of sRGB gray by their CIE lightness L, stretched from [0, 100] to [0, 255]; hand on what is not three-channel throughout.
 
     Args:
         images: Batches by name; changed where all are (N, 3, H, W).

@@ -10,7 +10,7 @@ from torch import Tensor
 from .chunks import row_chunks
 
 SCALES, ORIENTATIONS = 4, 6
-SHORTEST, FACTOR = 3, 2.1  # wavelength of the finest filter in pixels, ratio of neighbouring scales
+SHORTEST, FACTOR = 3, 2.1  # wavelength of the finest filter in pixels, ratio of neighboring scales
 BANDWIDTH, SPREAD = 0.55, math.pi / ORIENTATIONS / 1.2  # of the filters along the radius and along the angle
 NOISE_SIGMAS, NOISE_RESCALE = 2, 1.7
 CUT_OFF, GAIN = 0.5, 10  # frequency spread below which congruency means little, and how sharply

@@ -14,7 +14,7 @@ CV_BORDERS = {'constant': cv2.BORDER_CONSTANT, 'reflect': cv2.BORDER_REFLECT_101
 def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = False) -> Iterator[List[Tuple[Tensor, Tensor]]]:
     """Derivatives of batches, a few rows at a time on the CPU and all rows at once on a GPU.
 
-    Whole grey levels come out exact. For fractional images, the order of the additions decides whether a derivative is zero or rounding noise, and
+    Whole gray levels come out exact. For fractional images, the order of the additions decides whether a derivative is zero or rounding noise, and
     with it the angle of the edge; each metric asks for the order of its published program.
 
     Args:

@@ -1,6 +1,6 @@
 r"""Gradient of a bilevel problem, with the lower problem's curvature known only through its gradient.
 
-An upper loss :math:`F(w, a)` is minimised over :math:`a` while the weights are tied to a lower problem, :math:`w^*(a) \in \arg\min_w f(w, a)`.
+An upper loss :math:`F(w, a)` is minimized over :math:`a` while the weights are tied to a lower problem, :math:`w^*(a) \in \arg\min_w f(w, a)`.
 The implicit function theorem gives :math:`dF/da = F_a - f_{aw} f_{ww}^{-1} F_w`. With the Gauss-Newton matrices of rank one,
 :math:`f_{ww} \approx f_w f_w^T` and :math:`f_{aw} \approx f_a f_w^T`, this becomes
 

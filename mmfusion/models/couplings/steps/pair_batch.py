@@ -30,7 +30,7 @@ class PairBatch(NamedTuple):
 def swap_roles(batch: PairBatch) -> PairBatch:
     """The batch, followed by a copy in which the sources have changed places; labels are repeated.
 
-    A grey source beside an RGB one becomes RGB with three equal channels, whose chroma has no weight when colour is restored.
+    A gray source beside an RGB one becomes RGB with three equal channels, whose chroma has no weight when color is restored.
 
     Args:
         batch: ``first`` and ``second``.

@@ -43,7 +43,7 @@ class MoEFusion(BaseFuser):
             published code, both may come from one source.
         balance_weights: Weights of the load-balance loss of the foreground, background and global gate.
         noise_epsilon: See :class:`~mmfusion.models.layers.NoisyTopKGate`.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: Numbers that do not fit each other.

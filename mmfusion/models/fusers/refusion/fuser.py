@@ -26,7 +26,7 @@ class ReFusion(BaseFuser):
         factor: Hidden width of the feed-forward networks over their width.
         stretch: In eval mode, stretch every fused image to the whole range [0, 1], as the published test code does. It hides how bright the
             network made the image, so it is off by default.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: ``heads`` does not divide ``channels``, or a number is too small.

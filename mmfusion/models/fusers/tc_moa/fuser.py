@@ -54,7 +54,7 @@ class TCMoA(BaseFuser):
         large_images: What happens to images larger than ``tile`` in eval mode: ``'pad'`` runs them whole, ``'tile'`` in overlapping, blended
             tiles, for bounded memory. All sizes are extended to a multiple by reflection and cropped back.
         tile: Side of the tiles, a multiple of :attr:`multiple`.
-        overlap: Pixels that neighbouring tiles share at least; 0 for tiles side by side, as published.
+        overlap: Pixels that neighboring tiles share at least; 0 for tiles side by side, as published.
         tile_batch: Tiles that run at once.
         prompt_weights: Weight of ``loss_prompt`` by task after the warm-up, 1 where none is given.
         balance_weight: Weight of ``loss_balance`` in epoch 0.
@@ -65,7 +65,7 @@ class TCMoA(BaseFuser):
         freeze: Freeze the masked autoencoder. False trains all of it, from random weights too.
         with_cp: Compute blocks again in the backward pass instead of keeping their features.
         mae: Path of a MAE checkpoint that :meth:`init_weights` loads into the frozen part.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Attributes:
         multiple: The network runs on multiples of this many pixels; 112 as published.
@@ -153,7 +153,7 @@ class TCMoA(BaseFuser):
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
     def init_weights(self) -> None:
-        """Initialise; with ``mae`` the frozen part gets the weights of that file."""
+        """Initialize; with ``mae`` the frozen part gets the weights of that file."""
         repeated = self.is_init
         super().init_weights()
         if repeated:  # mmengine has said so; weights that learned since stay
@@ -233,7 +233,7 @@ class TCMoA(BaseFuser):
         return x + self.mae.positions(self.mae.pos_embed, *x.shape[1:3], self.published_positions)
 
     def _decode(self, x: Tensor, raw: bool) -> 'tuple[Optional[Tensor], Tensor]':
-        """Token maps (N, H', W', C) to the decoded image, where wanted, and the image at the size of the sources, both of normalised colour."""
+        """Token maps (N, H', W', C) to the decoded image, where wanted, and the image at the size of the sources, both of normalized color."""
         predict = self.mae.decoder_pred
         if self.upsample and self.output == 'nearest' and not raw:  # of four pixels only the first is ever seen
             side = self.arch.patch_size

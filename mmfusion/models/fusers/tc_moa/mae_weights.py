@@ -1,7 +1,7 @@
 """Weights of a masked autoencoder for the frozen part of :class:`TCMoA`.
 
 The files are those of the official MAE repository that hold encoder and decoder, ``mae_visualize_vit_base.pth``, ``mae_visualize_vit_large.pth``
-and ``mae_visualize_vit_large_ganloss.pth`` (licence CC BY-NC 4.0), or a checkpoint of its pretraining. Names stay as they are; the files hold one
+and ``mae_visualize_vit_large_ganloss.pth`` (license CC BY-NC 4.0), or a checkpoint of its pretraining. Names stay as they are; the files hold one
 entry more than the network, ``mask_token``, which is dropped. No other difference passes.
 """
 import argparse

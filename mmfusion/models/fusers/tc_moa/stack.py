@@ -28,7 +28,7 @@ class StackOutput(NamedTuple):
 class AdaptedStack(nn.Module):
     """Biases and adapters for a row of frozen blocks, which somebody else owns.
 
-    Two neighbouring blocks share a bias; the second of them sees the map rolled by half a window.
+    Two neighboring blocks share a bias; the second of them sees the map rolled by half a window.
 
     Args:
         dim: Length C of a token.

@@ -38,7 +38,7 @@ def plan_axis(size: int, tile: int, overlap: int) -> Axis:
     Args:
         size: Length of the side.
         tile: Length of a tile; a shorter side is one tile.
-        overlap: Pixels that neighbours share at least. The share of a tile falls smoothly to 0 towards its edges inside the image. With 0 tiles stand
+        overlap: Pixels that neighbors share at least. The share of a tile falls smoothly to 0 towards its edges inside the image. With 0 tiles stand
             beside each other, the last one moved back to end with the image, and where two overlap the later one counts alone, as published.
 
     Examples:

@@ -223,7 +223,7 @@ def sincos_positions(dim: int, grid: int) -> Tensor:
 
 
 def unpatchify(x: Tensor, side: Optional[int] = None) -> Tensor:
-    """Token map of pixels (N, H, W, s * s * 3), rows, columns, colour, to images (N, 3, s * H, s * W).
+    """Token map of pixels (N, H, W, s * s * 3), rows, columns, color, to images (N, 3, s * H, s * W).
 
     Examples:
         >>> unpatchify(torch.arange(12.).view(1, 1, 1, 12))[0, 0].tolist()

@@ -100,7 +100,7 @@ class WindowLayout:
         return self.windows.undo(x).unflatten(1, self.size)
 
     def mask(self) -> Tensor:
-        """Which tokens of a rolled window were neighbours before: (windows, 1, L, L) of 0 and minus infinity.
+        """Which tokens of a rolled window were neighbors before: (windows, 1, L, L) of 0 and minus infinity.
 
         Without it tokens of opposite borders of the image see each other in the last row and column of windows.
         """

@@ -27,7 +27,7 @@ class TIM(Planned, BaseFuser):
             ``'fusion_light'`` (published for its latency, 127 358), or what a search found.
         width: Width of the features.
         bn_batch_stats: In eval mode, let batch norm use the statistics of each image, as the published program for SPECT does.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: The genotype cannot be read, or ``width`` is odd or below 2.

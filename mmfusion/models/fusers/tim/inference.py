@@ -196,7 +196,7 @@ def down_step(m: cells.Down) -> Local:
     project, shortcut, kernel = layout(m.project.weight), layout(m.shortcut.weight), m.blur.kernel.expand(len(weight1), 1, 3, 3).contiguous()
 
     def blur(x: Tensor, top: bool) -> Tensor:
-        # the size is even, so only the first row and column have a neighbour outside the image
+        # the size is even, so only the first row and column have a neighbor outside the image
         return F.conv2d(F.pad(x, (1, 0, 1 if top else 0, 0), mode='reflect'), kernel, stride=2, groups=len(kernel))
 
     def run(x: Tensor, top: bool, bottom: bool) -> Tensor:

@@ -31,7 +31,7 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm that can use the statistics of each image in evaluation mode.
 
     Attributes:
-        image_statistics: In evaluation mode, normalise each image with its own mean and variance and leave the running ones alone. This is what a
+        image_statistics: In evaluation mode, normalize each image with its own mean and variance and leave the running ones alone. This is what a
             network left in training mode does with one image, as the published programs run some of theirs.
     """
 

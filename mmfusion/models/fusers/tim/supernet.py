@@ -113,7 +113,7 @@ class SearchableTIM(BaseFuser):
         cells: Kind of each cell and number of its operations, as ``dict(kind='chain', length=2)``; kinds are ``'chain'`` and ``'multiscale'``.
         candidates: Names of the operations to choose from; by default all that published genotypes contain.
         width: Width of the features.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: A cell, a candidate or the width is none, or a candidate is named twice.

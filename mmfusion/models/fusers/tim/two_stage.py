@@ -100,9 +100,9 @@ class TwoStageTIM(Planned, BaseFuser):
         bn_batch_stats: Stages, out of 1 and 2, whose batch norms use the statistics of each image in eval mode. The published programs do so with
             ``(2, )`` for infrared-visible and ``(1, 2)`` for SPECT.
         freeze_stage1: Keep stage 1 in eval mode and without gradient, to train stage 2 on a trained stage 1.
-        stage1_init_cfg: mmengine initialisation config of stage 1, such as
+        stage1_init_cfg: mmengine initialization config of stage 1, such as
             ``dict(type='Pretrained', checkpoint='stage1.pth', prefix='fuser.')``.
-        init_cfg: mmengine initialisation config.
+        init_cfg: mmengine initialization config.
 
     Raises:
         ValueError: There are not two branches, a genotype cannot be read or does not suit, an option is unknown, or the weight is negative.
