@@ -76,7 +76,7 @@ def protocol_table() -> List[str]:
     """One row per protocol."""
     rows = [(f'`{name}`', protocol.title, 'luma' if protocol.channels == 'grey' else 'each channel, then their mean',
              'all' if name == 'default' else ', '.join(protocol.metrics)) for name, protocol in PROTOCOLS.items()]
-    return table(('protocol', 'whose numbers', 'colour images', 'metrics'), rows)
+    return table(('protocol', 'whose numbers', 'color images', 'metrics'), rows)
 
 
 def metric_table() -> List[str]:

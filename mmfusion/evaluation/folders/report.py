@@ -32,7 +32,7 @@ def list_protocols() -> str:
     """All protocols with their metrics, titles, units and directions."""
     lines = []
     for protocol in PROTOCOLS.values():
-        color = 'rates every color channel' if protocol.channels == 'each' else 'rates grey'
+        color = 'rates every color channel' if protocol.channels == 'each' else 'rates gray'
         lines.append(f'{protocol.name}: {protocol.title} ({color})')
         for name, spec in protocol.metrics.items():
             lines.append(f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {spec.better} is better'

@@ -63,7 +63,7 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'Qabf': QABF,
         **_petrovic(petrovic),
         **_liu(symmetric=True),
-        'FMI': _fmi('none', 'grey levels'),
+        'FMI': _fmi('none', 'gray levels'),
         'FMI_gradient': _fmi('gradient', 'horizontal gradients'),
         'FMI_dct': _fmi('dct', 'cosine coefficients'),
     },

@@ -17,7 +17,7 @@ from ..functional.standard_deviation import standard_deviation
 from ..functional.tsallis import CVEJIC, tsallis_information
 from .spec import MetricSpec
 
-GREY = 'grey level'
+GREY = 'gray level'
 NAN = math.nan  # what the programs print for 0/0
 
 EN = MetricSpec(entropy, 'entropy', 'bit')
