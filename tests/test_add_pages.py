@@ -1,4 +1,5 @@
 """The pages on adding something: each is followed to the letter in a copy of the project, and what it adds works there."""
+import ast
 import os
 import re
 import shutil
@@ -64,8 +65,8 @@ def follow(piece, root):
         assert places, f'{piece.path} has no line with {piece.after!r}'
         lines.insert(places[0] + 1, piece.code.rstrip())
     else:
-        imports = [index for index, line in enumerate(lines) if line.startswith('from .')]
-        lines.insert(imports[-1] + 1, piece.code.rstrip())
+        imports = [node.end_lineno for node in ast.parse(target.read_text()).body if isinstance(node, ast.ImportFrom) and node.level]
+        lines.insert(imports[-1], piece.code.rstrip())
         lines.append(f'__all__ += {re.findall(r"import (.+)", piece.code)}')
     target.write_text('\n'.join(lines) + '\n')
 

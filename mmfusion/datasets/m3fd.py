@@ -4,7 +4,7 @@ from typing import List
 from mmfusion.fileio.pairing import PairFiles
 from mmfusion.registry import DATASETS
 
-from .scene_split import SceneSplit, SplitOptions, make_scene_split
+from .scene_split import DEFAULT_OPTIONS, SceneSplit, SplitOptions, make_scene_split
 from .voc_pair_dataset import VOCPairDataset
 
 
@@ -34,7 +34,7 @@ class M3FDDataset(VOCPairDataset):
       Annotation/00000.xml ..."""
 
 
-def split_m3fd(data_root: str, options: SplitOptions = SplitOptions(), workers: int = 0) -> SceneSplit:  # noqa: B008 (immutable)
+def split_m3fd(data_root: str, options: SplitOptions = DEFAULT_OPTIONS, workers: int = 0) -> SceneSplit:
     """Split all pairs below an M3FD folder by scenes; annotations are not read.
 
     Raises:

@@ -126,7 +126,10 @@ def assign_scenes(scenes: List[List[str]], options: SplitOptions) -> Dict[str, L
     return {part: sorted(ids) for part, ids in parts.items()}
 
 
-def make_scene_split(pairs: Sequence[PairFiles], options: SplitOptions = SplitOptions(), workers: int = 0) -> SceneSplit:  # noqa: B008 (immutable)
+DEFAULT_OPTIONS = SplitOptions()
+
+
+def make_scene_split(pairs: Sequence[PairFiles], options: SplitOptions = DEFAULT_OPTIONS, workers: int = 0) -> SceneSplit:
     """Split pairs of images so that no scene is in two parts.
 
     Args:
