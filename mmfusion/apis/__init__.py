@@ -5,6 +5,9 @@ _LAZY = {
     'FusionInferencer': 'inferencer',
     'FusionResult': 'result',
     'build_coupling': 'build',
+    'evaluate': 'runs',
+    'test': 'runs',
+    'train': 'runs',
 }
 
 __all__ = [*_LAZY]

@@ -24,6 +24,7 @@ from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_tas
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
 from mmfusion.utils.checkpoint import checkpoint_modalities, holds_fuser_alone
 from mmfusion.utils.config import load_config
+from mmfusion.utils.shipped import config_names
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
 CONFIG_SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -50,9 +51,9 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     """Build a coupling, load its weights and move it to a device.
 
     Args:
-        model: Name of a trained model (``'tdfusion'``, ``'tim'``..., see :func:`mmfusion.model_zoo.list_models`); path of a config file; a config
-            (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser that needs no arguments, such as
-            ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
+        model: Name of a trained model (``'tdfusion'``, ``'tim'``..., see :func:`mmfusion.model_zoo.list_models`); path of a config
+            file, or the name of one that ships; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser that
+            needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
         weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Where the fuser has no weights,
             one of its detector or segmentor, as mmdet or mmseg wrote it. Without one, a model with learned parameters keeps its random initial
             values and a warning says so. With the name of a trained model, in place of its own weights.
@@ -69,7 +70,7 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
         return _from_zoo(model, weights, device)
     cfg, model_cfg = None, None
     if isinstance(model, (str, Path)):
-        if str(model).endswith(CONFIG_SUFFIXES) or os.path.exists(model):
+        if str(model).endswith(CONFIG_SUFFIXES) or os.path.exists(model) or str(model) in config_names():
             cfg = load_config(model)
         else:
             model_cfg = {'type': str(model)}

@@ -1,4 +1,4 @@
-"""Command lines of the tools; importing this loads nothing heavy."""
+"""Arguments that commands share; importing this loads nothing heavy."""
 import argparse
 import os
 import sys
@@ -19,13 +19,13 @@ def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def parse_train_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Arguments of ``tools/train.py``."""
-    return _parse_training(argparse.ArgumentParser(prog='tools/train.py', description='Train a fuser, alone or coupled with task networks'), argv)
+    """Arguments of ``mmfusion train``."""
+    return _parse_training(argparse.ArgumentParser(description='Train a fuser, alone or coupled with task networks'), argv)
 
 
 def parse_search_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Arguments of ``tools/search.py``."""
-    parser = argparse.ArgumentParser(prog='tools/search.py', description='Search an architecture; the genotype found is printed and written down')
+    """Arguments of ``mmfusion search``."""
+    parser = argparse.ArgumentParser(description='Search an architecture; the genotype found is printed and written down')
     parser.add_argument('--then', metavar='CONFIG', help='afterwards train this config, with the genotype found as its model.fuser.genotype')
     return _parse_training(parser, argv)
 
@@ -42,8 +42,8 @@ def _parse_training(parser: argparse.ArgumentParser, argv: Optional[Sequence[str
 
 
 def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Arguments of ``tools/test.py``."""
-    parser = argparse.ArgumentParser(prog='tools/test.py', description='Test a checkpoint: task metrics, fusion metrics, fused images')
+    """Arguments of ``mmfusion test``."""
+    parser = argparse.ArgumentParser(description='Test a checkpoint: task metrics, fusion metrics, fused images')
     _add_common(parser)
     parser.add_argument('checkpoint', help='checkpoint trained with this config; with a fuser that has no weights, also that of a detector or '
                         'segmentor alone, as mmdet or mmseg wrote it')
@@ -56,7 +56,7 @@ def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of one that ships, such as moe_fusion_llvip')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/<name of the config>)')
     parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
     add_cfg_options(parser)

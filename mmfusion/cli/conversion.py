@@ -1,6 +1,5 @@
 """Command line that all converters of official checkpoints share; importing this loads nothing heavy."""
 import argparse
-from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from .arguments import add_cfg_options, parse_with_options
@@ -21,12 +20,13 @@ def parse_conversion(parser: argparse.ArgumentParser, argv: Optional[Sequence[st
     return parse_with_options(parser, argv)
 
 
-def conversion_config(args: argparse.Namespace, default: Path) -> Any:
-    """The config that the result has to fit: ``--config`` or ``default``, changed by ``--cfg-options``."""
+def conversion_config(args: argparse.Namespace, default: str) -> Any:
+    """The config that the result has to fit: ``--config`` or the shipped one named ``default``, changed by ``--cfg-options``."""
     from mmfusion.utils import register_all_modules
     from mmfusion.utils.config import read_config
+    from mmfusion.utils.shipped import shipped_config
     register_all_modules()
-    config = read_config(args.config or default)
+    config = read_config(args.config or shipped_config(default))
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     return config

@@ -1,24 +1,34 @@
 """Fusing two images, or two folders of images."""
 import argparse
 import os
+from typing import Tuple
 
 from mmfusion.utils import friendly_main
 
 from .arguments import parse_key_values, prepare_process
 
+DEMO_SEED = 3
+WHAT_NEXT = """
+The sources are rendered: {first} and {second}. What to type next:
+  mmfusion fuse VISIBLE INFRARED          your own images, or folders of them
+  mmfusion models list                    other models to fuse with
+  mmfusion train moe_fusion_demo          train a fuser with a detector on rendered pairs
+  mmfusion score FUSED VISIBLE INFRARED  judge folders of fused images"""
+
 
 def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description='Fuse registered images: two files, or two folders matched by file name')
-    parser.add_argument('first', help='first source (visible): a file or a folder')
-    parser.add_argument('second', help='second source (infrared): a file or a folder')
+    parser = argparse.ArgumentParser(
+        description='Fuse registered images: two files, or two folders matched by file name. Without images, a demo pair')
+    parser.add_argument('first', nargs='?', help='first source (visible): a file or a folder')
+    parser.add_argument('second', nargs='?', help='second source (infrared): a file or a folder')
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument('--model', help='name of a trained model (default: the best of those that ship; tools/models.py list shows all)')
+    chosen.add_argument('--model', help='name of a trained model (default: the best of those that ship; mmfusion models list shows all)')
     chosen.add_argument('--config', help='config file or name of a fuser, such as LaplacianPyramidFuser')
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
     parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
                         help='options of the fuser, such as task=multi_focus shift=0.2 for TC-MoA')
-    parser.add_argument('--out', help='file for two files, folder for two folders (default: fused.png, fused/)')
+    parser.add_argument('--out', help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)')
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')
     parser.add_argument('--score-thr', type=float, default=0.3, help='draw boxes with at least this score (default: 0.3)')
@@ -27,6 +37,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--skip-bad', action='store_true', help='log unreadable images and images without partner, and go on')
     parser.add_argument('--skip-existing', action='store_true', help='leave out pairs whose pictures are there already')
     args = parser.parse_args(argv)
+    if args.first is not None and args.second is None:
+        parser.error('give two sources, or none to fuse a demo pair')
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
 
@@ -36,6 +48,10 @@ def main(argv=None) -> None:
     """Fuse, and say what was written."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
+    demo = args.first is None
+    if demo:
+        args.out = args.out or 'mmfusion_demo'
+        args.first, args.second = write_demo_pair(args.out)
     from mmfusion.apis import FusionInferencer
     from mmfusion.model_zoo import DEFAULT_MODEL, find_model
     if args.model is not None:
@@ -46,9 +62,9 @@ def main(argv=None) -> None:
     results = fuse(
         args.first,
         args.second,
-        out_dir=args.out or ('fused' if os.path.isdir(args.first) else 'fused.png'),
+        out_dir=os.path.join(args.out, 'fused.png') if demo else args.out or ('fused' if os.path.isdir(args.first) else 'fused.png'),
         draw_boxes=args.boxes,
-        panel=args.panel,
+        panel=args.panel or demo,
         score_thr=args.score_thr,
         batch_size=args.batch_size,
         on_error='skip' if args.skip_bad else 'raise',
@@ -56,4 +72,25 @@ def main(argv=None) -> None:
     done = [result for result in results if not result.skipped]
     for result in done[:3]:
         print('wrote ' + ', '.join(result.files.values()))
+    if demo:
+        print(WHAT_NEXT.format(first=args.first, second=args.second))
+        return
     print(f'{len(done)} of {len(results)} pairs fused' + (f', {len(results) - len(done)} skipped' if len(done) < len(results) else ''))
+
+
+def write_demo_pair(folder: str) -> Tuple[str, str]:
+    """Render a pair of street scenes from a fixed seed into a folder.
+
+    Returns:
+        Paths of the visible and of the infrared image.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    from mmfusion.datasets import DemoPairs
+    from mmfusion.fileio.image_writing import write_image
+    from mmfusion.fileio.paths import ensure_writable_dir
+    ensure_writable_dir(folder)
+    pair = DemoPairs(length=1, size=(240, 320), seed=DEMO_SEED, split='test', night_ratio=1.0).get_data_info(0)
+    return (write_image(os.path.join(folder, 'visible.png'), pair['first'][..., ::-1]),
+            write_image(os.path.join(folder, 'infrared.png'), pair['second'][..., 0]))

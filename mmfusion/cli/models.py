@@ -72,7 +72,7 @@ def _add(args: argparse.Namespace) -> None:
             raise UserError(f'the terms cannot be read from {args.license_file}: {reason(error)}') from None
     card = add_model(args.files, args.kind, license, args.name, args.config, args.sources, args.summary)
     print(f'added {card.name}: {card.fuser["type"]}, {card.parameters:,} parameters, {card.size / 1000:.0f} kB, sha256 {card.sha256}')
-    print(f'use it: tools/fuse.py FIRST SECOND --model {card.name}')
+    print(f'use it: mmfusion fuse FIRST SECOND --model {card.name}')
 
 
 def _remove(args: argparse.Namespace) -> None:

@@ -2,12 +2,13 @@
 import difflib
 import inspect
 from pathlib import Path
-from typing import Iterable, Optional, Union
+from typing import Optional, Union
 
 from mmengine.config import Config
 
 from .compat import read_yaml_as_data
 from .errors import UserError
+from .shipped import find_config
 
 # besides the arguments of Runner: what mmengine and the tools read, and the helper names that configs commonly define
 _EXTRA_KEYS = {
@@ -25,14 +26,14 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
     """Read a config file and merge options into it.
 
     Args:
-        path: A config in Python, yaml or json.
+        path: A config in Python, yaml or json, or the name of one that ships (``'moe_fusion_llvip'``, see :func:`find_config`).
         cfg_options: ``{'train_cfg.max_epochs': 1}``, as ``--cfg-options`` gives it.
 
     Raises:
         UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks misspelt:
             a top-level name in the file, or an option whose name is not in the config but resembles one that is.
     """
-    path = Path(path)
+    path = find_config(path)
     cfg = read_config(path)
     check_top_level_keys(cfg, path)
     if cfg_options:
@@ -51,9 +52,7 @@ def read_config(path: Union[str, Path]) -> Config:
     Raises:
         UserError: No such file, or the file (or one of its bases) is too large or cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'config not found: {path}{_hint(path.name, _siblings(path))}')
+    path = find_config(path)
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that a config may have')
     _let_mmseg_be_a_base()
@@ -135,12 +134,3 @@ def check_options(cfg: Config, options: dict) -> None:
                 break
             else:
                 raise UserError(f'--cfg-options {dotted}: {where} is {node!r}, so it has no {part!r}')
-
-
-def _siblings(path: Path) -> Iterable[str]:
-    return [file.name for file in path.parent.glob('*.py')] if path.parent.is_dir() else []
-
-
-def _hint(name: str, candidates: Iterable[str]) -> str:
-    match = difflib.get_close_matches(name, list(candidates), n=1)
-    return f'. Did you mean {match[0]!r}?' if match else ''

@@ -39,6 +39,7 @@ def test_wheel_contents(built, repo_dir):
     assert package_files(repo_dir) <= names
     for folder in ('configs', 'tools'):
         assert {f'mmfusion/.mim/{name}' for name in expected(repo_dir, folder)} <= names
+    assert any(name.endswith('dist-info/entry_points.txt') for name in names)
     assert {'mmfusion/.mim/model-index.yml', 'mmfusion/.mim/tools/dist_train.sh'} <= names
     assert not any(name.startswith(('tests/', 'configs/', 'tools/')) or '__pycache__' in name for name in names)
     assert any(name.endswith('LICENSE') for name in names)
@@ -61,6 +62,20 @@ def test_installed_wheel_has_its_configs(built, tmp_path):
                             capture_output=True, text=True, timeout=60, check=True)
     root, content = result.stdout.splitlines()
     assert root == str(tmp_path / 'mmfusion') and 'configs' in content and 'tools' in content and 'model-index.yml' in content
+
+
+def test_configs_of_an_installed_wheel_go_by_name(built, tmp_path):
+    with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
+        wheel.extractall(tmp_path / 'site')
+        entries = wheel.read(next(name for name in wheel.namelist() if name.endswith('entry_points.txt'))).decode()
+    assert 'mmfusion = mmfusion.cli.main:main' in entries
+    (tmp_path / 'empty').mkdir()
+    code = ('from mmfusion.utils.config import load_config; cfg = load_config("moe_fusion_llvip_light"); print(cfg.filename); '
+            'from mmfusion.cli.main import main; main(["configs", "llvip_light"])')
+    result = subprocess.run([sys.executable, '-c', code], cwd=tmp_path / 'empty', env={'PYTHONPATH': str(tmp_path / 'site'), 'PATH': '/usr/bin:/bin'},
+                            capture_output=True, text=True, timeout=120, check=True)
+    path, name, *_ = result.stdout.splitlines()
+    assert path == str(tmp_path / 'site' / 'mmfusion' / '.mim' / 'configs' / 'moe_fusion_llvip_light.py') and name == 'moe_fusion_llvip_light'
 
 
 def test_installed_wheel_has_its_models(built, tmp_path, repo_dir):

@@ -7,10 +7,12 @@ import recorded
 import torch
 from mmengine.config import Config
 
+from mmfusion.cli import convert_tim
 from mmfusion.models.fusers import TIM, TwoStageTIM
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.models.fusers.tim.conversion import convert_checkpoint
 from mmfusion.utils.errors import UserError
+from mmfusion.utils.shipped import shipped_config
 
 C = 8
 
@@ -200,8 +202,8 @@ def test_command(repo_dir, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location('tim_official', repo_dir / 'tools/model_converters/tim_official.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    for task in tool.CONFIGS.values():
-        assert (tool.FUSERS / f'{task}.py').is_file()
+    for task in convert_tim.CONFIGS.values():
+        assert shipped_config(f'{convert_tim.FUSERS}/{task}.py').is_file()
     one = write(tmp_path / 'weights_1.pt', filled(official_stage1('fusion')))
     two = write(tmp_path / 'weights_2.pt', filled(official_stage2('mri_pet_pet', 'mri_pet_mri', False)))
     tool.main(['mri_pet', str(one), str(two), str(tmp_path / 'out.pth'), '--cfg-options', f'fuser.width={C}'])

@@ -1,53 +1,6 @@
 #!/usr/bin/env python
-"""Time a config, alone or against another: tools/analysis_tools/benchmark.py CONFIG [--compare OTHER] [options]; see --help."""
-import argparse
-from pathlib import Path
-
-from mmfusion.cli.arguments import prepare_process
-from mmfusion.utils import friendly_main
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Time forward, training step and data loading: wall and CPU, median after warm-up, memory')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--compare', help='second config; the two take turns in every round, and the ratio is printed')
-    parser.add_argument('--parts', default='forward,train', help='out of forward, train, data (default: forward,train)')
-    parser.add_argument('--what', default='coupling',
-                        help='out of coupling (all), fusion (all but the tasks), fuser, guide, task; coupling,fusion,task also prints '
-                        'what joining costs')
-    parser.add_argument('--shape', type=int, nargs=2, default=(480, 640), metavar=('H', 'W'))
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--channels', type=int, nargs=2, default=(3, 1), help='channels of the two sources (default: 3 1)')
-    parser.add_argument('--repeats', type=int, default=10)
-    parser.add_argument('--warmup', type=int, default=2)
-    parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
-    parser.add_argument('--threads', type=int, help='threads of torch')
-    parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
-    parser.add_argument('--json', help='write the numbers to this file')
-    return parser.parse_args(argv)
-
-
-@friendly_main
-def main(argv=None):
-    prepare_process(argv)  # before torch is imported
-    args = parse_args(argv)
-    import torch
-
-    from mmfusion.fileio import write_json
-    from mmfusion.profiling.benchmark import format_result, run_benchmark
-    from mmfusion.utils import load_config, register_all_modules, select_device
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = select_device(args.device)
-    cfgs = {Path(path).stem if args.compare != args.config else label: load_config(path)
-            for label, path in (('first', args.config), ('second', args.compare)) if path}
-    register_all_modules()
-    result = run_benchmark(cfgs, args.parts.split(','), args.what.split(','), args.repeats, args.warmup, shape=tuple(args.shape),
-                           batch_size=args.batch_size, channels=tuple(args.channels), device=str(device), amp=args.amp)
-    print(format_result(result))
-    if args.json:
-        write_json(args.json, result)
-
+"""Time a config, alone or against another: mmfusion benchmark, see --help."""
+from mmfusion.cli.benchmark import main
 
 if __name__ == '__main__':
     main()

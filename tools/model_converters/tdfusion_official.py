@@ -1,34 +1,6 @@
-"""Convert a checkpoint of the official TDFusion code, TDFusion_*.pth, or of its predecessor, ReFusion_*.pth: the fusion network.
-
-Example: python tools/model_converters/tdfusion_official.py TDFusion_MSRS.pth tdfusion_msrs_converted.pth
-"""
-from pathlib import Path
-
-from mmfusion.cli.conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
-from mmfusion.utils import friendly_main, setup_cpu_env
-
-setup_cpu_env()  # before torch is imported
-
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'fusers' / 'refusion.py'
-
-
-def parse_args(argv=None):
-    """Command line."""
-    parser = conversion_parser(__doc__)
-    parser.add_argument('source', help=SOURCE_HELP)
-    return parse_conversion(parser, argv, 'config with `fuser` that the result has to fit')
-
-
-@friendly_main
-def main(argv=None):
-    """Convert one file."""
-    args = parse_args(argv)
-    config = conversion_config(args, CONFIG)
-    from mmfusion.models.fusers.refusion.conversion import MODALITIES, convert_checkpoint
-    weights = convert_checkpoint(args.source, args.target, config)
-    print(f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the {MODALITIES[1]} one second. '
-          f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}')
-
+#!/usr/bin/env python
+"""Convert a checkpoint of the official TDFusion code: mmfusion convert tdfusion, see --help."""
+from mmfusion.cli.convert_tdfusion import main
 
 if __name__ == '__main__':
     main()

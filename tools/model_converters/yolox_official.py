@@ -1,33 +1,6 @@
-"""Convert a checkpoint of the official YOLOX code to mmdet's layout, in which task networks start from it.
-
-Example: python tools/model_converters/yolox_official.py yolox_nano.pth checkpoints/yolox_nano_coco_mmdet.pth
-"""
-from pathlib import Path
-
-from mmfusion.cli.conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
-from mmfusion.utils import friendly_main, setup_cpu_env
-
-setup_cpu_env()  # before torch is imported
-
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'detectors' / 'yolox_nano.py'
-
-
-def parse_args(argv=None):
-    """Command line."""
-    parser = conversion_parser(__doc__)
-    parser.add_argument('source', help=SOURCE_HELP)
-    return parse_conversion(parser, argv, 'config with `detector` that the result has to fit (default: YOLOX-nano)')
-
-
-@friendly_main
-def main(argv=None):
-    """Convert one file."""
-    args = parse_args(argv)
-    config = conversion_config(args, CONFIG)
-    from mmfusion.models.pretrained.yolox import convert_checkpoint
-    weights = convert_checkpoint(args.source, args.target, config)
-    print(f'{args.target}: {len(weights)} entries')
-
+#!/usr/bin/env python
+"""Convert a checkpoint of the official YOLOX code: mmfusion convert yolox, see --help."""
+from mmfusion.cli.convert_yolox import main
 
 if __name__ == '__main__':
     main()

@@ -1,12 +1,12 @@
 """Loading both source images of a pair."""
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Sequence, Union
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.fileio.errors import PairDataError
-from mmfusion.fileio.image_reading import read_alpha, read_image
+from mmfusion.fileio.image_reading import read_alpha, read_image, to_working_range
 from mmfusion.registry import TRANSFORMS
 
 SOURCES = ('first', 'second')
@@ -48,35 +48,6 @@ def convert_color(image: np.ndarray, color_type: str) -> np.ndarray:
     if color_type == 'auto' and not grey and _is_grey(image):
         return np.ascontiguousarray(image[..., :1])
     return image
-
-
-def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = None, stretch: Optional[Sequence[float]] = None) -> np.ndarray:
-    """Bring an image to uint8, or to float32 in [0, 1] when it has more than 8 bits; see :class:`LoadPair`.
-
-    Raises:
-        PairDataError: NaN or infinite values, values above ``bit_depth``, or floats outside [0, 1] without ``stretch``.
-    """
-    if image.dtype == np.uint8 and stretch is None:
-        return image
-    if not np.issubdtype(image.dtype, np.integer):
-        broken = image.size - int(np.isfinite(image).sum())
-        if broken:
-            raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; mend the file')
-    if stretch is not None:
-        low, high = np.percentile(image, stretch)
-        scale = max(float(high) - float(low), np.finfo(np.float32).tiny)
-        return np.clip((image.astype(np.float32) - np.float32(low)) / np.float32(scale), 0, 1)
-    if image.dtype == np.uint16:
-        top = 2**(bit_depth or 16) - 1
-        if image.max() > top:
-            raise PairDataError('wrong range', f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); '
-                                'give the true depth or stretch=(1, 99)')
-        return image.astype(np.float32) * np.float32(1 / top)
-    low, high = image.min(), image.max()
-    if low < 0 or high > 1:
-        raise PairDataError('wrong range', f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; '
-                            'give stretch=(1, 99) to LoadPair')
-    return image.astype(np.float32)
 
 
 @TRANSFORMS.register_module()

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.datasets.transforms.load_pair import to_working_range
 from mmfusion.fileio.errors import PairDataError
-from mmfusion.fileio.image_reading import read_image
+from mmfusion.fileio.image_reading import read_image, to_working_range
 from mmfusion.utils import UserError
 
 from ..protocols import evaluate_metrics, prepare_images

@@ -10,11 +10,13 @@ from mmengine.logging import MMLogger
 from tc_moa_official import CONFIG, TINY, TINY_FUSER, WRAPS, Evil, arch_of, official_shapes, random_state, to_official, write
 from tc_moa_twin import twin
 
+from mmfusion.cli import convert_tc_moa
 from mmfusion.models.fusers import TCMoA
 from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint, convert_official
 from mmfusion.registry import MODELS
 from mmfusion.utils.conversion import misfits
 from mmfusion.utils.errors import UserError
+from mmfusion.utils.shipped import shipped_config
 
 
 def tiny(**options):
@@ -178,8 +180,8 @@ def test_command(repo_dir, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location('tc_moa_official_tool', repo_dir / 'tools/model_converters/tc_moa_official.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    for arch, name in tool.CONFIGS.items():
-        assert Config.fromfile(tool.FUSERS / f'{name}.py').fuser.arch == arch
+    for arch, name in convert_tc_moa.CONFIGS.items():
+        assert Config.fromfile(shipped_config(f'{convert_tc_moa.FUSERS}/{name}.py')).fuser.arch == arch
     source, out = write(tmp_path / 'checkpoint-19.pth', dict(model=random_state())), tmp_path / 'out.pth'
     config = tmp_path / 'config.py'
     config.write_text(f'fuser = {TINY_FUSER!r}\n')

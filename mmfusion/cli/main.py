@@ -1,0 +1,84 @@
+"""The command ``mmfusion``: what there is, and running one of its commands. Nothing heavy is loaded before a command needs it."""
+import difflib
+import sys
+from importlib import import_module
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from mmfusion.version import __version__
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        module: Module of :mod:`mmfusion.cli` whose ``main(argv)`` runs it.
+        help: One line for the list of commands.
+    """
+
+    module: str
+    help: str
+
+
+COMMANDS: Dict[str, Command] = {
+    'fuse': Command('fuse', 'fuse two images, or two folders of images; without arguments, a demo pair'),
+    'train': Command('train', 'train a fuser, alone or coupled with task networks'),
+    'test': Command('test', 'test a checkpoint: task metrics, fusion metrics, fused images'),
+    'search': Command('search', 'search an architecture'),
+    'score': Command('score', 'score folders of fused images with fusion metrics'),
+    'compare': Command('compare', 'train several ways to fuse with one task network, and compare them'),
+    'verdict': Command('verdict', 'say whether fusion helps a task, and whether the data can tell'),
+    'downstream': Command('downstream', 'judge a fusion by a task network that is trained on its images'),
+    'adapt': Command('adapt', 'measure how fast initializations learn a new fusion task'),
+    'models': Command('models', 'list trained models, show their cards, add and remove some'),
+    'convert': Command('convert', 'convert checkpoints of the official programs'),
+    'split-m3fd': Command('split_m3fd', 'make a scene-disjoint split of M3FD'),
+    'benchmark': Command('benchmark', 'time a config, alone or against another'),
+    'benchmark-metrics': Command('benchmark_metrics', 'time fusion metrics'),
+    'flops': Command('flops', 'count operations and parameters of every part'),
+    'latency': Command('latency', 'measure what every candidate of a search costs on this device'),
+    'draw-genotype': Command('draw_genotype', 'draw the cells of a TIM network'),
+    'configs': Command('configs', 'list the configs that ship, which go by name'),
+    'info': Command('info', 'show versions, devices and what is installed, for bug reports'),
+}
+CONVERTERS: Dict[str, Command] = {
+    'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),
+    'tdfusion': Command('convert_tdfusion', 'fusion network of TDFusion or ReFusion'),
+    'tim': Command('convert_tim', 'fusion networks of TIM, one file per stage'),
+    'tc_moa': Command('convert_tc_moa', 'TC-MoA, base or large'),
+    'yolox': Command('convert_yolox', "YOLOX detectors, to mmdet's layout"),
+}
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Run the command that the arguments name; without one, say what there is."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ['--version']:
+        print(f'mmfusion {__version__}')
+        return
+    usage = ('mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, from any folder: '
+             'mmfusion train moe_fusion_demo')
+    _run('mmfusion', COMMANDS, arguments, usage)
+
+
+def convert(argv: Optional[Sequence[str]] = None) -> None:
+    """Run the converter that the arguments name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _run('mmfusion convert', CONVERTERS, arguments, 'mmfusion convert METHOD ...\n\n`mmfusion convert METHOD --help` explains one.')
+
+
+def _run(program: str, commands: Dict[str, Command], arguments: List[str], usage: str) -> None:
+    name = arguments[0] if arguments else '--help'
+    if name in ('--help', '-h', 'help'):
+        width = max(map(len, commands)) + 2
+        print('\n'.join([f'usage: {usage}', '', *(f'  {name:{width}}{command.help}' for name, command in commands.items())]))
+        return
+    if name not in commands:
+        match = difflib.get_close_matches(name, commands, n=1)
+        hint = f'did you mean {match[0]!r}?' if match else f'there are {", ".join(commands)}'
+        print(f'{program}: error: unknown command {name!r}; {hint}', file=sys.stderr)
+        raise SystemExit(2)
+    former, sys.argv = sys.argv, [f'{program} {name}', *arguments[1:]]  # argparse and programs that look see one command
+    try:
+        import_module(f'mmfusion.cli.{commands[name].module}').main(arguments[1:])
+    finally:
+        sys.argv = former
