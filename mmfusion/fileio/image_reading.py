@@ -180,7 +180,7 @@ def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = No
             raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; mend the file')
     if stretch is not None:
         low, high = np.percentile(image, stretch)
-        scale = max(float(high) - float(low), np.finfo(np.float32).tiny)
+        scale = max(float(high) - float(low), float(np.finfo(np.float32).tiny))
         return np.clip((image.astype(np.float32) - np.float32(low)) / np.float32(scale), 0, 1)
     if image.dtype == np.uint16:
         top = 2**(bit_depth or 16) - 1
