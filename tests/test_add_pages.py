@@ -20,6 +20,7 @@ SWEEPS = {
     'tests/test_evaluation/test_functional.py': 'MC',
     'tests/test_metrics_page.py': 'test_range_and_source',
     'tests/test_docs.py': 'test_the_tables_list_everything',
+    'tests/test_cli/test_main.py': 'explains_itself[difference]',
 }
 
 
