@@ -3,10 +3,13 @@ may not be."""
 
 import copy
 import json
+from urllib.error import URLError
 
 import numpy as np
 import pytest
+import tiny_runs
 import torch
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from tiny_config import write_tiny_config
 
 from mmfusion.experiments.verdict import verdict
@@ -90,13 +93,20 @@ def test_rows_share_everything_but_the_model(base, pretrained, tmp_path):
     assert 'frozen_tasks' not in row_config(frozen_base, 'joint', 0, tmp_path).model
 
 
-def test_weights_that_may_be_absent_must_be_there_for_untouched_networks(base, tmp_path):
+def test_weights_that_may_be_absent_must_be_there_for_untouched_networks(base, tmp_path, monkeypatch):
+
+    def unreachable(*args, **kwargs):
+        raise URLError('no network')
+
+    monkeypatch.setattr(mmengine_checkpoint, 'load_url', unreachable)
     assert missing_weights(base) == ['det'] and 'frozen' not in default_rows(base)
     base.model.tasks.det.init_cfg = dict(
         type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'none.pth'), if_absent='random'
     )
     assert missing_weights(base) == ['det']
     base.model.tasks.det.init_cfg.checkpoint = 'https://example.org/det.pth'
+    assert missing_weights(base) == ['det']
+    monkeypatch.setattr(mmengine_checkpoint, 'load_url', lambda *args, **kwargs: dict(state_dict={}))
     assert missing_weights(base) == []
     assert 'if_absent' not in row_config(base, 'average_untouched', 0, tmp_path).model.tasks.det.init_cfg
     assert row_config(base, 'average', 0, tmp_path).model.tasks.det.init_cfg.if_absent == 'random'
@@ -204,6 +214,33 @@ def test_untouched_and_frozen_networks_stay_as_loaded(pretrained, tmp_path):
         samples = [sample for batch in loader for sample in model.test_step(batch)]
     scores = np.concatenate([sample.pred_instances.scores.numpy() for sample in samples])
     np.testing.assert_allclose(np.sort(record.found.score), np.sort(scores), rtol=1e-5)
+
+
+def test_tasks_alone(base, tmp_path):
+    """A row of one task has the data and labels of the joint training, and neither network nor metrics of the other."""
+    base.model.tasks.seg = copy.deepcopy(tiny_runs.SEGMENTOR)
+    base.model.tasks.seg.decode_head.num_classes = 4
+    base.model.task_weights = dict(seg=2.0)
+    for part in ('train', 'val', 'test'):
+        base[f'{part}_dataloader'].dataset.pipeline.insert(1, dict(type='LoadClassMap'))
+    base.test_evaluator = base.val_evaluator = [*base.test_evaluator, dict(type='SegIoUMetric')]
+    assert not {'detection_alone', 'segmentation_alone'} & set(default_rows(base))
+    rows = ['detection_alone', 'segmentation_alone', 'joint']
+    detection, segmentation, joint = (row_config(base, name, 0, tmp_path) for name in rows)
+    assert list(detection.model.tasks) == ['det'] and list(segmentation.model.tasks) == ['seg']
+    assert detection.model.task_weights == {} and segmentation.model.task_weights == dict(seg=2.0)
+    assert detection.train_dataloader == segmentation.train_dataloader == joint.train_dataloader
+    assert [metric.type for metric in segmentation.test_evaluator] == ['FusionMetric', 'SegIoUMetric']
+    result = verdict(base, tmp_path / 'runs', rows, seeds=[0], resamples=100)
+    assert result.missing == [] and [task.task for task in result.report.tasks] == ['detection', 'segmentation']
+    assert [list(task.study.rows) for task in result.report.tasks] == [
+        ['joint', 'detection_alone'],
+        ['joint', 'segmentation_alone'],
+    ]
+    assert 'segmentation alone' in result.page.read_text()
+    base.model.tasks.pop('seg')
+    with pytest.raises(UserError, match="row 'detection_alone' is the joint training of several tasks without"):
+        verdict(base, tmp_path / 'other', ['detection_alone', 'joint'])
 
 
 def test_configs_that_are_no_base(base, tmp_path):

@@ -162,6 +162,45 @@ def test_segmentation_is_judged_by_mean_iou():
     assert without != pytest.approx(by_hand, abs=1e-6)
 
 
+def both(boxes, maps):
+    return boxes._replace(names=maps.names, seg_classes=maps.seg_classes, confusion=maps.confusion)
+
+
+def test_what_a_task_gains_from_another():
+    """Rows of one task each beside a row of both: each task is judged among the rows that have it."""
+    rows = row_facts(['detection_alone', 'segmentation_alone', 'joint'])
+    found = {
+        'detection_alone': {seed: make_record(seed, images=20, skill=0.4) for seed in range(3)},
+        'segmentation_alone': {seed: seg_record(seed, 0.7) for seed in range(3)},
+        'joint': {
+            seed: both(make_record(seed + 9, images=20, skill=0.97), seg_record(seed + 9, 0.7)) for seed in range(3)
+        },
+    }
+    names = found['joint'][0].names
+    found['detection_alone'] = {seed: each._replace(names=names) for seed, each in found['detection_alone'].items()}
+    report = make_report(found, rows, resamples=300)
+    detection, segmentation = report.tasks
+    assert set(detection.study.rows) == {'detection_alone', 'joint'}
+    assert set(segmentation.study.rows) == {'segmentation_alone', 'joint'}
+    assert report.sentences[0].startswith(
+        'Training with another task helps detection: joint is better than detection alone (mAP50 '
+    )
+    assert report.sentences[1].startswith('The data cannot tell whether training with another task helps segmentation')
+    assert 'no row of a single source' in report.sentences[2]
+    assert {example.better for example in report.examples} <= {'detection_alone', 'joint'}
+    worse = make_report({**found, 'joint': {0: both(make_record(9, images=20, skill=0.1), seg_record(9, 0.2))}}, rows)
+    assert 'with one seed; train at least two' in worse.sentences[0]
+    fewer = {seed: seg_record(seed, 0.5)._replace(names=names) for seed in range(3)}
+    swapped = {**found, 'joint': {seed: both(found['joint'][seed], fewer[seed]) for seed in range(3)}}
+    assert make_report(swapped, rows, resamples=300).sentences[1].startswith(
+        'Training with another task harms segmentation: joint is worse than segmentation alone (mIoU '
+    )
+    other = found['segmentation_alone'][0]
+    moved = other._replace(confusion=np.roll(other.confusion, 1, axis=0))
+    with pytest.raises(UserError, match='different images or labels'):
+        make_report({**found, 'segmentation_alone': {0: moved}}, rows)
+
+
 def test_iou_equals_mmseg_and_resamples():
     from mmfusion.evaluation.metrics import SegIoUMetric
 

@@ -21,4 +21,4 @@ def _crops(size, *labels):
 
 
 det_crops = _crops((320, 288))
-det_seg_crops = _crops((256, 224), dict(type='LoadClassMap'))  # two networks cost twice
+det_seg_crops = _crops((192, 160), dict(type='LoadClassMap'))  # smaller, since two task networks cost twice

@@ -11,7 +11,7 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -30,7 +30,7 @@ from mmfusion.utils.errors import user_message
 from ..comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
 from .record import Record
 from .recorder import PredictionRecorder  # noqa: F401  registers it
-from .rows import ROWS, row_config, seeds_of
+from .rows import ROWS, row_config, seeds_of, task_kinds
 
 RECORD_FILE = 'record.npz'
 PLAN_FILE = 'verdict.json'
@@ -174,26 +174,10 @@ def cell_config(base: Config, cell: Cell, root: Path, with_pictures: bool) -> Co
     cfg.test_evaluator = [
         *kept,
         dict(
-            type='mmfusion.PredictionRecorder', out_file=str(folder / RECORD_FILE), tasks=task_kinds(base), **pictures
+            type='mmfusion.PredictionRecorder', out_file=str(folder / RECORD_FILE), tasks=task_kinds(cfg), **pictures
         ),
     ]
     return cfg
-
-
-def task_kinds(base: Config) -> Tuple[str, ...]:
-    """Which of detection and segmentation a config is about.
-
-    Raises:
-        UserError: The types of its task networks say neither.
-    """
-    scopes = {str(network.type).split('.')[0] for network in base.model.tasks.values()}
-    kinds = tuple(kind for kind, scope in (('detection', 'mmdet'), ('segmentation', 'mmseg')) if scope in scopes)
-    if not kinds:
-        raise UserError(
-            f'the task networks {", ".join(str(network.type) for network in base.model.tasks.values())} are neither of'
-            ' mmdet nor of mmseg; write their types with the scope, such as mmdet.RTMDet'
-        )
-    return kinds
 
 
 def check_labels(base: Config) -> None:

@@ -117,6 +117,42 @@ def judge(
     )
 
 
+def judge_company(
+    study: Study,
+    comparisons: Sequence[Comparison],
+    alone: str,
+    together: str,
+    titles: Dict[str, str],
+    task: str,
+    metric: str,
+) -> str:
+    """Answer whether a task gains from being trained together with another.
+
+    Args:
+        study: All rows.
+        comparisons: Of all pairs.
+        alone: Row with this task alone.
+        together: Row with all tasks.
+        titles: By row, how the sentence calls it.
+        task: How the sentence calls the task.
+        metric: How it calls the metric.
+    """
+    question = f'whether training with another task helps {task}'
+    values = {name: study.interval(name).value for name in (alone, together)}
+    scene = f'{metric} {values[together]:.3f} against {values[alone]:.3f}'
+    pair = next((pair.seen_from(together) for pair in comparisons if {pair.a, pair.b} == {alone, together}), None)
+    if pair is None or not pair.difference.seeds_known:
+        return f'The data cannot tell {question}: {scene} with one seed; train at least two, better three.'
+    gain = f'{pair.difference.value:+.3f}, 95 % interval {pair.low:+.3f} to {pair.high:+.3f} over all pairs of rows'
+    if not pair.different:
+        return f'The data cannot tell {question}: {titles[together]} has {scene} of {titles[alone]} ({gain}).'
+    verb, order = ('helps', 'better') if pair.difference.value > 0 else ('harms', 'worse')
+    return (
+        f'Training with another task {verb} {task}: {titles[together]} is {order} than {titles[alone]}'
+        f' ({scene}; {gain}).'
+    )
+
+
 def _peers(
     best: str,
     comparisons: Sequence[Comparison],

@@ -141,18 +141,20 @@ def check_same_test_set(records: Dict[str, Record]) -> None:
     Raises:
         UserError: They are not; the message names the record.
     """
-    (first_name, first), *others = records.items()
-    for name, record in others:
-        same = (
-            record.names == first.names and record.classes == first.classes and record.seg_classes == first.seg_classes
-        )
-        if same and first.truth is not None and record.truth is not None:
-            same = all(np.array_equal(a, b) for a, b in zip(first.truth, record.truth))
-        if not same:
-            raise UserError(
-                f'{name} and {first_name} were tested on different images or labels, so they cannot be compared; the'
-                ' data have changed since. Choose another --work-dir'
-            )
+    first: Dict[str, tuple] = {}
+    for name, record in records.items():
+        labels = dict(names=[record.names])  # a row may have one of several tasks alone, so each is compared by itself
+        if record.truth is not None:
+            labels['boxes'] = [record.classes, *record.truth]
+        if record.confusion is not None:
+            labels['maps'] = [record.seg_classes, record.confusion.sum(2)]
+        for what, mine in labels.items():
+            first_name, theirs = first.setdefault(what, (name, mine))
+            if not all(np.array_equal(a, b) for a, b in zip(mine, theirs)):
+                raise UserError(
+                    f'{name} and {first_name} were tested on different images or labels, so they cannot be compared;'
+                    ' the data have changed since. Choose another --work-dir'
+                )
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int, ignore: int = 255) -> np.ndarray:

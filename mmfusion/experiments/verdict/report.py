@@ -69,8 +69,11 @@ class Report(NamedTuple):
 
     @property
     def sentences(self) -> List[str]:
-        """The answers of all tasks and settings."""
-        return [judgment.sentence for task in self.tasks for judgment in task.judgments.values()]
+        """The answers of all tasks and settings, those first that can be given."""
+        judged = [judgment for task in self.tasks for judgment in task.judgments.values()]
+        given = [judgment.sentence for judgment in judged if judgment.kind != 'incomplete']
+        company = [sentence for task in self.tasks for sentence in task.company]
+        return [*given, *company, *(judgment.sentence for judgment in judged if judgment.kind == 'incomplete')]
 
 
 def make_report(
@@ -114,16 +117,18 @@ def make_report(
     weights = draw_weights(len(first.names), resamples, seed)
     groups = members(group_images(first.names, grouping), first.names)
     tasks, matched = [], {}
-    if first.found is not None:
-        if not np.count_nonzero(first.truth.score == 0):
+    boxes = {name: own for name, own in cells.items() if own[0].found is not None}
+    maps = {name: own for name, own in cells.items() if own[0].confusion is not None}
+    if boxes:
+        if not np.count_nonzero(next(iter(boxes.values()))[0].truth.score == 0):
             raise UserError(
                 'the test set has no object that counts, so detections have no truth to be held against; use a labeled'
                 ' test set'
             )
-        matched = {name: [match(record, size_edges) for record in cells[name]] for name in cells}
-        tasks.append(judge_detection(cells, matched, rows, metric, weights, groups, seed))
-    if first.confusion is not None:
-        tasks.append(judge_segmentation(cells, rows, weights, groups, ignore_background, seed))
+        matched = {name: [match(record, size_edges) for record in own] for name, own in boxes.items()}
+        tasks.append(judge_detection(boxes, matched, rows, metric, weights, groups, seed))
+    if maps:
+        tasks.append(judge_segmentation(maps, rows, weights, groups, ignore_background, seed))
     if not tasks:
         raise UserError('the records hold neither boxes nor class maps; test with a labeled test set')
     thresholds = {name: operating_score(matches[0]) for name, matches in matched.items()}
@@ -132,7 +137,7 @@ def make_report(
         {name: sorted(records[name]) for name in rows},
         tasks,
         _pictures(cells),
-        find_examples(tasks, cells, matched, examples),
+        find_examples(tasks, boxes or maps, matched, examples),
         len(first.names),
         resamples,
         _notes(cells, rows),

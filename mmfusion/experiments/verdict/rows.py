@@ -3,10 +3,11 @@ each."""
 
 import copy
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config, ConfigDict
 
+from mmfusion.models.pretrained import can_be_read
 from mmfusion.registry import MODELS
 from mmfusion.running.run_config import coupling_class
 from mmfusion.utils import UserError
@@ -25,6 +26,7 @@ class Row(NamedTuple):
         untouched: Whether the task networks stay as they were loaded; such rows are judged among themselves.
         trains: Whether anything learns; else there is one cell, whatever the number of seeds.
         learned: Whether it needs a fuser with parameters.
+        only: ``'detection'`` or ``'segmentation'``: the row has no other task.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Row(NamedTuple):
     untouched: bool = False
     trains: bool = True
     learned: bool = False
+    only: Optional[str] = None
 
 
 _RULES = dict(
@@ -65,6 +68,17 @@ ROWS: Dict[str, Row] = {
     'joint': Row(
         'joint', 'fuser and task networks learn together, the task loss reaches the fuser', False, 'joint', learned=True
     ),
+    **{
+        f'{kind}_alone': Row(
+            f'{kind} alone',
+            f'fuser and task network learn together as in joint, {kind} being the only task',
+            False,
+            'joint',
+            learned=True,
+            only=kind,
+        )
+        for kind in ('detection', 'segmentation')
+    },
     'meta': Row('meta', 'the task loss teaches the fusion loss', False, 'meta', learned=True),
     'bilevel': Row(
         'bilevel', 'the task loss decides among the optima of the fusion loss', False, 'bilevel', learned=True
@@ -84,6 +98,8 @@ ROWS: Dict[str, Row] = {
         learned=True,
     ),
 }
+_SCOPES = dict(detection='mmdet', segmentation='mmseg')
+_OTHERS_METRICS = dict(detection=('SegIoUMetric', 'IoUMetric'), segmentation=('CocoMetric', 'VOCMetric'))
 _STANDARD = ('visible', 'infrared', 'average', 'maximum', 'early', 'detached', 'joint', 'meta', 'bilevel')
 _WITH_WEIGHTS = ('visible_untouched', 'infrared_untouched', 'average_untouched', 'maximum_untouched', 'frozen')
 
@@ -134,10 +150,13 @@ def missing_weights(base: Config) -> List[str]:
 
 
 def _starts_from(network: dict) -> bool:
-    """Whether a network has weights to start from; a file that may be absent (``if_absent='random'``) must be there."""
+    """Whether a network has weights to start from; those that may be absent (``if_absent='random'``) must be there."""
     init = network.get('init_cfg') or {}
     path = init.get('checkpoint') if isinstance(init, dict) else None
-    return bool(path) and (init.get('if_absent', 'error') == 'error' or '://' in path or Path(path).exists())
+    if not path:
+        return False
+    forgiven = init.get('if_absent') == 'random' or str(init.get('type')).endswith('PretrainedIfReachable')
+    return not forgiven or can_be_read(path)
 
 
 def check_rows(base: Config, names: Sequence[str]) -> None:
@@ -159,8 +178,14 @@ def check_rows(base: Config, names: Sequence[str]) -> None:
         if row.untouched and missing_weights(base):
             raise UserError(
                 f'row {name!r} leaves the task networks as loaded, but nothing gives {", ".join(missing_weights(base))}'
-                " weights to start from: set init_cfg=dict(type='Pretrained', checkpoint=...) in its config, or"
-                ' leave the row out'
+                " weights to start from that can be read: set init_cfg=dict(type='Pretrained', checkpoint=...) in its"
+                ' config, or leave the row out'
+            )
+        if row.only and task_kinds(base) != ('detection', 'segmentation'):
+            raise UserError(
+                f'row {name!r} is the joint training of several tasks without the others, and the config has'
+                f' {task_kinds(base)[0]} alone; give one with a detector and a segmentor such as'
+                ' configs/plain_conv_msrs_det_seg.py, or leave the row out'
             )
         if row.variant in RULES and not _follows(base, RULES[row.variant]):
             raise UserError(
@@ -179,6 +204,8 @@ def row_config(base: Config, name: str, seed: int, work_dir: Path) -> Config:
     """
     cfg = variant_config(base, ROWS[name].variant, seed, work_dir)
     cfg.model.pop('frozen_tasks', None)  # that is a row of its own
+    if ROWS[name].only:
+        _keep_only(cfg, ROWS[name].only)
     if ROWS[name].untouched:
         for network in cfg.model.tasks.values():
             _must_load(network)
@@ -192,6 +219,43 @@ def row_config(base: Config, name: str, seed: int, work_dir: Path) -> Config:
     cfg.default_hooks = copy.deepcopy(cfg.get('default_hooks') or {})
     cfg.default_hooks.pop('visualization', None)  # the recorder keeps the pictures that the page shows
     return cfg
+
+
+def task_kinds(cfg: Config) -> Tuple[str, ...]:
+    """Which of detection and segmentation a config is about.
+
+    Raises:
+        UserError: The types of its task networks say neither.
+    """
+    found = {_kind(network) for network in cfg.model.tasks.values()}
+    kinds = tuple(kind for kind in _SCOPES if kind in found)
+    if not kinds:
+        raise UserError(
+            f'the task networks {", ".join(str(network.type) for network in cfg.model.tasks.values())} are neither of'
+            ' mmdet nor of mmseg; write their types with the scope, such as mmdet.RTMDet'
+        )
+    return kinds
+
+
+def _kind(network: dict) -> Optional[str]:
+    scope = str(network.get('type')).split('.')[0]
+    return next((kind for kind, owner in _SCOPES.items() if owner == scope), None)
+
+
+def _keep_only(cfg: Config, kind: str) -> None:
+    """Leave the tasks of one kind in a config, and metrics that they can be rated by; data and labels stay."""
+    cfg.model.tasks = ConfigDict({name: task for name, task in cfg.model.tasks.items() if _kind(task) == kind})
+    if cfg.model.get('task_weights'):
+        cfg.model.task_weights = {
+            name: weight for name, weight in cfg.model.task_weights.items() if name in cfg.model.tasks
+        }
+    others = _OTHERS_METRICS[kind]
+    for part in ('val', 'test'):
+        metrics = cfg.get(f'{part}_evaluator') or []
+        metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
+        cfg[f'{part}_evaluator'] = [
+            metric for metric in metrics if str(metric.get('type')).split('.')[-1] not in others
+        ]
 
 
 def _must_load(network: dict) -> None:

@@ -128,7 +128,7 @@ def row_facts(names: Sequence[str], modalities: Optional[Sequence[str]] = None) 
     for name in names:
         row = ROWS[name]
         title = row.title.replace(row.variant, own[row.variant]) if row.single and row.variant in own else row.title
-        facts[name] = RowFacts(title, row.single, row.untouched, row.trains)
+        facts[name] = RowFacts(title, row.single, row.untouched, row.trains, row.variant if row.only else None)
     return facts
 
 

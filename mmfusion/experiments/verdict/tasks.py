@@ -1,12 +1,12 @@
 """Judgment of one task: every row on all test images and on parts of them, and what follows."""
 
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from .average_precision import average_precision, precision_curve
 from .error_types import find_errors, mean_gain
-from .judgment import Judgment, judge
+from .judgment import Judgment, judge, judge_company
 from .matching import SIZES, Matches
 from .record import Record
 from .resampling import Comparison, Interval, Sampled, Study
@@ -24,12 +24,14 @@ class RowFacts(NamedTuple):
         single: Whether it uses one source alone.
         untouched: Whether its task networks are as loaded.
         trains: Whether anything learns, so that seeds differ.
+        together: The row that trains its task together with others and is the same otherwise, if there is one.
     """
 
     title: str
     single: bool
     untouched: bool = False
     trains: bool = True
+    together: Optional[str] = None
 
 
 class TaskReport(NamedTuple):
@@ -45,6 +47,7 @@ class TaskReport(NamedTuple):
         groups: Intervals of the metric by kind of group (``time``, ``size``, ``class``), group and row.
         gains: What each type of error costs, by row and type; detection only.
         curves: Precision at 101 recalls at an overlap of 0.5, mean over classes and seeds, by row; detection only.
+        company: Whether it helps to train the task together with another, one sentence for each row that can tell.
     """
 
     task: str
@@ -56,6 +59,17 @@ class TaskReport(NamedTuple):
     groups: Dict[str, Dict[str, Dict[str, Interval]]]
     gains: Dict[str, Dict[str, float]]
     curves: Dict[str, np.ndarray]
+    company: Tuple[str, ...] = ()
+
+    def with_company(self, rows: Mapping[str, RowFacts]) -> 'TaskReport':
+        """The same with :attr:`company`, from the rows that are there."""
+        titles = {name: facts.title for name, facts in rows.items()}
+        pairs = [(name, rows[name].together) for name in self.study.rows if rows[name].together in self.study.rows]
+        judged = (
+            judge_company(self.study, self.comparisons, alone, together, titles, self.task, self.metric)
+            for alone, together in pairs
+        )
+        return self._replace(company=tuple(judged))
 
 
 def judge_detection(cells, matched, rows, metric: str, weights: np.ndarray, groups, seed: int) -> TaskReport:
@@ -116,7 +130,7 @@ def judge_detection(cells, matched, rows, metric: str, weights: np.ndarray, grou
         _grouped(time=by_time, size=by_size, **{'class': by_class}),
         {name: mean_gain(errors[name]) for name in errors},
         curves,
-    )
+    ).with_company(rows)
 
 
 def judge_segmentation(cells, rows, weights: np.ndarray, groups, ignore_background: bool, seed: int) -> TaskReport:
@@ -146,7 +160,7 @@ def judge_segmentation(cells, rows, weights: np.ndarray, groups, ignore_backgrou
         _grouped(time=by_time, **{'class': by_class}),
         {},
         {},
-    )
+    ).with_company(rows)
 
 
 def _judged(study: Study, rows: Mapping[str, RowFacts], metric: str) -> Tuple[List[Comparison], Dict[str, Judgment]]:

@@ -1,7 +1,9 @@
 """Reading the checkpoint of a task network, as mmdet, mmseg or mmfusion wrote it."""
 import re
 from collections import OrderedDict
+from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Tuple
+from urllib.error import URLError
 
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
@@ -63,6 +65,17 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
         raise UserError(f'{checkpoint} holds nothing under {prefix!r}; its names begin with {", ".join(sorted({k.split(".")[0] for k in state}))}')
     chosen._metadata = {key[len(prefix):]: value for key, value in metadata.items() if f'{key}.'.startswith(prefix)} if metadata else OrderedDict()
     return TaskWeights(chosen, _classes(content, segmentation))
+
+
+def can_be_read(checkpoint: str) -> bool:
+    """Whether a checkpoint is there: a file, or an address that can be reached, whose content then lies in the cache."""
+    if '://' not in str(checkpoint):
+        return Path(checkpoint).exists()
+    try:
+        CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    except (URLError, ConnectionError, TimeoutError):
+        return False
+    return True
 
 
 def _classes(content: object, segmentation: bool) -> Optional[Tuple[str, ...]]:
