@@ -1,7 +1,10 @@
-"""MoE-Fusion on FMB with SegFormer-B0: the schedule published for M3FD, and the segmentor's loss reaches the fuser."""
+"""MoE-Fusion on FMB with SegFormer-B0, from Cityscapes.
+
+The schedule published for M3FD, and the segmentor's loss reaches the fuser.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/moe_fusion.py', './_base_/segmentors/segformer_b0.py',
-    './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/moe_fusion.py',
+    './_base_/segmentors/segformer_b0_cityscapes.py', './_base_/schedules/moe_fusion_24e.py'
 ]
 seg_classes = 15
 

@@ -1,7 +1,7 @@
-"""MoE-Fusion on FMB with DeepLabV3+ R50 as task network: the schedule published for M3FD."""
+"""MoE-Fusion on FMB with DeepLabV3+ R50, from Cityscapes, as task network: the schedule published for M3FD."""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/moe_fusion.py', './_base_/segmentors/deeplabv3plus_r50.py',
-    './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/moe_fusion.py',
+    './_base_/segmentors/deeplabv3plus_r50_cityscapes.py', './_base_/schedules/moe_fusion_24e.py'
 ]
 seg_classes = 15
 

@@ -1,7 +1,10 @@
-"""MoE-Fusion on LLVIP with RTMDet-s: published schedule, and the detector's loss reaches the fuser."""
+"""MoE-Fusion on LLVIP with RTMDet-s, from COCO as its guide is.
+
+Published schedule, and the detector's loss reaches the fuser.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/moe_fusion.py', './_base_/detectors/rtmdet_s.py',
-    './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/moe_fusion_coco.py',
+    './_base_/detectors/rtmdet_s_coco.py', './_base_/schedules/moe_fusion_24e.py'
 ]
 num_classes = 1
 

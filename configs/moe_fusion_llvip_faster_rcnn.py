@@ -1,7 +1,7 @@
-"""MoE-Fusion on LLVIP with Faster R-CNN R50-FPN as task network; published schedule."""
+"""MoE-Fusion on LLVIP with Faster R-CNN R50-FPN as task network, from COCO as its guide is; published schedule."""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/moe_fusion.py',
-    './_base_/detectors/faster_rcnn_r50_fpn.py', './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/moe_fusion_coco.py',
+    './_base_/detectors/faster_rcnn_r50_fpn_coco.py', './_base_/schedules/moe_fusion_24e.py'
 ]
 num_classes = 1
 

@@ -1,7 +1,10 @@
-"""MoE-Fusion on MSRS with RTMDet-s: the schedule published for M3FD, and the detector's loss reaches the fuser."""
+"""MoE-Fusion on MSRS with RTMDet-s, from COCO as its guide is.
+
+The schedule published for M3FD, and the detector's loss reaches the fuser.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_det.py', './_base_/fusers/moe_fusion.py', './_base_/detectors/rtmdet_s.py',
-    './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/msrs_det.py', './_base_/fusers/moe_fusion_coco.py',
+    './_base_/detectors/rtmdet_s_coco.py', './_base_/schedules/moe_fusion_24e.py'
 ]
 num_classes = 3
 

@@ -1,7 +1,11 @@
-"""MoE-Fusion on MSRS with RTMDet-s and SegFormer-B0 at once: both losses reach the fuser."""
+"""MoE-Fusion on MSRS with RTMDet-s, from COCO as its guide is, and SegFormer-B0, from Cityscapes, at once.
+
+Both losses reach the fuser.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/fusers/moe_fusion.py', './_base_/detectors/rtmdet_s.py',
-    './_base_/segmentors/segformer_b0.py', './_base_/schedules/moe_fusion_24e.py'
+    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/fusers/moe_fusion_coco.py',
+    './_base_/detectors/rtmdet_s_coco.py', './_base_/segmentors/segformer_b0_cityscapes.py',
+    './_base_/schedules/moe_fusion_24e.py'
 ]
 num_classes = 3
 seg_classes = 9

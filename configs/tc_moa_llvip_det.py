@@ -1,10 +1,10 @@
-"""TC-MoA on LLVIP with RTMDet-s: the detector's loss reaches the adapters, and nothing else of the fuser.
+"""TC-MoA on LLVIP with RTMDet-s, from COCO: the detector's loss reaches the adapters, and nothing else of the fuser.
 
     tools/train.py configs/tc_moa_llvip_det.py --cfg-options model.fuser.mae=mae_visualize_vit_base.pth
 """
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/tc_moa.py', './_base_/fusers/tc_moa_loss.py',
-    './_base_/detectors/rtmdet_s.py', './_base_/schedules/tc_moa_20e.py'
+    './_base_/default_runtime.py', './_base_/datasets/llvip_det.py', './_base_/fusers/tc_moa.py',
+    './_base_/fusers/tc_moa_loss.py', './_base_/detectors/rtmdet_s_coco.py', './_base_/schedules/tc_moa_20e.py'
 ]
 num_classes = 1
 

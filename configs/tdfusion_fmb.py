@@ -1,13 +1,12 @@
-"""TDFusion on FMB with SegFormer-B0: published schedule; the segmentor teaches the fusion loss."""
+"""TDFusion on FMB with SegFormer-B0, from Cityscapes: published schedule; the segmentor teaches the fusion loss."""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/refusion.py', './_base_/segmentors/segformer_b0.py',
-    './_base_/schedules/tdfusion_40e.py'
+    './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/fusers/refusion.py',
+    './_base_/segmentors/segformer_b0_cityscapes.py', './_base_/schedules/tdfusion_40e.py'
 ]
 seg_classes = 15
 
 segmentor = _base_.segmentor
 segmentor.decode_head.num_classes = seg_classes
-segmentor.backbone.init_cfg = None  # from scratch, as published
 
 model = dict(
     type='MetaCoupling',

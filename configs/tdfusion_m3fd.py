@@ -1,7 +1,10 @@
-"""TDFusion on M3FD with an anchor-free detector (RTMDet-s): published schedule; the detector teaches the fusion loss."""
+"""TDFusion on M3FD with an anchor-free detector (RTMDet-s, from COCO).
+
+Published schedule; the detector teaches the fusion loss.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/m3fd_det.py', './_base_/fusers/refusion.py', './_base_/detectors/rtmdet_s.py',
-    './_base_/schedules/tdfusion_40e.py'
+    './_base_/default_runtime.py', './_base_/datasets/m3fd_det.py', './_base_/fusers/refusion.py',
+    './_base_/detectors/rtmdet_s_coco.py', './_base_/schedules/tdfusion_40e.py'
 ]
 num_classes = 6
 

@@ -1,16 +1,17 @@
-"""TDFusion on MSRS for two CPU cores: a small FCOS and a small FCN teach the loss of a narrow ReFusion; crops of 192x160 of images of 320x256."""
-_base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg_light.py', './_base_/fusers/refusion_light.py', './_base_/detectors/fcos_small.py',
-    './_base_/segmentors/fcn_small.py', './_base_/schedules/tdfusion_40e.py'
-]
-num_classes = 3
+"""TDFusion on MSRS for two CPU cores: two light networks teach the loss of a narrow ReFusion, on crops of 192x160.
 
+They are YOLOX-nano, from COCO, and a MobileNetV2 segmentor, from ImageNet.
+"""
+_base_ = [
+    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg.py', './_base_/datasets/crops.py',
+    './_base_/fusers/refusion_light.py', './_base_/detectors/yolox_nano.py',
+    './_base_/segmentors/mobilenet_v2_light.py', './_base_/schedules/tdfusion_40e.py'
+]
 detector = _base_.detector
-detector.bbox_head.num_classes = num_classes
+detector.bbox_head.num_classes = 3
 segmentor = _base_.segmentor
-segmentor.decode_head.update(num_classes=9, sampler=None)
-# Nine pixels of ten are background. mmseg's weighted loss leaves ignored pixels out by itself, and fails with avg_non_ignore.
-segmentor.decode_head.loss_decode.update(class_weight=[0.2, 1., 2., 2., 3., 3., 3., 3., 3.], avg_non_ignore=False)
+segmentor.decode_head.num_classes = 9
+segmentor.decode_head.loss_decode.update(class_weight=_base_.seg_class_weight, avg_non_ignore=False)
 
 model = dict(
     type='MetaCoupling',
@@ -21,9 +22,13 @@ model = dict(
     crop_size=None,
     swap=False)  # copies with exchanged sources would double the time of a step
 
-# Few steps, so larger ones than published, with a warm-up and a cosine decay.
+train_dataloader = dict(dataset=dict(pipeline=_base_.det_seg_crops))
+
+# Few steps, so larger ones than published, with a warm-up and a cosine decay; smaller ones for what is pretrained.
 train_cfg = dict(max_epochs=16, meta_steps=8, val_interval=8)
-optim_wrapper = dict(fuser=dict(optimizer=dict(lr=2e-3)), tasks=dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=35)))
+optim_wrapper = dict(
+    fuser=dict(optimizer=dict(lr=2e-3)),
+    tasks=dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=35)))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=True, begin=0, convert_to_iter_based=True),

@@ -1,7 +1,10 @@
-"""TIM on MSRS with SegFormer-B0: the task loss guides the fuser over the optima of the fusion loss. Schedule ours."""
+"""TIM on MSRS with SegFormer-B0, from Cityscapes.
+
+The task loss guides the fuser over the optima of the fusion loss. Schedule ours.
+"""
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_seg.py', './_base_/fusers/tim.py', './_base_/fusers/tim_loss.py',
-    './_base_/segmentors/segformer_b0.py', './_base_/schedules/tim_100e.py'
+    './_base_/default_runtime.py', './_base_/datasets/msrs_seg.py', './_base_/fusers/tim.py',
+    './_base_/fusers/tim_loss.py', './_base_/segmentors/segformer_b0_cityscapes.py', './_base_/schedules/tim_100e.py'
 ]
 seg_classes = 9
 

@@ -1,21 +1,19 @@
-"""TIM on MSRS for two CPU cores: a small FCOS and a small FCN guide the network that was published for its latency, narrower.
+"""TIM on MSRS for two CPU cores: two light networks guide the fuser that was published for its latency, narrower.
 
-Data, crops and task networks are those of tdfusion_msrs_light.py.
+They are YOLOX-nano, from COCO, and a MobileNetV2 segmentor, from ImageNet. Data, crops and task networks are those of tdfusion_msrs_light.py, the schedule that of plain_conv_msrs_det_seg.py.
 """
 _base_ = [
-    './_base_/default_runtime.py', './_base_/datasets/msrs_det_seg_light.py', './_base_/fusers/tim_light.py', './_base_/fusers/tim_loss.py',
-    './_base_/detectors/fcos_small.py', './_base_/segmentors/fcn_small.py', './_base_/schedules/warmup_cosine.py'
+    './_base_/datasets/msrs_det_seg.py', './_base_/datasets/crops.py', './_base_/fusers/tim_light.py',
+    './_base_/fusers/tim_loss.py', './_base_/detectors/yolox_nano.py', './_base_/segmentors/mobilenet_v2_light.py',
+    './_base_/schedules/yolox_nano_12e.py'
 ]
-num_classes = 3
-
 fuser = _base_.fuser
 fuser.width = 16
 detector = _base_.detector
-detector.bbox_head.num_classes = num_classes
+detector.bbox_head.num_classes = 3
 segmentor = _base_.segmentor
-segmentor.decode_head.update(num_classes=9, sampler=None)
-# Nine pixels of ten are background. mmseg's weighted loss leaves ignored pixels out by itself, and fails with avg_non_ignore.
-segmentor.decode_head.loss_decode.update(class_weight=[0.2, 1., 2., 2., 3., 3., 3., 3., 3.], avg_non_ignore=False)
+segmentor.decode_head.num_classes = 9
+segmentor.decode_head.loss_decode.update(class_weight=_base_.seg_class_weight, avg_non_ignore=False)
 
 model = dict(
     type='BilevelCoupling',
@@ -25,6 +23,14 @@ model = dict(
     upper_weight=1.0,
     clamp=True)
 
+train_dataloader = dict(dataset=dict(pipeline=_base_.det_seg_crops))
+
 # One optimizer for all, so that a JointCoupling (weighted sum, detached) trains by the same config.
-train_cfg = dict(type='CouplingTrainLoop', max_epochs=16, val_interval=8)
-optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=35))
+train_cfg = dict(type='CouplingTrainLoop')
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            'fuser': dict(lr_mult=4.),
+            'tasks.seg': dict(lr_mult=2.),
+            'decode_head': dict(lr_mult=8.)
+        }))

@@ -1,5 +1,5 @@
 """Starting from published weights, also on a machine without a network."""
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 from urllib.error import URLError
 
 from mmengine.logging import print_log
@@ -58,23 +58,25 @@ class PretrainedTask(PretrainedInit):
         checkpoint: Path or URL.
         classes: Names of the network's classes, in the order of the labels. None takes those of the training set, where the run has one; without
             any, the checkpoint must have the same classes.
-        checkpoint_classes: Names of the checkpoint's classes; None takes those that it states, or COCO's where it has 80 and states none.
+        checkpoint_classes: Names of the checkpoint's classes, or of a data set that mmdet or mmseg lists the classes of, such as ``'cityscapes'``;
+            None takes those that it states, or COCO's where it has 80 and states none.
         synonyms: ``dict(Lamp='traffic light', rider=['cyclist', 'person'], cart=None)``: beside the table :data:`SYNONYMS`, the class of the
             checkpoint to take for one of the network, None for none.
         prefix: Part of the checkpoint to take.
-        if_absent: ``'error'``, or ``'random'`` to go on from random weights, with a loud warning, when the file is not there or its host cannot be
-            reached.
+        if_absent: ``'error'``, or ``'random'`` to go on with a loud warning when the file is not there or its host cannot be reached: from random
+            weights, and in the backbone from those that its own ``init_cfg`` names.
         map_location: Not used; for configs that replace ``type='Pretrained'``.
 
     Raises:
-        UserError: The checkpoint does not fit (all that does not is listed), or see :func:`load_task_weights`.
+        UserError: The checkpoint does not fit (all that does not is listed), ``checkpoint_classes`` is the name of no data set, or see
+            :func:`load_task_weights`.
         ValueError: ``if_absent`` is none of the two.
     """
 
     def __init__(self,
                  checkpoint: str,
                  classes: Optional[Sequence[str]] = None,
-                 checkpoint_classes: Optional[Sequence[str]] = None,
+                 checkpoint_classes: Union[Sequence[str], str, None] = None,
                  synonyms: Optional[Synonyms] = None,
                  prefix: Optional[str] = None,
                  if_absent: str = 'error',
@@ -96,10 +98,34 @@ class PretrainedTask(PretrainedInit):
         if classes is not None and known is not None and tuple(classes) != tuple(known):
             raise UserError(f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), the data set has ({", ".join(known)}), '
                             'in this order; leave classes out of init_cfg, or give the same')
+        names = self.checkpoint_classes
+        if isinstance(names, str):
+            names = _classes_of(names, segmentation=hasattr(network, 'decode_head'))
         try:
-            load_task_weights(network, self.checkpoint, known if classes is None else classes, self.checkpoint_classes, self.synonyms,
-                              self.prefix)
+            load_task_weights(network, self.checkpoint, known if classes is None else classes, names, self.synonyms, self.prefix)
         except (URLError, ConnectionError, TimeoutError, MissingCheckpoint) as error:
             if self.if_absent == 'error':
                 raise
-            print_log(f'{type(network).__name__} starts from RANDOM weights: {error}', logger='current', level=30)
+            backbone = getattr(getattr(network, 'backbone', None), 'init_cfg', None)
+            kept = f' but for its backbone ({backbone["checkpoint"]})' if isinstance(backbone, dict) and 'checkpoint' in backbone else ''
+            reason = str(error) if isinstance(error, MissingCheckpoint) else (
+                f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. Download the file and set '
+                '`init_cfg.checkpoint` to its path, or `init_cfg=None` if random weights are meant')
+            print_log(f'{type(network).__name__} starts from RANDOM weights{kept}: {reason}', logger='current', level=30)
+
+
+def _classes_of(dataset: str, segmentation: bool) -> Sequence[str]:
+    """Names of the classes of a data set, as mmseg or mmdet lists them.
+
+    Raises:
+        UserError: There is no such data set.
+    """
+    if segmentation:
+        from mmseg.utils import get_classes
+    else:
+        from mmdet.evaluation import get_classes
+    try:
+        return tuple(get_classes(dataset))
+    except ValueError as error:
+        raise UserError(f'checkpoint_classes={dataset!r} in init_cfg is no data set that {"mmseg" if segmentation else "mmdet"} knows; give the '
+                        'names of the classes, in order') from error

@@ -104,14 +104,18 @@ def _check_hooks(runner: Runner) -> None:
 
 
 def _check_frozen(runner: Runner) -> None:
-    """A network that never learns must get its weights from somewhere."""
+    """A network that never learns must get its weights from somewhere, and going on from random ones is no choice."""
     if runner._load_from or runner._resume:
         return
     model = getattr(runner.model, 'module', runner.model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
-        if task.frozen in ('all', 'weights') and not task.network.init_cfg:
+        if task.frozen not in ('all', 'weights'):
+            continue
+        if not task.network.init_cfg:
             raise UserError(f'model.frozen_tasks: nothing gives model.tasks.{name} its weights, and it would judge with random ones. Set in its '
                             "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model")
+        if isinstance(task.network.init_cfg, dict) and 'if_absent' in task.network.init_cfg:
+            task.network.init_cfg['if_absent'] = 'error'
 
 
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:

@@ -79,7 +79,7 @@ def test_variants_of_a_meta_coupling(tmp_path):
 def test_comparison_on_real_pairs(shared_dir, tmp_path):
     """The table of the docs, shortened to one epoch: every variant trains and is tested on the real MSRS pairs."""
     from mmfusion.utils import load_config
-    cfg = load_config('configs/moe_fusion_msrs_light.py', None)
+    cfg = load_config('configs/moe_fusion_msrs_light_from_scratch.py', None)
     root = str(shared_dir / 'data' / 'MSRS') + '/'
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = root

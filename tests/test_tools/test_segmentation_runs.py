@@ -26,11 +26,11 @@ def run(repo_dir, shared_dir, tmp_path):
 
 def test_detection_and_segmentation_at_once(run, tmp_path, capsys):
     """mAP, mIoU and fusion metrics in one run of each tool."""
-    run('train', 'moe_fusion_msrs_det_seg_light')
+    run('train', 'moe_fusion_msrs_det_seg_light_from_scratch')
     shown = capsys.readouterr().out
     for part in ('training done', 'pascal_voc/mAP', 'seg/mIoU', 'seg/aAcc'):
         assert part in shown, shown
-    run('test', 'moe_fusion_msrs_det_seg_light', tmp_path / 'work' / 'epoch_1.pth', '--per-image', tmp_path / 'images.csv')
+    run('test', 'moe_fusion_msrs_det_seg_light_from_scratch', tmp_path / 'work' / 'epoch_1.pth', '--per-image', tmp_path / 'images.csv')
     shown = capsys.readouterr().out
     for part in ('test done', 'pascal_voc/mAP', 'seg/mIoU', 'fusion/EN'):
         assert part in shown, shown
@@ -42,6 +42,6 @@ def test_segmentor_without_class_maps(run, capsys):
     """A detection pipeline with a segmentor among the tasks: one message that says what to do."""
     extra = "_base_.train_pipeline.pop(2)\ntrain_dataloader.update(dataset=dict(train_dataloader['dataset'], pipeline=_base_.train_pipeline))"
     with pytest.raises((SystemExit, ValueError)) as caught:
-        run('train', 'moe_fusion_msrs_det_seg_light', extra=extra)
+        run('train', 'moe_fusion_msrs_det_seg_light_from_scratch', extra=extra)
     text = capsys.readouterr().err + str(caught.value)
     assert 'EncoderDecoder needs gt_sem_seg' in text and "put dict(type='LoadClassMap') into the training pipeline" in text

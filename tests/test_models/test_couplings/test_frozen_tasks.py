@@ -210,11 +210,15 @@ def test_stopped_and_resumed_run_is_exact_and_the_network_is_that_of_the_file(tm
     assert count == sum(1 for name in whole['state_dict'] if name.startswith('fuser.'))
 
 
-def test_frozen_network_without_weights_is_an_error(tmp_path, checkpoint):
+@pytest.mark.parametrize('start, message', [
+    ('None', 'nothing gives model.tasks.det its weights'),
+    ("dict(type='mmfusion.PretrainedTask', checkpoint='none.pth', if_absent='random')", 'checkpoint not found: none.pth'),
+])
+def test_frozen_network_without_weights_is_an_error(start, message, tmp_path):
     from mmfusion.cli.arguments import parse_train_args
     from mmfusion.running.training import train as train_command
-    config = write_tiny_config(tmp_path, "model.update(frozen_tasks=('det', ))\n")
-    with pytest.raises(UserError, match='nothing gives model.tasks.det its weights'):
+    config = write_tiny_config(tmp_path, f"detector['init_cfg'] = {start}\nmodel.update(frozen_tasks=('det', ))\n")
+    with pytest.raises(UserError, match=message):
         train_command(parse_train_args([str(config), '--work-dir', str(tmp_path / 'work'), '--device', 'cpu']))
 
 

@@ -1,0 +1,4 @@
+"""downstream_fmb.py with SegFormer-B0 from an ImageNet backbone, as TDFusion's downstream tables have it."""
+_base_ = './downstream_fmb.py'
+
+model = dict(tasks=dict(seg=dict(init_cfg=None)))

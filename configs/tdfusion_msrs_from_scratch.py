@@ -1,0 +1,4 @@
+"""tdfusion_msrs.py as published: the segmentor starts from random weights."""
+_base_ = './tdfusion_msrs.py'
+
+model = dict(tasks=dict(seg=dict(init_cfg=None, backbone=dict(init_cfg=None))))
