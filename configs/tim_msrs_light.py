@@ -1,6 +1,7 @@
 """TIM on MSRS for two CPU cores: two light networks guide the fuser that was published for its latency, narrower.
 
-They are YOLOX-nano, from COCO, and a MobileNetV2 segmentor, from ImageNet. Data, crops and task networks are those of tdfusion_msrs_light.py, the schedule that of plain_conv_msrs_det_seg.py.
+They are YOLOX-nano, from COCO, and a MobileNetV2 segmentor, from ImageNet. Data, crops and task networks are those of
+tdfusion_msrs_light.py, the schedule that of plain_conv_msrs_det_seg.py.
 """
 _base_ = [
     './_base_/datasets/msrs_det_seg.py', './_base_/datasets/crops.py', './_base_/fusers/tim_light.py',
