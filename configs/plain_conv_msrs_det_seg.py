@@ -2,7 +2,7 @@
 
 The recipe of plain_conv_msrs_det.py with a second task, on smaller crops. What each task gains from the other:
 
-    python tools/analysis_tools/verdict.py configs/plain_conv_msrs_det_seg.py --work-dir work_dirs/det_seg \\
+    mmfusion verdict configs/plain_conv_msrs_det_seg.py --work-dir work_dirs/det_seg \\
         --rows detection_alone segmentation_alone joint
 """
 _base_ = [
