@@ -56,3 +56,26 @@ def test_version_and_license_are_the_same_everywhere(project, repo_dir):
     changes = (repo_dir / 'CHANGELOG.md').read_text()
     assert re.findall(r'^## (\S+)', changes, re.M)[0] in (__version__, 'Unreleased')
     assert f'\n## {__version__}' in changes
+
+
+def test_workflows_run_what_everybody_runs(repo_dir):
+    """The check is .ci/run, the documentation make docs, on the Python that is tested; forms and hooks can be read."""
+    steps = {}
+    for file in sorted((repo_dir / '.github' / 'workflows').glob('*.yml')):
+        (job, ) = yaml.safe_load(file.read_text())['jobs'].values()
+        steps[file.stem] = ' '.join(step.get('run', '') for step in job['steps'])
+        (python, ) = [step['with']['python-version'] for step in job['steps'] if 'setup-python' in step.get('uses', '')]
+        assert python == '3.11'
+    assert '.ci/run' in steps['check'] and 'make docs' in steps['docs']
+    for file in (repo_dir / '.github' / 'ISSUE_TEMPLATE').glob('*.yml'):
+        form = yaml.safe_load(file.read_text())
+        assert file.stem == 'config' or {'name', 'description', 'body'} <= form.keys(), file
+    hooks = yaml.safe_load((repo_dir / '.pre-commit-config.yaml').read_text())
+    entries = {hook['id']: hook.get('entry', '') for repo in hooks['repos'] for hook in repo['hooks']}
+    lint = re.search(r'^lint:.*\n((?:\t.*\n)+)', (repo_dir / 'Makefile').read_text(), re.M)[1]
+    for tool in ('ruff', 'mypy'):
+        assert f'-m {tool}' in entries[tool] and f'-m {tool}' in lint
+
+
+def test_types_are_published(repo_dir):
+    assert (repo_dir / 'mmfusion' / 'py.typed').is_file() and 'include mmfusion/py.typed' in (repo_dir / 'MANIFEST.in').read_text()
