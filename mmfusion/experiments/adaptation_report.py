@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from mmfusion.evaluation.protocols import get_metric
-from mmfusion.fileio import whole_file, write_csv, write_text
+from mmfusion.fileio import write_csv, write_text
+from mmfusion.fileio.figures import new_figure, save_figure
 from mmfusion.utils import UserError
 
 NAME = 'adaptation'
@@ -83,12 +84,9 @@ def write_report(results: Sequence[dict], root: Path) -> Dict[str, str]:
 
 
 def _plot(results: Sequence[dict], path: str) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot: nothing global, no display
     keys, inits = quantities(results), list(dict.fromkeys(result['init'] for result in results))
     protocol = (results[0].get('settings') or {}).get('adaptation', {}).get('protocol', 'default')
-    figure = Figure(layout='constrained', figsize=(3.6 * len(keys), 3.2))
-    FigureCanvasAgg(figure)
+    figure = new_figure(layout='constrained', figsize=(3.6 * len(keys), 3.2))
     for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys):
         for index, init in enumerate(inits):
             steps, means, spreads = curve(results, init, key)
@@ -104,7 +102,6 @@ def _plot(results: Sequence[dict], path: str) -> None:
     seeds = len({result['seed'] for result in results})
     figure.suptitle(f'Pairs of a held-out task; mean and standard deviation over {seeds} seeds', fontsize=9)
     try:
-        with whole_file(path, binary=True) as file:
-            figure.savefig(file, dpi=150, format=Path(path).suffix[1:])
+        save_figure(figure, path, dpi=150)
     except (OSError, ValueError) as error:
         raise UserError(f'cannot write the plot {path}: {error}') from error

@@ -9,6 +9,7 @@ from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.engine.loops import check_loop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
+from mmfusion.utils.unwrap import unwrap
 
 from .single_sample_batch import check_single_sample_batch
 
@@ -97,7 +98,7 @@ def name_classes(model: nn.Module, meta: dict) -> None:
 
 def _check_hooks(runner: Runner) -> None:
     """Every runner has the hook that training depends on, unless the config has another default scope or names another hook."""
-    coupling = getattr(runner.model, 'module', runner.model)
+    coupling = unwrap(runner.model)
     if hasattr(coupling, 'averages_gradients') and not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
         raise UserError('nothing would tell the epoch to losses and networks: the hook runtime_info is not that of mmfusion. Set '
                         "default_scope='mmfusion', or default_hooks.runtime_info=dict(type='mmfusion.RuntimeInfoHook')")
@@ -107,7 +108,7 @@ def _check_frozen(runner: Runner) -> None:
     """A network that never learns must get its weights from somewhere, and going on from random ones is no choice."""
     if runner._load_from or runner._resume:
         return
-    model = getattr(runner.model, 'module', runner.model)
+    model = unwrap(runner.model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
         if task.frozen not in ('all', 'weights'):
             continue
@@ -131,7 +132,7 @@ def _without_classes(loader: DataLoader) -> bool:
 
 def networks_with_classes(model: nn.Module) -> Iterator[Tuple[str, str, Sequence[nn.Module]]]:
     """Yield (place in the config, kind, networks built from it) for all networks with a head; ``model`` may be wrapped by DDP."""
-    model = getattr(model, 'module', model)
+    model = unwrap(model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
         yield f'model.tasks.{name}', task.kind, (task.network, )
     guide = getattr(model, 'guide', None)

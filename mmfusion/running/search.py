@@ -9,6 +9,7 @@ from mmfusion.engine.hooks.architecture_hook import save_current_genotype
 from mmfusion.fileio import write_text
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
+from mmfusion.utils.unwrap import unwrap
 
 from .run_config import coupling_class, existing_checkpoint
 from .training import train
@@ -32,7 +33,7 @@ def search(args: argparse.Namespace) -> Path:
     if args.then:
         check_then(args.then)
     runner = train(args)
-    model = getattr(runner.model, 'module', runner.model)
+    model = unwrap(runner.model)
     path = Path(runner.work_dir) / 'genotype.json'
     if is_main_process():
         save_current_genotype(model.fuser, Path(runner.work_dir), runner.epoch)

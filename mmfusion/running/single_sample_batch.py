@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmfusion.models.couplings.base import BaseCoupling
 from mmfusion.utils import UserError
+from mmfusion.utils.unwrap import unwrap
 
 
 def check_single_sample_batch(runner: Runner) -> None:
@@ -26,7 +27,7 @@ def check_single_sample_batch(runner: Runner) -> None:
     Raises:
         UserError: A batch norm would get one value per channel, which PyTorch refuses at the end of the first epoch.
     """
-    model, loader = getattr(runner.model, 'module', runner.model), runner.train_dataloader
+    model, loader = unwrap(runner.model), runner.train_dataloader
     # A coupling that adds an exchanged copy to every batch never has one picture in it.
     if not isinstance(model, BaseCoupling) or getattr(model, 'swap', False) or not has_batch_of_one(loader):
         return

@@ -9,6 +9,7 @@ from torch import nn
 
 from mmfusion.utils import UserError
 from mmfusion.utils.checkpoint import listing, state_dict_of
+from mmfusion.utils.unwrap import unwrap
 
 MARK = 'backbone.'  # every detector of mmdet and segmentor of mmseg has one, no coupling has it at the top
 SEGMENTATION_MARK = 'decode_head.'
@@ -68,7 +69,7 @@ def start_from_task_checkpoint(model: nn.Module, name: str, checkpoint: str) -> 
     Raises:
         UserError: Other parts have something to learn, which would be random.
     """
-    model = getattr(model, 'module', model)
+    model = unwrap(model)
     others = _others((key for key, _ in model.named_parameters()), name)
     if others:
         raise UserError(f'{checkpoint} holds the task network {name!r} alone, and the rest of the model would be random:'

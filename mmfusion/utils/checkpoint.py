@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from mmfusion.fileio.reading import read_text, reason
 
+from .compat import array_globals
 from .errors import UserError
+from .unwrap import unwrap
 
 MAX_LISTED = 8
 # what torch.load was seen to raise on files of other kinds and on damaged ones, besides UnpicklingError
@@ -33,10 +35,7 @@ def _history_buffer_method(owner: type, name: str) -> Callable:
 def safe_globals() -> list:
     """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can run code."""
     dtypes = [type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32', 'uint64', 'float32', 'float64')]
-    multiarray = np._core.multiarray
-    arrays = [np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, np._core.numeric._frombuffer]
-    arrays += [(getattr(multiarray, name), f'numpy.core.multiarray.{name}') for name in ('_reconstruct', 'scalar')]  # as numpy 1 wrote them
-    return [HistoryBuffer, (_history_buffer_method, 'builtins.getattr'), *arrays, *dtypes]
+    return [HistoryBuffer, (_history_buffer_method, 'builtins.getattr'), *array_globals(), *dtypes]
 
 
 def safe_load(path: Union[str, Path]) -> object:
@@ -199,7 +198,7 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
         UserError: The file cannot be loaded, or (strict) it does not fit; all entries at fault are listed, the model stays as it was.
     """
     state = state_dict_of(safe_load(path), path)
-    module = getattr(model, 'module', model) if type(model).__name__.endswith('DistributedDataParallel') else model
+    module = unwrap(model)
     own = module.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

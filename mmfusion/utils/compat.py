@@ -1,6 +1,7 @@
-"""Checks of the OpenMMLab stack before mmdet is imported: versions that work together, compiled ops."""
+"""Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends on."""
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from typing import Any, List
 
 from .errors import UserError
 
@@ -76,3 +77,31 @@ def read_yaml_as_data() -> None:
 
     from mmfusion.fileio.yaml_handler import PlainYamlHandler
     mmengine.fileio.register_handler(['yaml', 'yml'])(PlainYamlHandler)
+
+
+# Private names of other packages. A new release of one of them is checked here.
+
+
+def accumulative_counts(optim_wrapper: Any) -> int:
+    """Number of iterations whose gradients an optimizer wrapper of mmengine gathers for one step."""
+    return optim_wrapper._accumulative_counts
+
+
+def scope_names() -> List[str]:
+    """Names of all instances of mmengine's DefaultScope."""
+    from mmengine.registry import DefaultScope
+    return list(DefaultScope._instance_dict)
+
+
+def array_globals() -> list:
+    """What pickled numpy arrays and numbers refer to, under the names of numpy 2 and numpy 1."""
+    import numpy as np
+    multiarray = np._core.multiarray
+    names = [np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, np._core.numeric._frombuffer]
+    return names + [(getattr(multiarray, name), f'numpy.core.multiarray.{name}') for name in ('_reconstruct', 'scalar')]
+
+
+def inside_functorch() -> bool:
+    """Whether a transformation of torch.func (grad, vmap...) is running."""
+    import torch
+    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -5,7 +5,7 @@ import pkgutil
 import warnings
 from importlib import import_module
 
-from .compat import check_mmcv_ops
+from .compat import check_mmcv_ops, scope_names
 
 _SUBPACKAGES = ('datasets', 'models', 'engine', 'evaluation', 'visualization', 'apis')
 
@@ -48,7 +48,7 @@ def set_default_scope(name: str = 'mmfusion') -> None:
     current = DefaultScope.get_current_instance()
     if current is not None and current.scope_name == name:
         return
-    count = sum(1 for key in DefaultScope._instance_dict if key == name or key.startswith(f'{name}-'))
+    count = sum(1 for key in scope_names() if key == name or key.startswith(f'{name}-'))
     # the newest instance is the current one, and an instance name can be used only once
     DefaultScope.get_instance(f'{name}-{count}' if count else name, scope_name=name)
 

@@ -4,7 +4,7 @@ from typing import Sequence, Union
 
 import numpy as np
 
-from mmfusion.fileio import whole_file
+from mmfusion.fileio.figures import new_figure, save_figure
 
 _DARK = 0.5  # of the largest weight: darker cells get white text
 
@@ -30,14 +30,11 @@ def draw_architecture(weights: np.ndarray,
         ValueError: The names do not fit the weights.
         OSError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot: nothing global, no display
     from matplotlib.patches import Rectangle
     weights = np.asarray(weights, dtype=float)
     if weights.shape != (len(positions), len(candidates)):
         raise ValueError(f'weights of shape {weights.shape} have no {len(positions)} positions and {len(candidates)} candidates')
-    figure = Figure(figsize=(1.8 + 0.75 * len(candidates), 1.6 + 0.35 * len(positions)), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(1.8 + 0.75 * len(candidates), 1.6 + 0.35 * len(positions)), layout='constrained')
     axis = figure.subplots()
     axis.imshow(weights, cmap='Blues', vmin=0, vmax=max(weights.max(), 1e-12), aspect='auto')
     for row, values in enumerate(weights):
@@ -47,7 +44,4 @@ def draw_architecture(weights: np.ndarray,
     axis.set_xticks(range(len(candidates)), candidates, rotation=35, ha='right', fontsize=7)
     axis.set_yticks(range(len(positions)), positions, fontsize=7)
     axis.set_title(title, fontsize=9)
-    path = Path(path)
-    with whole_file(path, binary=True, sync=False) as file:
-        figure.savefig(file, dpi=120, format=path.suffix[1:])
-    return str(path)
+    return save_figure(figure, path, dpi=120, sync=False)

@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import List, Sequence, Tuple, Union
 
-from mmfusion.fileio import whole_file
+from mmfusion.fileio.figures import new_figure, save_figure
 
 SCALES = ('full size', '1/2', '1/4')
 _BOX, _GAP, _ROW = (1.5, 0.5), 0.35, 0.85  # inches: size of an operation, space between boxes, distance of rows
@@ -26,14 +26,12 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
     if not cells or any(kind not in ('chain', 'multiscale') for kind, _ in cells):
         raise ValueError(f'cells must be pairs of a kind, chain or multiscale, and operations; got {cells!r}')
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot: nothing global, no display
     path = Path(path)
     if path.suffix[1:] not in FigureCanvasAgg.get_supported_filetypes():
         raise ValueError(f'cannot write a picture as {path.name!r}; use .png, .pdf or .svg')
     kinds = sorted({_kind(name) for _, names in cells for name in names})
     width = sum(len(names) * (_BOX[0] + _GAP) + 2.2 * _GAP + (2.4 if kind == 'multiscale' else 0) for kind, names in cells) + 3.2
-    figure = Figure(figsize=(width, 3 * _ROW + 1.1))
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(width, 3 * _ROW + 1.1))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set_xlim(0, width), axis.set_ylim(-1.5 * _ROW - 0.45, 1.5 * _ROW + 0.65)
     axis.set_axis_off()
@@ -43,9 +41,7 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
         x = _cell(axis, x + _GAP, f'{kind} cell {index}', kind, names, kinds)
     _arrow(axis, (x, 0), (x + _GAP, 0))
     _box(axis, x + _GAP, 0, 'image', 'white', 1.0)
-    with whole_file(path, binary=True, sync=False) as file:
-        figure.savefig(file, dpi=120, format=path.suffix[1:])
-    return str(path)
+    return save_figure(figure, path, dpi=120, sync=False)
 
 
 def _cell(axis, x: float, title: str, kind: str, names: Sequence[str], kinds: List[str]) -> float:

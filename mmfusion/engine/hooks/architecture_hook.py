@@ -3,9 +3,9 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.unwrap import unwrap
 from mmfusion.visualization.architecture import draw_architecture
 from mmfusion.visualization.genotype import draw_genotype
 
@@ -49,7 +49,7 @@ class ArchitectureHook(Hook):
 
     @staticmethod
     def _coupling(runner):
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return unwrap(runner.model)
 
     def _show(self, runner, epoch: int) -> None:
         if not is_main_process():

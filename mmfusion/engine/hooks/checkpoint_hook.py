@@ -8,7 +8,6 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.runner import Runner
@@ -18,6 +17,8 @@ from mmfusion.fileio import write_text
 from mmfusion.fileio.backend import WholeLocalBackend  # noqa: F401 - importing it registers it
 from mmfusion.registry import HOOKS
 from mmfusion.utils import NonFiniteError, UserError
+from mmfusion.utils.compat import accumulative_counts
+from mmfusion.utils.unwrap import unwrap
 
 GRADIENTS = 'gradients'  # key in a checkpoint
 VALIDATED, OUTDATED_BEST = 'validated_step', 'outdated_best_ckpts'  # keys in the message hub
@@ -208,7 +209,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
 def model_of(runner: Runner) -> nn.Module:
     """The model of a runner, without the wrapper for distributed training."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return unwrap(runner.model)
 
 
 @torch.no_grad()
@@ -265,7 +266,7 @@ def wrappers_of(runner: Runner) -> List[OptimWrapper]:
 def between_steps(runner: Runner) -> bool:
     """Whether gradients are gathered for a step that is not complete."""
     return any(
-        wrapper.inner_count % wrapper._accumulative_counts and not wrapper.should_update()
+        wrapper.inner_count % accumulative_counts(wrapper) and not wrapper.should_update()
         for wrapper in wrappers_of(runner)
     )
 

@@ -8,10 +8,10 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import HOOKS
+from mmfusion.utils.unwrap import unwrap
 from mmfusion.visualization import make_panel, to_picture
 
 
@@ -84,7 +84,7 @@ class LossWeightVisualizationHook(Hook):
 
     @staticmethod
     def _coupling(runner):
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return unwrap(runner.model)
 
     def _show(self, runner, epoch: int) -> None:
         if not is_main_process():

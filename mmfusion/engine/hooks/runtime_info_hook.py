@@ -11,6 +11,7 @@ from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 from mmfusion.engine.loops.check_loop import check_loop
 from mmfusion.engine.optim_wrappers import clip_by_part
 from mmfusion.registry import HOOKS
+from mmfusion.utils.unwrap import unwrap
 
 from .checkpoint_hook import use_whole_checkpoints
 from .epoch_seed_hook import EpochSeedHook
@@ -69,7 +70,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
         super().before_train(runner)
         use_whole_checkpoints(runner)
         check_loop(runner.model, runner.train_loop, runner.optim_wrapper)
-        if hasattr(getattr(runner.model, 'module', runner.model), 'averages_gradients'):
+        if hasattr(unwrap(runner.model), 'averages_gradients'):
             clip_by_part(runner.model, runner.optim_wrapper)
         self._seed = [EpochSeedHook()] if self.seed_epochs and not _has(runner, EpochSeedHook) else []
         self._training, self._length = True, iterations_per_epoch(runner.train_dataloader)
@@ -115,7 +116,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
             self._sync(runner, runner.iter)
 
     def _set_epoch(self, runner) -> None:
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap(runner.model)
         if hasattr(model, 'set_epoch'):
             made_of_iterations = by_iterations(runner) and self._length
             model.set_epoch(runner.iter // self._length if made_of_iterations else runner.epoch)

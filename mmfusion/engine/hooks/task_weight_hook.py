@@ -2,9 +2,9 @@
 from typing import Optional
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.unwrap import unwrap
 
 from .runtime_info_hook import by_iterations, iterations_per_epoch
 
@@ -74,7 +74,7 @@ class TaskWeightHook(Hook):
         self._weights(runner)[self.task] = self.base * factor
 
     def _weights(self, runner) -> dict:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         weights = getattr(model, 'task_weights', None)
         if weights is None or self.task not in weights:
             found = f'its tasks are {sorted(weights)}' if weights is not None else 'it has no task_weights'

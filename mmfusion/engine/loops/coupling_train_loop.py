@@ -1,8 +1,8 @@
 """Epochs of couplings whose training step is their own."""
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmfusion.registry import LOOPS
+from mmfusion.utils.unwrap import unwrap
 
 
 @LOOPS.register_module()
@@ -17,7 +17,7 @@ class CouplingTrainLoop(EpochBasedTrainLoop):
     @property
     def model(self):
         """The coupling, without the wrapper for distributed training."""
-        return self.runner.model.module if is_model_wrapper(self.runner.model) else self.runner.model
+        return unwrap(self.runner.model)
 
     @property
     def fitting_loop(self) -> str:

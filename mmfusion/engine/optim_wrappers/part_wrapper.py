@@ -6,6 +6,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import accumulative_counts
 
 
 class PartOptimWrapper(OptimWrapperDict):
@@ -39,7 +40,7 @@ class PartOptimWrapper(OptimWrapperDict):
         for name, wrapper in self.optim_wrappers.items():
             for key, of_first, value in (
                 ('type', type(first).__name__, type(wrapper).__name__),
-                ('accumulative_counts', first._accumulative_counts, wrapper._accumulative_counts),
+                ('accumulative_counts', accumulative_counts(first), accumulative_counts(wrapper)),
                 ('dtype', getattr(first, 'cast_dtype', None), getattr(wrapper, 'cast_dtype', None)),
                 ('loss_scale', _scale(first), _scale(wrapper)),
             ):

@@ -1,11 +1,11 @@
 """One optimizer for each part of a coupling."""
 from typing import Optional
 
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmfusion.utils import UserError
+from mmfusion.utils.unwrap import unwrap
 
 from .part_wrapper import PartOptimWrapper
 from .trainable import TrainableOptimWrapperConstructor
@@ -41,7 +41,7 @@ class PartOptimWrapperConstructor:
 
     def __call__(self, model: nn.Module) -> PartOptimWrapper:
         """Build the optimizers of ``model``, which may be wrapped for distributed training."""
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(model)
         children = model.learning_parts() if hasattr(model, 'learning_parts') else dict(model.named_children())
         learning = {name: child for name, child in children.items() if any(parameter.requires_grad for parameter in child.parameters())}
         wrappers = {}

@@ -3,7 +3,7 @@ import math
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Union
 
-from mmfusion.fileio import whole_file
+from mmfusion.fileio.figures import new_figure, save_figure
 from mmfusion.utils import UserError
 
 from .summary import Summary, format_value, heading
@@ -42,24 +42,19 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
     """
     if kind not in KINDS:
         raise ValueError(f'the kind of plot must be one of {list(KINDS)}, got {kind!r}')
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # without pyplot: nothing global, no display
     entries = [entry for entry in tabulate(summaries) if any(value.count for value in entry.statistics.values())]
     if kind == 'radar' and (len(summaries) < 2 or len(entries) < 3):
         raise UserError(f'a radar compares at least two methods in at least three metrics, here are {len(summaries)} and {len(entries)}; use bars')
     if not entries:
         raise UserError('there is nothing to plot: no metric has a value')
-    figure = Figure(layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(layout='constrained')
     anyone = next(iter(summaries.values()))
     (_bars if kind == 'bars' else _radar)(figure, entries, list(summaries))
     figure.suptitle(heading(anyone.protocol, anyone.n_images), fontsize=8, wrap=True)
     try:
-        with whole_file(path, binary=True) as file:
-            figure.savefig(file, dpi=150, format=Path(path).suffix[1:] or 'png')
+        return save_figure(figure, path, dpi=150)
     except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not know
         raise UserError(f'cannot write the plot {path}: {error}') from error
-    return str(path)
 
 
 def _bars(figure, entries: Sequence[Entry], methods: List[str]) -> None:

@@ -15,6 +15,7 @@ from mmfusion.structures import TASK_KEY, FusionDataSample
 from mmfusion.utils import UserError
 
 from .base import BaseCoupling, Losses, prefixed
+from .steps.optimizers import refuse_accumulation
 from .steps.state import TrainingState, average_gradients, set_gradients, trainable
 
 ALGORITHMS = ('reptile', 'fomaml')
@@ -207,9 +208,7 @@ class MetaInitCoupling(BaseCoupling):
         if type(optim_wrapper) is not OptimWrapper:
             raise UserError(f'MetaInitCoupling needs one optimizer in float32, and optim_wrapper is a {type(optim_wrapper).__name__}; use '
                             "optim_wrapper = dict(type='OptimWrapper', optimizer=...) without --amp")
-        if optim_wrapper._accumulative_counts != 1:
-            raise UserError('MetaInitCoupling does not accumulate gradients; remove accumulative_counts and raise tasks_per_batch of '
-                            'EpisodeBatchSampler')
+        refuse_accumulation(optim_wrapper, 'optim_wrapper', 'MetaInitCoupling', 'tasks_per_batch of EpisodeBatchSampler')
 
 
 def _mean(values: Sequence[Optional[Tensor]]) -> Optional[Tensor]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmfusion.utils.compat import inside_functorch
+
 #: Bytes of the widest features in a strip, for each thread; found by measuring on a core with 2 MB of cache.
 STRIP_BYTES = 2 * 1024 * 1024
 
@@ -78,7 +80,7 @@ def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Te
 def must_stay_whole() -> bool:
     """Whether a function has to be called once on everything: under autocast, and while a graph is traced or transformed."""
     return (_whole.get() or torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or torch.compiler.is_compiling()
-            or torch._C._functorch.peek_interpreter_stack() is not None)
+            or inside_functorch())
 
 
 def _call(plan: Plan, height: int, arguments: Sequence[Optional[Tensor]]) -> Tuple[Tensor, ...]:

@@ -4,11 +4,11 @@ from typing import Any, Mapping
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from mmfusion.utils import UserError
 
 from ..task_network import count_classes
+from .optimizers import refuse_accumulation, refuse_wrapped_parts
 from .state import trainable
 
 LARGEST_EPS = 1e-10
@@ -58,8 +58,7 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
         if isinstance(wrapper, AmpOptimWrapper) or type(wrapper).__name__ == 'BFloat16OptimWrapper':
             raise UserError(f'optim_wrapper.{name} is a {type(wrapper).__name__}, but MetaCoupling trains in float32: gradients of the loss '
                             "generation module are about 1e-8 and vanish in half precision. Use type='OptimWrapper', without --amp")
-        if wrapper._accumulative_counts != 1:
-            raise UserError(f'optim_wrapper.{name}: MetaCoupling does not accumulate gradients; remove accumulative_counts and raise batch_size')
+        refuse_accumulation(wrapper, f'optim_wrapper.{name}', 'MetaCoupling')
     device = next(coupling.fuser.parameters()).device.type
     if torch.is_autocast_enabled(device) or any(not p.dtype.is_floating_point or p.dtype.itemsize < 4 for p in coupling.parameters()):
         raise UserError('MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in half precision. '
@@ -68,10 +67,7 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
         eps = max(group.get('eps', 0.) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
         if eps > LARGEST_EPS:
             raise UserError(f'optim_wrapper.loss_generator: eps={eps:g} swallows gradients of about 1e-8; set eps={LARGEST_EPS:g} or less')
-    wrapped = [name for name, child in coupling.named_children() if isinstance(child, DistributedDataParallel)]
-    if wrapped:
-        raise UserError(f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); MetaCoupling averages gradients itself: '
-                        'leave model_wrapper_cfg out of the config')
+    refuse_wrapped_parts(coupling)
 
 
 def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import accumulative_counts
 
 from .state import trainable
 
@@ -45,12 +46,29 @@ def check_part_optimizers(coupling: nn.Module, optim_wrapper: Wrappers, parts: D
         if isinstance(wrapper, AmpOptimWrapper):
             raise UserError(f'optim_wrapper ({key}): {name} compares gradients, which a loss scale would distort; for mixed precision use '
                             "type='BFloat16OptimWrapper', otherwise type='OptimWrapper'")
-        if wrapper._accumulative_counts != 1:
-            raise UserError(f'optim_wrapper ({key}): {name} does not accumulate gradients; remove accumulative_counts and raise batch_size')
+        refuse_accumulation(wrapper, f'optim_wrapper ({key})', name)
+    refuse_wrapped_parts(coupling)
+
+
+def refuse_accumulation(wrapper: OptimWrapper, place: str, coupling: str, instead: str = 'batch_size') -> None:
+    """Raise a UserError where an optimizer gathers gradients over iterations, of a coupling that sets gradients itself.
+
+    Args:
+        wrapper: The optimizer wrapper.
+        place: Its place in the config, for the message.
+        coupling: Name of the coupling.
+        instead: What to raise for the same effect.
+    """
+    if accumulative_counts(wrapper) != 1:
+        raise UserError(f'{place}: {coupling} does not accumulate gradients; remove accumulative_counts and raise {instead}')
+
+
+def refuse_wrapped_parts(coupling: nn.Module) -> None:
+    """Raise a UserError where parts of a coupling that averages gradients itself are wrapped one by one."""
     wrapped = [child for child, module in coupling.named_children() if isinstance(module, DistributedDataParallel)]
     if wrapped:
-        raise UserError(f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); {name} averages gradients itself: leave '
-                        'model_wrapper_cfg out of the config')
+        raise UserError(f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); {type(coupling).__name__} averages '
+                        'gradients itself: leave model_wrapper_cfg out of the config')
 
 
 def distinct_wrappers(optim_wrapper: Wrappers) -> List[OptimWrapper]:
