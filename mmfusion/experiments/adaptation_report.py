@@ -7,6 +7,7 @@ from typing import Dict, List, Sequence, Tuple
 from mmfusion.evaluation.protocols import get_metric
 from mmfusion.fileio import write_csv, write_text
 from mmfusion.fileio.figures import new_figure, save_figure
+from mmfusion.fileio.markdown import markdown_table
 from mmfusion.utils import UserError
 
 NAME = 'adaptation'
@@ -58,12 +59,12 @@ def table(results: Sequence[dict]) -> str:
     blocks = []
     for key in quantities(results):
         steps = curve(results, inits[0], key)[0]
-        lines = [f'| {key} | seeds | ' + ' | '.join(f'{step} steps' for step in steps) + ' |', '|---' * (len(steps) + 2) + '|']
+        lines = []
         for init in inits:
             seeds = sum(result['init'] == init for result in results)
             cells = [f'{mean:.4f}' + (f' ± {spread:.4f}' if seeds > 1 else '') for mean, spread in zip(*curve(results, init, key)[1:])]
-            lines.append(f'| {init} | {seeds} | ' + ' | '.join(cells) + ' |')
-        blocks.append('\n'.join(lines))
+            lines.append([init, seeds, *cells])
+        blocks.append(markdown_table([key, 'seeds', *(f'{step} steps' for step in steps)], lines))
     return '\n\n'.join(blocks)
 
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmfusion.experiments import claim, data_identity, run_identity
 from mmfusion.fileio import write_json
+from mmfusion.fileio.markdown import markdown_table
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import MODELS
 from mmfusion.running.checks import check_training
@@ -204,12 +205,12 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
         |---|---|---|
         | joint | 2 | 0.250 ± 0.071 |
     """
-    lines = ['| fusion | seeds | ' + ' | '.join(keys) + ' |', '|---' * (len(keys) + 2) + '|']
+    lines = []
     for variant in dict.fromkeys(result['variant'] for result in results):
         rows = [result for result in results if result['variant'] == variant]
         cells = [_mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()]
-        lines.append(f'| {variant} | {len(rows)} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        lines.append([variant, len(rows), *cells])
+    return markdown_table(['fusion', 'seeds', *keys], lines)
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -2,6 +2,8 @@
 import math
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
+from mmfusion.fileio.markdown import markdown_table
+
 from ..protocols import MetricSpec, get_metric
 from .summary import Column, Statistics, Summary, caution_lines, format_value, heading, rank, title
 
@@ -73,10 +75,8 @@ def to_text(summaries: Mapping[str, Summary], per_source: bool = False) -> str:
 
 def to_markdown(summaries: Mapping[str, Summary], per_source: bool = False) -> str:
     """Markdown table: best values bold, second best underlined."""
-    grid = _grid(summaries, per_source, _markdown_cell)
-    lines = ['| ' + ' | '.join(cells) + ' |' for cells in grid]
-    lines.insert(1, '|---' * len(grid[0]) + '|')
-    return '\n'.join([_heading(summaries, True), '', *lines, '', *(f'- {note}' for note in _notes(summaries))]).rstrip() + '\n'
+    heads, *rows = _grid(summaries, per_source, _markdown_cell)
+    return '\n'.join([_heading(summaries, True), '', markdown_table(heads, rows), '', *(f'- {note}' for note in _notes(summaries))]).rstrip() + '\n'
 
 
 def to_latex(summaries: Mapping[str, Summary], per_source: bool = False) -> str:
