@@ -1,6 +1,7 @@
 # make demo | make test: the two commands of the README. Both set up .venv first if that is not done yet.
 #   make PYTHON=/usr/bin/python3.12 ...   choose the interpreter
 #   make ARGS='-m slow' test              more arguments for pytest
+#   make WORKERS=0 test                   tests in one process (default: a worker for each core, four at most)
 #   make ARGS='--amp' demo                more arguments for tools/train.py
 SHELL := /bin/bash
 VENV ?= .venv
@@ -8,6 +9,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.mmfusion-installed
 WORK_DIR ?= work_dirs/moe_fusion_demo
 ARGS ?=
+WORKERS ?= logical
 # torch's OpenMP threads must sleep while they wait, or they slow each other down on a busy machine
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -28,7 +30,7 @@ demo: $(STAMP)
 	$(PY) tools/train.py configs/moe_fusion_demo.py --work-dir $(WORK_DIR) $(ARGS)
 
 test: $(STAMP)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

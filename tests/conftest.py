@@ -6,6 +6,8 @@ from pathlib import Path
 from mmfusion.utils.cpu_env import setup_cpu_env
 
 setup_cpu_env()
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread for each worker, and for the processes that its tests start
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS is deterministic only with a fixed workspace
 
 import numpy as np
