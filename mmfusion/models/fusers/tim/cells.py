@@ -118,7 +118,7 @@ class SelectiveMerge(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features of one shape (N, C, H, W) to (N, C, H, W)."""
-        weights = self.weights(sum(features).mean((2, 3), keepdim=True))
+        weights = self.weights(sum(x.mean((2, 3), keepdim=True) for x in features))
         return sum(x * w for x, w in zip(features, weights.unbind(1)))
 
 
@@ -178,6 +178,12 @@ class Stem(nn.Sequential):
     def __init__(self, channels: int, norm: bool = False) -> None:
         norms = [BatchNorm(channels)] if norm else []
         super().__init__(reflected(2, 2 * channels), nn.PReLU(), reflected(2 * channels, channels), *norms, nn.PReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 2, H, W) to (N, C, H, W)."""
+        if x.device.type == 'cpu':
+            x = x.contiguous(memory_format=torch.channels_last)  # the faster layout there; the layers behind inherit it
+        return super().forward(x)
 
 
 class Head(nn.Sequential):

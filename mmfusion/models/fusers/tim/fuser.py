@@ -9,14 +9,11 @@ from mmfusion.registry import MODELS
 
 from .cells import Head, Stem, build_cell
 from .genotype import GenotypeLike, load_genotype
-from .inference import steps_of
 from .operations import BatchNorm
-from .planned import Planned
-from .sweep import run_steps
 
 
 @MODELS.register_module()
-class TIM(Planned, BaseFuser):
+class TIM(BaseFuser):
     """Searched cells between two convolutions that make features of both sources and two that make an image of the features.
 
     The output is linear: training brings it to [0, 1], nothing clamps it. Channel attention and the merging of scales look at the whole image, so
@@ -59,10 +56,7 @@ class TIM(Planned, BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two luminance batches; see :meth:`BaseFuser.forward`."""
-        steps = self.plan(first, lambda: [*steps_of(self.stem), *steps_of(self.cells), *steps_of(self.head)])
-        if steps is not None:
-            return FuserOutput(run_steps(steps, first, second, width=2 * self.width).contiguous(), {})
-        return FuserOutput(self.head(self.cells(self.stem(torch.cat([first, second], dim=1)))), {})
+        return FuserOutput(self.head(self.cells(self.stem(torch.cat([first, second], dim=1)))).contiguous(), {})
 
 
 def check_width(width: int) -> None:

@@ -10,10 +10,7 @@ from mmfusion.registry import MODELS
 from .cells import Head, Stem, build_cell
 from .fuser import TIM, check_width, use_image_statistics
 from .genotype import GenotypeLike, load_genotype
-from .inference import merge_steps, steps_of
 from .operations import conv
-from .planned import Planned
-from .sweep import run_steps
 
 
 class Branch(nn.Module):
@@ -84,7 +81,7 @@ MERGES = dict(mask=MaskMerge, concat=ConcatMerge)
 
 
 @MODELS.register_module()
-class TwoStageTIM(Planned, BaseFuser):
+class TwoStageTIM(BaseFuser):
     """TIM with both stages: a first fused image, then one branch per source that sees this source and that image.
 
     Each branch has an auxiliary head that makes an image of its features alone. Nothing of it reaches the fused image, so it is computed only in
@@ -162,21 +159,12 @@ class TwoStageTIM(Planned, BaseFuser):
         """Fuse two luminance batches; see :meth:`BaseFuser.forward`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_stage1):
             initial = self.stage1.fuse(first, second).fused
-        plan = self.plan(first, self._steps)
-        if plan is not None:
-            *branches, merge = plan
-            features = [run_steps(steps, source, initial, width=2 * self.stage1.width) for steps, source in zip(branches, (first, second))]
-            return FuserOutput(run_steps(merge, *features, width=2 * self.stage1.width).contiguous(), {})
         features = [branch(source, initial) for branch, source in zip(self.branches.values(), (first, second))]
         losses = {}
         if self.training and self.auxiliary_weight:
             for (name, branch), feature, source in zip(self.branches.items(), features, (first, second)):
                 losses[f'loss_auxiliary_{name}'] = self.auxiliary_weight * (branch.image(feature) - source).abs().mean()
-        return FuserOutput(self.merge(*features), losses)
-
-    def _steps(self) -> tuple:
-        """Steps of both branches and of their merging."""
-        return (*([*steps_of(branch.stem), *steps_of(branch.cells)] for branch in self.branches.values()), merge_steps(self.merge))
+        return FuserOutput(self.merge(*features).contiguous(), losses)
 
     def images(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
         """Everything that the networks make of two checked luminance batches of suitable size, for a look inside.
