@@ -13,11 +13,12 @@ WORKERS ?= logical
 # torch's OpenMP threads must sleep while they wait, or they slow each other down on a busy machine
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test lint doctest docs build clean
+.PHONY: help setup demo test gpu-check lint doctest docs build clean
 
 help:
 	@echo 'make demo     train MoE-Fusion with a detector on built-in data, print mAP and write fused images'
 	@echo 'make test     run the tests'
+	@echo 'make gpu-check   on a machine with a GPU: tests, comparisons with the CPU and timings, in pieces (ARGS=NAME for one)'
 	@echo 'make lint | doctest | docs | build | clean'
 
 setup: $(STAMP)
@@ -31,6 +32,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+gpu-check: $(STAMP)
+	$(PY) benchmarks/gpu.py $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
