@@ -87,7 +87,7 @@ def against_cpu(name: str, options: Options) -> dict:
     found = {}
     for device in ('cpu', options.device):
         fuser.to(device).zero_grad()
-        first, second = (image.to(device).requires_grad_() for image in sources)
+        first, second = (image.clone().to(device).requires_grad_() for image in sources)
         fused = fuser(first, second).fused
         fused.square().mean().backward()
         gradients = {'first': first.grad, 'second': second.grad, **{key: value.grad for key, value in fuser.named_parameters()}}
