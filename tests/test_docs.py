@@ -23,7 +23,8 @@ PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirement
 INNER = {'mmfusion.models', 'mmfusion.engine', 'mmfusion.evaluation', 'mmfusion.datasets.demo_scenes'}
 # Options of other programs that the pages mention.
 FOREIGN_OPTIONS = {
-    '--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm'}
+    '--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm',
+    '--dist'}
 
 
 def page_id(page):
@@ -80,6 +81,7 @@ def missing_paths(text):
 
 def known_options():
     sources = [*(REPO / 'mmfusion' / 'cli').glob('*.py'), *(REPO / 'tools').rglob('*.py'),
+               *(REPO / 'benchmarks').glob('*.py'),
                REPO / 'tests' / 'twins' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py']
     return {option for file in sources for option in re.findall(r"'(--[a-z-]+)'", file.read_text())} | FOREIGN_OPTIONS
 
@@ -121,7 +123,7 @@ def test_paths_options_and_types_exist(page):
 
 @pytest.mark.parametrize('page', PAGES, ids=page_id)
 def test_make_targets_exist(page):
-    targets = set(re.findall(r'^([a-z]+):', (REPO / 'Makefile').read_text(), re.M))
+    targets = set(re.findall(r'^([a-z-]+):', (REPO / 'Makefile').read_text(), re.M))
     used = set()
     for arguments in re.findall(r'(?:`|^|: |= )make ([^`\n]+)', page.read_text(), re.M):
         used.add(re.sub(r"[A-Z_]+=('[^']*'|[^'\s]\S*) ", '', arguments).split()[0])
