@@ -77,9 +77,7 @@ def page(rows: List[dict]) -> str:
     Args:
         rows: Results in the order of the families.
     """
-    largest = max(
-        row[part]['input_difference'] for row in rows for part in ('train', 'predict') if 'error' not in row
-    )
+    largest = max(row[part]['input_difference'] for row in rows for part in ('train', 'predict') if 'error' not in row)
     return TEXT.format(
         packages=packages(rows),
         summary=summary(rows),

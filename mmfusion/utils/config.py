@@ -66,7 +66,18 @@ def read_config(path: Union[str, Path]) -> Config:
     except RecursionError as error:
         raise UserError(f'{path} cannot be read: it, or a chain of its _base_ files, is nested without end') from error
     except Exception as error:  # a config is a program, so it may raise anything
+        if package := _missing_package(error):
+            raise UserError(f'{path} cannot be read: it imports {package}, which is not installed') from error
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+
+
+def _missing_package(error: Optional[BaseException]) -> Optional[str]:
+    """The package whose absence led to an error: mmengine names only the module that imports it."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name.split('.')[0]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _culprit(path: Path, error: SyntaxError) -> str:

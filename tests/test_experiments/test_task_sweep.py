@@ -131,7 +131,7 @@ def moved_labels(preprocess):
 
 @pytest.mark.parametrize(
     'change, found',
-    [(wrong_channels, 'loss: inputs differ'), (late_scale, 'loss: inputs differ'), (moved_labels, 'gt_sem_seg')],
+    [(wrong_channels, 'inputs differ'), (late_scale, 'inputs differ'), (moved_labels, 'gt_sem_seg')],
 )
 def test_what_a_coupling_does_wrong_is_found(change, found, tmp_path, monkeypatch):
     monkeypatch.setattr(TaskNetwork, 'preprocess', change(TaskNetwork.preprocess))

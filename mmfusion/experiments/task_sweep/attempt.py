@@ -82,7 +82,7 @@ def error_alone(family: Family, network: dict, labels: Sequence[str]) -> Optiona
         image = (item['first'].astype('float32') + item['second'].astype('float32')) / 2
         samples.append(packed(item, image, family.package, labels, family.proposals))
     try:
-        run_alone(network, samples)
+        run_alone(network, samples, family.test_batch_size)
     except Exception as error:  # as above
         traceback.print_exc()
         return described(error)

@@ -1,6 +1,6 @@
 """The model families of the installed mmdet and mmseg: one published config of each, the smallest that is typical."""
 
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 
 class Family(NamedTuple):
@@ -13,8 +13,9 @@ class Family(NamedTuple):
         note: What a user has to do or know beyond the config and the labels.
         options: Changes of the model, by dotted path, that a user has to make as well (``note`` says why) or that make
             it small enough to be tried.
-        one_size: The network takes pictures of one size only.
+        size: (height, width) of the pictures, for a network that takes one size only or none as small as the others do.
         proposals: It learns from proposals that come with the picture.
+        test_batch_size: Pictures of a batch in tests.
         requires: Package that it needs and mmdet or mmseg do not install.
     """
 
@@ -23,8 +24,9 @@ class Family(NamedTuple):
     config: str
     note: str = ''
     options: Dict[str, Any] = {}
-    one_size: bool = False
+    size: Optional[Tuple[int, int]] = None
     proposals: bool = False
+    test_batch_size: int = 2
     requires: str = ''
 
 
@@ -39,8 +41,10 @@ def _seg(name: str, config: str, **kwargs: Any) -> Family:
 _TOP_LEFT = (
     'the picture lies at the top left of an input padded to a multiple of {}, where the published pipeline centers it'
 )
+_EQUAL = 'the pictures of a training batch have to be of one size: resize or crop to it'
 _FIXED = 'takes pictures of the size of its config only (`img_size`); resize or crop to it'
 
+# fmt: off
 DETECTORS: Tuple[Family, ...] = (
     _det('ATSS', 'atss/atss_r50_fpn_1x_coco.py'),
     _det('AutoAssign', 'autoassign/autoassign_r50-caffe_fpn_1x_coco.py'),
@@ -90,7 +94,8 @@ DETECTORS: Tuple[Family, ...] = (
     _det('Weight standardization', 'gn+ws/faster-rcnn_r50_fpn_gn-ws-all_1x_coco.py'),
     _det('Grid R-CNN', 'grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco.py'),
     _det('GRoIE', 'groie/faste-rcnn_r50_fpn_groie_1x_coco.py'),
-    _det('Guided Anchoring', 'guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py'),
+    _det('Guided Anchoring', 'guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py', test_batch_size=1,
+         note='predicts one picture at a time: `batch_size=1` in validation and test'),
     _det('HRNet', 'hrnet/faster-rcnn_hrnetv2p-w18-1x_coco.py'),
     _det('HTC', 'htc/htc_r50_fpn_1x_coco.py'),
     _det('HTC without class map', 'htc/htc-without-semantic_r50_fpn_1x_coco.py'),
@@ -132,15 +137,15 @@ DETECTORS: Tuple[Family, ...] = (
     _det('Decoupled SOLO', 'solo/decoupled-solo-light_r50_fpn_3x_coco.py'),
     _det('SOLOv2', 'solov2/solov2-light_r18_fpn_ms-3x_coco.py'),
     _det('Sparse R-CNN', 'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py'),
-    _det('SSD', 'ssd/ssd300_coco.py'),
-    _det('SSDLite', 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'),
+    _det('SSD', 'ssd/ssd300_coco.py', size=(300, 300), note=_EQUAL),
+    _det('SSDLite', 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py', size=(320, 320), note=_EQUAL),
     _det('Swin', 'swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py'),
     _det('timm', 'timm_example/retinanet_timm-efficientnet-b1_fpn_1x_coco.py', requires='mmpretrain',
          options={'backbone.pretrained': False}),
     _det('TOOD', 'tood/tood_r50_fpn_1x_coco.py'),
     _det('TridentNet', 'tridentnet/tridentnet_r50-caffe_1x_coco.py'),
     _det('VarifocalNet', 'vfnet/vfnet_r50_fpn_1x_coco.py'),
-    _det('YOLACT', 'yolact/yolact_r50_1xb8-55e_coco.py'),
+    _det('YOLACT', 'yolact/yolact_r50_1xb8-55e_coco.py', size=(160, 160), note=_EQUAL),
     _det('YOLOv3', 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py'),
     _det('YOLOF', 'yolof/yolof_r50-c5_8xb8-1x_coco.py'),
     _det('YOLOX', 'yolox/yolox_nano_8xb8-300e_coco.py'),
@@ -149,7 +154,7 @@ DETECTORS: Tuple[Family, ...] = (
 SEGMENTORS: Tuple[Family, ...] = (
     _seg('ANN', 'ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024.py'),
     _seg('APCNet', 'apcnet/apcnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'),
-    _seg('BEiT', 'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py', one_size=True, note=_FIXED),
+    _seg('BEiT', 'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py', size=(96, 128), note=_FIXED),
     _seg('BiSeNetV1', 'bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024.py'),
     _seg('BiSeNetV2', 'bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py'),
     _seg('CCNet', 'ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'),
@@ -173,7 +178,7 @@ SEGMENTORS: Tuple[Family, ...] = (
     _seg('ICNet', 'icnet/icnet_r18-d8_4xb2-80k_cityscapes-832x832.py'),
     _seg('ISANet', 'isanet/isanet_r50-d8_4xb2-40k_cityscapes-512x1024.py'),
     _seg('K-Net', 'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py'),
-    _seg('MAE', 'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py', one_size=True, note=_FIXED),
+    _seg('MAE', 'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py', size=(96, 128), note=_FIXED),
     _seg('Mask2Former (mmseg)', 'mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py'),
     _seg('MaskFormer (mmseg)', 'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py'),
     _seg('MobileNetV2', 'mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py'),
@@ -227,4 +232,4 @@ OUTSIDE: Dict[str, Dict[str, str]] = dict(
         dsdl=_DATA,
         vpd='estimates depth with a diffusion model that is downloaded when it is built',
     ),
-)  # fmt: skip
+)

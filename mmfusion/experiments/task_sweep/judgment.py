@@ -35,7 +35,8 @@ def note(row: dict) -> str:
 
 
 def status(row: dict) -> str:
-    """``'works'``, ``'works with a note'``, ``'fails upstream'`` (alone just as behind a fuser) or ``'fails'``.
+    """``'works'``, ``'works with a note'``, ``'fails upstream'`` (alone just as behind a fuser, or for want of a
+    package that it needs) or ``'fails'``.
 
     Examples:
         >>> error = dict(type='KeyError', message="'x'")
@@ -43,6 +44,8 @@ def status(row: dict) -> str:
         ('fails upstream', 'fails')
     """
     if 'error' in row:
+        if row.get('missing'):
+            return UPSTREAM
         return UPSTREAM if same_error(row['error'], row.get('alone')) else FAILS
     if faults(row):
         return FAILS

@@ -65,11 +65,13 @@ def packed(item: dict, image: np.ndarray, package: str, labels: Sequence[str], w
 def preprocessed(network: dict, samples: List[dict], training: bool) -> dict:
     """A batch by the network's own data preprocessor, newly built from its config."""
     package = network['type'].split('.')[0]
-    preprocessor = build_scoped(dict(network['data_preprocessor'], type=f'{package}.{network["data_preprocessor"]["type"]}'))
+    preprocessor = build_scoped(
+        dict(network['data_preprocessor'], type=f'{package}.{network["data_preprocessor"]["type"]}')
+    )
     return preprocessor(pseudo_collate(samples), training)
 
 
-def run_alone(network: dict, samples: List[dict]) -> None:
+def run_alone(network: dict, samples: List[dict], test_batch_size: int) -> None:
     """A training step and a prediction of the network without fusion; whatever goes wrong is raised."""
     model = build_scoped(network)
     model.init_weights()
@@ -79,7 +81,9 @@ def run_alone(network: dict, samples: List[dict]) -> None:
     losses = model(**data, mode='loss')
     model.parse_losses(losses)[0].backward()
     model.eval()
-    batches = [samples] if package == 'mmdet' else [[sample] for sample in samples]  # mmseg tests pictures of one size
+    if package == 'mmseg':
+        test_batch_size = 1  # it tests pictures of one size
+    batches = [samples[at : at + test_batch_size] for at in range(0, len(samples), test_batch_size)]
     with torch.no_grad():
         for batch in batches:
             model.test_step(pseudo_collate(batch))

@@ -25,9 +25,7 @@ class Reason(NamedTuple):
 
 #: Explanations of the errors that networks end in without fusion as well.
 REASONS: Sequence[Reason] = (
-    Reason(
-        'implementation for device cpu not found', 'mmcv has this operation for GPUs only', 'train on a GPU'
-    ),
+    Reason('implementation for device cpu not found', 'mmcv has this operation for GPUs only', 'train on a GPU'),
 )
 
 
@@ -91,7 +89,9 @@ def summary(rows: Sequence[dict]) -> str:
     """How many networks there are of each result, in one sentence."""
     counts = {one: sum(status(row) == one for row in rows) for one in (WORKS, NOTE, UPSTREAM, FAILS)}
     working = counts[WORKS] + counts[NOTE]
-    text = f'Of {len(rows)} networks {working} work, {counts[NOTE]} of them with a note; {counts[UPSTREAM]} fail upstream'
+    text = (
+        f'Of {len(rows)} networks {working} work, {counts[NOTE]} of them with a note; {counts[UPSTREAM]} fail upstream'
+    )
     return text + (f', {counts[FAILS]} fail behind a fuser only.' if counts[FAILS] else ', none behind a fuser only.')
 
 

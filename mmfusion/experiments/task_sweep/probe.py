@@ -13,28 +13,31 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from mmfusion.fileio import write_json
-from mmfusion.models.couplings.task_network import PREDICTION_FIELDS
 from mmfusion.registry import HOOKS, METRICS, TRANSFORMS
 
+from .compare import (
+    compare_inputs,
+    compare_samples,
+    describe_prediction,
+    equal,
+    prediction_arrays,
+    relative_difference,
+    similar,
+)
 from .own_pipeline import file_like, packed, preprocessed, proposals
-
-#: Largest difference of inputs, relative to their range: both sides compute in float32, in another order.
-TOLERANCE = 1e-5
-META = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape', 'scale_factor')
 
 
 class Call:
     """One call of a task network.
 
     Attributes:
-        mode: ``'loss'`` or ``'predict'``.
         inputs: (N, 3, H, W), what it was called with.
         samples: Copies of the data samples.
         backbone: What arrived at the first of its parts that looks at pictures.
     """
 
-    def __init__(self, mode: str, inputs: Tensor, samples: Sequence) -> None:
-        self.mode, self.inputs, self.samples = mode, inputs.detach().clone(), copy.deepcopy(list(samples))
+    def __init__(self, inputs: Tensor, samples: Sequence) -> None:
+        self.inputs, self.samples = inputs.detach().clone(), copy.deepcopy(list(samples))
         self.backbone: Optional[Tensor] = None
 
 
@@ -66,11 +69,17 @@ class Recorder:
     def _see_call(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if self.paused:
             return
-        inputs, samples, mode = (*args, *kwargs.values())[:3]
-        self.calls.append(Call(mode, inputs, samples))
+        inputs, samples = (*args, *kwargs.values())[:2]
+        self.calls.append(Call(inputs, samples))
 
     def _see_part(self, module: nn.Module, args: tuple) -> None:
-        if self.calls and self.calls[-1].backbone is None and args and isinstance(args[0], Tensor) and args[0].dim() == 4:
+        if (
+            self.calls
+            and self.calls[-1].backbone is None
+            and args
+            and isinstance(args[0], Tensor)
+            and args[0].dim() == 4
+        ):
             self.calls[-1].backbone = args[0].detach().clone()
 
 
@@ -109,25 +118,6 @@ class CountPredictions(BaseMetric):
         return dict(pictures=len(results))
 
 
-def describe_prediction(sample: dict) -> dict:
-    """What was predicted for a picture, and what is wrong with it whatever the network."""
-    height, width = sample['ori_shape'][:2]
-    fields = [name for name in PREDICTION_FIELDS if sample.get(name) is not None]
-    faults = [] if {'pred_instances', 'pred_sem_seg', 'pred_panoptic_seg'} & set(fields) else ['nothing was predicted']
-    if 'pred_instances' in fields:
-        found = sample['pred_instances']
-        if not (torch.isfinite(found['bboxes']).all() and torch.isfinite(found['scores']).all()):
-            faults.append('boxes or scores are not finite')
-        if 'masks' in found and tuple(found['masks'].shape[-2:]) != (height, width):
-            faults.append(f'masks are {tuple(found["masks"].shape[-2:])}, the picture is {(height, width)}')
-    for name in ('pred_sem_seg', 'pred_panoptic_seg'):
-        if name in fields:
-            data = sample[name].get('data', sample[name].get('sem_seg'))
-            if tuple(data.shape[-2:]) != (height, width):
-                faults.append(f'{name} is {tuple(data.shape[-2:])}, the picture is {(height, width)}')
-    return dict(fields=fields, faults=faults)
-
-
 @HOOKS.register_module()
 class TaskProbe(Hook):
     """Compares what the task network ``net`` is fed with what its own pipeline makes of the same fused pictures.
@@ -153,7 +143,9 @@ class TaskProbe(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Compare the training step."""
-        losses = {name: float(value) for name, value in (outputs or {}).items() if 'loss' in name}
+        losses = {
+            name: float(torch.as_tensor(value).detach()) for name, value in (outputs or {}).items() if 'loss' in name
+        }
         gradients = list(self.recorder.gradients.values())
         self.found['train'] = dict(
             loss=losses.get('loss'),
@@ -164,27 +156,32 @@ class TaskProbe(Hook):
         self._reach('predict')
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Compare the prediction."""
+        """Compare the prediction of one batch."""
         described = [describe_prediction(sample.to_dict()) for sample in outputs]
-        self.found['predict'] = dict(
+        first = sum(self.seen)
+        self.seen.append(len(outputs))
+        found = dict(
             fields=sorted({name for one in described for name in one['fields']}),
             faults=sorted({fault for one in described for fault in one['faults']}),
-            **self._compare(runner.val_dataloader.dataset, training=False, outputs=outputs),
+            **self._compare(runner.val_dataloader.dataset, training=False, outputs=outputs, first=first),
         )
+        self.found['predict'] = joined(self.found.get('predict'), found)
         self._reach('end')
 
     def before_val(self, runner) -> None:
         """What the training fed is not that of the validation."""
+        self.seen: List[int] = []
         self.recorder.forget()
 
     def _reach(self, stage: str) -> None:
         self.found['reached'] = stage
         write_json(self.path, self.found)
 
-    def _compare(self, dataset, training: bool, outputs: Sequence = ()) -> dict:
+    def _compare(self, dataset, training: bool, outputs: Sequence = (), first: int = 0) -> dict:
         """Differences of all calls since the last look, from what the network's own pipeline makes of the pictures.
 
-        ``outputs`` are compared with what the network predicts on the input of its own pipeline.
+        ``outputs`` are compared with what the network predicts on the input of its own pipeline; ``first`` is the place
+        of the first picture in the data set.
         """
         recorder, differences, largest, parts = self.recorder, [], 0.0, set()
         cfg, taken = self.network.built_from, 0
@@ -193,11 +190,11 @@ class TaskProbe(Hook):
             indices = range(taken, taken + len(call.samples))
             taken += len(call.samples)
             set_random_state(state)
-            own = preprocessed(cfg, [self._own_sample(dataset, index, cfg) for index in indices], training)
-            difference, unlike = compare_inputs(call, own['inputs'])
-            largest = max(largest, difference)
+            own = preprocessed(cfg, [self._own_sample(dataset, first, index, cfg) for index in indices], training)
+            largest = max(largest, relative_difference(call.inputs, own['inputs']))
             parts.add('none' if call.backbone is None else 'same' if equal(call.backbone, own['inputs']) else 'other')
-            differences += unlike + compare_samples(call.samples, own['data_samples'], self.labels, training)
+            differences += compare_inputs(call.inputs, own['inputs'])
+            differences += compare_samples(call.samples, own['data_samples'], self.labels, training)
             if not training:
                 differences += self._compare_outputs([outputs[index] for index in indices], own)
         set_random_state(kept)
@@ -221,8 +218,8 @@ class TaskProbe(Hook):
             ]
         return found
 
-    def _own_sample(self, dataset, index: int, cfg: dict) -> dict:
-        part = dataset.datasets[index]
+    def _own_sample(self, dataset, first: int, index: int, cfg: dict) -> dict:
+        part = dataset.datasets[first + index]
         item = part.get_data_info(0)
         height, width = item['height'], item['width']
         rgb = bool((cfg.get('data_preprocessor') or {}).get('rgb_to_bgr'))
@@ -230,68 +227,16 @@ class TaskProbe(Hook):
         return packed(item, image, cfg['type'].split('.')[0], self.labels, self.proposals)
 
 
-def equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two inputs are the same, up to :data:`TOLERANCE`."""
-    return a.shape == b.shape and relative_difference(a, b) <= TOLERANCE
+def joined(before: Optional[dict], found: dict) -> dict:
+    """What was found in several batches.
 
-
-def relative_difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference over the range of ``b``."""
-    span = float(b.max() - b.min()) or 1.0
-    return float((a - b).abs().max()) / span
-
-
-def compare_inputs(call: Call, own: Tensor) -> Tuple[float, List[str]]:
-    """Relative difference of the inputs of a call, and what is wrong with it."""
-    if call.inputs.shape != own.shape:
-        return float('inf'), [f'{call.mode}: inputs are {tuple(call.inputs.shape)}, its own {tuple(own.shape)}']
-    difference = relative_difference(call.inputs, own)
-    return difference, [] if difference <= TOLERANCE else [f'{call.mode}: inputs differ by {difference:.1e} of their range']
-
-
-def compare_samples(ours: Sequence, own: Sequence, labels: Sequence[str], training: bool) -> List[str]:
-    """Labels and meta information that differ."""
-    found = []
-    for index, (a, b) in enumerate(zip(ours, own)):
-        for name in META:
-            if name in b and tuple(a.get(name, ())) != tuple(b.get(name)):
-                found.append(f'{name} of picture {index} is {a.get(name)}, its own {b.get(name)}')
-        if training:
-            mine, theirs = label_arrays(a, labels), label_arrays(b, labels)
-            if missing := set(theirs) - set(mine):
-                found.append(f'picture {index} lacks {sorted(missing)}')
-            found += [
-                f'{name} of picture {index} differ'
-                for name in set(mine) & set(theirs)
-                if not np.array_equal(mine[name], theirs[name])
-            ]
-    return found
-
-
-def prediction_arrays(sample) -> Dict[str, np.ndarray]:
-    """Everything that was predicted for a picture, by name."""
-    arrays = {}
-    for field in PREDICTION_FIELDS:
-        for key, value in (sample.get(field).items() if field in sample else ()):
-            value = getattr(value, 'tensor', value)
-            arrays[f'{field}.{key}'] = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
-    return arrays
-
-
-def similar(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two predictions are the same up to rounding."""
-    return a.shape == b.shape and np.allclose(a.astype(np.float64), b.astype(np.float64), rtol=1e-4, atol=1e-3)
-
-
-def label_arrays(sample, labels: Sequence[str]) -> Dict[str, np.ndarray]:
-    """All labels of a data sample by name; what ``labels`` does not name is left out."""
-    arrays = {}
-    for field in ('gt_instances', 'ignored_instances', 'proposals'):
-        for key, value in (sample.get(field).items() if field in sample else ()):
-            value = value.to_ndarray() if hasattr(value, 'to_ndarray') else getattr(value, 'tensor', value)
-            arrays[f'{field}.{key}'] = np.asarray(value)
-    for field in ('gt_sem_seg', 'gt_edge_map'):
-        if field in labels and field in sample:
-            for key, value in sample.get(field).items():
-                arrays[f'{field}.{key}'] = np.asarray(value)
-    return arrays
+    Examples:
+        >>> joined(dict(faults=['a'], difference=1.0), dict(faults=['b'], difference=0.5))
+        {'faults': ['a', 'b'], 'difference': 1.0}
+    """
+    if before is None:
+        return found
+    return {
+        key: sorted({*before[key], *value}) if isinstance(value, list) else max(before[key], value)
+        for key, value in found.items()
+    }

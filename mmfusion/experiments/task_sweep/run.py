@@ -120,9 +120,13 @@ def in_a_process(family: Family, folder: Path, minutes: float, memory: float) ->
     if process.is_alive():
         process.kill()
         process.join()
-        return dict(reached='limit', error=dict(type='TimeLimit', message=f'not done after {minutes:g} minutes', place=''))
+        return dict(
+            reached='limit', error=dict(type='TimeLimit', message=f'not done after {minutes:g} minutes', place='')
+        )
     if not result.exists():
-        return dict(reached='crash', error=dict(type='Crash', message=f'the process ended with {process.exitcode}', place=''))
+        return dict(
+            reached='crash', error=dict(type='Crash', message=f'the process ended with {process.exitcode}', place='')
+        )
     row = read_record(result, 'run the sweep again')
     return dict(row, missing=absent) if absent else row
 
@@ -171,7 +175,6 @@ def own_family(path: Path) -> Family:
         if scope in ('', package) and plain in registry.module_dict:
             return Family(path.stem, package, str(path.resolve()))
     raise UserError(f'{path}: its model is of type {kind!r}, which is no network of mmdet or mmseg')
-
 
 
 def sweep_command(args: argparse.Namespace) -> None:

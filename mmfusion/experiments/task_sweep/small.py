@@ -12,10 +12,9 @@ from mmfusion.utils.config import read_config
 
 from .families import Family
 
-#: (height, width) of the two pictures of the batch: of different size and no multiple of 32, so that all padding is seen.
+#: (height, width) of the two pictures of the batch: of different size and not all multiples of 32, so that all padding
+#: is seen.
 SIZES = ((96, 120), (80, 104))
-#: What they are where the network takes one size only.
-ONE_SIZE = (96, 128)
 CLASSES, SEG_CLASSES = len(DemoPairs.METAINFO['classes']), len(DemoPairs.METAINFO['seg_classes'])
 #: Parts of a detector that name the classes of a class map.
 _MAP_PARTS = ('semantic_head', 'segm_head')
@@ -36,7 +35,11 @@ def config_path(family: Family) -> Path:
 
 
 def task_network(family: Family) -> dict:
-    """The model of a published config with the classes of :class:`DemoPairs` and a scoped type, without weights to load."""
+    """The model of a published config with the classes of :class:`DemoPairs` and a scoped type, without weights to load.
+
+    Raises:
+        UserError: The config cannot be read, or has no model.
+    """
     path = config_path(family)
     cfg = read_config(path)
     if 'model' not in cfg:
@@ -48,16 +51,22 @@ def task_network(family: Family) -> dict:
         teacher = read_config(path.parents[1] / network['teacher_config']).model.to_dict()
         network['teacher_config'] = dict(model=teacher)
     network['type'] = f'{family.package}.{network["type"]}'
-    shrink(network, CLASSES if family.package == 'mmdet' else SEG_CLASSES, family.one_size)
+    shrink(network, CLASSES if family.package == 'mmdet' else SEG_CLASSES, family.size)
     return network
 
 
-def shrink(network: dict, classes: int, one_size: bool = False) -> None:
-    """Change the config of a network, in place, for the pictures and classes of the sweep; layers and losses stay."""
+def shrink(network: dict, classes: int, size: Optional[Tuple[int, int]] = None) -> None:
+    """Change the config of a network, in place, for the pictures and classes of the sweep; layers and losses stay.
+
+    Args:
+        network: The config.
+        classes: Number of classes, of boxes or of the class map.
+        size: (height, width) of the pictures; :data:`SIZES` where None.
+    """
     _classes(network, classes)
     _walk(network, _forget_weights)
     _walk(network, _fewer_boxes)
-    size = ONE_SIZE if one_size else tuple(-(-max(axis) // 32) * 32 for axis in zip(*SIZES))
+    fixed, size = size, size or tuple(-(-max(axis) // 32) * 32 for axis in zip(*SIZES))
     preprocessor = network.get('data_preprocessor') or {}
     if preprocessor.get('size') is not None:
         preprocessor['size'] = size
@@ -69,7 +78,7 @@ def shrink(network: dict, classes: int, one_size: bool = False) -> None:
     test_cfg = network.get('test_cfg')
     if isinstance(test_cfg, dict) and test_cfg.get('mode') == 'slide':
         network['test_cfg'] = dict(mode='whole')
-    if one_size:
+    if fixed and 'img_size' in network['backbone']:
         network['backbone']['img_size'] = size
 
 
@@ -110,7 +119,7 @@ def _forget_weights(node: dict) -> None:
 
 
 def _fewer_boxes(node: dict) -> None:
-    """Proposals and detections of a picture, and those of them that are learned from: a few show as much as a thousand."""
+    """Proposals and detections of a picture, and those that are learned from: a few show as much as a thousand."""
     for key, most in dict(max_per_img=20, nms_pre=100, max_num=20).items():
         if isinstance(node.get(key), int):
             node[key] = min(node[key], most)
@@ -137,7 +146,7 @@ def _set(node: dict, dotted: str, value: Any) -> None:
 
 def sizes(family: Family) -> Tuple[Tuple[int, int], ...]:
     """(height, width) of the pictures of the batch."""
-    return (ONE_SIZE, ONE_SIZE) if family.one_size else SIZES
+    return (family.size, family.size) if family.size else SIZES
 
 
 def run_config(family: Family, network: dict, labels: Dict[str, str], result: Path) -> dict:
@@ -174,7 +183,7 @@ def run_config(family: Family, network: dict, labels: Dict[str, str], result: Pa
         runner_type='QuietRunner',
         model=dict(type='JointCoupling', fuser=fuser, tasks=dict(net=network)),
         train_dataloader=loader,
-        val_dataloader=loader,
+        val_dataloader=dict(loader, batch_size=family.test_batch_size),
         val_evaluator=dict(type='CountPredictions'),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         val_cfg=dict(),

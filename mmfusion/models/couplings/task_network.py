@@ -34,7 +34,13 @@ def straight_through_clamp(image: Tensor) -> Tensor:
 
 
 def count_classes(network: Optional[torch.nn.Module]) -> Optional[int]:
-    """Number of classes in the head of a detector or segmentor, None when it does not say."""
+    """Number of classes in the head of a detector or segmentor, None when it does not say.
+
+    An RPN says nothing: it takes objects of all classes for one.
+    """
+    from mmdet.models.detectors import RPN
+    if isinstance(network, RPN):
+        return None
     owner = getattr(network, 'roi_head', None) or network
     head = getattr(owner, 'bbox_head', None) or getattr(owner, 'decode_head', None)
     if isinstance(head, torch.nn.ModuleList):  # cascades
