@@ -16,6 +16,7 @@ from mmfusion.experiments.task_sweep.page import (
     outside_table,
     packages,
     summary,
+    untried,
     upstream_table,
 )
 
@@ -48,8 +49,7 @@ python tools/analysis_tools/sweep_task_networks.py --work-dir work_dirs/task_net
 python tools/analysis_tools/sweep_task_networks.py 'Faster R-CNN' my_detector.py --work-dir work_dirs/mine
 ```
 
-The first line tries all of them, which takes an hour or so on one core; the second some by name, or a config of your
-own. Each runs in a process of its own with a limit of time and memory; `config.py` and `log.txt` in its folder say what
+The first line tries all of them, the second some by name, or a config of your own. Each runs in a process of its own with a limit of time and memory; `config.py` and `log.txt` in its folder say what
 was run and what it said. Labels other than boxes and class maps: see
 [Labels beyond boxes and class maps](task_networks.md#labels-beyond-boxes-and-class-maps).
 
@@ -64,6 +64,12 @@ was run and what it said. Labels other than boxes and class maps: see
 ## What fails upstream
 
 {upstream}
+
+## Not tried yet
+
+Families of the list without a recorded result; the first command above tries them.
+
+{untried}
 
 ## What is not here
 
@@ -85,6 +91,7 @@ def page(rows: List[dict]) -> str:
         detectors='\n'.join(networks_table(row for row in rows if row['package'] == 'mmdet')),
         segmentors='\n'.join(networks_table(row for row in rows if row['package'] == 'mmseg')),
         upstream='\n'.join(upstream_table(rows)),
+        untried=untried(rows),
         outside='\n'.join(outside_table()),
     )
 

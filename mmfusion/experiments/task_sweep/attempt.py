@@ -1,6 +1,7 @@
 """The attempt at one network: train and predict behind a fuser as the command does, and alone where that fails."""
 
 import resource
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -92,9 +93,9 @@ def error_alone(family: Family, network: dict, labels: Sequence[str]) -> Optiona
 def described(error: BaseException) -> dict:
     """Type, first line of the message, and the place of an error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    lines = str(error).strip().splitlines() or ['']
+    message = (str(error).strip().splitlines() or [''])[0].replace(f'{sysconfig.get_path("purelib")}/', '')
     place = '/'.join(Path(frame.filename).parts[-3:])
-    return dict(type=type(error).__name__, message=lines[0][:300], place=f'{place}:{frame.name}')
+    return dict(type=type(error).__name__, message=message[:300], place=f'{place}:{frame.name}')
 
 
 def limit_memory(gib: float) -> None:

@@ -41,6 +41,13 @@ def _seg(name: str, config: str, **kwargs: Any) -> Family:
 _TOP_LEFT = (
     'the picture lies at the top left of an input padded to a multiple of {}, where the published pipeline centers it'
 )
+_HOURGLASS = {
+    'data_preprocessor.pad_size_divisor': 128,
+    'backbone.num_stacks': 1,  # these two make it small, not different
+    'backbone.stage_blocks': (1,) * 6,
+    'bbox_head.num_feat_levels': 1,
+}
+_COARSE = 'pictures of at least 320x320: deformable convolutions on the coarsest level'
 _EQUAL = 'the pictures of a training batch have to be of one size: resize or crop to it'
 _FIXED = 'takes pictures of the size of its config only (`img_size`); resize or crop to it'
 
@@ -58,17 +65,17 @@ DETECTORS: Tuple[Family, ...] = (
     _det('CenterNet (update)', 'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py'),
     _det('CentripetalNet', 'centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco.py',
          note=_TOP_LEFT.format(128),
-         options={'data_preprocessor.pad_size_divisor': 128}),
+         size=(250, 250), options=_HOURGLASS),
     _det('CondInst', 'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py'),
     _det('Conditional DETR', 'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py'),
     _det('ConvNeXt', 'convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py', requires='mmpretrain'),
     _det('CornerNet', 'cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py', note=_TOP_LEFT.format(128),
-         options={'data_preprocessor.pad_size_divisor': 128}),
+         size=(250, 250), options=_HOURGLASS),
     _det('CrowdDet', 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', requires='torchvision'),
     _det('DAB-DETR', 'dab_detr/dab-detr_r50_8xb2-50e_coco.py'),
     _det('DCN', 'dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py'),
     _det('DCNv2', 'dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py'),
-    _det('DDOD', 'ddod/ddod_r50_fpn_1x_coco.py'),
+    _det('DDOD', 'ddod/ddod_r50_fpn_1x_coco.py', size=(320, 320), note=_COARSE),
     _det('DDQ', 'ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py'),
     _det('Deformable DETR', 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py'),
     _det('DetectoRS', 'detectors/detectors_cascade-rcnn_r50_1x_coco.py'),
@@ -123,7 +130,7 @@ DETECTORS: Tuple[Family, ...] = (
     _det('PVTv2', 'pvt/retinanet_pvtv2-b0_fpn_1x_coco.py'),
     _det('QueryInst', 'queryinst/queryinst_r50_fpn_1x_coco.py'),
     _det('RegNet', 'regnet/faster-rcnn_regnetx-400MF_fpn_ms-3x_coco.py'),
-    _det('RepPoints', 'reppoints/reppoints-moment_r50_fpn_1x_coco.py'),
+    _det('RepPoints', 'reppoints/reppoints-moment_r50_fpn_1x_coco.py', size=(320, 320), note=_COARSE),
     _det('Res2Net', 'res2net/faster-rcnn_res2net-101_fpn_2x_coco.py', options={'backbone.depth': 50}),
     _det('ResNeSt', 'resnest/faster-rcnn_s50_fpn_syncbn-backbone+head_ms-range-1x_coco.py'),
     _det('RetinaNet', 'retinanet/retinanet_r50_fpn_1x_coco.py'),
@@ -144,7 +151,7 @@ DETECTORS: Tuple[Family, ...] = (
          options={'backbone.pretrained': False}),
     _det('TOOD', 'tood/tood_r50_fpn_1x_coco.py'),
     _det('TridentNet', 'tridentnet/tridentnet_r50-caffe_1x_coco.py'),
-    _det('VarifocalNet', 'vfnet/vfnet_r50_fpn_1x_coco.py'),
+    _det('VarifocalNet', 'vfnet/vfnet_r50_fpn_1x_coco.py', size=(320, 320), note=_COARSE),
     _det('YOLACT', 'yolact/yolact_r50_1xb8-55e_coco.py', size=(160, 160), note=_EQUAL),
     _det('YOLOv3', 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py'),
     _det('YOLOF', 'yolof/yolof_r50-c5_8xb8-1x_coco.py'),

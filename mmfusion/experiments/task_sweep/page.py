@@ -25,7 +25,27 @@ class Reason(NamedTuple):
 
 #: Explanations of the errors that networks end in without fusion as well.
 REASONS: Sequence[Reason] = (
-    Reason('implementation for device cpu not found', 'mmcv has this operation for GPUs only', 'train on a GPU'),
+    Reason('carafe.*device cpu not found', 'mmcv has CARAFE for GPUs only', 'train on a GPU; not tried here'),
+    Reason(
+        "No module named 'torchvision'",
+        "`RoIAlign` of this network is torchvision's",
+        'install the `torchvision` of your torch; not tried here',
+    ),
+    Reason(
+        'imports mmpretrain',
+        'the backbone is one of mmpretrain',
+        'install `onedl-mmpretrain` and the `torchvision` of your torch; not tried here',
+    ),
+    Reason(
+        "'SSDHead' object has no attribute 'loss_cls'",
+        'the step works; in the prediction its base class reads a loss that this head never makes',
+        'another one-stage detector, such as RTMDet or YOLOX',
+    ),
+    Reason(
+        "'super' object has no attribute 'init_weights'",
+        'without the CLIP checkpoint of its config the head calls a method that its base class does not have',
+        'another segmentor; with the checkpoint it was not tried',
+    ),
 )
 
 
@@ -108,12 +128,19 @@ def packages(rows: Sequence[dict]) -> str:
 
 
 def in_order(results: Dict[str, dict]) -> List[dict]:
-    """Results of :data:`FAMILIES` in their order.
+    """Results of :data:`FAMILIES` in their order; those without one are left out."""
+    return [results[name] for name in FAMILIES if name in results]
 
-    Raises:
-        KeyError: A family has none.
-    """
-    return [results[name] for name in FAMILIES]
+
+def untried(rows: Sequence[dict]) -> str:
+    """Names and configs of the families without a result, by package, as a list; says so where there is none."""
+    known = {row['name'] for row in rows}
+    lines = []
+    for package in OUTSIDE:
+        missing = [family for family in FAMILIES.values() if family.package == package and family.name not in known]
+        names = ', '.join(f'{family.name.replace(" (mmseg)", "")} (`{family.config}`)' for family in missing)
+        lines += [f'- {package}: {names}'] if missing else []
+    return '\n'.join(lines) or 'None.'
 
 
 def markdown(rows: Sequence[dict]) -> str:
