@@ -49,8 +49,9 @@ python tools/analysis_tools/sweep_task_networks.py --work-dir work_dirs/task_net
 python tools/analysis_tools/sweep_task_networks.py 'Faster R-CNN' my_detector.py --work-dir work_dirs/mine
 ```
 
-The first line tries all of them, the second some by name, or a config of your own. Each runs in a process of its own with a limit of time and memory; `config.py` and `log.txt` in its folder say what
-was run and what it said. Labels other than boxes and class maps: see
+The first line tries all of them, the second some by name, or a config of your own. Each runs in a process of its own
+with a limit of time and memory; `config.py` and `log.txt` in its folder say what was run and what it said. Labels other
+than boxes and class maps: see
 [Labels beyond boxes and class maps](task_networks.md#labels-beyond-boxes-and-class-maps).
 
 ## Detectors

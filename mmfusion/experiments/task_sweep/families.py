@@ -42,7 +42,6 @@ _TOP_LEFT = (
     'the picture lies at the top left of an input padded to a multiple of {}, where the published pipeline centers it'
 )
 _HOURGLASS = {
-    'data_preprocessor.pad_size_divisor': 128,
     'backbone.num_stacks': 1,  # these two make it small, not different
     'backbone.stage_blocks': (1,) * 6,
     'bbox_head.num_feat_levels': 1,
@@ -60,8 +59,7 @@ DETECTORS: Tuple[Family, ...] = (
     _det('Cascade R-CNN', 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py'),
     _det('Cascade Mask R-CNN', 'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py'),
     _det('Cascade RPN', 'cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py'),
-    _det('CenterNet', 'centernet/centernet_r18_8xb16-crop512-140e_coco.py', note=_TOP_LEFT.format(32),
-         options={'data_preprocessor.pad_size_divisor': 32}),
+    _det('CenterNet', 'centernet/centernet_r18_8xb16-crop512-140e_coco.py', note=_TOP_LEFT.format(32)),
     _det('CenterNet (update)', 'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py'),
     _det('CentripetalNet', 'centripetalnet/centripetalnet_hourglass104_16xb6-crop511-210e-mstest_coco.py',
          note=_TOP_LEFT.format(128),
@@ -189,7 +187,8 @@ SEGMENTORS: Tuple[Family, ...] = (
     _seg('Mask2Former (mmseg)', 'mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py'),
     _seg('MaskFormer (mmseg)', 'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py'),
     _seg('MobileNetV2', 'mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024.py'),
-    _seg('MobileNetV3', 'mobilenet_v3/mobilenet-v3-d8-scratch-s_lraspp_4xb4-320k_cityscapes-512x1024.py'),
+    _seg('MobileNetV3', 'mobilenet_v3/mobilenet-v3-d8-scratch-s_lraspp_4xb4-320k_cityscapes-512x1024.py',
+         size=(416, 416), note='pictures of at least 392x392, the area that its head pools over'),
     _seg('Non-local', 'nonlocal_net/nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024.py'),
     _seg('OCRNet', 'ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py'),
     _seg('PIDNet', 'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py'),
@@ -208,7 +207,8 @@ SEGMENTORS: Tuple[Family, ...] = (
     _seg('STDC', 'stdc/stdc1_4xb12-80k_cityscapes-512x1024.py'),
     _seg('Swin (mmseg)', 'swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py'),
     _seg('Twins', 'twins/twins_svt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512.py'),
-    _seg('U-Net', 'unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py'),
+    _seg('U-Net', 'unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py', size=(96, 128),
+         note='pictures whose sides are multiples of 16, in tests as well'),
     _seg('UPerNet', 'upernet/upernet_r18_4xb2-40k_cityscapes-512x1024.py'),
     _seg('ViT', 'vit/vit_deit-s16_upernet_8xb2-80k_ade20k-512x512.py'),
 )

@@ -7,6 +7,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
+from mmfusion.models.couplings.task_labels import PADDED_BY_PIPELINE
 from mmfusion.models.scoped import build_scoped
 from mmfusion.utils.scope import scoped
 
@@ -65,15 +66,23 @@ def packed(item: dict, image: np.ndarray, package: str, labels: Sequence[str], w
 def preprocessed(network: dict, samples: List[dict], training: bool) -> dict:
     """A batch by the network's own data preprocessor, newly built from its config."""
     package = network['type'].split('.')[0]
-    preprocessor = build_scoped(
-        dict(network['data_preprocessor'], type=f'{package}.{network["data_preprocessor"]["type"]}')
-    )
+    cfg = padded(network)['data_preprocessor']
+    preprocessor = build_scoped(dict(cfg, type=f'{package}.{cfg["type"]}'))
     return preprocessor(pseudo_collate(samples), training)
+
+
+def padded(network: dict) -> dict:
+    """The config of a network whose preprocessor pads as the published pipeline does, where that pads."""
+    divisor = PADDED_BY_PIPELINE.get(network['type'].split('.')[-1], 1)
+    cfg = network['data_preprocessor']
+    if cfg.get('pad_size_divisor', 1) > 1 or divisor == 1:
+        return network
+    return dict(network, data_preprocessor=dict(cfg, pad_size_divisor=divisor))
 
 
 def run_alone(network: dict, samples: List[dict], test_batch_size: int) -> None:
     """A training step and a prediction of the network without fusion; whatever goes wrong is raised."""
-    model = build_scoped(network)
+    model = build_scoped(padded(network))
     model.init_weights()
     package = scoped(network)['_scope_']
     model.train()

@@ -114,7 +114,7 @@ def _class_weight(node: dict, classes: int) -> None:
 def _forget_weights(node: dict) -> None:
     for key in _DOWNLOADS:
         value = node.get(key)
-        if isinstance(value, str) or isinstance(value, dict) and value.get('type') == 'Pretrained':
+        if isinstance(value, str) or isinstance(value, dict) and 'checkpoint' in value:
             node[key] = None
 
 

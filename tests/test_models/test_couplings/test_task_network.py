@@ -59,6 +59,16 @@ def test_gradient_reaches_the_image_and_labels_stay(name):
         assert torch.equal(sample.gt_instances.bboxes, boxes) and torch.equal(sample.gt_sem_seg.data, seg) and dict(sample.metainfo) == meta
 
 
+def test_padding_of_published_pipelines():
+    """RTMDet's necks want multiples of 32, and its published config leaves that to the pipeline."""
+    cfg = tiny_models.rtmdet()
+    cfg['data_preprocessor'].pop('pad_size_divisor', None)
+    task = TaskNetwork(cfg)
+    _, samples = tiny_models.make_batch(1, 70, 100)
+    inputs, _ = task.preprocess(torch.rand(1, 3, 70, 100), samples, training=False)
+    assert inputs.shape == (1, 3, 96, 128)
+
+
 def test_predictions_come_back_in_original_coordinates():
     task = TaskNetwork(tiny_models.rtmdet()).eval()
     task.init_weights()

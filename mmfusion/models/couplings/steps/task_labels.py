@@ -14,7 +14,7 @@ REMEDIES = dict(
     gt_edge_map="make it from the class map, behind the transforms that change the size: dict(type='mmseg.GenerateEdge', edge_width=4)",
     gt_depth_map="load it, with dict(type='mmseg.LoadDepthAnnotation')")
 #: Detectors whose published pipelines pad pictures to a multiple of this number themselves, since their maps have to cover the input exactly.
-PADDED_BY_PIPELINE = dict(CenterNet=32, CornerNet=128)
+PADDED_BY_PIPELINE = dict(CenterNet=32, CornerNet=128, RTMDet=32)
 
 
 def needed_labels(network: nn.Module, kind: str) -> Dict[str, str]:
