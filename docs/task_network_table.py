@@ -30,7 +30,7 @@ Written by `python docs/task_network_table.py` from a recorded sweep with {packa
 {summary}
 
 Each network was built from the config named, with few classes, without pretrained weights, and coupled with a small
-fuser that learns (`JointCoupling`, [How a coupling works](coupling.md)): one step of `tools/train.py` on two small
+fuser that learns (`JointCoupling`, [How a coupling works](coupling.md)): one step of `mmfusion train` on two small
 pictures of different size from `DemoPairs`, and one prediction. A network works when
 
 - the step and the prediction end without an error, and predictions are finite and as large as their pictures;
@@ -45,8 +45,8 @@ pictures of different size from `DemoPairs`, and one prediction. A network works
 What fails is tried once more without fusion; *fails upstream* means that the network alone ends in the same error.
 
 ```shell
-python tools/analysis_tools/sweep_task_networks.py --work-dir work_dirs/task_networks
-python tools/analysis_tools/sweep_task_networks.py 'Faster R-CNN' my_detector.py --work-dir work_dirs/mine
+mmfusion check-networks --work-dir work_dirs/task_networks
+mmfusion check-networks 'Faster R-CNN' my_detector.py --work-dir work_dirs/mine
 ```
 
 The first line tries all of them, the second some by name, or a config of your own. Each runs in a process of its own

@@ -11,12 +11,11 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfusion.apis.training import train
+from mmfusion.apis.runs import train
 from mmfusion.datasets import DemoPairs
 from mmfusion.fileio.reading import read_record
 from mmfusion.models.couplings.task_labels import needed_labels
 from mmfusion.models.couplings.task_network import TaskNetwork
-from mmfusion.utils.cli import parse_train_args
 
 from . import probe  # noqa: F401 - registers the hook
 from .families import Family
@@ -42,7 +41,7 @@ class QuietRunner(Runner):
 
 
 def attempt(family: Family, folder: Path) -> dict:
-    """Train and predict with the network of a family behind a fuser, in ``folder``, by the code of ``tools/train.py``.
+    """Train and predict with the network of a family behind a fuser, in ``folder``, by the code of ``mmfusion train``.
 
     Returns:
         dict: What was found; with ``error`` where something went wrong, and ``alone``, the error of the same network
@@ -58,7 +57,7 @@ def attempt(family: Family, folder: Path) -> dict:
         record['reached'] = 'build'
         labels = labels_of(network)
         write_config(run_config(family, network, labels, found_file), folder / CONFIG_FILE)
-        train(parse_train_args([str(folder / CONFIG_FILE), '--work-dir', str(folder / 'run'), '--device', 'cpu']))
+        train(folder / CONFIG_FILE, folder / 'run', device='cpu')
     except Exception as error:  # whatever a foreign network raises is what is to be found out
         traceback.print_exc()
         record['error'] = described(error)

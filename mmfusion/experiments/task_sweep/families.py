@@ -134,7 +134,7 @@ DETECTORS: Tuple[Family, ...] = (
     _det('RetinaNet', 'retinanet/retinanet_r50_fpn_1x_coco.py'),
     _det('RPN', 'rpn/rpn_r50_fpn_1x_coco.py', note='predicts proposals without classes'),
     _det('RTMDet', 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'),
-    _det('RTMDet-Ins', 'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py'),
+    _det('RTMDet-Ins', 'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py', size=(96, 128), note=_EQUAL),
     _det('SABL', 'sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py'),
     _det('SCNet', 'scnet/scnet_r50_fpn_1x_coco.py'),
     _det('Seesaw loss', 'seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1.py'),
@@ -232,7 +232,7 @@ OUTSIDE: Dict[str, Dict[str, str]] = dict(
             _VIDEO),
         'reid': 'recognizes persons in cut-out pictures; it is no detector',
         'clrnet': 'finds lanes, which are neither boxes nor masks',
-        'soft_teacher': 'learns from labelled and unlabelled pictures at once, in batches of its own form',
+        'soft_teacher': 'learns from labeled and unlabeled pictures at once, in batches of its own form',
         **dict.fromkeys(('glip', 'grounding_dino', 'mm_grounding_dino'), _TEXT),
     },
     mmseg=dict(

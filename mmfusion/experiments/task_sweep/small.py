@@ -150,7 +150,7 @@ def sizes(family: Family) -> Tuple[Tuple[int, int], ...]:
 
 
 def run_config(family: Family, network: dict, labels: Dict[str, str], result: Path) -> dict:
-    """What ``tools/train.py`` takes: one epoch of one batch behind a small fuser that learns, and a validation.
+    """What ``mmfusion train`` takes: one epoch of one batch behind a small fuser that learns, and a validation.
 
     Args:
         family: The family.
