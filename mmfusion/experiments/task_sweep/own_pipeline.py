@@ -1,4 +1,4 @@
-"""What mmdet or mmseg alone would feed a network, made from the same pictures and the same annotations."""
+"""Input of a network as mmdet or mmseg alone would make it, from the same pictures and the same annotations."""
 
 from typing import Any, Dict, List, Sequence
 
