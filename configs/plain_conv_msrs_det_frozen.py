@@ -5,6 +5,3 @@ checkpoints/yolox_nano_coco_mmdet.pth holds the detector; docs/en/task_networks.
 _base_ = './plain_conv_msrs_det.py'
 detector = dict(init_cfg=dict(if_absent='error'))  # random weights teach nothing
 model = dict(frozen_tasks=('det', ), tasks=dict(det=detector))
-
-train_cfg = dict(max_epochs=7, val_interval=7)
-optim_wrapper = dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=1))
