@@ -2,6 +2,7 @@
 from .architecture_hook import ArchitectureHook
 from .checkpoint_hook import CheckpointHook, use_whole_checkpoints
 from .data_split_hook import DataSplitHook
+from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .fusion_visualization_hook import FusionVisualizationHook
 from .loss_weight_visualization_hook import LossWeightVisualizationHook
@@ -12,7 +13,7 @@ from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
-    'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook',
+    'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EMAHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook',
     'ProgressBarHook', 'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker',
     'use_whole_checkpoints'
 ]
