@@ -14,7 +14,7 @@ from typing import Dict, Iterable, List, Optional, Sequence
 from mmengine.logging import print_log
 
 from mmfusion.fileio import write_json, write_text
-from mmfusion.fileio.reading import parse_json, read_record
+from mmfusion.fileio.reading import parse_json, read_record, read_text
 from mmfusion.utils import UserError, ensure_writable_dir, register_all_modules
 
 from .attempt import attempt, limit_memory
@@ -49,8 +49,8 @@ def read_results(path: Path) -> Dict[str, dict]:
     if not path.exists():
         return found
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise UserError(f'cannot read {path}: {error}; remove it, or choose another --work-dir') from error
     for line in lines:
         try:
@@ -191,4 +191,4 @@ def sweep_command(args: argparse.Namespace) -> None:
     rows = sweep(families, args.work_dir, args.minutes, args.memory, again)
     table = Path(args.work_dir) / TABLE_FILE
     write_text(table, markdown(rows))
-    print(f'\n{table.read_text()}\n{table}')
+    print(f'\n{read_text(table)}\n{table}')

@@ -1,5 +1,8 @@
 """TIM against its literal twin (tests/twins/tim_twin.py) and against the vectors of the original networks."""
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import recorded
@@ -225,3 +228,24 @@ def test_bad_options(cls, options, words):
 
 def test_genotype_of_the_published_search_space():
     assert load_genotype('fusion').cells[0] == Cell('multiscale', ('residual_3_1', 'dil_conv_3_2'))
+
+
+BFLOAT16 = """
+import torch
+from mmfusion.models.fusers import TIM
+
+torch.manual_seed(0)
+genotype = dict(cells=[dict(kind='chain', operations=['dil_conv_3_2', 'dil_conv_5_2'])])
+for _ in range(4):
+    fuser = TIM(genotype, width=4).train()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        fused = fuser(torch.rand(2, 1, 32, 40), torch.rand(2, 1, 32, 40)).fused
+    fused.float().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in fuser.parameters())
+"""
+
+
+def test_gradients_in_bfloat16_are_of_written_memory_alone():
+    """A process whose fresh memory is full of numbers beyond all bounds."""
+    run = subprocess.run([sys.executable, '-c', BFLOAT16], env=dict(os.environ, MALLOC_PERTURB_='129'), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

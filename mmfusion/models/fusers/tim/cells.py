@@ -181,8 +181,10 @@ class Stem(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 2, H, W) to (N, C, H, W)."""
-        if x.device.type == 'cpu':
-            x = x.contiguous(memory_format=torch.channels_last)  # the faster layout there; the layers behind inherit it
+        # The faster layout on a CPU, which the layers behind inherit. Not in bfloat16: oneDNN's gradient of the weights of
+        # a dilated depthwise convolution reads memory that nobody has written then (torch 2.13).
+        if x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_autocast_enabled('cpu'):
+            x = x.contiguous(memory_format=torch.channels_last)
         return super().forward(x)
 
 
