@@ -27,6 +27,16 @@ class Reason(NamedTuple):
 REASONS: Sequence[Reason] = (
     Reason('carafe.*device cpu not found', 'mmcv has CARAFE for GPUs only', 'train on a GPU; not tried here'),
     Reason(
+        'masked_im2col.*device cpu not found',
+        'mmcv has its masked convolution for GPUs only; the step works',
+        'predict on a GPU; not tried here',
+    ),
+    Reason(
+        'upper bound and lower bound inconsistent',
+        'the step works; pasting masks on a CPU stops at a box beyond the picture, as untrained weights predict it',
+        'trained weights, or a GPU; not tried here',
+    ),
+    Reason(
         "No module named 'torchvision'",
         "`RoIAlign` of this network is torchvision's",
         'install the `torchvision` of your torch; not tried here',
