@@ -22,6 +22,7 @@ from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.steps.state import TrainingState, trainable
 from mmfusion.registry import MODELS, OPTIMIZERS
 from mmfusion.utils import UserError, load_fusion_checkpoint
+from mmfusion.utils.random_state import random_state, set_random_state
 
 RANDOM = 'random'
 DEFAULTS = dict(optimizer=dict(type='Adam', lr=1e-3), points=(0, 1, 2, 5, 10, 20, 50), metrics=('SSIM', 'Qabf', 'MI'), protocol='default')
@@ -112,9 +113,9 @@ def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings
     _seed(seed)
     for step in range(max(settings['points']) + 1):
         if step in settings['points']:
-            state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+            state = random_state()
             rows.append(dict(step=step, **rate(coupling, loader, test, metric, seed)))
-            random.setstate(state[0]), np.random.set_state(state[1]), torch.set_rng_state(state[2])
+            set_random_state(state)
         if step == max(settings['points']):
             break
         coupling.train()

@@ -1,13 +1,12 @@
 """Any single-image transform of mmcv, mmdet or mmseg, applied to both sources alike."""
 import copy
-import random
 from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.random_state import random_state, set_random_state
 from mmfusion.utils.scope import scoped
 
 # Attributes of transforms that look at other samples or keep earlier ones: the second run would mix in something else than the first.
@@ -16,16 +15,6 @@ _MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
 _COUNT_TO_255 = ('mmcv', 'mmdet', 'mmseg')
 # No transform of brightness and contrast brings an image with bright pixels below this level; one that normalizes does.
 _DARK = 8
-
-
-def _random_state() -> tuple:
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def _set_random_state(state: tuple) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
 
 
 @TRANSFORMS.register_module()
@@ -90,19 +79,19 @@ class Paired(BaseTransform):
         if missing:
             raise KeyError(f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first')
         images = {source: results.pop(source) for source in self.sources}
-        start, end, output, shape = _random_state(), None, None, None
+        start, end, output, shape = random_state(), None, None, None
         labels = [copy.deepcopy(results) for _ in self.sources[1:]]
         wrapped = [copy.deepcopy(self.wrapped) for _ in self.sources[1:]]  # with generators of its own in the same state
         for index, source in enumerate(self.sources):
             if index:
-                _set_random_state(start)
+                set_random_state(start)
             run, image = (wrapped[index - 1], labels[index - 1]) if index else (self.wrapped, results)
             image['img'] = self._show(images[source])
             done = run(image)
             if index == 0:
                 if done is None:
                     return None
-                end, output = _random_state(), done
+                end, output = random_state(), done
             elif done is None:
                 raise RuntimeError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
                                    'it depends on the image content')
@@ -112,7 +101,7 @@ class Paired(BaseTransform):
                 raise RuntimeError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
                                    f'{images[source].shape[:2]}: '
                                    'it depends on the image content or draws from a generator that Paired cannot reset')
-        _set_random_state(end)
+        set_random_state(end)
         output.update(images)
         output['img_shape'] = shape
         return output

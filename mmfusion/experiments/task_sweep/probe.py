@@ -1,11 +1,9 @@
 """A hook that looks at what a task network is fed in a real training, and what comes back to the fuser."""
 
 import copy
-import random
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.evaluator import BaseMetric
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from mmfusion.fileio import write_json
 from mmfusion.registry import HOOKS, METRICS, TRANSFORMS
+from mmfusion.utils.random_state import random_state, set_random_state
 
 from .compare import (
     compare_inputs,
@@ -81,18 +80,6 @@ class Recorder:
             and args[0].dim() == 4
         ):
             self.calls[-1].backbone = args[0].detach().clone()
-
-
-def random_state() -> tuple:
-    """State of the global generators."""
-    return random.getstate(), np.random.get_state(), torch.get_rng_state()
-
-
-def set_random_state(state: tuple) -> None:
-    """Put the global generators into a state of :func:`random_state`."""
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
 
 
 @TRANSFORMS.register_module()
