@@ -3,11 +3,11 @@ by color alone."""
 
 import io
 import re
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+
+from mmfusion.fileio.figures import new_figure
 
 from .average_precision import RECALLS
 from .error_types import TYPES
@@ -108,7 +108,7 @@ def draw_curves(report: TaskReport, titles: Mapping[str, str]) -> str:
 def draw_errors(report: TaskReport, titles: Mapping[str, str]) -> str:
     """What each type of error costs, a panel each."""
     names = list(report.gains)
-    figure = Figure(figsize=(9.4, 1.0 + 2 * (0.5 + 0.24 * len(names))), layout='constrained')
+    figure = new_figure(figsize=(9.4, 1.0 + 2 * (0.5 + 0.24 * len(names))), layout='constrained')
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     top = max([0.01, *(gain for gains in report.gains.values() for gain in gains.values())])
     for kind, axis in zip(TYPES, axes.flat):
@@ -131,7 +131,7 @@ def draw_errors(report: TaskReport, titles: Mapping[str, str]) -> str:
 
 
 def _start(width: float, height: float):
-    figure = Figure(figsize=(width, height), layout='constrained')
+    figure = new_figure(figsize=(width, height), layout='constrained')
     return figure, figure.add_subplot()
 
 
@@ -140,7 +140,7 @@ def _name_rows(axis, names: List[str]) -> None:
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _finish(figure: Figure, name: str, title: str) -> str:
+def _finish(figure: Any, name: str, title: str) -> str:
     for axis in figure.axes:
         for part in (*axis.spines.values(), *axis.xaxis.get_ticklines(), *axis.yaxis.get_ticklines()):
             part.set_color(_INK)
@@ -149,6 +149,8 @@ def _finish(figure: Figure, name: str, title: str) -> str:
         axis.tick_params(labelsize=8, colors=_INK)
         axis.xaxis.label.set_color(_INK)
         axis.yaxis.label.set_color(_INK)
+    from matplotlib import rc_context
+
     file = io.StringIO()
     with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name, 'hatch.color': _INK, 'hatch.linewidth': 0.6}):
         figure.savefig(
