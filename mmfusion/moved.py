@@ -90,7 +90,7 @@ def moved_names(package: str, names: Mapping[str, str]) -> Callable[[str], objec
 
     Args:
         package: Name of the module that had them.
-        names: Public name -> module that has it today.
+        names: Public name -> module that has it today, and ``MODULE:NAME`` where the name is another one too.
     """
 
     def resolve(name: str, level: int = 2) -> object:
@@ -101,13 +101,15 @@ def moved_names(package: str, names: Mapping[str, str]) -> Callable[[str], objec
     return resolve
 
 
-def _take(former: str, name: str, module: str, level: int) -> object:
+def _take(former: str, name: str, place: str, level: int) -> object:
+    module, _, today = place.partition(':')
+    today = today or name
     try:
-        value = getattr(importlib.import_module(module), name)
+        value = getattr(importlib.import_module(module), today)
     except AttributeError:
         raise AttributeError(f'module {former!r} has no attribute {name!r}') from None
     if not name.startswith('__'):
-        warnings.warn(f'{former}.{name} is {module}.{name} now; the former place goes with the next version', DeprecationWarning, stacklevel=level)
+        warnings.warn(f'{former}.{name} is {module}.{today} now; the former place goes with the next version', DeprecationWarning, stacklevel=level)
     return value
 
 

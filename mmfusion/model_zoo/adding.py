@@ -13,8 +13,8 @@ from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint as conve
 from mmfusion.models.fusers.tim.conversion import CALLS
 from mmfusion.models.fusers.tim.conversion import convert_checkpoint as convert_tim
 from mmfusion.utils import UserError, load_config, safe_load
-from mmfusion.utils.checkpoint import checkpoint_modalities, state_dict_of
-from mmfusion.utils.conversion import State
+from mmfusion.utils.checkpoint import checkpoint_modalities
+from mmfusion.utils.state_dict import State, first_of, state_dict_of
 
 from .card import ModelCard, check_name
 from .catalog import SHIPPED, card_files, user_folder
@@ -23,7 +23,6 @@ from .writing import write_model
 VISIBLE_INFRARED = ('visible', 'infrared')
 OWN = 'checkpoint'
 PREFIX = 'fuser.'
-MAX_LISTED = 6
 
 
 class Kind(NamedTuple):
@@ -151,7 +150,7 @@ def _from_checkpoint(files: Sequence[Path], config: Optional[Union[str, Path]]) 
     state = state_dict_of(content, files[0])
     weights = {key[len(PREFIX):]: value for key, value in state.items() if key.startswith(PREFIX)}
     if not weights:
-        raise UserError(f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {", ".join(list(state)[:MAX_LISTED])}. For official '
+        raise UserError(f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {first_of(list(state))}. For official '
                         f'files give their kind: {", ".join(sorted(KINDS))}')
     cfg = load_config(config)
     return weights, _plain(_fuser_of(cfg, config)), checkpoint_modalities(content) or _sources_of(cfg)

@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmfusion.utils import UserError
-from mmfusion.utils.checkpoint import listing, state_dict_of
+from mmfusion.utils.state_dict import listing, state_dict_of
 from mmfusion.utils.unwrap import unwrap
 
 MARK = 'backbone.'  # every detector of mmdet and segmentor of mmseg has one, no coupling has it at the top

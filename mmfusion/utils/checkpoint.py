@@ -12,12 +12,15 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
 from mmfusion.fileio.reading import read_text, reason
+from mmfusion.moved import moved_names
 
 from .compat import array_globals
 from .errors import UserError
+from .state_dict import State, compare, is_plain, listing, state_dict_of
 from .unwrap import unwrap
 
-MAX_LISTED = 8
+__getattr__ = moved_names(__name__, dict(MAX_LISTED='mmfusion.utils.state_dict'))
+
 # what torch.load was seen to raise on files of other kinds and on damaged ones, besides UnpicklingError
 _BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError,
            struct.error, zipfile.BadZipFile)
@@ -200,11 +203,10 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     state = state_dict_of(safe_load(path), path)
     module = unwrap(model)
     own = module.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
-    mismatched = [key for key in own if key in state and own[key].shape != state[key].shape]
+    misfit = compare(state, own)
+    missing, unexpected, mismatched = misfit
     shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, model {tuple(own[key].shape)}' for key in mismatched]
-    if strict and (missing or unexpected or mismatched):
+    if strict and misfit:
         raise UserError(f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
                         + listing('missing in the checkpoint', missing) + listing('unknown to the model', unexpected)
                         + listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.'
@@ -222,11 +224,10 @@ def holds_fuser_alone(model: nn.Module, path: Union[str, Path]) -> bool:
     return _is_fuser_state(model, state_dict_of(safe_load(path), path))
 
 
-def _is_fuser_state(model: nn.Module, state: Dict[str, Tensor]) -> bool:
+def _is_fuser_state(model: nn.Module, state: State) -> bool:
     own = model.state_dict()
     fuser = {key: value for key, value in own.items() if key.startswith('fuser.')}
-    fits = set(state) == set(fuser) and all(state[key].shape == value.shape for key, value in fuser.items())
-    return fits and len(own) > len(fuser) > 0
+    return not compare(state, fuser) and len(own) > len(fuser) > 0
 
 
 def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
@@ -235,36 +236,8 @@ def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
             f'with --cfg-options load_from={path}')
 
 
-def state_dict_of(content: object, path: Union[str, Path]) -> Dict[str, Tensor]:
-    """The weights in what a checkpoint file holds, without a prefix ``module.``.
-
-    Raises:
-        UserError: It holds none.
-    """
-    state = content.get('state_dict', content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(key, str) and is_plain(value) for key, value in state.items()):
-        found = f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
-        raise UserError(f"{path} holds no model weights: expected a state dict, or one under the key 'state_dict', found {found}")
-    if all(key.startswith('module.') for key in state):  # saved from inside a (Distributed)DataParallel
-        state = {key[len('module.'):]: value for key, value in state.items()}
-    return state
-
-
-def is_plain(value: object) -> bool:
-    """Whether an entry of a checkpoint is a tensor that holds its numbers: not sparse, quantized or without data."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta and not value.is_quantized
-
-
 def _first_sentence(error: Exception) -> str:
     return str(error).strip().splitlines()[0].split('. ')[0] if str(error).strip() else type(error).__name__
-
-
-def listing(title: str, keys: List[str]) -> str:
-    """Lines that name the first of ``keys`` and count the rest; empty without any."""
-    if not keys:
-        return ''
-    more = f'\n    ... and {len(keys) - MAX_LISTED} more' if len(keys) > MAX_LISTED else ''
-    return f'\n  {len(keys)} {title}:' + ''.join(f'\n    {key}' for key in keys[:MAX_LISTED]) + more
 
 
 def _blocked_global(error: Exception) -> str:

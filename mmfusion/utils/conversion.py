@@ -1,40 +1,40 @@
-"""Helpers of checkpoint converters: renaming keys by rules, finding what does not fit, writing the result."""
+"""Helpers of checkpoint converters: reading a published file, renaming keys by rules, finding what does not fit, writing the result."""
+import argparse
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from mmfusion.fileio import save_torch
 
-from .checkpoint import is_plain, safe_load
+from .checkpoint import safe_load
 from .errors import UserError
+from .state_dict import MAX_LISTED, STATE_KEYS, State, compare, first_of, state_dict_of
 
-State = Dict[str, Tensor]
 Rule = Tuple[str, str]
 
 
-def read_official(path: Union[str, Path], what: str, keys: Sequence[str] = ('state_dict', )) -> State:
+def read_official(path: Union[str, Path], what: str, keys: Sequence[str] = STATE_KEYS) -> State:
     """Tensors by name of a published checkpoint: a bare state dict, or one under one of ``keys``.
 
     Args:
-        path: File; loaded with ``weights_only``.
+        path: File; loaded with ``weights_only``. Options of a training script (``argparse.Namespace``) may lie beside the weights.
         what: What it should be, for the error.
-        keys: Where a state dict may stand.
+        keys: Where a state dict may stand, in order of preference. A program that keeps several networks in one file has a key for each
+            (``('encoder', )``, then ``('decoder', )``).
 
     Returns:
-        dict: Without a prefix ``module.``.
+        dict: Without the prefixes of DataParallel and ``torch.compile``.
 
     Raises:
-        UserError: The file cannot be loaded, or holds something else.
+        UserError: The file is missing, cut short, no checkpoint, would have to run pickled code, or holds no weights.
     """
-    content = safe_load(path)
-    if isinstance(content, dict):
-        content = next((content[key] for key in keys if isinstance(content.get(key), dict)), content)
-    if not isinstance(content, dict) or not content or not all(isinstance(key, str) and is_plain(value) for key, value in content.items()):
-        raise UserError(f'{path} is not {what}: expected tensors by name, by themselves or under the key "{keys[0]}"')
-    return {key.removeprefix('module.'): value for key, value in content.items()}
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        content = safe_load(path)
+    return state_dict_of(content, path, keys, what)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
         what: The network's name for the error.
 
     Raises:
-        UserError: Entries that no rule knows; all are listed.
+        UserError: Entries that no rule knows; the first are listed. It says where no rule fits anything, as with the file of another method.
 
     Examples:
         >>> rename({'conv1.weight': 1, 'mean': 0}, [(r'conv(\\d)\\.(.+)', r'layers.\\1.\\2'), ('mean', '')], 'the network')
@@ -79,16 +79,47 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
         else:
             unknown.append(key)
     if unknown:
-        raise UserError(f'not part of {what}, unexpected keys: {", ".join(sorted(unknown))}')
+        message = f'not part of {what}, unexpected keys: {first_of(sorted(unknown))}'
+        if len(unknown) == len(state):
+            message += f'. None of its {len(state)} keys belongs there: these are the weights of another method, or of another program'
+        raise UserError(message)
     return converted
 
 
 def misfits(weights: State, module: nn.Module) -> List[str]:
-    """Keys that are missing, unexpected or of another shape than those of ``module``, one sentence each; empty when all fit."""
+    """Keys that are missing, unexpected or of another shape than those of ``module``, one sentence each; empty when all fit.
+
+    Of each of the three kinds the first are named, and the others counted.
+    """
     own = module.state_dict()
-    faults = [f'missing {key}' for key in own if key not in weights] + [f'unexpected {key}' for key in weights if key not in own]
-    return faults + [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
-                     for key in own if key in weights and own[key].shape != weights[key].shape]
+    misfit = compare(weights, own)
+    shapes = [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}' for key in misfit.mismatched]
+    return [fault for faults in ([f'missing {key}' for key in misfit.missing], [f'unexpected {key}' for key in misfit.unexpected], shapes)
+            for fault in _shortened(faults)]
+
+
+def _shortened(faults: List[str]) -> List[str]:
+    return faults if len(faults) <= MAX_LISTED else [*faults[:MAX_LISTED], f'... and {len(faults) - MAX_LISTED} more of this kind']
+
+
+def check_converted(parts: Mapping[str, Tuple[State, nn.Module]], sources: Sequence[Union[str, Path]]) -> None:
+    """Check that converted weights are those of their networks, name by name and shape by shape.
+
+    Args:
+        parts: By name, converted weights and the network that they have to fit, on any device; a single one may have the name ''.
+        sources: Files that they come from.
+
+    Raises:
+        UserError: They do not fit; the first faults of each kind are listed.
+    """
+    faults = [f'{part}: {fault}' if part else fault for part, (weights, module) in parts.items() for fault in misfits(weights, module)]
+    if not faults:
+        return
+    found = [compare(weights, module) for weights, module in parts.values()]
+    remedy = '' if any(misfit.missing or misfit.unexpected for misfit in found) else (
+        '\nEvery name is there and shapes differ: the weights are those of another width or variant. Give its config (--config), or change the one '
+        'that is taken (--cfg-options)')
+    raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults) + remedy)
 
 
 def write_fuser(weights: State,
@@ -106,11 +137,9 @@ def write_fuser(weights: State,
         modalities: What the fuser takes as its first and its second source, where that is known; stands in the file's meta.
 
     Raises:
-        UserError: Keys are missing, unexpected or of another shape; all are listed.
+        UserError: Keys are missing, unexpected or of another shape; the first of each kind are listed.
     """
-    faults = misfits(weights, fuser)
-    if faults:
-        raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults))
+    check_converted({'': (weights, fuser)}, sources)
     weights = {f'fuser.{key}': value for key, value in weights.items()}
     write_weights(weights, ' and '.join(Path(source).name for source in sources), target, modalities=tuple(modalities) if modalities else None)
     return weights

@@ -41,7 +41,7 @@ from mmfusion.models.couplings.steps.latency_table import load_latency_table
 from mmfusion.models.fusers.moe_fusion.conversion import convert_detector, convert_fusion_head
 from mmfusion.models.fusers.refusion.conversion import convert_checkpoint as convert_refusion
 from mmfusion.models.fusers.tc_moa.conversion import convert_official
-from mmfusion.models.fusers.tc_moa.mae_weights import load_mae, read_state
+from mmfusion.models.fusers.tc_moa.mae_weights import load_mae
 from mmfusion.models.fusers.tc_moa.vit import Arch, MaskedAutoencoder
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.models.fusers.tim.conversion import convert_stage1
@@ -213,7 +213,7 @@ def check_refusion(path: str) -> None:
 def check_tc_moa(path: str) -> None:
     """The part of the converter that looks at tensors, without the network, which is slow to build; likewise below."""
     with converting(path):
-        assert convert_official(read_state(path, 'a TC-MoA checkpoint'))
+        assert convert_official(read_official(path, 'a TC-MoA checkpoint'))
 
 
 def check_moe_fusion(path: str) -> None:

@@ -7,8 +7,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmfusion.utils.checkpoint import listing
 from mmfusion.utils.errors import UserError
+from mmfusion.utils.state_dict import compare, listing
 
 from .class_names import COCO_CLASSES, Synonyms, match_classes
 from .class_rows import ClassAxis, class_axes, take_rows
@@ -102,10 +102,9 @@ def check_fit(network: nn.Module, state: Dict[str, Tensor], checkpoint: str, hin
         UserError: It has not; all faults are listed.
     """
     own = network.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith(COUNTER)]
-    shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, network {tuple(value.shape)}' for key, value in own.items()
-              if key in state and state[key].shape != value.shape]
-    unexpected = [key for key in state if key not in own]
+    misfit = compare(state, own)
+    missing, unexpected = [key for key in misfit.missing if not key.endswith(COUNTER)], misfit.unexpected
+    shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, network {tuple(own[key].shape)}' for key in misfit.mismatched]
     if missing or shapes:
         remedy = '\nUse the config that the checkpoint was trained with'
         if hint and shapes:

@@ -8,8 +8,8 @@ from urllib.error import URLError
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
-from mmfusion.utils.checkpoint import state_dict_of
 from mmfusion.utils.errors import UserError
+from mmfusion.utils.state_dict import state_dict_of
 
 TASK_PREFIX = re.compile(r'(tasks\.\w+\.network\.)')
 

@@ -10,8 +10,7 @@ import torch
 from mmengine.config import Config
 
 from mmfusion.models.scoped import build_scoped
-from mmfusion.utils.conversion import Rule, State, converting, misfits, read_official, rename, write_weights
-from mmfusion.utils.errors import UserError
+from mmfusion.utils.conversion import Rule, State, check_converted, converting, read_official, rename, write_weights
 
 from .class_names import COCO_CLASSES
 
@@ -66,7 +65,7 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    state = read_official(source, 'a checkpoint of YOLOX', ('model', 'state_dict'))
+    state = read_official(source, 'a checkpoint of YOLOX')
     with converting(source):
         weights = convert_yolox(state)
     detector = config.detector.to_dict()
@@ -74,9 +73,8 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     if key in weights:
         detector['bbox_head']['num_classes'] = len(weights[key])
     with torch.device('meta'):
-        faults = misfits(weights, build_scoped(detector))
-    if faults:
-        raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
+        network = build_scoped(detector)
+    check_converted({'': (weights, network)}, [source])
     coco = len(weights[key]) == len(COCO_CLASSES)
     write_weights(weights, source, target, dataset_meta=dict(classes=COCO_CLASSES) if coco else None)
     return weights

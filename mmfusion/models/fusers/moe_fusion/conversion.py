@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.config import read_config
-from mmfusion.utils.conversion import Rule, State, converting, misfits, read_official, rename, write_weights
-from mmfusion.utils.errors import UserError
+from mmfusion.utils.conversion import Rule, State, check_converted, converting, read_official, rename, write_weights
 
 SIDES = {'r': 'first', 'i': 'second'}  # visible and infrared
 HEAD_PREFIX = 'fusion_head.'
@@ -104,16 +103,11 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         head, detector = detector, {}
     if not isinstance(config, Config):
         config = read_config(config)
-    result, faults = {}, []
     with converting(source):
-        parts = {'fuser': (convert_fusion_head(head), config.fuser)}
-        if detector:
-            parts['guide'] = (convert_detector(detector), config.guide)
-        for part, (weights, cfg) in parts.items():
-            faults += [f'{part}: {fault}' for fault in misfits(weights, _build(cfg, weights))]
-            result.update({f'{part}.{key}': value for key, value in weights.items()})
-    if faults:
-        raise UserError(f'{source} does not fit the config:\n  ' + '\n  '.join(faults))
+        parts = dict(fuser=convert_fusion_head(head), **(dict(guide=convert_detector(detector)) if detector else {}))
+        networks = {part: (weights, _build(config[part], weights)) for part, weights in parts.items()}
+    check_converted(networks, [source])
+    result = {f'{part}.{key}': value for part, weights in parts.items() for key, value in weights.items()}
     write_weights(result, source, target)
     return result
 

@@ -9,10 +9,10 @@ from typing import List, Union
 import torch
 from mmengine.config import Config
 
-from mmfusion.registry import MODELS
-from mmfusion.utils.config import read_config
-from mmfusion.utils.conversion import Rule, State, converting, read_official, rename, write_fuser
+from mmfusion.utils.conversion import Rule, State, rename
 from mmfusion.utils.errors import UserError
+
+from ..official import convert_files
 
 SIDES = {'1': 'first', '2': 'second'}
 MODALITIES = ('infrared', 'visible')  # what the official programs give the network, first and second
@@ -96,11 +96,4 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    state = read_official(source, 'a checkpoint of TDFusion or ReFusion')
-    with converting(source):
-        weights = convert_fuser(state)
-    if not isinstance(config, Config):
-        config = read_config(config)
-    with torch.device('meta'):
-        fuser = MODELS.build(config.fuser)
-    return write_fuser(weights, fuser, [source], target, MODALITIES)
+    return convert_files([source], target, config, 'a checkpoint of TDFusion or ReFusion', lambda states, _: convert_fuser(*states), MODALITIES)

@@ -11,13 +11,13 @@ from typing import List, Union
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from torch import nn
 
-from mmfusion.registry import MODELS
-from mmfusion.utils.config import read_config
-from mmfusion.utils.conversion import Rule, State, converting, rename, write_fuser
+from mmfusion.utils.conversion import Rule, State, rename
 from mmfusion.utils.errors import UserError
 
-from .mae_weights import check_arch, read_state
+from ..official import convert_files
+from .mae_weights import check_arch
 
 #: Old names of the published program, and what it calls them now.
 RENAMED = ((r'blocks_SSF_rgb\.', 'blocks_MoA.'), (r'(blocks_MoA\.\d+\.)mlp\.', r'\1MoA.'), (r'(blocks_MoA\.\d+\.)SE_en_linear\.', r'\1dimReduction.'),
@@ -143,12 +143,9 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    if not isinstance(config, Config):
-        config = read_config(config)
-    with torch.device('meta'):
-        fuser = MODELS.build(config.fuser)
-    state = read_state(source, 'a TC-MoA checkpoint')
-    with converting(source):
-        check_arch(state, fuser.arch)
-        weights = convert_official(state)
-    return write_fuser(weights, fuser, [source], target)
+
+    def convert(states: List[State], fuser: nn.Module) -> State:
+        check_arch(states[0], fuser.arch)
+        return convert_official(states[0])
+
+    return convert_files([source], target, config, 'a TC-MoA checkpoint', convert)

@@ -4,7 +4,6 @@ The files are those of the official MAE repository that hold encoder and decoder
 and ``mae_visualize_vit_large_ganloss.pth`` (license CC BY-NC 4.0), or a checkpoint of its pretraining. Names stay as they are; the files hold one
 entry more than the network, ``mask_token``, which is dropped. No other difference passes.
 """
-import argparse
 import functools
 import math
 import re
@@ -15,31 +14,17 @@ import torch
 from mmengine.logging import MMLogger
 from torch import Tensor
 
+from mmfusion.moved import moved_names
 from mmfusion.utils.conversion import State, converting, misfits, read_official
 from mmfusion.utils.errors import UserError
 
 from .vit import ARCHS, Arch, MaskedAutoencoder, resize_grid
 
+__getattr__ = moved_names(__name__, dict(read_state='mmfusion.utils.conversion:read_official'))
+
 TABLES = ('pos_embed', 'decoder_pos_embed')
 #: Sizes that can be read from the weights; the numbers of heads leave no trace in them.
 SIZES = ('embed_dim', 'depth', 'decoder_embed_dim', 'decoder_depth', 'mlp_ratio', 'patch_size')
-
-
-def read_state(path: Union[str, Path], what: str) -> State:
-    """Tensors by name of a checkpoint of the official MAE or TC-MoA code: a bare state dict, or one under ``model`` or ``state_dict``.
-
-    Args:
-        path: File; loaded with ``weights_only``.
-        what: What it should be, for the error.
-
-    Returns:
-        dict: Without a prefix ``module.``.
-
-    Raises:
-        UserError: The file cannot be loaded, or holds something else.
-    """
-    with torch.serialization.safe_globals([argparse.Namespace]):  # options of the official training scripts, which lie beside the weights
-        return read_official(path, what, ('model', 'state_dict'))
 
 
 def sizes_of(state: State) -> Dict[str, float]:
@@ -93,7 +78,7 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
         UserError: The file cannot be loaded with ``weights_only``, is of another architecture, has no decoder, or does not fit otherwise; keys
             that are missing, unexpected or of another shape are listed. The network stays as it was.
     """
-    state = read_state(path, 'a MAE checkpoint')
+    state = read_official(path, 'a MAE checkpoint')
     state.pop('mask_token', None)
     with converting(path):
         check_arch(state, network.arch)

@@ -8,12 +8,12 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
+from torch import nn
 
-from mmfusion.registry import MODELS
-from mmfusion.utils.config import read_config
-from mmfusion.utils.conversion import Rule, State, converting, read_official, rename, write_fuser
+from mmfusion.utils.conversion import Rule, State, rename
 from mmfusion.utils.errors import UserError
 
+from ..official import convert_files, fuser_without_weights
 from .genotype import Genotype, load_genotype
 from .operations import parse_operation
 
@@ -160,23 +160,21 @@ def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: U
     """
     if task not in CALLS:
         raise UserError(f'unknown task {task!r}; there are {", ".join(CALLS)}')
-    if not isinstance(config, Config):
-        config = read_config(config)
-    with torch.device('meta'):
-        fuser = MODELS.build(config.fuser)
+    fuser = fuser_without_weights(config)
     call, two = CALLS[task], hasattr(fuser, 'branches')
     if len(sources) != 1 + two:
         raise UserError(f'{type(fuser).__name__} comes from {1 + two} file{"s" * two}, one per stage; got {len(sources)}')
     if two and (call.stage2 is None or tuple(fuser.modalities) != call.modalities):
         raise UserError(f'task {task} does not suit the branches {", ".join(fuser.modalities)} of the config')
-    stages = [read_official(source, 'a checkpoint of TIM') for source in sources]
-    with converting(*sources):
-        swap = call.stage1 != call.modalities
-        weights = convert_stage1(stages[0], load_genotype((fuser.stage1 if two else fuser).genotype), swap)
-        if two:
-            genotypes = {name: branch.genotype for name, branch in fuser.branches.items()}
-            weights = {**_prefixed(weights, 'stage1.'), **convert_stage2(stages[1], genotypes, call.stage2)}
-    return write_fuser(weights, fuser, sources, target)
+
+    def convert(stages: List[State], fuser: nn.Module) -> State:
+        weights = convert_stage1(stages[0], load_genotype((fuser.stage1 if two else fuser).genotype), call.stage1 != call.modalities)
+        if not two:
+            return weights
+        genotypes = {name: branch.genotype for name, branch in fuser.branches.items()}
+        return {**_prefixed(weights, 'stage1.'), **convert_stage2(stages[1], genotypes, call.stage2)}
+
+    return convert_files(sources, target, config, 'a checkpoint of TIM', convert)
 
 
 def _prefixed(weights: State, prefix: str) -> State:
