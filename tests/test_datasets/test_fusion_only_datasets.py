@@ -175,12 +175,12 @@ def test_sampler_errors():
 
 
 @pytest.mark.parametrize('name, channels', [('harvard', 1), ('mefb', 3), ('mfifb', 3)])
-def test_base_configs_on_real_pairs(name, channels, repo_dir, shared_dir, tmp_path, monkeypatch):
+def test_base_configs(name, channels, repo_dir, sets_dir, tmp_path, monkeypatch):
     path = repo_dir / 'configs' / '_base_' / 'datasets' / f'{name}.py'
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match='data/(.|\n)*Expected layout'):
         DATASETS.build(Config.fromfile(path).test_dataloader.dataset)
-    (tmp_path / 'data').symlink_to(shared_dir / 'data')
+    (tmp_path / 'data').symlink_to(sets_dir / 'data')
     config = Config.fromfile(path)
     train, test = (Runner.build_dataloader(dict(config[key], num_workers=0), seed=0) for key in ('train_dataloader', 'test_dataloader'))
     assert {tuple(image.shape) for images in next(iter(train))['inputs'].values() for image in images} == {(channels, 128, 128)}

@@ -7,31 +7,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-
-from mmfusion.datasets import DemoPairs
+import rendered_sets
 
 pytestmark = pytest.mark.slow
 
 #: One epoch of one step; the pictures keep the size that the config asks for.
 SHORT = ['train_cfg.max_epochs=1', 'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0', 'test_dataloader.num_workers=0']
-
-
-def in_the_layout_of_llvip(root, **lengths):
-    """Rendered pairs as LLVIP's archive lays them out; every object is a person."""
-    (root / 'Annotations').mkdir(parents=True)
-    for split, length in lengths.items():
-        pairs = DemoPairs(length=length, size=(480, 640), split=split)
-        for folder in ('visible', 'infrared'):
-            (root / folder / split).mkdir(parents=True)
-        for index in range(length):
-            item, name = pairs.get_data_info(index), f'{"01" if split == "train" else "19"}{index + 1:04d}'
-            cv2.imwrite(str(root / 'visible' / split / f'{name}.jpg'), item['first'])
-            cv2.imwrite(str(root / 'infrared' / split / f'{name}.jpg'), item['second'])
-            boxes = [''.join(f'<{tag}>{int(value)}</{tag}>' for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), instance['bbox']))
-                     for instance in item['instances']]
-            objects = ''.join(f'<object><name>person</name><bndbox>{box}</bndbox></object>' for box in boxes)
-            size = '<size><width>640</width><height>480</height><depth>3</depth></size>'
-            (root / 'Annotations' / f'{name}.xml').write_text(f'<annotation>{size}{objects}</annotation>')
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +38,7 @@ def environment(built, tmp_path_factory):
 def mmfusion(environment, tmp_path_factory):
     """Runs the installed command in an empty folder with ``data/`` linked."""
     data, folder = tmp_path_factory.mktemp('sets'), tmp_path_factory.mktemp('empty')
-    in_the_layout_of_llvip(data / 'LLVIP', train=4, test=2)
+    rendered_sets.llvip(data, dict(train=4, test=2), size=(480, 640))
     (folder / 'data').symlink_to(data)
     clean = {name: value for name, value in os.environ.items() if name not in ('PYTHONPATH', 'VIRTUAL_ENV')}
 
