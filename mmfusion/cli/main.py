@@ -2,7 +2,7 @@
 import difflib
 import sys
 from importlib import import_module
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmfusion.version import __version__
 
@@ -13,10 +13,12 @@ class Command(NamedTuple):
     Attributes:
         module: Module of :mod:`mmfusion.cli` whose ``main(argv)`` runs it.
         help: One line for the list of commands.
+        arguments: First arguments of ``main``, where several commands share a module.
     """
 
     module: str
     help: str
+    arguments: Tuple[str, ...] = ()
 
 
 COMMANDS: Dict[str, Command] = {
@@ -41,12 +43,17 @@ COMMANDS: Dict[str, Command] = {
     'configs': Command('configs', 'list the configs that ship, which go by name'),
     'info': Command('info', 'show versions, devices and what is installed, for bug reports'),
 }
+#: Published fusers by the names of their converters; mmfusion.models.fusers.published says how each file is converted.
+PUBLISHED: Dict[str, str] = {
+    'densefuse': 'DenseFuse',
+}
 CONVERTERS: Dict[str, Command] = {
     'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),
     'tdfusion': Command('convert_tdfusion', 'fusion network of TDFusion or ReFusion'),
     'tim': Command('convert_tim', 'fusion networks of TIM, one file per stage'),
     'tc_moa': Command('convert_tc_moa', 'TC-MoA, base or large'),
     'yolox': Command('convert_yolox', "YOLOX detectors, to mmdet's layout"),
+    **{name: Command('convert_published', f'official weights of {title}', (name, )) for name, title in PUBLISHED.items()},
 }
 
 
@@ -80,6 +87,6 @@ def _run(program: str, commands: Dict[str, Command], arguments: List[str], usage
         raise SystemExit(2)
     former, sys.argv = sys.argv, [f'{program} {name}', *arguments[1:]]  # argparse and programs that look see one command
     try:
-        import_module(f'mmfusion.cli.{commands[name].module}').main(arguments[1:])
+        import_module(f'mmfusion.cli.{commands[name].module}').main([*commands[name].arguments, *arguments[1:]])
     finally:
         sys.argv = former

@@ -12,7 +12,7 @@ class ExchangedSources(BaseFuser):
     """
 
     def __init__(self, fuser: BaseFuser) -> None:
-        super().__init__()
+        super().__init__(postprocess=fuser.postprocess)
         self.network = fuser
         self.color_space, self.channels, self.guidance_keys = fuser.color_space, fuser.channels, fuser.guidance_keys
 

@@ -9,7 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mmfusion.models.layers import restore_color, split_color
+from mmfusion.models.layers import postprocess, restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
 
@@ -232,7 +232,10 @@ class BaseCoupling(BaseModel):
         sources = (source_first, source_second)
         fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         image = restore_color(fused, color)
-        return Fusion(image.clamp(0, 1) if self.clamp else image, fused, source_first, source_second, losses)
+        image = image.clamp(0, 1) if self.clamp else image
+        if self.fuser.postprocess and not self.fuser.training:
+            image = postprocess(image.clamp(0, 1), self.fuser.postprocess)
+        return Fusion(image, fused, source_first, source_second, losses)
 
     def guidance(self, inputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """What the guide says of a batch; empty without one. In a padded batch it looks at each picture without the padding."""

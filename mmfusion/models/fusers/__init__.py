@@ -1,6 +1,7 @@
 """Fusers: networks from two source images to one fused image."""
 from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
+from .densefuse import DenseFuse
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
@@ -8,6 +9,19 @@ from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
 __all__ = [
-    'AverageFuser', 'BaseFuser', 'FalseColorFuser', 'FuserOutput', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'PlainConvFuser', 'ReFusion',
-    'SearchableTIM', 'SourceFuser', 'TCMoA', 'TIM', 'TwoStageTIM'
+    'AverageFuser',
+    'BaseFuser',
+    'DenseFuse',
+    'FalseColorFuser',
+    'FuserOutput',
+    'LaplacianPyramidFuser',
+    'MaximumFuser',
+    'MoEFusion',
+    'PlainConvFuser',
+    'ReFusion',
+    'SearchableTIM',
+    'SourceFuser',
+    'TCMoA',
+    'TIM',
+    'TwoStageTIM',
 ]

@@ -1,10 +1,12 @@
 """Contract of a fuser: two source images in, a fused image and its own auxiliary losses out."""
 from abc import abstractmethod
-from typing import Dict, NamedTuple
+from typing import Dict, NamedTuple, Optional, Sequence, Union
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
+
+from mmfusion.models.layers.postprocess import check_postprocess
 
 MIN_SIZE = 16
 
@@ -26,6 +28,11 @@ class BaseFuser(BaseModule):
 
     A fuser knows nothing of data sets, tasks or training. Subclasses implement :meth:`fuse` and set the class attributes.
 
+    Args:
+        postprocess: What a coupling does to the fused picture, with its color, in eval mode; see :func:`~mmfusion.models.layers.postprocess`.
+            Published programs do such things before they store a picture; it moves metrics, so nothing is done by default.
+        init_cfg: mmengine initialization config.
+
     Attributes:
         color_space: ``'luminance'`` (the network fuses one channel; the coupling restores chroma) or ``'rgb'``
             (sources arrive with 3 channels, or 1 when both are gray and ``channels`` allows it).
@@ -38,6 +45,10 @@ class BaseFuser(BaseModule):
     channels: tuple = (1, )
     guidance_keys: tuple = ()
     size_multiple: int = 1
+
+    def __init__(self, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.postprocess = check_postprocess(postprocess)
 
     @abstractmethod
     def fuse(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:

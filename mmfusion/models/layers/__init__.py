@@ -1,9 +1,11 @@
 """Blocks that two fusers or more use: gating, color, gradients, similarity, Restormer block."""
+from .channels_last import channels_last
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine
 from .depthwise import depthwise_conv3x3
 from .gating import GateOutput, NoisyTopKGate, balance_loss, cv_squared
 from .gradients import sobel_magnitude, sobel_xy, stronger
+from .postprocess import check_postprocess, postprocess
 from .pyramid import from_laplacian_pyramid, laplacian_pyramid
 from .restormer import ChannelAttention, GatedFeedForward, PixelNorm, RestormerBlock, restormer_blocks
 from .ssim import gaussian_means, ms_ssim, ssim_map, ssim_maps
@@ -11,8 +13,35 @@ from .strided_pointwise import avoid_strided_pointwise
 from .strips import whole_images
 
 __all__ = [
-    'ChannelAttention', 'ColorState', 'GateOutput', 'GatedFeedForward', 'NoisyTopKGate', 'PixelNorm', 'RestormerBlock',
-    'avoid_strided_pointwise', 'balance_loss', 'blend_chroma', 'cv_squared', 'depthwise_conv3x3', 'from_laplacian_pyramid', 'gaussian_means',
-    'laplacian_pyramid', 'log_combine', 'ms_ssim', 'restore_color', 'restormer_blocks', 'rgb_to_ycbcr', 'sobel_magnitude', 'sobel_xy',
-    'split_color', 'ssim_map', 'ssim_maps', 'stronger', 'whole_images', 'ycbcr_to_rgb'
+    'ChannelAttention',
+    'ColorState',
+    'GateOutput',
+    'GatedFeedForward',
+    'NoisyTopKGate',
+    'PixelNorm',
+    'RestormerBlock',
+    'avoid_strided_pointwise',
+    'balance_loss',
+    'blend_chroma',
+    'channels_last',
+    'check_postprocess',
+    'cv_squared',
+    'depthwise_conv3x3',
+    'from_laplacian_pyramid',
+    'gaussian_means',
+    'laplacian_pyramid',
+    'log_combine',
+    'ms_ssim',
+    'postprocess',
+    'restore_color',
+    'restormer_blocks',
+    'rgb_to_ycbcr',
+    'sobel_magnitude',
+    'sobel_xy',
+    'split_color',
+    'ssim_map',
+    'ssim_maps',
+    'stronger',
+    'whole_images',
+    'ycbcr_to_rgb',
 ]

@@ -1,12 +1,12 @@
 """The ReFusion network."""
 from typing import Optional, Union
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers import restormer_blocks
+from mmfusion.models.layers.postprocess import stretch
 from mmfusion.registry import MODELS
 
 from .fusion import AttentionFusion
@@ -68,15 +68,3 @@ class ReFusion(BaseFuser):
         if self.stretch and not self.training:
             fused = stretch(fused)
         return FuserOutput(fused, {})
-
-
-def stretch(images: Tensor) -> Tensor:
-    """Map each image (N, C, H, W) linearly to [0, 1]; an image of one value is left as it is.
-
-    Examples:
-        >>> stretch(torch.tensor([0.2, 0.4]).view(1, 1, 1, 2)).flatten().tolist()
-        [0.0, 1.0]
-    """
-    low, high = torch.aminmax(images.flatten(1), dim=1)
-    low, span = low.view(-1, 1, 1, 1), (high - low).view(-1, 1, 1, 1)
-    return torch.where(span > 0, (images - low) / torch.where(span > 0, span, 1), images)

@@ -1,0 +1,130 @@
+"""Weights of published fusers: one table says how the official file of each method becomes the weights of its fuser here."""
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+
+import torch
+from mmengine.config import Config
+
+from mmfusion.registry import MODELS
+from mmfusion.utils.conversion import Rule, State, converting, misfits, read_official, rename, write_fuser
+from mmfusion.utils.errors import UserError
+
+SOURCES = ('visible', 'infrared')
+
+
+class PublishedMethod(NamedTuple):
+    """How the official file of a method becomes weights.
+
+    All fusers of the table take the visible image first and the infrared one second, whatever the published program does.
+
+    Attributes:
+        title: Name of the method.
+        rules: Patterns of the official keys and the keys here; see :func:`~mmfusion.utils.conversion.rename`.
+        fuser: Config of the fuser that official weights, under their official keys, are for.
+        change: Applied to the renamed weights, where values have to change.
+        keys: Under which keys of a file its state dict may stand.
+    """
+
+    title: str
+    rules: List[Rule]
+    fuser: Callable[[State], dict]
+    change: Callable[[State], State] = dict
+    keys: Tuple[str, ...] = ('state_dict', )
+
+
+def _densefuse(state: State) -> dict:
+    weight = state.get('conv1.conv2d.weight')
+    return dict(type='DenseFuse', in_channels=3 if weight is not None and weight.dim() == 4 and weight.shape[1] == 3 else 1)
+
+
+def _smaller_biases(state: State) -> State:
+    """For values of 0..1 in place of 0..255, in a network of convolutions and ReLUs."""
+    return {key: value / 255 if key.endswith('.bias') else value for key, value in state.items()}
+
+
+PUBLISHED: Dict[str, PublishedMethod] = dict(
+    densefuse=PublishedMethod(
+        'DenseFuse',
+        [(r'conv1\.conv2d\.(\w+)', r'stem.0.\1'), (r'DB1\.denseblock\.(\d)\.dense_conv\.conv2d\.(\w+)', r'dense.\1.0.\2'),
+         *((rf'conv{i + 2}\.conv2d\.(\w+)', rf'decoder.{i}.0.\1') for i in range(4))],
+        _densefuse, _smaller_biases),
+)
+
+
+def convert_state(method: str, state: State, fuser: torch.nn.Module) -> State:
+    """Weights of a fuser from official ones.
+
+    Args:
+        method: Key of :data:`PUBLISHED`.
+        state: Official weights by their official names.
+        fuser: The fuser that they have to fit, on any device.
+
+    Raises:
+        UserError: They are those of another method, do not fit, or have other keys than the published ones.
+    """
+    entry = PUBLISHED[method]
+    try:
+        weights = entry.change(rename(state, entry.rules, entry.title))
+        missing = [key for key in fuser.state_dict() if key not in weights]
+        if missing:
+            raise UserError(f'not whole: {len(missing)} of {len(fuser.state_dict())} entries of {entry.title} are missing, such as {missing[0]}')
+    except UserError:
+        other = next((name for name in PUBLISHED if name != method and _is_of(state, name)), None)
+        if other is None:
+            raise
+        raise UserError(f'these are weights of {PUBLISHED[other].title}, not of {entry.title}; use `mmfusion convert {other}`') from None
+    faults = misfits(weights, fuser)
+    if faults:
+        raise UserError(f'weights of {entry.title} that do not fit {MODELS.get(type(fuser).__name__).__name__} as it is configured; a network of '
+                        'another width needs its arguments (--cfg-options fuser.NAME=VALUE):\n  ' + '\n  '.join(faults))
+    return weights
+
+
+def _is_of(state: State, method: str) -> bool:
+    """Whether weights fit the published network of a method by their keys."""
+    entry = PUBLISHED[method]
+    try:
+        weights = rename(state, entry.rules, entry.title)
+    except UserError:
+        return False
+    return set(weights) == set(_build(entry.fuser(state)).state_dict())
+
+
+def convert_checkpoint(method: str,
+                       source: Union[str, Path],
+                       target: Union[str, Path],
+                       config: Optional[Config] = None,
+                       options: Optional[dict] = None) -> Tuple[State, dict]:
+    """Convert an official file and write it, with the prefix ``fuser.`` that a coupling gives its fuser.
+
+    Args:
+        method: Key of :data:`PUBLISHED`.
+        source: Official file: a bare state dict, or one under one of the method's keys; a prefix ``module.`` is taken off.
+        target: File to write; it appears whole or not at all.
+        config: Config with ``fuser`` or ``model.fuser`` that the result has to fit; by default the published network.
+        options: Changes of the config, as ``{'fuser.width': 32}``.
+
+    Returns:
+        tuple: The converted weights, and the config of the fuser that they fit.
+
+    Raises:
+        UserError: The file cannot be loaded with ``weights_only``, holds weights of another method, or does not fit; keys that are missing,
+            unexpected or of another shape are listed.
+    """
+    entry = PUBLISHED[method]
+    state = read_official(source, f'a checkpoint of {entry.title}', entry.keys)
+    config = Config(dict(fuser=entry.fuser(state))) if config is None else config
+    if options:
+        config.merge_from_dict(options)
+    arguments = config.get('fuser') or (config.get('model') or {}).get('fuser')
+    if not arguments:
+        raise UserError(f'{config.filename or "the config"} has neither `fuser` nor `model.fuser`')
+    fuser = _build(arguments)
+    with converting(source):
+        weights = convert_state(method, state, fuser)
+    return write_fuser(weights, fuser, [source], target, SOURCES), arguments.to_dict()
+
+
+def _build(config: dict) -> torch.nn.Module:
+    with torch.device('meta'):
+        return MODELS.build(config)

@@ -1,0 +1,226 @@
+"""Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin everywhere; their converters."""
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from published_twins import TWINS
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.cli.main import PUBLISHED as COMMANDS
+from mmfusion.cli.main import main as mmfusion
+from mmfusion.models.fusers import published
+from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
+from mmfusion.registry import MODELS
+from mmfusion.utils import UserError
+
+#: Recordings by the method that they belong to, and what of them is not in [0, 1].
+RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255))
+#: Official keys and shapes of the methods, with which weights are made up; small networks where the fuser takes a width.
+OFFICIAL = dict(
+    densefuse={
+        **{f'conv{i}.conv2d.weight': (*shape, 3, 3) for i, shape in enumerate([(16, 1), (64, 64), (32, 64), (16, 32), (1, 16)], 1)},
+        **{f'DB1.denseblock.{i}.dense_conv.conv2d.weight': (16, 16 * (i + 1), 3, 3) for i in range(3)}},
+)
+METHODS = sorted(OFFICIAL)
+
+
+def made_up(method):
+    """Random official weights of a method: every convolution keeps the size of its input."""
+    state = {}
+    for key, shape in OFFICIAL[method].items():
+        if len(shape) == 4:
+            state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]) / 2)
+            if f'{key[:-6]}bias' not in OFFICIAL[method]:
+                state[f'{key[:-6]}bias'] = torch.randn(shape[0])
+        elif key.endswith('num_batches_tracked'):
+            state[key] = torch.tensor(3)
+        else:
+            state[key] = torch.rand(shape) + 0.5
+    return state
+
+
+def converted(method, state):
+    """Fuser with official weights, in eval mode."""
+    fuser = MODELS.build(PUBLISHED[method].fuser(state))
+    fuser.load_state_dict(convert_state(method, state, fuser))
+    return fuser.eval()
+
+
+def sources(fuser, batch=2, size=(17, 30)):
+    return [torch.rand(batch, fuser.channels[-1], *size) for _ in range(2)]
+
+
+def test_every_method_has_a_command_a_twin_and_keys():
+    assert list(COMMANDS) == list(PUBLISHED) and set(TWINS) == set(PUBLISHED) == set(OFFICIAL)
+    assert {name: entry.title for name, entry in PUBLISHED.items()} == COMMANDS
+
+
+@pytest.mark.parametrize('name', RECORDED)
+def test_recorded_numbers_of_the_official_program(name, shared_dir):
+    method, scale = RECORDED[name]
+    path = shared_dir / 'reference' / 'zoo' / f'{name}.pt'
+    if not path.is_file():
+        pytest.skip(f'{path.name} is not on this machine')
+    recorded = torch.load(path, weights_only=True)
+    fuser = converted(method, recorded['state_dict'])
+    for inputs, output in zip(recorded['inputs'], recorded['outputs']):
+        visible, infrared = (inputs.get(name, inputs.get(place)) / scale for name, place in (('visible', 'first'), ('infrared', 'second')))
+        with torch.no_grad():
+            fused = fuser(visible, infrared).fused
+        torch.testing.assert_close(fused, output / scale, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('size', [(16, 16), (17, 30), (33, 16)])
+@pytest.mark.parametrize('method', METHODS)
+def test_twin(method, size):
+    state = made_up(method)
+    fuser = converted(method, state)
+    visible, infrared = sources(fuser, size=size)
+    with torch.no_grad():
+        fused, expected = fuser(visible, infrared).fused, TWINS[method](state, visible, infrared)
+    assert expected.std() > 1e-3  # a constant picture would say nothing
+    torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_gradients_of_the_twin(method):
+    """Every parameter learns, and learns what the formulas say."""
+    state = made_up(method)
+    fuser = converted(method, state)
+    visible, infrared = sources(fuser)
+    weights = torch.rand(visible.shape)
+    (fuser(visible, infrared).fused * weights).sum().backward()
+    leaves = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in state.items()}
+    (TWINS[method](leaves, visible, infrared) * weights).sum().backward()
+    expected = convert_state(method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()}, fuser)
+    scale = convert_state(method, {key: torch.ones_like(value) for key, value in state.items()}, fuser)
+    for key, parameter in fuser.named_parameters():
+        assert parameter.grad.any(), key
+        # a weight that conversion multiplied by s has a gradient that is 1 / s times as large
+        torch.testing.assert_close(parameter.grad, expected[key] / scale[key]**2, atol=1e-4, rtol=1e-3, msg=lambda text, key=key: f'{key}: {text}')
+
+
+def files(tmp_path, method, state=None):
+    path = tmp_path / f'{method}.official'
+    torch.save(made_up(method) if state is None else state, path)
+    return str(path), str(tmp_path / f'{method}.pth')
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_command_and_config(method, tmp_path, capsys):
+    """Official file, command, config, picture."""
+    state = made_up(method)
+    source, target = files(tmp_path, method, state)
+    mmfusion(['convert', method, source, target])
+    assert f'{PUBLISHED[method].fuser(state)["type"]}(' in capsys.readouterr().out
+    content = torch.load(target, weights_only=True)
+    assert content['meta']['modalities'] == ('visible', 'infrared') and all(key.startswith('fuser.') for key in content['state_dict'])
+    fuse = FusionInferencer(f'{method}_ivif', target)
+    rng = np.random.default_rng(0)
+    visible, infrared = rng.integers(0, 256, (40, 33, 3), dtype=np.uint8), rng.integers(0, 256, (40, 33), dtype=np.uint8)
+    fused = fuse(visible, infrared)[0].fused
+    assert fused.shape == visible.shape and fused.std() > 1
+    alone = FusionInferencer(PUBLISHED[method].fuser(state), target)(visible, infrared)[0].fused
+    assert np.array_equal(fused, alone)
+
+
+OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb')
+
+
+@pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
+def test_official_weights(name, shared_dir, tmp_path):
+    """With the weights of its authors a fuser makes a picture of two real ones that resembles both."""
+    path = shared_dir / 'weights' / f'{name}.pth'
+    if not path.is_file():
+        pytest.skip(f'{path.name} is not on this machine')
+    convert_checkpoint(name.partition('_')[0], path, tmp_path / 'converted.pth')
+    fuse = FusionInferencer(OFFICIAL_WEIGHTS[name], tmp_path / 'converted.pth')
+    visible = np.tile(np.linspace(20, 200, 64).astype(np.uint8), (48, 1))
+    infrared = np.full((48, 64), 40, np.uint8)
+    infrared[16:32, 24:40] = 230
+    fused = fuse(visible, infrared)[0].fused.astype(float).reshape(48, 64, -1).mean(-1)
+    assert np.corrcoef(fused[4:12, 4:-4].ravel(), visible[4:12, 4:-4].ravel())[0, 1] > 0.7
+    assert fused[18:30, 26:38].mean() > fused[[8, 40], 26:38].mean() + 20
+
+
+# Files that are wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_renamed_missing_and_other_shapes(method, tmp_path):
+    state = made_up(method)
+    key, value = next((key, value) for key, value in state.items() if value.dim() == 4)
+    others = {name: entry for name, entry in state.items() if name != key}
+    for wrong, words in (({**others, 'renamed.weight': value}, f'not part of {PUBLISHED[method].title}, unexpected keys: renamed.weight'),
+                         (others, f'1 of .* entries of {PUBLISHED[method].title} are missing'),
+                         ({**state, key: torch.cat([value, value])}, r'has shape \(\d+.*the config needs')):
+        source, target = files(tmp_path, method, wrong)
+        with pytest.raises(UserError, match=f'(?s){method}.official: .*{words}'):
+            convert_checkpoint(method, source, target)
+    assert [path.name for path in tmp_path.iterdir()] == [f'{method}.official']
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_file_that_is_cut_short(method, tmp_path):
+    source, target = files(tmp_path, method)
+    with open(source, 'r+b') as file:
+        file.truncate(2000)
+    with pytest.raises(UserError, match=f'{method}.official'):
+        convert_checkpoint(method, source, target)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_weights_of_another_method_are_named(method, tmp_path, monkeypatch):
+    toy = published.PublishedMethod('Toy', [(r'a\.(\w+)', r'stem.0.\1')], lambda state: dict(type='DenseFuse'))
+    monkeypatch.setitem(PUBLISHED, 'toy', toy)
+    source, target = files(tmp_path, method)
+    with pytest.raises(UserError, match=f'these are weights of {PUBLISHED[method].title}, not of Toy; use `mmfusion convert {method}`'):
+        convert_checkpoint('toy', source, target)
+
+
+def test_another_width_is_an_argument(tmp_path):
+    small = {key: value[:value.shape[0] // 2 or 1, :value.shape[1] // 2 or 1] if value.dim() == 4 else value[:len(value) // 2 or 1]
+             for key, value in made_up('densefuse').items()}
+    source, target = files(tmp_path, 'densefuse', small)
+    with pytest.raises(UserError, match=r'another width needs its arguments \(--cfg-options fuser.NAME=VALUE\)'):
+        convert_checkpoint('densefuse', source, target)
+    mmfusion(['convert', 'densefuse', source, target, '--cfg-options', 'fuser.width=8'])
+    fuser = FusionInferencer(dict(type='DenseFuse', width=8), target).coupling.fuser
+    assert torch.equal(fuser.decoder[2][0].weight, small['conv4.conv2d.weight'])
+
+
+def test_config_of_a_training_names_the_fuser(tmp_path):
+    source, target = files(tmp_path, 'densefuse')
+    mmfusion(['convert', 'densefuse', source, target, '--config', 'densefuse_msrs_det'])
+    with pytest.raises(UserError, match='has neither'):
+        convert_checkpoint('densefuse', source, target, Config(dict(model=dict(type='FusionOnly'))))
+
+
+def test_the_program_needs_a_name(capsys):
+    from mmfusion.cli.convert_published import main
+    for arguments, words in (['file.pth', 'out.pth'], 'give the name of a method first, one of densefuse'), (['--help'], 'usage'):
+        with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as shown:
+            main(arguments)
+        assert words in shown.getvalue() + capsys.readouterr().err
+
+
+# DenseFuse --------------------------------------------------------------------------------------------------------------
+
+
+def test_densefuse_arguments():
+    rgb = MODELS.build(dict(type='DenseFuse', in_channels=3))
+    assert rgb.color_space == 'rgb' and rgb(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)).fused.shape == (1, 3, 16, 16)
+    for wrong in dict(in_channels=2), dict(width=0), dict(postprocess=('blur', )):
+        with pytest.raises(ValueError, match='must be|takes steps'):
+            MODELS.build(dict(type='DenseFuse', **wrong))
+
+
+def test_densefuse_begins_alive():
+    """A last ReLU that begins below zero would never learn."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        fuser = MODELS.build(dict(type='DenseFuse'))
+        assert (fuser(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).fused > 0).all()
