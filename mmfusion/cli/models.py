@@ -15,7 +15,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     add.add_argument('files', nargs='+', help='official file or files (TIM has one per stage), or a checkpoint of mmfusion; nothing in it is run')
     add.add_argument('--as', dest='kind', required=True,
                      help='what the file is: refusion (or tdfusion), moe_fusion, tim_ivif, tim_light, tim_mri_ct, tim_mri_pet, tim_mri_spect, '
-                     'tc_moa_base, tc_moa_large, or checkpoint for a training with mmfusion')
+                     'tc_moa_base, tc_moa_large, a published fuser by the name of its converter (densefuse), or checkpoint for a training with '
+                     'mmfusion')
     terms = add.add_mutually_exclusive_group(required=True)
     terms.add_argument('--license', metavar='TEXT', help='terms on which the weights may be used')
     terms.add_argument('--license-file', metavar='FILE', help='file with these terms')

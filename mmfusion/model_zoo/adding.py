@@ -7,6 +7,9 @@ from mmengine.config import Config
 
 from mmfusion.fileio.reading import sha256
 from mmfusion.models.fusers.moe_fusion.conversion import convert_checkpoint as convert_moe_fusion
+from mmfusion.models.fusers.published import PUBLISHED
+from mmfusion.models.fusers.published import SOURCES as PUBLISHED_ORDER
+from mmfusion.models.fusers.published import convert_checkpoint as convert_published
 from mmfusion.models.fusers.refusion.conversion import MODALITIES as REFUSION_ORDER
 from mmfusion.models.fusers.refusion.conversion import convert_checkpoint as convert_refusion
 from mmfusion.models.fusers.tc_moa.conversion import convert_checkpoint as convert_tc_moa
@@ -49,6 +52,10 @@ def _tim(task: str) -> Callable:
     return lambda files, target, config: convert_tim(task, files, target, config)
 
 
+def _published(method: str) -> Callable:
+    return lambda files, target, config: convert_published(method, files[0], target, config)[0]
+
+
 def _two_stages(first: str, second: str) -> dict:
     task = f'{first}_{second}'
     return dict(type='TwoStageTIM', branches={name: f'{task}_{name}' for name in (first, second)}, stage1='fusion', merge='concat')
@@ -68,6 +75,7 @@ KINDS: Dict[str, Kind] = dict(
     tc_moa_base=Kind(dict(_TC_MOA, arch='base'), ('first', 'second'), _one(convert_tc_moa)),
     tc_moa_large=Kind(dict(_TC_MOA, arch='large'), ('first', 'second'), _one(convert_tc_moa)))
 KINDS['tdfusion'] = KINDS['refusion']
+KINDS.update({name: Kind(method.fuser({}), PUBLISHED_ORDER, _published(name)) for name, method in PUBLISHED.items()})
 
 
 def add_model(files: Union[str, Path, Sequence[Union[str, Path]]],

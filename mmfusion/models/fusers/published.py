@@ -2,12 +2,13 @@
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
-import torch
 from mmengine.config import Config
 
-from mmfusion.registry import MODELS
-from mmfusion.utils.conversion import Rule, State, converting, misfits, read_official, rename, write_fuser
+from mmfusion.utils.conversion import Rule, read_official, rename
 from mmfusion.utils.errors import UserError
+from mmfusion.utils.state_dict import STATE_KEYS, State, compare
+
+from .official import convert_files, fuser_without_weights
 
 SOURCES = ('visible', 'infrared')
 
@@ -29,7 +30,7 @@ class PublishedMethod(NamedTuple):
     rules: List[Rule]
     fuser: Callable[[State], dict]
     change: Callable[[State], State] = dict
-    keys: Tuple[str, ...] = ('state_dict', )
+    keys: Tuple[str, ...] = STATE_KEYS
 
 
 def _densefuse(state: State) -> dict:
@@ -51,43 +52,36 @@ PUBLISHED: Dict[str, PublishedMethod] = dict(
 )
 
 
-def convert_state(method: str, state: State, fuser: torch.nn.Module) -> State:
+def convert_state(method: str, state: State) -> State:
     """Weights of a fuser from official ones.
 
     Args:
         method: Key of :data:`PUBLISHED`.
         state: Official weights by their official names.
-        fuser: The fuser that they have to fit, on any device.
 
     Raises:
-        UserError: They are those of another method, do not fit, or have other keys than the published ones.
+        UserError: There are other keys than the published ones; those of another method are recognized.
     """
     entry = PUBLISHED[method]
     try:
-        weights = entry.change(rename(state, entry.rules, entry.title))
-        missing = [key for key in fuser.state_dict() if key not in weights]
-        if missing:
-            raise UserError(f'not whole: {len(missing)} of {len(fuser.state_dict())} entries of {entry.title} are missing, such as {missing[0]}')
+        weights = rename(state, entry.rules, entry.title)
     except UserError:
         other = next((name for name in PUBLISHED if name != method and _is_of(state, name)), None)
         if other is None:
             raise
         raise UserError(f'these are weights of {PUBLISHED[other].title}, not of {entry.title}; use `mmfusion convert {other}`') from None
-    faults = misfits(weights, fuser)
-    if faults:
-        raise UserError(f'weights of {entry.title} that do not fit {MODELS.get(type(fuser).__name__).__name__} as it is configured; a network of '
-                        'another width needs its arguments (--cfg-options fuser.NAME=VALUE):\n  ' + '\n  '.join(faults))
-    return weights
+    return entry.change(weights)
 
 
 def _is_of(state: State, method: str) -> bool:
-    """Whether weights fit the published network of a method by their keys."""
+    """Whether weights are those of a method, by their keys."""
     entry = PUBLISHED[method]
     try:
         weights = rename(state, entry.rules, entry.title)
     except UserError:
         return False
-    return set(weights) == set(_build(entry.fuser(state)).state_dict())
+    misfit = compare(weights, fuser_without_weights(Config(dict(fuser=entry.fuser(state)))))
+    return not misfit.missing and not misfit.unexpected
 
 
 def convert_checkpoint(method: str,
@@ -99,32 +93,24 @@ def convert_checkpoint(method: str,
 
     Args:
         method: Key of :data:`PUBLISHED`.
-        source: Official file: a bare state dict, or one under one of the method's keys; a prefix ``module.`` is taken off.
+        source: Official file: a bare state dict, or one under one of the method's keys.
         target: File to write; it appears whole or not at all.
         config: Config with ``fuser`` or ``model.fuser`` that the result has to fit; by default the published network.
-        options: Changes of the config, as ``{'fuser.width': 32}``.
+        options: Changes of the default config, as ``{'fuser.width': 32}``.
 
     Returns:
         tuple: The converted weights, and the config of the fuser that they fit.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, holds weights of another method, or does not fit; keys that are missing,
-            unexpected or of another shape are listed.
+        UserError: The config has no fuser; or see :func:`~mmfusion.models.fusers.official.convert_files`.
     """
     entry = PUBLISHED[method]
-    state = read_official(source, f'a checkpoint of {entry.title}', entry.keys)
-    config = Config(dict(fuser=entry.fuser(state))) if config is None else config
-    if options:
-        config.merge_from_dict(options)
-    arguments = config.get('fuser') or (config.get('model') or {}).get('fuser')
-    if not arguments:
+    what = f'a checkpoint of {entry.title}'
+    if config is None:
+        config = Config(dict(fuser=entry.fuser(read_official(source, what, entry.keys))))
+        config.merge_from_dict(options or {})
+    fuser = config.get('fuser') or (config.get('model') or {}).get('fuser')
+    if not fuser:
         raise UserError(f'{config.filename or "the config"} has neither `fuser` nor `model.fuser`')
-    fuser = _build(arguments)
-    with converting(source):
-        weights = convert_state(method, state, fuser)
-    return write_fuser(weights, fuser, [source], target, SOURCES), arguments.to_dict()
-
-
-def _build(config: dict) -> torch.nn.Module:
-    with torch.device('meta'):
-        return MODELS.build(config)
+    weights = convert_files([source], target, Config(dict(fuser=fuser)), what, lambda states, _: convert_state(method, *states), SOURCES, entry.keys)
+    return weights, fuser.to_dict()

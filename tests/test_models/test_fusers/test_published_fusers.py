@@ -11,6 +11,7 @@ from published_twins import TWINS
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.main import PUBLISHED as COMMANDS
 from mmfusion.cli.main import main as mmfusion
+from mmfusion.model_zoo import add_model
 from mmfusion.models.fusers import published
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
 from mmfusion.registry import MODELS
@@ -45,7 +46,7 @@ def made_up(method):
 def converted(method, state):
     """Fuser with official weights, in eval mode."""
     fuser = MODELS.build(PUBLISHED[method].fuser(state))
-    fuser.load_state_dict(convert_state(method, state, fuser))
+    fuser.load_state_dict(convert_state(method, state))
     return fuser.eval()
 
 
@@ -95,8 +96,8 @@ def test_gradients_of_the_twin(method):
     (fuser(visible, infrared).fused * weights).sum().backward()
     leaves = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in state.items()}
     (TWINS[method](leaves, visible, infrared) * weights).sum().backward()
-    expected = convert_state(method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()}, fuser)
-    scale = convert_state(method, {key: torch.ones_like(value) for key, value in state.items()}, fuser)
+    expected = convert_state(method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()})
+    scale = convert_state(method, {key: torch.ones_like(value) for key, value in state.items()})
     for key, parameter in fuser.named_parameters():
         assert parameter.grad.any(), key
         # a weight that conversion multiplied by s has a gradient that is 1 / s times as large
@@ -146,6 +147,18 @@ def test_official_weights(name, shared_dir, tmp_path):
     assert fused[18:30, 26:38].mean() > fused[[8, 40], 26:38].mean() + 20
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_weights_become_a_model_that_goes_by_name(method, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMFUSION_MODELS', str(tmp_path / 'models'))
+    source, target = files(tmp_path, method)
+    card = add_model(source, method, 'unknown, not to be passed on', name='official')
+    convert_checkpoint(method, source, target)
+    image = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
+    fused = FusionInferencer('official')(image, image[::-1].copy())[0].fused
+    assert card.sources == ('visible', 'infrared')
+    assert np.array_equal(fused, FusionInferencer(PUBLISHED[method].fuser({}), target)(image, image[::-1].copy())[0].fused)
+
+
 # Files that are wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -155,10 +168,10 @@ def test_renamed_missing_and_other_shapes(method, tmp_path):
     key, value = next((key, value) for key, value in state.items() if value.dim() == 4)
     others = {name: entry for name, entry in state.items() if name != key}
     for wrong, words in (({**others, 'renamed.weight': value}, f'not part of {PUBLISHED[method].title}, unexpected keys: renamed.weight'),
-                         (others, f'1 of .* entries of {PUBLISHED[method].title} are missing'),
+                         (others, 'does not fit the config:\n  missing'),
                          ({**state, key: torch.cat([value, value])}, r'has shape \(\d+.*the config needs')):
         source, target = files(tmp_path, method, wrong)
-        with pytest.raises(UserError, match=f'(?s){method}.official: .*{words}'):
+        with pytest.raises(UserError, match=f'(?s){method}.official.*{words}'):
             convert_checkpoint(method, source, target)
     assert [path.name for path in tmp_path.iterdir()] == [f'{method}.official']
 
@@ -185,7 +198,7 @@ def test_another_width_is_an_argument(tmp_path):
     small = {key: value[:value.shape[0] // 2 or 1, :value.shape[1] // 2 or 1] if value.dim() == 4 else value[:len(value) // 2 or 1]
              for key, value in made_up('densefuse').items()}
     source, target = files(tmp_path, 'densefuse', small)
-    with pytest.raises(UserError, match=r'another width needs its arguments \(--cfg-options fuser.NAME=VALUE\)'):
+    with pytest.raises(UserError, match=r'those of another width or variant.*--cfg-options'):
         convert_checkpoint('densefuse', source, target)
     mmfusion(['convert', 'densefuse', source, target, '--cfg-options', 'fuser.width=8'])
     fuser = FusionInferencer(dict(type='DenseFuse', width=8), target).coupling.fuser
