@@ -49,26 +49,33 @@ def prose_of_python(text):
 
 
 def prose_of_markdown(text):
-    fenced = False
+    """Lines of a page; of code in it the comments, of its text blocks everything."""
+    fence = None
     for number, line in enumerate(text.split('\n'), 1):
         if line.startswith('```'):
-            fenced = not fenced
-        elif not fenced:
+            fence = line[3:].strip() or 'text' if fence is None else None
+        elif fence in (None, 'text'):
             yield number, line
+        elif comment := re.search(r'(?:^|\s)#\s(.*)', line):
+            yield number, comment[1]
+
+
+def prose_of_yaml(text):
+    return enumerate(text.split('\n'), 1)
 
 
 def british(file):
     """Words of a file in the other spelling, as ``path:line: word``."""
     text = file.read_text()
-    lines = prose_of_markdown(text) if file.suffix == '.md' else prose_of_python(text)
+    lines = {'.md': prose_of_markdown, '.py': prose_of_python, '.yml': prose_of_yaml}[file.suffix](text)
     return [f'{file.relative_to(REPO)}:{number}: {word}' for number, line in lines for word in WORD.findall(CODE.sub(' ', line))]
 
 
-@pytest.mark.parametrize('suffix', ['.md', '.py'])
+@pytest.mark.parametrize('suffix', ['.md', '.py', '.yml'])
 def test_american_spelling(suffix):
     """Names in code stay what they are (``expand_grey``); prose about them is spelled like the rest."""
     files = [file for file in tracked(suffix) if file != Path(__file__)]
-    assert len(files) > 15
+    assert len(files) > (5 if suffix == '.yml' else 15)
     assert [word for file in files for word in british(file)] == []
 
 
@@ -88,5 +95,6 @@ def test_the_checks_find_what_is_wrong():
     module = '"""Colour of a neighbour, `colour` and expand_grey."""\n# the centre\nx = "a grey level"\ny = dict(colour=\'grey\')\n'
     found = [word for _, line in prose_of_python(module) for word in WORD.findall(CODE.sub(' ', line))]
     assert found == ['Colour', 'neighbour', 'centre', 'grey']
-    page = 'Normalised, `grey`, "grey"\n```\ncolour\n```\n[x](colour.md) recognised'
-    assert [word for _, line in prose_of_markdown(page) for word in WORD.findall(CODE.sub(' ', line))] == ['Normalised', 'recognised']
+    page = 'Normalised, `grey`, "grey"\n```python\ncolour()  # a neighbour\n```\n```text\nfavour\n```\n[x](colour.md) recognised'
+    found = [word for _, line in prose_of_markdown(page) for word in WORD.findall(CODE.sub(' ', line))]
+    assert found == ['Normalised', 'neighbour', 'favour', 'recognised']

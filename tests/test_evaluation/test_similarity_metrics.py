@@ -238,7 +238,7 @@ def test_viff_rates_the_lightness_of_colour():
     skimage_color = pytest.importorskip('skimage.color')
     images = colour_scene()
     grey = [torch.from_numpy(skimage_color.rgb2lab(image[0].permute(1, 2, 0).numpy())[None, None, ..., 0] * 2.55) for image in images]
-    # scikit-image takes L under the white point D65; colors differ by some per cent of L, grays do not
+    # scikit-image takes L under the white point D65; colors differ by some percent of L, grays do not
     assert MF.viff(*images).total.item() == pytest.approx(MF.viff(*grey).total.item(), abs=0.01)
     same = [image[:, :1].expand(-1, 3, -1, -1) for image in images]
     grey = [torch.from_numpy(skimage_color.rgb2lab(image[0].permute(1, 2, 0).numpy())[None, None, ..., 0] * 2.55) for image in same]

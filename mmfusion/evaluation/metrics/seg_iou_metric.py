@@ -20,7 +20,7 @@ class SegIoUMetric(IoUMetric):
     formed; a class that neither occurs nor is predicted is left out of the mean; pixels of label 255 count nowhere. Counts are integers, and so exact
     for sets of any size.
 
-    Results, in per cent: ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` (all pixels), with ``iou_metrics`` of other names those of mmseg.
+    Results, in percent: ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` (all pixels), with ``iou_metrics`` of other names those of mmseg.
 
     Args:
         ignore_background: Leave the first class out of the means. Its pixels still count as errors of the classes predicted there, and in ``aAcc``.

@@ -1,4 +1,4 @@
-"""What published programs do to a fused picture before they store it. It moves metrics, so it is an option, off by default."""
+"""Steps by which published programs change a fused picture before they store it. They change metrics, so they are optional and off by default."""
 from typing import Sequence, Tuple
 
 import torch
