@@ -46,6 +46,7 @@ COMMANDS: Dict[str, Command] = {
 #: Published fusers by the names of their converters; mmfusion.models.fusers.published says how each file is converted.
 PUBLISHED: Dict[str, str] = {
     'densefuse': 'DenseFuse',
+    'seafusion': 'SeAFusion',
 }
 CONVERTERS: Dict[str, Command] = {
     'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),

@@ -29,4 +29,29 @@ def densefuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> to
     return x / 255
 
 
-TWINS: Dict[str, Callable] = dict(densefuse=densefuse)
+def seafusion(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """SeAFusion."""
+
+    def conv(name, x):
+        weight = state[f'{name}.weight']
+        return F.conv2d(x, weight, state[f'{name}.bias'], padding=weight.shape[-1] // 2)
+
+    def block(name, x):
+        a = F.leaky_relu(conv(f'{name}.dense.conv1.conv', x), 0.2)
+        u = torch.cat([x, a], dim=1)
+        b = F.leaky_relu(conv(f'{name}.dense.conv2.conv', u), 0.2)
+        p = conv(f'{name}.convdown.conv', torch.cat([x, a, b], dim=1))
+        s = sum(F.conv2d(x, state[f'{name}.sobelconv.conv{axis}.weight'], padding=1, groups=x.shape[1]).abs() for axis in 'xy')
+        return F.leaky_relu(p + conv(f'{name}.convup.conv', s), 0.1)
+
+    def branch(name, x):
+        x = F.leaky_relu(conv(f'{name}_conv.conv', x), 0.2)
+        return block(f'{name}_rgbd2', block(f'{name}_rgbd1', x))
+
+    x = torch.cat([branch('vis', visible), branch('inf', infrared)], dim=1)
+    for number in (4, 3, 2):
+        x = F.leaky_relu(conv(f'decode{number}.conv', x), 0.2)
+    return torch.tanh(conv('decode1.conv', x)) / 2 + 0.5
+
+
+TWINS: Dict[str, Callable] = dict(densefuse=densefuse, seafusion=seafusion)

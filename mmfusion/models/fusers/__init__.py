@@ -5,6 +5,7 @@ from .densefuse import DenseFuse
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
+from .seafusion import SeAFusion
 from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
@@ -19,6 +20,7 @@ __all__ = [
     'MoEFusion',
     'PlainConvFuser',
     'ReFusion',
+    'SeAFusion',
     'SearchableTIM',
     'SourceFuser',
     'TCMoA',

@@ -43,12 +43,26 @@ def _smaller_biases(state: State) -> State:
     return {key: value / 255 if key.endswith('.bias') else value for key, value in state.items()}
 
 
+def _seafusion_rules() -> List[Rule]:
+    rules = [(rf'decode{i}\.conv\.(\w+)', rf'decoder.{2 * (4 - i)}.\1') for i in (4, 3, 2, 1)]
+    rules.append((r'decode\d\.bn\.\w+', ''))  # the published program never uses them
+    layers = {r'dense\.conv1\.conv': 'dense1', r'dense\.conv2\.conv': 'dense2', r'convdown\.conv': 'project', r'convup\.conv': 'project_gradient'}
+    for branch, name in (('vis', 'visible'), ('inf', 'infrared')):
+        rules.append((rf'{branch}_conv\.conv\.(\w+)', rf'{name}.0.\1'))
+        for block, place in ((f'{branch}_rgbd1', f'{name}.2'), (f'{branch}_rgbd2', f'{name}.3')):
+            rules += [(rf'{block}\.{old}\.(\w+)', rf'{place}.{new}.\1') for old, new in layers.items()]
+            rules += [(rf'{block}\.sobelconv\.conv{axis}\.weight', f'{place}.{new}') for axis, new in (('x', 'across'), ('y', 'down'))]
+    return rules
+
+
 PUBLISHED: Dict[str, PublishedMethod] = dict(
     densefuse=PublishedMethod(
         'DenseFuse',
         [(r'conv1\.conv2d\.(\w+)', r'stem.0.\1'), (r'DB1\.denseblock\.(\d)\.dense_conv\.conv2d\.(\w+)', r'dense.\1.0.\2'),
          *((rf'conv{i + 2}\.conv2d\.(\w+)', rf'decoder.{i}.0.\1') for i in range(4))],
         _densefuse, _smaller_biases),
+    seafusion=PublishedMethod(
+        'SeAFusion', _seafusion_rules(), lambda state: dict(type='SeAFusion')),
 )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from published_files import OFFICIAL, made_up
 from published_twins import TWINS
 
 from mmfusion.apis import FusionInferencer
@@ -18,29 +19,9 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
 #: Recordings by the method that they belong to, and what of them is not in [0, 1].
-RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255))
-#: Official keys and shapes of the methods, with which weights are made up; small networks where the fuser takes a width.
-OFFICIAL = dict(
-    densefuse={
-        **{f'conv{i}.conv2d.weight': (*shape, 3, 3) for i, shape in enumerate([(16, 1), (64, 64), (32, 64), (16, 32), (1, 16)], 1)},
-        **{f'DB1.denseblock.{i}.dense_conv.conv2d.weight': (16, 16 * (i + 1), 3, 3) for i in range(3)}},
-)
+RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255), seafusion=('seafusion', 1))
+
 METHODS = sorted(OFFICIAL)
-
-
-def made_up(method):
-    """Random official weights of a method: every convolution keeps the size of its input."""
-    state = {}
-    for key, shape in OFFICIAL[method].items():
-        if len(shape) == 4:
-            state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]) / 2)
-            if f'{key[:-6]}bias' not in OFFICIAL[method]:
-                state[f'{key[:-6]}bias'] = torch.randn(shape[0])
-        elif key.endswith('num_batches_tracked'):
-            state[key] = torch.tensor(3)
-        else:
-            state[key] = torch.rand(shape) + 0.5
-    return state
 
 
 def converted(method, state):
@@ -128,7 +109,7 @@ def test_command_and_config(method, tmp_path, capsys):
     assert np.array_equal(fused, alone)
 
 
-OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb')
+OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', seafusion='seafusion_ivif')
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
