@@ -1,6 +1,7 @@
 """Shared fixtures. The OpenMP policy is set here, before any test module imports torch."""
 import os
 import random
+import tempfile
 from pathlib import Path
 
 from mmfusion.utils.cpu_env import setup_cpu_env
@@ -8,6 +9,7 @@ from mmfusion.utils.cpu_env import setup_cpu_env
 setup_cpu_env()
 if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread for each worker, and for the processes that its tests start
     os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['MMFUSION_HASHES'] = os.path.join(tempfile.gettempdir(), f'mmfusion-test-hashes-{os.getuid()}.json')  # not the user's
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS is deterministic only with a fixed workspace
 
 import numpy as np

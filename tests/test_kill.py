@@ -177,12 +177,12 @@ def digest(node):
 
 
 def results(work):
-    """Digest of every result below a folder, by name; logs and their folders are no results."""
+    """Digest of every result below a folder, by name; logs and their folders are no results, and manifests state the time."""
     skipped = ('.log', '.py', '.jsonl', '.tmp')
     files = [
         path
         for path in sorted(work.rglob('*'))
-        if path.is_file() and path.suffix not in skipped and path.name != 'last_checkpoint'
+        if path.is_file() and path.suffix not in skipped and path.name not in ('last_checkpoint', 'manifest.json', 'places.json')
     ]
     names = [path.relative_to(work) for path in files]
     return {

@@ -14,7 +14,7 @@ LAYERS = [
     'utils.errors utils.lazy',
     'fileio',
     'utils',
-    'registry structures',
+    'registry structures manifest',
     'evaluation.functional',
     'evaluation.protocols',
     'evaluation evaluation.reports',

@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 from mmfusion.evaluation.metrics import FusionMetric
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record, sha256
+from mmfusion.manifest import write_manifest
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.steps.state import TrainingState, trainable
-from mmfusion.registry import MODELS, OPTIMIZERS
+from mmfusion.registry import DATASETS, MODELS, OPTIMIZERS
 from mmfusion.utils import UserError, load_fusion_checkpoint
 from mmfusion.utils.random_state import random_state, set_random_state
 
@@ -173,6 +174,13 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
             first, last = result['rows'][0], result['rows'][-1]
             print_log(f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, {last["loss"]:.4f} at step {last["step"]}', 'current')
             results.append(result)
+    settings = adaptation_settings(cfg)
+    parts = dict(train=settings.dataloader, test=cfg.test_dataloader)
+    files = [Path(root) / f'{result["init"]}_seed{result["seed"]}.json' for result in results]
+    write_manifest(root, 'adaptation', config=cfg, data={name: DATASETS.build(dict(part['dataset'])) for name, part in parts.items()},
+                   weights={f'{name}/{Path(path).name}': path for name, paths in inits.items() for path in paths}, outputs=files,
+                   seeds=list(seeds), protocol=settings.protocol,
+                   results={file.stem: result['rows'][-1] for file, result in zip(files, results)})
     return results
 
 

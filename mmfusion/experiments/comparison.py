@@ -10,12 +10,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmfusion.engine.hooks import FirstLossHook
 from mmfusion.experiments import claim, data_identity, run_identity
 from mmfusion.fileio import write_json
 from mmfusion.fileio.markdown import markdown_table
 from mmfusion.fileio.reading import read_record
+from mmfusion.manifest import write_manifest
 from mmfusion.registry import MODELS
 from mmfusion.running.checks import check_training
+from mmfusion.running.manifests import record_test, record_training, watch_samples
 from mmfusion.running.run_config import checkpoint_to_resume, coupling_class
 from mmfusion.utils import UserError
 
@@ -146,10 +149,14 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StopAfterHook', minutes=minutes)]
     runner = Runner.from_cfg(cfg)
     check_training(runner)
+    runner.register_hook(FirstLossHook())
     runner.train()
     if runner.epoch < runner.max_epochs:
         return None
+    record_training(runner, cfg)
+    samples = watch_samples(runner)
     metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
+    record_test(runner, cfg, metrics, samples, checkpoint_to_resume(str(work_dir)))
     result = dict(facts, epochs=runner.max_epochs, metrics=metrics)
     write_json(work_dir / RESULT_FILE, result)
     return result
@@ -179,7 +186,12 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
                 print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
             else:
                 results.append(result)
-    return sorted(results, key=lambda item: (list(variants).index(item['variant']), item['seed']))
+    results.sort(key=lambda item: (list(variants).index(item['variant']), item['seed']))
+    if results:
+        runs = [f'{result["variant"]}_seed{result["seed"]}' for result in results]
+        metrics = {run: result['metrics'] for run, result in zip(runs, results)}
+        write_manifest(root, 'compare', config=base, seeds=list(seeds), runs=runs, results=metrics)
+    return results
 
 
 def columns(results: Sequence[dict]) -> Dict[str, str]:

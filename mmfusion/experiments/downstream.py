@@ -15,6 +15,7 @@ from mmfusion.apis.inferencer import FusionInferencer
 from mmfusion.experiments import claim, data_identity, run_identity, section_sha256
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record, sha256
+from mmfusion.manifest import write_manifest
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, load_config
 from mmfusion.utils.progress import progress_bar
@@ -181,6 +182,11 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
             print_log(f'seed {seed}: not finished within {minutes} minutes, call again to go on', 'current')
         else:
             results.append(result)
+    if results:
+        runs = [f'seed{result["seed"]}' for result in results]
+        write_manifest(root, 'downstream', config=base, data={f'fused/{Path(folder).name}': folder for folder in folders.values()},
+                       weights=dict(fusion=weights) if weights is not None else None, seeds=list(seeds), runs=runs, fusion=str(model),
+                       results={run: result['metrics'] for run, result in zip(runs, results)})
     return results
 
 

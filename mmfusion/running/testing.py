@@ -13,6 +13,7 @@ from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 
 from .checks import check_testing
+from .manifests import record_test, watch_samples
 from .run_config import existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
@@ -60,7 +61,9 @@ def test(args: argparse.Namespace) -> dict:
         start_from_task_checkpoint(runner.model, task, args.checkpoint)
     if args.out:
         runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=args.out))
+    facts = watch_samples(runner)
     metrics = runner.test()
+    record_test(runner, cfg, metrics, facts, args.checkpoint, [*filter(None, [args.out]), *per_image])
     if is_main_process():
         print('\n'.join(['', 'test done', *(f'  {name:28s} {value:.4f}' for name, value in metrics.items() if isinstance(value, float)),
                          f'  work dir    {cfg.work_dir}', *(f'  {label}  {path}' for label, path in

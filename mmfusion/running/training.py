@@ -12,10 +12,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
+from mmfusion.engine.hooks import FirstLossHook
 from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, newest_checkpoint, safe_load
 from mmfusion.utils.interrupt import remark
 
 from .checks import check_training
+from .manifests import record_training
 from .run_config import checkpoint_to_resume, coupling_class, existing_checkpoint, picture_summary, prepare_config
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import forget_task_checkpoints, use_task_checkpoint
@@ -52,11 +54,13 @@ def train(args: argparse.Namespace) -> Runner:
     elif cfg.get('load_from') and '://' not in cfg.load_from:
         check_start_weights(runner.model, cfg.load_from)
     check_training(runner)
+    runner.register_hook(FirstLossHook())
     if cfg.get('load_from') and '://' not in cfg.load_from:
         meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
         warn_of_exchanged_sources(safe_load(cfg.load_from), meta.get('modalities'), cfg.load_from)
     with remark(lambda: where_to_go_on(cfg.work_dir)):
         runner.train()
+    record_training(runner, cfg)
     if is_main_process():
         print(summary(runner), flush=True)
     return runner

@@ -4,6 +4,7 @@ from .checkpoint_hook import CheckpointHook, use_whole_checkpoints
 from .data_split_hook import DataSplitHook
 from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
+from .first_loss_hook import FIRST_LOSS, FirstLossHook
 from .fusion_visualization_hook import FusionVisualizationHook
 from .loss_weight_visualization_hook import LossWeightVisualizationHook
 from .progress_bar_hook import ProgressBarHook
@@ -13,7 +14,8 @@ from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
-    'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EMAHook', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook',
+    'FIRST_LOSS', 'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EMAHook', 'EpochSeedHook', 'FirstLossHook',
+    'FusionVisualizationHook', 'LossWeightVisualizationHook',
     'ProgressBarHook', 'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker',
     'use_whole_checkpoints'
 ]

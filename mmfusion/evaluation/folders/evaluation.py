@@ -1,5 +1,6 @@
 """Scoring folders of fused images, of any method, against the folders of their sources."""
 import collections
+import math
 import os
 import statistics
 import time
@@ -7,6 +8,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from mmfusion.fileio import whole_file, write_csv
 from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.manifest import FileSet, write_manifest
 from mmfusion.utils import UserError
 from mmfusion.utils.progress import progress_bar
 
@@ -60,8 +62,8 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
         second: Folder of the second sources (infrared).
         metrics: Names out of the protocol's table; ``'all'`` stands for all but the slow ones.
         protocol: Name of the protocol.
-        out_dir: Folder for ``{protocol}_images.csv`` (every image), ``{protocol}_summary.csv``, ``{protocol}_table.md``, ``{protocol}_table.tex`` and
-            the journal of what is done.
+        out_dir: Folder for ``{protocol}_images.csv`` (every image), ``{protocol}_summary.csv``, ``{protocol}_table.md``, ``{protocol}_table.tex``,
+            ``manifest.json`` and the journal of what is done.
         workers: Worker processes on a CPU, threads that read files for a GPU.
         device: ``'cpu'``, or a GPU, where images of one size are scored in batches.
         batch_size: Images at once on a GPU.
@@ -101,6 +103,7 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
     notes += [f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, VIF and Qabf most; '
               'compare methods on png files' for method, count in jpegs.items()]
     files.update(_write_tables(summaries, protocol, out_dir))
+    files['manifest'] = _write_manifest(scenes, rating, summaries, files.values(), out_dir, (str(first), str(second)), methods)
     return FusionEvaluation(summaries, done + reused, total, reused, failures, notes, 1e3 * statistics.median(times) if times else float('nan'),
                             done / wall if done else float('nan'), files)
 
@@ -182,6 +185,23 @@ def _write_tables(summaries: Mapping[str, Summary], protocol: str, out_dir: str)
         with whole_file(files[kind]) as file:
             file.write(text)
     return files
+
+
+def _write_manifest(scenes: Sequence[Scene], rating: Rating, summaries: Mapping[str, Summary], outputs: Iterable[str], out_dir: str,
+                    sources: Sequence[str], methods: Mapping[str, str]) -> str:
+    """State what was scored; one entry for each protocol."""
+    data = {name: FileSet([getattr(scene, name) for scene in scenes], folder) for name, folder in zip(('first', 'second'), sources)}
+    for method in summaries:
+        data[f'fused/{method}'] = FileSet([scene.fused[method] for scene in scenes if method in scene.fused], methods[method])
+    means = {method: {key: value.mean for key, value in summary.statistics().items()} for method, summary in summaries.items()}
+    return str(write_manifest(out_dir, 'score', key=f'score/{rating.protocol}', data=data, outputs=outputs, results=_finite(means),
+                              protocol=rating.protocol, metrics=list(rating.metrics), bit_depth=rating.bit_depth,
+                              images={method: summary.n_images for method, summary in summaries.items()}))
+
+
+def _finite(means: Dict[str, Dict[str, float]]) -> Dict[str, Dict[str, Optional[float]]]:
+    """None for NaN, which JSON does not have."""
+    return {method: {key: value if math.isfinite(value) else None for key, value in values.items()} for method, values in means.items()}
 
 
 def _shortened(lines: Sequence[str]) -> List[str]:

@@ -24,6 +24,7 @@ from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record
 from mmfusion.registry import DATASETS
 from mmfusion.running.checks import check_testing
+from mmfusion.running.manifests import record_test, watch_samples
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import user_message
 
@@ -219,7 +220,9 @@ def _test(cfg: Config, name: str, facts: dict) -> dict:
     runner = Runner.from_cfg(cfg)
     check_testing(runner, runner.test_loop)
     runner.model.init_weights()
+    samples = watch_samples(runner)
     metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
+    record_test(runner, cfg, metrics, samples)
     result = dict(facts, epochs=0, metrics=metrics)
     write_json(Path(cfg.work_dir) / RESULT_FILE, result)
     return result

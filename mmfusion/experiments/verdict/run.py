@@ -6,11 +6,12 @@ from typing import List, NamedTuple, Optional, Sequence, Union
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmfusion.manifest import write_manifest
 from mmfusion.registry import DATASETS
 from mmfusion.utils import UserError, load_config, register_all_modules
 from mmfusion.version import __version__
 
-from .cells import Cell, check_labels, claim, plan_cells, read_plan, read_records, run_cells
+from .cells import RECORD_FILE, Cell, check_labels, claim, plan_cells, read_plan, read_records, run_cells
 from .groups import Grouping
 from .matching import SIZE_EDGES
 from .page import write_page
@@ -188,6 +189,16 @@ def write_results(report: Report, root: Union[str, Path], plan: dict, missing: S
     root = Path(root)
     write_table(report, root / TABLE_FILE)
     write_page(report, root / PAGE_FILE, root, plan, [f'{cell.row}, seed {cell.seed}' for cell in missing])
+    cells = plan_cells([row for row in ROWS if row in plan.get('rows', ())], plan.get('seeds', ()))
+    runs = [cell.folder(root) for cell in cells if cell.is_complete(root)]
+    write_manifest(
+        root,
+        'verdict',
+        outputs=[root / PAGE_FILE, root / TABLE_FILE, *(run / RECORD_FILE for run in runs)],
+        runs=[run.name for run in runs],
+        seeds=plan.get('seeds'),
+        results=dict(sentences=report.sentences, notes=report.notes),
+    )
     return root / PAGE_FILE, root / TABLE_FILE
 
 
