@@ -1,6 +1,8 @@
 """Convert the official weights of a published fuser.
 
-Example: mmfusion convert densefuse densefuse_gray.model densefuse.pth
+Examples:
+    mmfusion convert densefuse densefuse_gray.model densefuse.pth
+    mmfusion convert didfuse Encoder_weight_IJCAI.pkl Decoder_weight_IJCAI.pkl didfuse.pth
 """
 import sys
 
@@ -13,7 +15,7 @@ from .main import PUBLISHED
 def parse_args(argv=None):
     """Command line behind the name of the method."""
     parser = conversion_parser(__doc__)
-    parser.add_argument('source', help=SOURCE_HELP)
+    parser.add_argument('source', nargs='+', help=f'{SOURCE_HELP}; several where the program keeps its networks in files of their own')
     return parse_conversion(parser, argv, 'config with `fuser` that the result has to fit; by default the published network')
 
 

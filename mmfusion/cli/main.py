@@ -46,6 +46,8 @@ COMMANDS: Dict[str, Command] = {
 #: Published fusers by the names of their converters; mmfusion.models.fusers.published says how each file is converted.
 PUBLISHED: Dict[str, str] = {
     'densefuse': 'DenseFuse',
+    'lrrnet': 'LRRNet',
+    'didfuse': 'DIDFuse',
     'seafusion': 'SeAFusion',
 }
 CONVERTERS: Dict[str, Command] = {

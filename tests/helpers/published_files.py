@@ -37,8 +37,32 @@ def seafusion():
     return keys
 
 
+def lrrnet():
+    keys = {}
+    for branch in 'get_ls1', 'get_ls2':
+        keys.update({f'{branch}.lamj': (1, 256), f'{branch}.lamz': (1, 1), **conv(f'{branch}.conv_W00.conv2d', 256, 1, 3, 3)})
+        for k in range(4):
+            block = f'{branch}.lrrblock{k}'
+            keys.update({**conv(f'{block}.conv_Wdz.conv2d', 1, 256, 3, 3), **conv(f'{block}.conv_Wdtz.conv2d', 256, 1, 3, 3)})
+    for name, channels in dict(Zx=128, Ux=128, Zy=128, Uy=128, L=2, H=2).items():
+        keys.update(conv(f'decoder.conv_Re{name}.conv2d', 1, channels, 3, 3))
+    return keys
+
+
+def didfuse():
+    keys = {}
+    for place, index, shape, slope in (('encoder.cov1.cov1', 1, (64, 1), True), ('encoder.cov2.cov2', 0, (64, 64), True),
+                                       ('encoder.cov3.cov3', 0, (64, 64), False), ('encoder.cov4.cov4', 0, (64, 64), False),
+                                       ('decoder.cov5.cov5', 0, (64, 128), True), ('decoder.cov6.cov6', 0, (64, 128), True),
+                                       ('decoder.cov7.cov7', 1, (1, 128), False)):
+        keys.update({**conv(f'{place}.{index}', *shape, 3, 3), **norm(f'{place}.{index + 1}', shape[0])})
+        if slope:
+            keys[f'{place}.{index + 2}.weight'] = (1, )
+    return keys
+
+
 #: Official keys and shapes of the methods.
-OFFICIAL = dict(densefuse=densefuse(), seafusion=seafusion())
+OFFICIAL = dict(densefuse=densefuse(), seafusion=seafusion(), lrrnet=lrrnet(), didfuse=didfuse())
 
 
 def made_up(method):
@@ -47,8 +71,12 @@ def made_up(method):
     for key, shape in OFFICIAL[method].items():
         if len(shape) == 4:
             state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]) / 2)
+            if '.conv_Wd' in key:  # what an iteration repeats must not grow
+                state[key] /= 4
         elif key.endswith('num_batches_tracked'):
             state[key] = torch.tensor(3)
+        elif key.endswith('lamj'):  # thresholds, some of them negative
+            state[key] = torch.randn(shape) / 10
         elif key.endswith(('bias', 'running_mean')):
             state[key] = torch.randn(shape) / 2
         else:

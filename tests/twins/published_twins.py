@@ -54,4 +54,60 @@ def seafusion(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> to
     return torch.tanh(conv('decode1.conv', x)) / 2 + 0.5
 
 
-TWINS: Dict[str, Callable] = dict(densefuse=densefuse, seafusion=seafusion)
+def _reflect(state: State, name: str, x: torch.Tensor) -> torch.Tensor:
+    """3x3 convolution with reflected borders."""
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='reflect'), state[f'{name}.weight'], state[f'{name}.bias'])
+
+
+def lrrnet(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """LRRNet."""
+
+    def conv(name, x):
+        return _reflect(state, f'{name}.conv2d', x)
+
+    def shrink(x, threshold):
+        return torch.sign(x) * torch.clamp(x.abs() - threshold, min=0)
+
+    def code(branch, image):
+        threshold = state[f'{branch}.lamj'].reshape(1, -1, 1, 1)
+        codes = shrink(conv(f'{branch}.conv_W00', image), threshold)
+        for k in range(4):
+            block = f'{branch}.lrrblock{k}'
+            residual = image - conv(f'{block}.conv_Wdz', codes)
+            codes = shrink(state[f'{branch}.lamz'] * codes + conv(f'{block}.conv_Wdtz', residual), threshold)
+        return codes.chunk(2, dim=1)
+
+    low_x, high_x = code('get_ls1', infrared)
+    low_y, high_y = code('get_ls2', visible)
+    low = conv('decoder.conv_ReL', torch.cat([conv('decoder.conv_ReZx', low_x), conv('decoder.conv_ReZy', low_y)], dim=1))
+    high = conv('decoder.conv_ReH', torch.cat([conv('decoder.conv_ReUx', high_x), conv('decoder.conv_ReUy', high_y)], dim=1))
+    return low + high
+
+
+def _norm(state: State, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Batch norm with running statistics."""
+    mean, variance, scale, shift = (state[f'{name}.{key}'] for key in ('running_mean', 'running_var', 'weight', 'bias'))
+    return F.batch_norm(x, mean, variance, scale, shift)
+
+
+def didfuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """DIDFuse."""
+
+    def layer(name, x, reflect=False, prelu=True):
+        conv, norm, slope = (f'{name}.{reflect + i}' for i in range(3))
+        x = _reflect(state, conv, x) if reflect else F.conv2d(x, state[f'{conv}.weight'], state[f'{conv}.bias'], padding=1)
+        x = _norm(state, norm, x)
+        return F.prelu(x, state[f'{slope}.weight']) if prelu else x
+
+    def encode(x):
+        first = layer('encoder.cov1.cov1', x, reflect=True)
+        second = layer('encoder.cov2.cov2', first)
+        return first, second, *(torch.tanh(layer(f'encoder.cov{i}.cov{i}', second, prelu=False)) for i in (3, 4))
+
+    first, second, background, detail = (x + y for x, y in zip(encode(infrared), encode(visible)))
+    x = layer('decoder.cov5.cov5', torch.cat([background, detail], dim=1))
+    x = layer('decoder.cov6.cov6', torch.cat([x, second], dim=1))
+    return torch.sigmoid(layer('decoder.cov7.cov7', torch.cat([x, first], dim=1), reflect=True, prelu=False))
+
+
+TWINS: Dict[str, Callable] = dict(densefuse=densefuse, seafusion=seafusion, lrrnet=lrrnet, didfuse=didfuse)

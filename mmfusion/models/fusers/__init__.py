@@ -2,6 +2,8 @@
 from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .densefuse import DenseFuse
+from .didfuse import DIDFuse
+from .lrrnet import LRRNet
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
@@ -12,9 +14,11 @@ from .tim import TIM, SearchableTIM, TwoStageTIM
 __all__ = [
     'AverageFuser',
     'BaseFuser',
+    'DIDFuse',
     'DenseFuse',
     'FalseColorFuser',
     'FuserOutput',
+    'LRRNet',
     'LaplacianPyramidFuser',
     'MaximumFuser',
     'MoEFusion',

@@ -1,13 +1,15 @@
 """Weights of published fusers: one table says how the official file of each method becomes the weights of its fuser here."""
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+import torch
 from mmengine.config import Config
 
 from mmfusion.utils.conversion import Rule, read_official, rename
 from mmfusion.utils.errors import UserError
 from mmfusion.utils.state_dict import STATE_KEYS, State, compare
 
+from .base import BaseFuser
 from .official import convert_files, fuser_without_weights
 
 SOURCES = ('visible', 'infrared')
@@ -24,6 +26,8 @@ class PublishedMethod(NamedTuple):
         fuser: Config of the fuser that official weights, under their official keys, are for.
         change: Applied to the renamed weights, where values have to change.
         keys: Under which keys of a file its state dict may stand.
+        parts: Prefixes of the networks, in the order of their files, where the program keeps each in a file of its own; one file that holds all of
+            them has these prefixes too.
     """
 
     title: str
@@ -31,6 +35,7 @@ class PublishedMethod(NamedTuple):
     fuser: Callable[[State], dict]
     change: Callable[[State], State] = dict
     keys: Tuple[str, ...] = STATE_KEYS
+    parts: Tuple[str, ...] = ()
 
 
 def _densefuse(state: State) -> dict:
@@ -55,12 +60,61 @@ def _seafusion_rules() -> List[Rule]:
     return rules
 
 
+def _without_tiny_values(weights: State) -> State:
+    """Numbers that change nothing become zero: weights that decayed to subnormal ones make matrix products three times as slow on a CPU."""
+    return {key: torch.where(value.abs() < 1e-20, 0, value) if value.is_floating_point() else value for key, value in weights.items()}
+
+
+def _layers(names: Dict[str, str]) -> List[Rule]:
+    """Rules for layers with any kind of entries: a pattern, and the new name of each."""
+    return [(rf'{pattern}\.(\w+)', rf'{name}.\1') for pattern, name in names.items()]
+
+
+def _lrrnet_rules() -> List[Rule]:
+    rules = _layers({r'decoder\.conv_ReL\.conv2d': 'low_rank', r'decoder\.conv_ReH\.conv2d': 'sparse'})
+    for branch, letter, name in (('get_ls1', 'x', 'infrared'), ('get_ls2', 'y', 'visible')):
+        rules += [(rf'{branch}\.lamj', f'{name}.threshold'), (rf'{branch}\.lamz', f'{name}.scale'),
+                  (rf'{branch}\.lrrblock(\d+)\.conv_Wdz\.conv2d\.(\w+)', rf'{name}.reconstruct.\1.\2'),
+                  (rf'{branch}\.lrrblock(\d+)\.conv_Wdtz\.conv2d\.(\w+)', rf'{name}.correct.\1.\2'),
+                  *_layers({rf'{branch}\.conv_W00\.conv2d': f'{name}.start', rf'decoder\.conv_ReZ{letter}\.conv2d': f'{name}.picture_low_rank',
+                            rf'decoder\.conv_ReU{letter}\.conv2d': f'{name}.picture_sparse'})]
+    return rules
+
+
+def _lrrnet(weights: State) -> State:
+    return _without_tiny_values({key: value.flatten() if key.endswith(('threshold', 'scale')) else value for key, value in weights.items()})
+
+
+def _didfuse_rules() -> List[Rule]:
+    rules = _layers({r'decoder\.cov7\.cov7\.1': 'picture.conv', r'decoder\.cov7\.cov7\.2': 'picture.norm',
+                     **{rf'encoder\.cov{i}\.cov{i}\.{j}': f'{part}.{layer}' for i, part in ((3, 'background'), (4, 'detail'))
+                        for j, layer in enumerate(('conv', 'norm'))}})
+    for place, first, name in ((r'encoder\.cov1\.cov1', 1, 'stem'), (r'encoder\.cov2\.cov2', 0, 'features'),
+                               (r'decoder\.cov5\.cov5', 0, 'join_parts'), (r'decoder\.cov6\.cov6', 0, 'join_features')):
+        rules += _layers({rf'{place}\.{first + i}': f'{name}.{layer}' for i, layer in enumerate(('0.conv', '0.norm', '1'))})
+    return rules
+
+
+def _didfuse(weights: State) -> State:
+    """Background and detail come from one convolution here."""
+    weights = dict(weights)
+    for key in [key for key in weights if key.startswith('background.')]:
+        other = key.replace('background', 'detail')
+        if other in weights:
+            background, detail = weights.pop(key), weights.pop(other)
+            weights[key.replace('background', 'parts')] = torch.cat([background, detail]) if background.dim() else background
+    return weights
+
+
 PUBLISHED: Dict[str, PublishedMethod] = dict(
     densefuse=PublishedMethod(
         'DenseFuse',
         [(r'conv1\.conv2d\.(\w+)', r'stem.0.\1'), (r'DB1\.denseblock\.(\d)\.dense_conv\.conv2d\.(\w+)', r'dense.\1.0.\2'),
          *((rf'conv{i + 2}\.conv2d\.(\w+)', rf'decoder.{i}.0.\1') for i in range(4))],
         _densefuse, _smaller_biases),
+    lrrnet=PublishedMethod('LRRNet', _lrrnet_rules(), lambda _: dict(type='LRRNet'), _lrrnet),
+    didfuse=PublishedMethod(
+        'DIDFuse', _didfuse_rules(), lambda _: dict(type='DIDFuse'), _didfuse, ('weight', *STATE_KEYS), ('encoder.', 'decoder.')),
     seafusion=PublishedMethod(
         'SeAFusion', _seafusion_rules(), lambda state: dict(type='SeAFusion')),
 )
@@ -91,15 +145,15 @@ def _is_of(state: State, method: str) -> bool:
     """Whether weights are those of a method, by their keys."""
     entry = PUBLISHED[method]
     try:
-        weights = rename(state, entry.rules, entry.title)
-    except UserError:
+        weights = entry.change(rename(state, entry.rules, entry.title))
+    except (UserError, RuntimeError, LookupError, TypeError, ValueError):
         return False
     misfit = compare(weights, fuser_without_weights(Config(dict(fuser=entry.fuser(state)))))
     return not misfit.missing and not misfit.unexpected
 
 
 def convert_checkpoint(method: str,
-                       source: Union[str, Path],
+                       source: Union[str, Path, Sequence[Union[str, Path]]],
                        target: Union[str, Path],
                        config: Optional[Config] = None,
                        options: Optional[dict] = None) -> Tuple[State, dict]:
@@ -107,7 +161,8 @@ def convert_checkpoint(method: str,
 
     Args:
         method: Key of :data:`PUBLISHED`.
-        source: Official file: a bare state dict, or one under one of the method's keys.
+        source: Official file: a bare state dict, or one under one of the method's keys. For a method with ``parts`` also the files of these, in
+            their order.
         target: File to write; it appears whole or not at all.
         config: Config with ``fuser`` or ``model.fuser`` that the result has to fit; by default the published network.
         options: Changes of the default config, as ``{'fuser.width': 32}``.
@@ -116,15 +171,24 @@ def convert_checkpoint(method: str,
         tuple: The converted weights, and the config of the fuser that they fit.
 
     Raises:
-        UserError: The config has no fuser; or see :func:`~mmfusion.models.fusers.official.convert_files`.
+        UserError: The number of files is wrong, the config has no fuser; or see :func:`~mmfusion.models.fusers.official.convert_files`.
     """
     entry = PUBLISHED[method]
     what = f'a checkpoint of {entry.title}'
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    if len(sources) not in (1, len(entry.parts)):
+        raise UserError(f'{entry.title} comes from one file' + f' or from {len(entry.parts)}, {" ".join(entry.parts)}' * bool(entry.parts)
+                        + f'; got {len(sources)}')
     if config is None:
-        config = Config(dict(fuser=entry.fuser(read_official(source, what, entry.keys))))
+        config = Config(dict(fuser=entry.fuser(read_official(sources[0], what, entry.keys))))
         config.merge_from_dict(options or {})
     fuser = config.get('fuser') or (config.get('model') or {}).get('fuser')
     if not fuser:
         raise UserError(f'{config.filename or "the config"} has neither `fuser` nor `model.fuser`')
-    weights = convert_files([source], target, Config(dict(fuser=fuser)), what, lambda states, _: convert_state(method, *states), SOURCES, entry.keys)
+
+    def convert(states: List[State], _: BaseFuser) -> State:
+        prefixes = entry.parts if len(states) > 1 else ('', )
+        return convert_state(method, {f'{prefix}{key}': value for prefix, state in zip(prefixes, states) for key, value in state.items()})
+
+    weights = convert_files(sources, target, Config(dict(fuser=fuser)), what, convert, SOURCES, entry.keys)
     return weights, fuser.to_dict()

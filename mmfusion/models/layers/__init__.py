@@ -2,9 +2,11 @@
 from .channels_last import channels_last
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine
+from .conv_norm import ConvNorm
 from .depthwise import depthwise_conv3x3
 from .gating import GateOutput, NoisyTopKGate, balance_loss, cv_squared
 from .gradients import sobel_magnitude, sobel_xy, stronger
+from .local import map_local
 from .postprocess import check_postprocess, postprocess
 from .pyramid import from_laplacian_pyramid, laplacian_pyramid
 from .restormer import ChannelAttention, GatedFeedForward, PixelNorm, RestormerBlock, restormer_blocks
@@ -15,6 +17,7 @@ from .strips import whole_images
 __all__ = [
     'ChannelAttention',
     'ColorState',
+    'ConvNorm',
     'GateOutput',
     'GatedFeedForward',
     'NoisyTopKGate',
@@ -31,6 +34,7 @@ __all__ = [
     'gaussian_means',
     'laplacian_pyramid',
     'log_combine',
+    'map_local',
     'ms_ssim',
     'postprocess',
     'restore_color',

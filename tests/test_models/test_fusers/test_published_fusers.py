@@ -15,11 +15,13 @@ from mmfusion.cli.main import main as mmfusion
 from mmfusion.model_zoo import add_model
 from mmfusion.models.fusers import published
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
+from mmfusion.models.layers import local
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
 #: Recordings by the method that they belong to, and what of them is not in [0, 1].
-RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255), seafusion=('seafusion', 1))
+RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255), seafusion=('seafusion', 1),
+                lrrnet=('lrrnet', 1), didfuse=('didfuse', 1))
 
 METHODS = sorted(OFFICIAL)
 
@@ -55,9 +57,10 @@ def test_recorded_numbers_of_the_official_program(name, shared_dir):
         torch.testing.assert_close(fused, output / scale, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize('size', [(16, 16), (17, 30), (33, 16)])
+@pytest.mark.parametrize('size', [(16, 16), (17, 30), (45, 16)])
 @pytest.mark.parametrize('method', METHODS)
-def test_twin(method, size):
+def test_twin(method, size, monkeypatch):
+    monkeypatch.setattr(local, 'STRIP_BYTES', 1)  # strips as low as they get
     state = made_up(method)
     fuser = converted(method, state)
     visible, infrared = sources(fuser, size=size)
@@ -75,7 +78,7 @@ def test_gradients_of_the_twin(method):
     visible, infrared = sources(fuser)
     weights = torch.rand(visible.shape)
     (fuser(visible, infrared).fused * weights).sum().backward()
-    leaves = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in state.items()}
+    leaves = {key: value.clone().requires_grad_(value.is_floating_point() and 'running_' not in key) for key, value in state.items()}
     (TWINS[method](leaves, visible, infrared) * weights).sum().backward()
     expected = convert_state(method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()})
     scale = convert_state(method, {key: torch.ones_like(value) for key, value in state.items()})
@@ -109,7 +112,8 @@ def test_command_and_config(method, tmp_path, capsys):
     assert np.array_equal(fused, alone)
 
 
-OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', seafusion='seafusion_ivif')
+OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', seafusion='seafusion_ivif',
+                        lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif')
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
@@ -193,6 +197,18 @@ def test_config_of_a_training_names_the_fuser(tmp_path):
         convert_checkpoint('densefuse', source, target, Config(dict(model=dict(type='FusionOnly'))))
 
 
+def test_networks_in_files_of_their_own(tmp_path):
+    state = made_up('didfuse')
+    for part in ('encoder', 'decoder'):
+        torch.save(dict(weight={key[8:]: value for key, value in state.items() if key.startswith(part)}, epoch=9), tmp_path / f'{part}.pkl')
+    mmfusion(['convert', 'didfuse', *(str(tmp_path / name) for name in ('encoder.pkl', 'decoder.pkl', 'target.pth'))])
+    written, expected = torch.load(tmp_path / 'target.pth', weights_only=True)['state_dict'], convert_state('didfuse', state)
+    assert {key: value.tolist() for key, value in written.items()} == {f'fuser.{key}': value.tolist() for key, value in expected.items()}
+    for method, number, words in ('didfuse', 3, r'from one file or from 2, encoder. decoder.; got 3'), ('densefuse', 2, 'from one file; got 2'):
+        with pytest.raises(UserError, match=words):
+            convert_checkpoint(method, number * [tmp_path / 'encoder.pkl'], tmp_path / 'other.pth')
+
+
 def test_the_program_needs_a_name(capsys):
     from mmfusion.cli.convert_published import main
     for arguments, words in (['file.pth', 'out.pth'], 'give the name of a method first, one of densefuse'), (['--help'], 'usage'):
@@ -218,3 +234,31 @@ def test_densefuse_begins_alive():
         torch.manual_seed(seed)
         fuser = MODELS.build(dict(type='DenseFuse'))
         assert (fuser(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).fused > 0).all()
+
+
+# LRRNet and DIDFuse -----------------------------------------------------------------------------------------------------
+
+
+def test_lrrnet_stretches_its_sources():
+    plain, stretched = (MODELS.build(dict(type='LRRNet', width=4, stretch_sources=flag)).eval() for flag in (False, True))
+    stretched.load_state_dict(plain.state_dict())
+    first, second = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    for image in first, second:
+        image[:, :, 0, 0], image[:, :, 0, 1] = 0, 1
+    torch.testing.assert_close(stretched(first, second).fused, plain(first, second).fused, atol=1e-6, rtol=0)
+    torch.testing.assert_close(stretched(0.2 + first / 2, second / 3).fused, plain(first, second).fused, atol=1e-5, rtol=0)
+
+
+def test_weights_that_decayed_to_nothing_are_zero():
+    """Arithmetic with subnormal numbers is slow."""
+    state = made_up('lrrnet')
+    official = state['get_ls1.lrrblock0.conv_Wdz.conv2d.weight']
+    official[0, :9] = 1e-39
+    weight = convert_state('lrrnet', state)['infrared.reconstruct.0.weight']
+    assert not weight[0, :9].any() and torch.equal(weight[0, 9:], official[0, 9:])
+
+
+@pytest.mark.parametrize('arguments', [dict(type='LRRNet', width=0), dict(type='LRRNet', blocks=0), dict(type='DIDFuse', width=0)])
+def test_arguments_out_of_range(arguments):
+    with pytest.raises(ValueError, match='at least 1'):
+        MODELS.build(arguments)
