@@ -34,7 +34,7 @@ class FusionInferencer:
     ``tools/test.py``; its boxes come back in pixels of the sources.
 
     Args:
-        model: Name of a trained model (``'tdfusion'``, ``'moe_fusion'``, ``'tim'``, or one that was added; see ``tools/models.py list``), by default
+        model: Name of a trained model (``'tdfusion'``, ``'moe_fusion'``, ``'tim'``, or one that was added; see ``mmfusion models list``), by default
             the best of those that ship; path of a config file, a config, the name of a fuser without parameters (``'LaplacianPyramidFuser'``,
             ``'AverageFuser'``, ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
         weights: Checkpoint for it.

@@ -15,6 +15,6 @@ def main(argv=None) -> None:
     pattern = args.pattern if set('*?[') & set(args.pattern) else f'*{args.pattern}*'
     names = fnmatch.filter(config_names(), pattern)
     if not names:
-        raise UserError(f'no config that ships is like {args.pattern!r}; mmfusion configs lists them all')
+        raise UserError(f'no shipped config matches {args.pattern!r}; mmfusion configs lists them all')
     print('\n'.join(names))
     print(f'\n{len(names)} configs in {shipped_configs()}')

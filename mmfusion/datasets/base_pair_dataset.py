@@ -213,7 +213,7 @@ class BasePairDataset(BaseDataset):
                 if box.name not in self._label_of:
                     known = sorted(self._label_of)
                     raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}. '
-                                     'Mend the file or choose on_error="skip"')
+                                     'Correct the file or choose on_error="skip"')
                 label = self._label_of[box.name]
                 if label < 0:
                     continue

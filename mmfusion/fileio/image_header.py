@@ -64,7 +64,7 @@ def read_header(file: BinaryIO, whole: bool = True) -> Header:
     if magic.startswith(b'BM'):
         return _bmp(file, whole)
     known = next((name for name, marks in _OTHERS.items() if any(magic.startswith(mark) for mark in marks)), None)
-    raise Unsupported(f'it is a {known} file' if known else 'it has no header of an image')
+    raise Unsupported(f'it is a {known} file' if known else 'it has no image header')
 
 
 _OTHERS = {'GIF': (b'GIF8', ), 'WebP': (b'RIFF', ), 'JPEG 2000': (b'\0\0\0\x0cjP', b'\xff\x4f\xff\x51'),
@@ -232,7 +232,7 @@ def _tif_tags(file: BinaryIO, order: str, big: bool) -> Dict[int, Tuple[int, int
     for index in range(number):
         tag, kind, count = struct.unpack_from(f'{order}HH{"Q" if big else "I"}', data, index * entry)
         if tag in tags:
-            raise Damaged(f'its tag {tag} stands there twice')
+            raise Damaged(f'its tag {tag} appears twice')
         place = start + head + index * entry + entry - inside
         length = count * _TYPE_SIZES.get(kind, 1)
         if length > inside:

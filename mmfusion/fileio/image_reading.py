@@ -177,7 +177,7 @@ def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = No
     if not np.issubdtype(image.dtype, np.integer):
         broken = image.size - int(np.isfinite(image).sum())
         if broken:
-            raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; mend the file')
+            raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; correct the file')
     if stretch is not None:
         low, high = np.percentile(image, stretch)
         scale = max(float(high) - float(low), float(np.finfo(np.float32).tiny))

@@ -31,7 +31,7 @@ class PlainYamlHandler(YamlHandler):
         except RecursionError:
             raise ValueError('it is nested too deeply, or an alias refers to itself') from None
         if entries > MAX_ENTRIES:
-            raise ValueError(f'its aliases make {entries:.3g} entries of it')
+            raise ValueError(f'its aliases expand to {entries:.3g} entries')
         return content
 
 

@@ -107,7 +107,7 @@ def add_model(files: Union[str, Path, Sequence[Union[str, Path]]],
     files = [Path(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
     name = check_name(files[0].stem.lower() if name is None else name)
     if name in card_files():
-        where = 'ships with mmfusion' if (SHIPPED / f'{name}.json').exists() else 'was added before: tools/models.py remove it first'
+        where = 'ships with mmfusion' if (SHIPPED / f'{name}.json').exists() else f'was added before: mmfusion models remove {name} first'
         raise UserError(f'there is a model {name!r} already, which {where}; or choose another name (--name)')
     if not license.strip():
         raise UserError('say on which terms the weights may be used (--license): their license, or "unknown, not to be passed on"')
@@ -132,7 +132,7 @@ def remove_model(name: str) -> None:
     """
     path = card_files().get(name)
     if path is None:
-        raise UserError(f'there is no model {name!r}; tools/models.py list shows those that there are')
+        raise UserError(f'there is no model {name!r}; mmfusion models list shows those that exist')
     if path.parent == SHIPPED:
         raise UserError(f'model {name!r} ships with mmfusion and cannot be removed')
     path.unlink(missing_ok=True)  # without its card a model is refused

@@ -127,4 +127,4 @@ def remedy(path: Path) -> str:
     from .catalog import SHIPPED
     if path.parent == SHIPPED:
         return 'Install mmfusion again'
-    return f'Remove it (tools/models.py remove {path.stem}) and add the file that it came from again'
+    return f'Remove it (mmfusion models remove {path.stem}) and add the file that it came from again'

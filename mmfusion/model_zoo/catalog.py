@@ -45,7 +45,7 @@ def find_model(name: str) -> ModelCard:
     """
     files = card_files()
     if name not in files:
-        raise UserError(f'there is no model {name!r}; there are {", ".join(files) or "none"} (tools/models.py list), and tools/models.py add '
+        raise UserError(f'there is no model {name!r}; there are {", ".join(files) or "none"} (mmfusion models list), and mmfusion models add '
                         'takes files of others')
     return read_card(files[name])
 

@@ -71,11 +71,11 @@ def read_weights(card: ModelCard) -> Dict[str, Tensor]:
     except (OSError, ValueError) as error:
         raise UserError(f'{where}: the weights {file} cannot be read ({reason(error)}). {remedy(card.card_file)}') from error
     if len(data) != card.size:
-        raise UserError(f'{where}: {file} has {len(data)} bytes, its card says {card.size}; the file is cut short or another one. '
+        raise UserError(f'{where}: {file} has {len(data)} bytes, its card says {card.size}; the file is truncated or was replaced. '
                         f'{remedy(card.card_file)}')
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
-        raise UserError(f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; the file is damaged or another one. '
+        raise UserError(f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; the file is damaged or was replaced. '
                         f'{remedy(card.card_file)}')
     try:
         weights, metadata = load(data), read_metadata(data)
@@ -95,5 +95,5 @@ def read_metadata(data: bytes) -> Dict[str, str]:
     """
     head = parse_json(data[8:8 + int.from_bytes(data[:8], 'little')])
     if not isinstance(head, dict):
-        raise ValueError('its head is no JSON object')
+        raise ValueError('its header is no JSON object')
     return head.get('__metadata__', {})

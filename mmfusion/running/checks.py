@@ -53,7 +53,7 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
     check_classes(runner.model, loop.dataloader, name)
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
     if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
-        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to measure detections against; take mmdet.CocoMetric and '
+        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to compare detections with; take mmdet.CocoMetric and '
                         'mmdet.VOCMetric out of the evaluator, or use a labeled data set')
     seg_classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('seg_classes')
     if 'IoUMetric' in metrics and seg_classes:
@@ -100,7 +100,7 @@ def _check_hooks(runner: Runner) -> None:
     """Every runner has the hook that training depends on, unless the config has another default scope or names another hook."""
     coupling = unwrap(runner.model)
     if hasattr(coupling, 'averages_gradients') and not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
-        raise UserError('nothing would tell the epoch to losses and networks: the hook runtime_info is not that of mmfusion. Set '
+        raise UserError('losses and networks would not be told the epoch: the hook runtime_info is not that of mmfusion. Set '
                         "default_scope='mmfusion', or default_hooks.runtime_info=dict(type='mmfusion.RuntimeInfoHook')")
 
 
@@ -113,7 +113,7 @@ def _check_frozen(runner: Runner) -> None:
         if task.frozen not in ('all', 'weights'):
             continue
         if not task.network.init_cfg:
-            raise UserError(f'model.frozen_tasks: nothing gives model.tasks.{name} its weights, and it would judge with random ones. Set in its '
+            raise UserError(f'model.frozen_tasks: model.tasks.{name} would stay at random weights. Set in its '
                             "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model")
         if isinstance(task.network.init_cfg, dict) and 'if_absent' in task.network.init_cfg:
             task.network.init_cfg['if_absent'] = 'error'

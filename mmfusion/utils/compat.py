@@ -18,7 +18,7 @@ REBUILD_OPS = f'pip install --no-deps --no-build-isolation --no-cache-dir --forc
 
 
 def check_mmcv_ops() -> None:
-    """Raise one clear error, with the command that mends it, when the stack is missing, too old or without compiled ops.
+    """Raise one clear error, with the command that fixes it, when the stack is missing, too old or without compiled ops.
 
     Raises:
         UserError: A package is missing or has a version that is not supported, or mmcv has no (working) compiled ops.

@@ -61,7 +61,7 @@ def test_damage_is_one_message(place, capsys):
     models(['add', 'epoch_1.pth', '--as', 'checkpoint', '--config', 'config.py', '--license', 'x', '--name', 'mine'])
     weights = place / 'models' / 'mine.safetensors'
     weights.write_bytes(weights.read_bytes()[:-1] + b'?')
-    assert 'damaged or another one' in failing(fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys)
+    assert 'damaged or was replaced' in failing(fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys)
     (place / 'models' / 'mine.json').write_text('{')
     assert 'cannot be read' in failing(fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys)
     models(['list'])

@@ -354,7 +354,7 @@ def test_what_cannot_be_judged_is_refused():
     with pytest.raises(UserError, match='joint, seed 0 and visible, seed 0 were tested on different images or labels'):
         make_report(other, ROWS, resamples=100)
     bare = {name: {0: seeds[0]._replace(truth=Boxes.of([]))} for name, seeds in found.items()}
-    with pytest.raises(UserError, match='no object that counts'):
+    with pytest.raises(UserError, match='no object to compare'):
         make_report(bare, ROWS, resamples=100)
     with pytest.raises(UserError, match='metric must be one of mAP50'):
         make_report(found, ROWS, metric='mAP42')

@@ -189,7 +189,7 @@ def test_genotype_and_latency_table(file):
 @pytest.mark.parametrize(('content', 'match'), [
     ('model: &m\n  a: *m\n', 'an alias refers to itself'),
     ('a: &a [x,x,x,x,x,x,x,x,x,x]\n' + ''.join(f'{chr(98 + i)}: &{chr(98 + i)} [{",".join([f"*{chr(97 + i)}"] * 10)}]\n' for i in range(8))
-     + 'model: {}', 'its aliases make 1.23e.09 entries'),
+     + 'model: {}', 'its aliases expand to 1.23e.09 entries'),
     ('- a\n', 'cannot be read'),
     ('model: 3\n', "'model' must be a dict"),
     ('model: [\n', 'cannot be read: ValueError: while parsing'),

@@ -91,7 +91,7 @@ def test_interrupted_before_the_card(folder, checkpoint, monkeypatch):
     monkeypatch.setattr(writing, 'write_bytes', fail_at_the_card)
     with pytest.raises(OSError, match='disk full'):
         add_model(path, 'checkpoint', 'x', 'mine', config)
-    with pytest.raises(UserError, match="model 'mine' has no card.*tools/models.py remove mine"):
+    with pytest.raises(UserError, match="model 'mine' has no card.*mmfusion models remove mine"):
         load_model('mine')
     remove_model('mine')
     monkeypatch.undo()

@@ -53,7 +53,7 @@ def test_a_flipped_bit_is_refused(small, part):
     place = dict(head=0, names=20, numbers=len(data) // 2, last=len(data) - 1)[part]
     data[place] ^= 1
     card.weights_file.write_bytes(data)
-    with pytest.raises(UserError, match=r"model 'small': .*small.safetensors has the sha256 .*damaged or another one. Remove it .*add"):
+    with pytest.raises(UserError, match=r"model 'small': .*small.safetensors has the sha256 .*damaged or was replaced. Remove it .*add"):
         load_model('small')
 
 
@@ -79,7 +79,7 @@ def test_a_changed_byte_of_the_card_is_refused_or_changes_no_weight(small):
 def test_cut_short(small):
     card, _ = small
     card.weights_file.write_bytes(card.weights_file.read_bytes()[:-5])
-    with pytest.raises(UserError, match="model 'small'.*cut short"):
+    with pytest.raises(UserError, match="model 'small'.*truncated"):
         load_model('small')
 
 
@@ -200,7 +200,7 @@ def test_a_card_builds_nothing_but_a_fuser(small, fuser, message):
 
 
 def test_unknown_names_list_what_there_is(small):
-    with pytest.raises(UserError, match=r"no model 'larg'; there are .*small.*tools/models.py list"):
+    with pytest.raises(UserError, match=r"no model 'larg'; there are .*small.*mmfusion models list"):
         find_model('larg')
     with pytest.raises(UserError, match=r"'larg' is neither a config file, a trained model \(.*small"):
         FusionInferencer('larg')

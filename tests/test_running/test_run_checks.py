@@ -71,7 +71,7 @@ def test_unlabelled_sets():
         pass
 
     loop = SimpleNamespace(dataloader=unlabelled, evaluator=SimpleNamespace(metrics=[VOCMetric()]))
-    with pytest.raises(UserError, match='test_dataloader: Pairs has no boxes to measure'):
+    with pytest.raises(UserError, match='test_dataloader: Pairs has no boxes to compare'):
         check_testing(runner, loop)
     loop.evaluator.metrics.clear()
     check_testing(runner, loop)

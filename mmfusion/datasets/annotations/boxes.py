@@ -67,15 +67,15 @@ def check_box(box: RawBox, size: Tuple[int, int], source: str, tolerance: float 
     x1, y1, x2, y2 = (float(value) for value in box.bbox)
     shown = f'{source}: box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) of class {box.name!r}'
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-        raise BoxProblem('degenerate box', f'{shown} has a coordinate that is not finite; mend the file')
+        raise BoxProblem('degenerate box', f'{shown} has a coordinate that is not finite; correct the file')
     if x2 <= x1 or y2 <= y1:
-        raise BoxProblem('degenerate box', f'{shown} has no area; mend the file or choose on_error="skip"')
+        raise BoxProblem('degenerate box', f'{shown} has no area; correct the file or choose on_error="skip"')
     far = max(-x1, -y1, x2 - width, y2 - height) > tolerance
     if far and not clip:
         raise BoxProblem('box outside the image', f'{shown} exceeds the image of {width}x{height} pixels by more than {tolerance:g} pixels; '
-                         'mend the file, or choose clip_boxes=True or on_error="skip"')
+                         'correct the file, or choose clip_boxes=True or on_error="skip"')
     cut = [min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)]
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
         raise BoxProblem('box outside the image', f'{shown} lies outside the image of {width}x{height} pixels; '
-                         'mend the file or choose on_error="skip"')
+                         'correct the file or choose on_error="skip"')
     return [float(value) for value in cut], far

@@ -67,7 +67,7 @@ class LoadClassMap(BaseTransform):
         if labels.min() < 0:
             strange = np.unique(numbers[labels < 0]).tolist()
             raise PairDataError('unknown class number', f'{name} holds the class numbers {strange}; known are {min(label_map)}...{max(label_map)}, '
-                                'and 255 for what is ignored. Mend the file, or give all names in metainfo.seg_classes')
+                                'and 255 for what is ignored. Correct the file, or give all names in metainfo.seg_classes')
         return labels.astype(np.uint8)
 
     def __repr__(self) -> str:

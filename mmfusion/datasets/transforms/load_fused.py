@@ -34,7 +34,7 @@ class LoadFused(LoadPair):
         """Load the picture."""
         path = os.path.join(self.folder, f"{results['sample_id']}.png")
         if not os.path.isfile(path):
-            raise PairDataError('missing image', f'no fused picture {path}; fuse the set with tools/downstream.py again')
+            raise PairDataError('missing image', f'no fused picture {path}; run mmfusion downstream again to fuse the set')
         results['first'] = results['second'] = read_image(path)
         results['first_path'] = results['second_path'] = path
         results = super().transform(results)

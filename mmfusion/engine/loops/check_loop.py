@@ -37,13 +37,13 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
         )
     if wrapped and averages and not isinstance(loop, CouplingTrainLoop):
         raise UserError(
-            f'{name} has a training step of its own, which {loop_name} passes over in several processes: '
+            f'{name} has a training step of its own, which {loop_name} skips in several processes: '
             f"set train_cfg.type='{coupling.loop or 'CouplingTrainLoop'}'"
         )
     if wrapped and averages and not isinstance(model, DistributedDataParallel):
         raise UserError(
             f'{name} computes its gradients itself, from whole weights, which {type(model).__name__} '
-            'cuts up: leave strategy and model_wrapper_cfg out of the config'
+            'shards: leave strategy and model_wrapper_cfg out of the config'
         )
     if (
         wrapped
@@ -57,7 +57,7 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
     if wrapped and not averages and _own_step(coupling):
         raise UserError(
             f'{name} has a train_step of its own and does not say that it averages gradients over processes, so in '
-            'several of them it would be passed over: average gradients in train_step and state '
+            'several of them it would be skipped: average gradients in train_step and state '
             'averages_gradients = True in the class'
         )
     children = [

@@ -169,7 +169,7 @@ def score_on_cpu(scenes: Iterable[Scene], rating: Rating, workers: int = 1) -> I
             for future in done:
                 yield from future.result()
     except BrokenProcessPool as error:
-        raise UserError('a worker process was killed, perhaps for lack of memory; run the command again to go on, with fewer --workers') from error
+        raise UserError('a worker process was killed, perhaps out of memory; run the command again to go on, with fewer --workers') from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -44,7 +44,7 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
         raise ValueError(f'the kind of plot must be one of {list(KINDS)}, got {kind!r}')
     entries = [entry for entry in tabulate(summaries) if any(value.count for value in entry.statistics.values())]
     if kind == 'radar' and (len(summaries) < 2 or len(entries) < 3):
-        raise UserError(f'a radar compares at least two methods in at least three metrics, here are {len(summaries)} and {len(entries)}; use bars')
+        raise UserError(f'a radar plot needs at least two methods and three metrics, got {len(summaries)} and {len(entries)}; use bars')
     if not entries:
         raise UserError('there is nothing to plot: no metric has a value')
     figure = new_figure(layout='constrained')

@@ -192,14 +192,14 @@ def check_labels(base: Config) -> None:
     kinds = task_kinds(base)
     if 'detection' in kinds and not any(item.get('instances') for item in items):
         raise UserError(
-            f'test_dataloader: {type(dataset).__name__} has no boxes in any of {len(dataset)} pairs, so detections have'
-            ' no truth to be held against; use a labeled test set'
+            f'test_dataloader: {type(dataset).__name__} has no boxes in any of {len(dataset)} pairs to compare'
+            ' detections with; use a labeled test set'
         )
     first = dataset.get_data_info(0)
     if 'segmentation' in kinds and not ('seg_map_path' in first or 'gt_seg_map' in first):
         raise UserError(
-            f'test_dataloader: {type(dataset).__name__} has no class maps, so segmentations have no truth to be held'
-            ' against; use a labeled test set'
+            f'test_dataloader: {type(dataset).__name__} has no class maps to compare segmentations'
+            ' with; use a labeled test set'
         )
 
 
@@ -264,7 +264,7 @@ def _run_in_processes(
                 except BrokenProcessPool as broken:
                     running = sorted(other.folder(root).name for other in todo if not other.is_complete(root))
                     raise UserError(
-                        'a process ended from outside, perhaps for want of memory, while these were running or waiting:'
+                        'a worker process was killed, perhaps because memory ran out, while these were running or waiting:'
                         f' {", ".join(running)}. Look at output.log in their folders, and repeat the command to go on,'
                         ' with fewer workers'
                     ) from broken

@@ -144,7 +144,7 @@ def _task(report: Report, task: TaskReport, titles: Mapping[str, str]) -> List[s
 
 def _errors_caption() -> str:
     return (
-        'What AP50 would gain if all errors of one type were mended (TIDE): wrong class, wrong place, both, a second'
+        'What AP50 would gain if all errors of one type were fixed (TIDE): wrong class, wrong place, both, a second'
         ' box on one object, a box on nothing, an object missed.'
     )
 

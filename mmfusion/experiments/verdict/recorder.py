@@ -70,7 +70,7 @@ class PredictionRecorder(BaseMetric):
     def _boxes(sample: dict, name: str) -> dict:
         if 'instances' not in sample:
             raise UserError(
-                f"test sample {name!r} has no boxes to hold detections against; put dict(type='mmdet.LoadAnnotations',"
+                f"test sample {name!r} has no boxes to compare detections with; put dict(type='mmdet.LoadAnnotations',"
                 " with_bbox=True) into the test pipeline, or use a labeled test set"
             )
         if 'pred_instances' not in sample:

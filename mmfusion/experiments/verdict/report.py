@@ -122,7 +122,7 @@ def make_report(
     if boxes:
         if not np.count_nonzero(next(iter(boxes.values()))[0].truth.score == 0):
             raise UserError(
-                'the test set has no object that counts, so detections have no truth to be held against; use a labeled'
+                'the test set has no object to compare detections with; use a labeled'
                 ' test set'
             )
         matched = {name: [match(record, size_edges) for record in own] for name, own in boxes.items()}

@@ -211,7 +211,7 @@ def test_stopped_and_resumed_run_is_exact_and_the_network_is_that_of_the_file(tm
 
 
 @pytest.mark.parametrize('start, message', [
-    ('None', 'nothing gives model.tasks.det its weights'),
+    ('None', 'model.tasks.det would stay at random weights'),
     ("dict(type='mmfusion.PretrainedTask', checkpoint='none.pth', if_absent='random')", 'checkpoint not found: none.pth'),
 ])
 def test_frozen_network_without_weights_is_an_error(start, message, tmp_path):

@@ -38,7 +38,7 @@ def test_an_optimizer_of_the_loss_module_is_used_or_refused():
     """The published program builds one that never steps."""
     coupling = meta()
     adam = torch.optim.Adam(coupling.loss_generator.parameters(), lr=0.01)  # eps 1e-8
-    with pytest.raises(UserError, match='eps=1e-08 swallows'):
+    with pytest.raises(UserError, match='eps=1e-08 is too large'):
         coupling.meta_step(data(0), data(1), optimizers(coupling, loss_generator=OptimWrapper(adam)))
 
 

@@ -66,7 +66,7 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
     if 'loss_generator' in found:
         eps = max(group.get('eps', 0.) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
         if eps > LARGEST_EPS:
-            raise UserError(f'optim_wrapper.loss_generator: eps={eps:g} swallows gradients of about 1e-8; set eps={LARGEST_EPS:g} or less')
+            raise UserError(f'optim_wrapper.loss_generator: eps={eps:g} is too large for gradients of about 1e-8; set eps={LARGEST_EPS:g} or less')
     refuse_wrapped_parts(coupling)
 
 
