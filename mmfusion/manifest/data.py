@@ -1,9 +1,7 @@
-"""What a manifest says about images: hashes of files, and which samples with which labels a data set lists."""
+"""Hashes of image files, and of the samples and labels that a data set lists, for manifests."""
 
 import os
 from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
-
-from mmengine.dataset import BaseDataset
 
 from .hashing import SHORT, digest, hash_files
 from .places import PathLike, Places
@@ -90,6 +88,8 @@ def describe_dataset(dataset: Any, places: Optional[Places] = None, trust_cache:
 
 def list_samples(dataset: Any) -> Tuple[Dict[str, str], list]:
     """Label hashes by name of sample, and the files of a data set: images, class maps, the id list."""
+    from mmengine.dataset import BaseDataset  # scoring of folders does without mmengine
+
     samples: Dict[str, str] = {}
     paths = []
     if isinstance(dataset, BaseDataset):
