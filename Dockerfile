@@ -3,6 +3,7 @@
 #   CUDA is the version that torch was built for (python -c 'import torch; print(torch.version.cuda)'), as NVIDIA tags its images;
 #   then:                               docker run --rm --gpus all mmfusion
 # The steps are those of requirements/install.sh; only torch's CPU build, which saves some gigabytes, is chosen here.
+# Its index stands beside the usual one, which has the packages that torch needs; pip takes the build called 2.x.y+cpu before 2.x.y.
 ARG TARGET=cpu
 ARG CUDA=12.8.1
 
@@ -22,7 +23,7 @@ ARG MAX_JOBS
 ENV VENV=/mmfusion/.venv PYTHON=python3
 RUN python3 -m venv "$VENV" \
     && if [ -n "${TORCH_INDEX:-}" ]; then \
-        "$VENV/bin/python" -m pip install --quiet -c requirements/constraints.txt torch --index-url "$TORCH_INDEX"; fi \
+        "$VENV/bin/python" -m pip install --quiet -c requirements/constraints.txt torch --extra-index-url "$TORCH_INDEX"; fi \
     && bash requirements/install.sh \
     && rm -rf /root/.cache
 ENV PATH=/mmfusion/.venv/bin:$PATH OMP_WAIT_POLICY=PASSIVE

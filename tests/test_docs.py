@@ -23,7 +23,7 @@ PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirement
 INNER = {'mmfusion.models', 'mmfusion.engine', 'mmfusion.evaluation', 'mmfusion.datasets.demo_scenes'}
 # Options of other programs that the pages mention.
 FOREIGN_OPTIONS = {
-    '--index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm',
+    '--extra-index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm',
     '--dist'}
 
 

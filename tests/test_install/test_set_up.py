@@ -140,7 +140,7 @@ def test_the_image_is_made_by_the_set_up_script(instructions, repo_dir):
     # nothing is installed past the script but torch, at the version that the script takes
     assert 'bash requirements/install.sh' in commands[1]
     installs = re.findall(r'pip install ([^;&]+)', commands[1])
-    assert [line.replace('--quiet ', '').split(' --index-url')[0] for line in installs] == ['-c requirements/constraints.txt torch']
+    assert [line.replace('--quiet ', '').split(' --extra-index-url')[0] for line in installs] == ['-c requirements/constraints.txt torch']
     assert commands[1].index('pip install') < commands[1].index('install.sh')
 
 
