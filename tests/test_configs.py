@@ -10,7 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import UserError, load_config
 
-CONFIGS = sorted((Path(__file__).parents[1] / 'configs').glob('*.py'))
+# a league has methods in the place of a model, see tests/test_experiments/test_league.py
+CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').glob('*.py') if not path.stem.startswith('league_'))
 NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'train_cfg', 'optim_wrapper', 'default_scope')
 
 

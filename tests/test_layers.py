@@ -28,7 +28,8 @@ LAYERS = [
     'engine model_zoo',
     'running',
     'apis',
-    'experiments profiling',
+    'profiling',
+    'experiments',
     'cli',
 ]
 RANKS = {f'mmfusion.{room}': rank for rank, line in enumerate(LAYERS) for room in line.split()}

@@ -29,6 +29,7 @@ COMMANDS: Dict[str, Command] = {
     'score': Command('score', 'score folders of fused images with fusion metrics'),
     'compare': Command('compare', 'train several ways to fuse with one task network, and compare them'),
     'verdict': Command('verdict', 'say whether fusion helps a task, and whether the data can tell'),
+    'league': Command('league', 'rank fusers side by side: metrics, task networks, time, memory; tables and a page'),
     'check-networks': Command('check_networks', 'try detectors and segmentors of mmdet and mmseg behind a fuser'),
     'downstream': Command('downstream', 'judge a fusion by a task network that is trained on its images'),
     'adapt': Command('adapt', 'measure how fast initializations learn a new fusion task'),

@@ -5,7 +5,7 @@ its stored pictures. Unlike joint training the network sees 8-bit files, and the
 """
 import copy
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -72,6 +72,11 @@ def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union
     ensure_writable_dir(root)
     # where a file lies does not matter, what is in it does
     claim(root / 'fused.json', fusion_facts(model, weights), ignore=dict(fusion='model_sha256', weights='weights_sha256'))
+    return fuse_parts(cfg, root, lambda: FusionInferencer(model, weights, device))
+
+
+def fuse_parts(cfg: Config, root: Path, make_inferencer: Callable[[], FusionInferencer]) -> Dict[str, str]:
+    """Fuse the parts of a config as :func:`fuse_sets` does, with an inferencer that is made when the first picture is missing."""
     fuse, folders, seen = None, {}, {}
     for part in PARTS:
         if cfg.get(f'{part}_dataloader') is None:
@@ -88,7 +93,7 @@ def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union
         dataset_cfg.update(pipeline=pipeline[:1], test_mode=True)
         dataset = DATASETS.build(dataset_cfg)
         if fuse is None:
-            fuse = FusionInferencer(model, weights, device)
+            fuse = make_inferencer()
         fuse_set(dataset, fuse, Path(folders[part]), part)
     return folders
 

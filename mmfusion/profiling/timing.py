@@ -127,6 +127,23 @@ def peak_rss() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def extra_memory(function: Callable[[], object], device: str = 'cpu') -> Optional[int]:
+    """Bytes that a call takes at its highest beyond what the process held before it; None when that cannot be known."""
+    cuda = torch.device(device).type == 'cuda'
+    before = torch.cuda.memory_allocated(device) if cuda else resident_memory()
+    peak = _peak_memory(function, cuda, device)
+    return None if peak is None or before is None else max(0, peak - before)
+
+
+def resident_memory() -> Optional[int]:
+    """Resident set of this process in bytes; None where the system does not tell."""
+    try:
+        with open('/proc/self/status') as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith('VmRSS'))
+    except (OSError, StopIteration):
+        return None
+
+
 def describe_machine(device: str = 'cpu') -> Dict[str, object]:
     """What a timing depends on besides the code: device, threads, load, versions."""
     cuda = torch.device(device).type == 'cuda'

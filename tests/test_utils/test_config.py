@@ -79,6 +79,6 @@ def test_files_that_cannot_be_read(write, tmp_path):
 
 
 def test_every_config_of_the_repository_passes(repo_dir):
-    configs = sorted((repo_dir / 'configs').glob('*.py'))
+    configs = sorted(path for path in (repo_dir / 'configs').glob('*.py') if not path.stem.startswith('league_'))
     for path in configs:
         load_config(path)

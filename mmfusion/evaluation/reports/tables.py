@@ -81,11 +81,11 @@ def to_markdown(summaries: Mapping[str, Summary], per_source: bool = False) -> s
 
 def to_latex(summaries: Mapping[str, Summary], per_source: bool = False) -> str:
     r"""LaTeX table with the rules of booktabs (``\usepackage{booktabs}``): best values bold, second best underlined."""
-    grid = _grid(summaries, per_source, _latex_cell, escape=_escape)
+    grid = _grid(summaries, per_source, _latex_cell, escape=escape_latex)
     lines = [' & '.join(cells) + r' \\' for cells in grid]
     tabular = [r'\toprule', lines[0], r'\midrule', *lines[1:], r'\bottomrule']
     return '\n'.join([
-        *(f'% {note}' for note in _notes(summaries)), r'\begin{table}', r'  \centering', f'  \\caption{{{_escape(_heading(summaries))}}}',
+        *(f'% {note}' for note in _notes(summaries)), r'\begin{table}', r'  \centering', f'  \\caption{{{escape_latex(_heading(summaries))}}}',
         f'  \\begin{{tabular}}{{l{"c" * (len(grid[0]) - 1)}}}', *(f'    {line}' for line in tabular), r'  \end{tabular}', r'\end{table}', ''
     ])
 
@@ -145,7 +145,8 @@ def _latex_number(value: float) -> str:
     return f'${number}\\cdot 10^{{{int(exponent)}}}$' if exponent else f'${number}$' if number.startswith('-') else number
 
 
-def _escape(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Text as LaTeX sets it, its special characters escaped."""
     return ''.join(_LATEX.get(character, character) for character in text).replace('±', r'$\pm$')
 
 

@@ -1,9 +1,7 @@
 """Training and testing of the cells of a verdict, one for each row and seed: resumable, and in several processes at
 once."""
 
-import contextlib
 import copy
-import fcntl
 import multiprocessing
 import os
 import sys
@@ -11,7 +9,7 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -19,6 +17,7 @@ from mmengine.runner import Runner
 
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
+from mmfusion.experiments.locking import locked
 from mmfusion.fileio import write_json
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record
@@ -144,7 +143,7 @@ def run_cell(base: Config, cell: Cell, root: Path, minutes: Optional[float] = No
     """
     folder = cell.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / 'lock') as mine:
+    with locked(folder / 'lock') as mine:
         if not mine:
             print_log(f'verdict: another process works on {folder.name}', 'current')
             return False
@@ -226,21 +225,6 @@ def _test(cfg: Config, name: str, facts: dict) -> dict:
     result = dict(facts, epochs=0, metrics=metrics)
     write_json(Path(cfg.work_dir) / RESULT_FILE, result)
     return result
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether this process is the one that works here; the system gives the lock back however the process ends."""
-    with open(path, 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: workers of a data loader have the file open too
 
 
 def _run_in_processes(

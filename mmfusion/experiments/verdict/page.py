@@ -1,13 +1,12 @@
 """HTML page of a verdict in one file: no scripts, nothing loaded from elsewhere, light and dark."""
 
-import base64
 from html import escape
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence
 
-import cv2
 import numpy as np
 
+from mmfusion.evaluation.reports.web_page import embed_picture, web_page
 from mmfusion.fileio import write_text
 from mmfusion.fileio.image_reading import read_image
 from mmfusion.fileio.image_writing import FileNames
@@ -23,26 +22,10 @@ from .tasks import TaskReport
 
 _WIDTH = 480  # of the pictures on the page
 _STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #1a1a1a; --soft: #5a5a5a; --line: #d0d0d0; --box: #f4f4f2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #161616; --ink: #e8e8e8; --soft: #a8a8a8; --line: #444; --box: #222; }
-}
-body { margin: 0 auto; max-width: 70rem; padding: 1.5rem; background: var(--ground); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1.05rem; margin-top: 1.8rem; }
-.answer { font-size: 1.2rem; padding: 1rem 1.2rem; background: var(--box); border-left: 5px solid var(--ink); }
-.note { padding: .6rem 1rem; border: 1px dashed var(--soft); }
-.soft, figcaption, caption { color: var(--soft); font-size: .9rem; }
-caption { text-align: left; padding-bottom: .4rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td.text { text-align: left; } td.text { white-space: normal; }
 tr.best td, tr.best th { font-weight: 700; }
-svg { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: .6rem; }
 .pair svg { width: 100%; display: block; }
-.pair figure { margin: 0; } dt { font-weight: 600; margin-top: .4rem; } dd { margin-left: 1.2rem; }
-@media print { :root { --ground: #fff; --ink: #000; } }
+.pair figure { margin: 0; }
 """
 
 
@@ -70,14 +53,7 @@ def write_page(report: Report, path: Path, root: Path, plan: Mapping, missing: S
     parts += _pictures(report, titles, plan)
     parts += _examples(report, titles, Path(root), plan)
     parts += _method(report, plan)
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        ' content="width=device-width, initial-scale=1"><title>Verdict on'
-        f' fusion</title><style>{_STYLE}</style></head>\n<body>\n'
-        + '\n'.join(parts)
-        + '\n</body></html>\n'
-    )
-    write_text(path, page)
+    write_text(path, web_page('Verdict on fusion', parts, _STYLE))
 
 
 def _missing_note(missing: Sequence[str]) -> List[str]:
@@ -351,13 +327,7 @@ def _embed(path: Path) -> Optional[tuple]:
     """Address with the content of a picture, and its (height, width); None when there is none."""
     if not path.exists():
         return None
-    image = read_image(str(path))
-    if image.shape[1] > _WIDTH:
-        image = cv2.resize(
-            image, (_WIDTH, round(image.shape[0] * _WIDTH / image.shape[1])), interpolation=cv2.INTER_AREA
-        )
-    content = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    return f'data:image/jpeg;base64,{base64.b64encode(content).decode()}', image.shape[:2]
+    return embed_picture(read_image(str(path)), _WIDTH)
 
 
 def _method(report: Report, plan: Mapping) -> List[str]:

@@ -26,6 +26,7 @@ class PredictionRecorder(BaseMetric):
         out_file: File of the :class:`~mmfusion.experiments.verdict.record.Record`.
         tasks: What to keep, out of ``'detection'`` and ``'segmentation'``.
         picture_dir: Folder for the fused pictures, ``NAME.jpg``; none are written when None.
+        rate: Rate the fused pictures by :func:`rate_picture`.
         source_dir: Folder for the sources, ``NAME_first.jpg`` and ``NAME_second.jpg``; those that are there are kept.
         kwargs: ``collect_device`` and ``prefix`` of :class:`mmengine.evaluator.BaseMetric`.
 
@@ -42,12 +43,14 @@ class PredictionRecorder(BaseMetric):
         tasks: Sequence[str] = ('detection',),
         picture_dir: Optional[str] = None,
         source_dir: Optional[str] = None,
+        rate: bool = True,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         if not tasks or set(tasks) - set(TASKS):
             raise ValueError(f'tasks must be out of {TASKS}, got {tuple(tasks)}')
         self.out_file, self.tasks, self.picture_dir, self.source_dir = out_file, tuple(tasks), picture_dir, source_dir
+        self.rate = rate
         self._file_names = FileNames()
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -61,7 +64,9 @@ class PredictionRecorder(BaseMetric):
                 row['confusion'] = self._confusion(sample, row['name'])
             fused = sample['fused']['data'] if 'fused' in sample else None
             row['picture'] = (
-                None if fused is None else rate_picture(fused, first.to(fused.device), second.to(fused.device))
+                None
+                if fused is None or not self.rate
+                else rate_picture(fused, first.to(fused.device), second.to(fused.device))
             )
             self._write(row['name'], fused, dict(first=first, second=second))
             self.results.append(row)

@@ -1,0 +1,45 @@
+"""League of infrared-visible fusers: rules, published networks with their own weights, and those of mmfusion, on three sets of pairs.
+
+    mmfusion league league_ivif --work-dir work_dirs/league
+
+docs/en/league.md says where weights come from; rows without are left out with the reason.
+"""
+_base_ = './_base_/detectors/yolox_nano.py'
+
+title = 'League of infrared-visible fusers'
+remark = ('Own parts of public sets, not their official test sets: no official benchmark. Published networks run with the weights that their '
+          'authors published, whatever these were trained on.')
+
+_rule, _own = dict(kind='rule'), dict(kind='mmfusion')
+_published = dict(
+    densefuse=('DenseFuse', 'densefuse_gray.model'),
+    seafusion=('SeAFusion', 'FILE'))
+methods = dict(
+    visible=dict(kind='source', model=dict(type='SourceFuser', source='first'), title='visible alone'),
+    infrared=dict(kind='source', model=dict(type='SourceFuser', source='second'), title='infrared alone'),
+    average=dict(_rule, model='AverageFuser'),
+    maximum=dict(_rule, model='MaximumFuser'),
+    laplacian=dict(_rule, model='LaplacianPyramidFuser', title='Laplacian pyramid'),
+    **{name: dict(model=f'{name}_ivif', weights=f'checkpoints/{name}.pth', title=title,
+                  get=f'mmfusion convert {name} {file} checkpoints/{name}.pth') for name, (title, file) in _published.items()},
+    refusion=dict(model=dict(type='ReFusion'), weights='checkpoints/refusion_ivif.pth', title='ReFusion',
+                  get='mmfusion convert tdfusion FILE checkpoints/refusion_ivif.pth'),
+    **{name: dict(_own, model=name)
+       for name in ('plain_conv_rendered', 'plain_conv', 'plain_conv_det', 'tdfusion', 'moe_fusion', 'tim')})
+
+_folder = dict(type='PairFolderDataset', data_root='data/RoadScene/', data_prefix=dict(first='vi', second='ir'))
+pairs = dict(
+    msrs=dict(title='MSRS', dataset=dict(type='MSRSDetDataset', data_root='data/MSRS/', split='test'),
+              remark='The 50 pairs of data/MSRS/test. Boxes of people, bicycles and cars.'),
+    roadscene=dict(title='RoadScene', dataset=dict(_folder, indices=list(range(37, 56))),
+                   remark='The last 19 of 56 pairs by name, with which nothing of mmfusion was trained. No labels.'),
+    m3fd=dict(title='M3FD', dataset=dict(type='M3FDDataset', data_root='data/M3FD/'), remark='Ten pairs. Boxes of six classes.'))
+
+protocol = 'cddfuse'
+metrics = ('EN', 'SD', 'SF', 'AG', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM')
+networks = dict(yolox_nano=dict(title='YOLOX-nano from COCO', network=_base_.detector, image_size=(640, 480), pairs=('msrs', 'm3fd')))
+cost = dict(image_size=(640, 480), repeats=5, reference='plain_conv_rendered')
+
+# Trainings of a task network on the pictures of every method take hours; an entry each, for those who have them:
+# courses = dict(msrs_det=dict(title='RTMDet-s on M3FD', config='downstream_m3fd', seeds=(0, 1, 2)))
+courses = dict()
