@@ -30,6 +30,7 @@ COMMANDS: Dict[str, Command] = {
     'compare': Command('compare', 'train several ways to fuse with one task network, and compare them'),
     'verdict': Command('verdict', 'say whether fusion helps a task, and whether the data can tell'),
     'league': Command('league', 'rank fusers side by side: metrics, task networks, time, memory; tables and a page'),
+    'verify': Command('verify', 'check what a result was made from, and compute a sample of it again'),
     'check-networks': Command('check_networks', 'try detectors and segmentors of mmdet and mmseg behind a fuser'),
     'downstream': Command('downstream', 'judge a fusion by a task network that is trained on its images'),
     'adapt': Command('adapt', 'measure how fast initializations learn a new fusion task'),

@@ -75,7 +75,7 @@ def write_manifest(
         machine=machine(),
     )
     if config is not None:
-        resolved = places.share_all(config.to_dict() if hasattr(config, 'to_dict') else dict(config))
+        resolved = places.share_all(config.to_dict() if hasattr(config, 'to_dict') else dict(config), keep_tuples=True)
         entry['config'] = dict(
             name=os.path.basename(getattr(config, 'filename', None) or ''),
             sha256=config_digest(resolved),
@@ -126,6 +126,11 @@ def read_manifest(folder: PathLike) -> Dict[str, dict]:
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) and 'kind' in entry for entry in entries.values()):
         raise UserError(f'{path} is damaged: it has no entries; {_DAMAGED}')
     return entries
+
+
+def has_manifest(folder: PathLike) -> bool:
+    """Whether a folder states what its results were made from."""
+    return (Path(folder) / MANIFEST_FILE).is_file()
 
 
 def read_places(folder: PathLike, key: str) -> Places:

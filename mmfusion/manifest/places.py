@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Union
 import numpy as np
 
 PathLike = Union[str, Path]
-MARK = '@'
+MARK, TUPLE = '@', '__tuple__'
 
 
 class Places:
@@ -54,12 +54,19 @@ class Places:
             return os.path.join(self.folders[name], rest) if rest else self.folders[name]
         return path if path.startswith(MARK) else os.path.normpath(os.path.join(self.base, path))
 
-    def share_all(self, node: Any) -> Any:
-        """Nested settings as JSON has them, with absolute paths and those that lead out of the current folder replaced."""
+    def share_all(self, node: Any, keep_tuples: bool = False) -> Any:
+        """Nested settings as JSON has them, with absolute paths and those that lead out of the current folder replaced.
+
+        Args:
+            node: Dicts, lists, numbers, texts.
+            keep_tuples: Mark tuples, which JSON does not have and some transforms insist on; :meth:`find_all` gives them back.
+        """
         if isinstance(node, dict):
-            return {str(key): self.share_all(node[key]) for key in node}
+            return {str(key): self.share_all(node[key], keep_tuples) for key in node}
+        if isinstance(node, tuple) and keep_tuples:
+            return {TUPLE: [self.share_all(value, True) for value in node]}
         if isinstance(node, (list, tuple)):
-            return [self.share_all(value) for value in node]
+            return [self.share_all(value, keep_tuples) for value in node]
         if isinstance(node, (set, frozenset)):
             return sorted(map(str, node))
         if isinstance(node, np.ndarray):
@@ -78,6 +85,8 @@ class Places:
 
     def find_all(self, node: Any) -> Any:
         """The reverse of :meth:`share_all`, as far as names of folders go."""
+        if isinstance(node, dict) and list(node) == [TUPLE]:
+            return tuple(self.find_all(value) for value in node[TUPLE])
         if isinstance(node, dict):
             return {key: self.find_all(value) for key, value in node.items()}
         if isinstance(node, list):

@@ -103,7 +103,7 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
     notes += [f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, VIF and Qabf most; '
               'compare methods on png files' for method, count in jpegs.items()]
     files.update(_write_tables(summaries, protocol, out_dir))
-    files['manifest'] = _write_manifest(scenes, rating, summaries, files.values(), out_dir, (str(first), str(second)), methods)
+    files['manifest'] = _write_manifest(scenes, rating, summaries, files.values(), out_dir, (str(first), str(second)), methods, suffixes)
     return FusionEvaluation(summaries, done + reused, total, reused, failures, notes, 1e3 * statistics.median(times) if times else float('nan'),
                             done / wall if done else float('nan'), files)
 
@@ -188,14 +188,14 @@ def _write_tables(summaries: Mapping[str, Summary], protocol: str, out_dir: str)
 
 
 def _write_manifest(scenes: Sequence[Scene], rating: Rating, summaries: Mapping[str, Summary], outputs: Iterable[str], out_dir: str,
-                    sources: Sequence[str], methods: Mapping[str, str]) -> str:
+                    sources: Sequence[str], methods: Mapping[str, str], suffixes: Sequence[str]) -> str:
     """State what was scored; one entry for each protocol."""
     data = {name: FileSet([getattr(scene, name) for scene in scenes], folder) for name, folder in zip(('first', 'second'), sources)}
     for method in summaries:
         data[f'fused/{method}'] = FileSet([scene.fused[method] for scene in scenes if method in scene.fused], methods[method])
     means = {method: {key: value.mean for key, value in summary.statistics().items()} for method, summary in summaries.items()}
     return str(write_manifest(out_dir, 'score', key=f'score/{rating.protocol}', data=data, outputs=outputs, results=_finite(means),
-                              protocol=rating.protocol, metrics=list(rating.metrics), bit_depth=rating.bit_depth,
+                              protocol=rating.protocol, metrics=list(rating.metrics), bit_depth=rating.bit_depth, suffixes=list(suffixes),
                               images={method: summary.n_images for method, summary in summaries.items()}))
 
 

@@ -5,7 +5,10 @@ from typing import Dict, Sequence
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from mmfusion.registry import METRICS
 
+
+@METRICS.register_module()
 class SampleFacts(BaseMetric):
     """Describe the outputs for every test sample by a few numbers; adds nothing to the metrics.
 
