@@ -13,7 +13,7 @@ The sources are rendered: {first} and {second}. What to type next:
   mmfusion fuse VISIBLE INFRARED          your own images, or folders of them
   mmfusion models list                    other models to fuse with
   mmfusion train moe_fusion_demo          train a fuser with a detector on rendered pairs
-  mmfusion score FUSED VISIBLE INFRARED  judge folders of fused images"""
+  mmfusion score FUSED VISIBLE INFRARED   judge folders of fused images"""
 
 
 def parse_args(argv=None) -> argparse.Namespace:
