@@ -48,9 +48,12 @@ COMMANDS: Dict[str, Command] = {
 #: Published fusers by the names of their converters; mmfusion.models.fusers.published says how each file is converted.
 PUBLISHED: Dict[str, str] = {
     'densefuse': 'DenseFuse',
+    'ifcnn': 'IFCNN',
+    'seafusion': 'SeAFusion',
+    'tardal': 'TarDAL',
+    'sage': 'SAGE',
     'lrrnet': 'LRRNet',
     'didfuse': 'DIDFuse',
-    'seafusion': 'SeAFusion',
 }
 CONVERTERS: Dict[str, Command] = {
     'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),

@@ -61,8 +61,43 @@ def didfuse():
     return keys
 
 
+def ifcnn():
+    keys = {'conv1.weight': (64, 3, 7, 7), **conv('conv4', 3, 64, 1, 1)}
+    for name in 'conv2', 'conv3':
+        keys.update({f'{name}.conv.weight': (64, 64, 3, 3), **norm(f'{name}.bn', 64, counted=False)})
+    return keys
+
+
+def tardal():
+    keys = {**conv('encoder.0', 32, 2, 3, 3), **norm('encoder.1', 32)}
+    for i in range(3):
+        keys.update({**conv(f'dense.{i}.0', 32, 32 * (i + 1), 3, 3), **norm(f'dense.{i}.1', 32)})
+    for i, shape in enumerate([(128, 128), (64, 128), (32, 64), (1, 32)]):
+        keys.update({**conv(f'fuse.{i}.0', *shape, 3, 3), **(norm(f'fuse.{i}.1', shape[0]) if i in (1, 2) else {})})
+    return keys
+
+
+def sage():
+    keys = conv('final_decoder.0', 1, 32, 3, 3)
+    for number in range(1, 6):
+        for i in range(3):
+            channels = 2 if (number, i) == (1, 0) else 32
+            keys.update({**conv(f'module{number}.{3 * i}', 32, channels, 3, 3), **norm(f'module{number}.{3 * i + 1}', 32)})
+    for number in 4, 5:
+        keys.update({**conv(f'adjust_channels{number}.0', 32, 64, 1, 1), **norm(f'adjust_channels{number}.1', 32)})
+    return keys
+
+
 #: Official keys and shapes of the methods.
-OFFICIAL = dict(densefuse=densefuse(), seafusion=seafusion(), lrrnet=lrrnet(), didfuse=didfuse())
+OFFICIAL = dict(
+    densefuse=densefuse(),
+    ifcnn=ifcnn(),
+    seafusion=seafusion(),
+    tardal=tardal(),
+    sage=sage(),
+    lrrnet=lrrnet(),
+    didfuse=didfuse(),
+)
 
 
 def made_up(method):
@@ -70,7 +105,7 @@ def made_up(method):
     state = {}
     for key, shape in OFFICIAL[method].items():
         if len(shape) == 4:
-            state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]) / 2)
+            state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]))
             if '.conv_Wd' in key:  # what an iteration repeats must not grow
                 state[key] /= 4
         elif key.endswith('num_batches_tracked'):
@@ -79,6 +114,8 @@ def made_up(method):
             state[key] = torch.randn(shape) / 10
         elif key.endswith(('bias', 'running_mean')):
             state[key] = torch.randn(shape) / 2
+            if shape[0] in (1, 3):  # a picture that is neither black nor white
+                state[key] = torch.full(shape, 0.5)
         else:
             state[key] = torch.rand(shape) + 0.5
     return state

@@ -110,4 +110,72 @@ def didfuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torc
     return torch.sigmoid(layer('decoder.cov7.cov7', torch.cat([x, first], dim=1), reflect=True, prelu=False))
 
 
-TWINS: Dict[str, Callable] = dict(densefuse=densefuse, seafusion=seafusion, lrrnet=lrrnet, didfuse=didfuse)
+def ifcnn(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """IFCNN-MAX: luminances as three equal channels and the luminance of the result, or RGB."""
+
+    def layer(name, x):
+        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode='replicate'), state[f'{name}.conv.weight'])
+        return F.relu(_norm(state, f'{name}.bn', x))
+
+    def encode(x):
+        x = F.pad(x.expand(-1, 3, -1, -1), (3, 3, 3, 3), mode='replicate')
+        return layer('conv2', F.conv2d(x, state['conv1.weight']))
+
+    x = layer('conv3', torch.maximum(encode(visible), encode(infrared)))
+    x = F.conv2d(x, state['conv4.weight'], state['conv4.bias'])
+    if visible.shape[1] == 3:
+        return x
+    red, green, blue = x.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
+
+
+def tardal(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """The generator of TarDAL with its running statistics."""
+
+    def conv(name, x):
+        return F.conv2d(x, state[f'{name}.weight'], state[f'{name}.bias'], padding=1)
+
+    def layer(name, x):
+        return F.relu(_norm(state, f'{name}.1', conv(f'{name}.0', x)))
+
+    x = layer('encoder', torch.cat([infrared, visible], dim=1))
+    for i in range(3):
+        x = torch.cat([x, layer(f'dense.{i}', x)], dim=1)
+    x = F.relu(conv('fuse.0.0', x))
+    x = layer('fuse.2', layer('fuse.1', x))
+    return torch.tanh(conv('fuse.3.0', x))
+
+
+def sage(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """The student of SAGE."""
+
+    def layer(conv, norm, x):
+        weight = state[f'{conv}.weight']
+        x = F.conv2d(x, weight, state[f'{conv}.bias'], padding=weight.shape[-1] // 2)
+        return F.leaky_relu(_norm(state, norm, x), 0.01)
+
+    def module(number, x):
+        for i in (0, 3, 6):
+            x = layer(f'module{number}.{i}', f'module{number}.{i + 1}', x)
+        return x
+
+    def join(number, x, skip):
+        x = torch.cat([F.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False), skip], dim=1)
+        return module(number, layer(f'adjust_channels{number}.0', f'adjust_channels{number}.1', x))
+
+    x1 = module(1, torch.cat([visible, infrared], dim=1))
+    x2 = module(2, F.max_pool2d(x1, 2))
+    x3 = module(3, F.max_pool2d(x2, 2))
+    x = join(5, join(4, x3, x2), x1)
+    return torch.tanh(F.conv2d(x, state['final_decoder.0.weight'], state['final_decoder.0.bias'], padding=1))
+
+
+TWINS: Dict[str, Callable] = dict(
+    densefuse=densefuse,
+    ifcnn=ifcnn,
+    seafusion=seafusion,
+    tardal=tardal,
+    sage=sage,
+    lrrnet=lrrnet,
+    didfuse=didfuse,
+)

@@ -3,11 +3,14 @@ from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .densefuse import DenseFuse
 from .didfuse import DIDFuse
+from .ifcnn import IFCNN
 from .lrrnet import LRRNet
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
+from .sage import SAGE
 from .seafusion import SeAFusion
+from .tardal import TarDAL
 from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
 
@@ -19,14 +22,17 @@ __all__ = [
     'FalseColorFuser',
     'FuserOutput',
     'LRRNet',
+    'IFCNN',
     'LaplacianPyramidFuser',
     'MaximumFuser',
     'MoEFusion',
     'PlainConvFuser',
     'ReFusion',
+    'SAGE',
     'SeAFusion',
     'SearchableTIM',
     'SourceFuser',
+    'TarDAL',
     'TCMoA',
     'TIM',
     'TwoStageTIM',

@@ -48,6 +48,36 @@ def _smaller_biases(state: State) -> State:
     return {key: value / 255 if key.endswith('.bias') else value for key, value in state.items()}
 
 
+def _with_counters(state: State) -> State:
+    """With the batch counters of batch norms, which old versions of torch did not write."""
+    counters = {key.replace('running_mean', 'num_batches_tracked'): torch.tensor(0) for key in state if key.endswith('running_mean')}
+    return {**counters, **state}
+
+
+def _norm_layers(*places: Tuple[str, str, str]) -> List[Rule]:
+    """Rules of :class:`~mmfusion.models.layers.ConvNorm`: patterns of a convolution and of its batch norm, and the layer that they become."""
+    return [(rf'{old}\.(\w+)', rf'{layer}.{part}.\1') for conv, norm, layer in places for old, part in ((conv, 'conv'), (norm, 'norm'))]
+
+
+def _ifcnn_rules() -> List[Rule]:
+    layers = [(rf'conv{i}\.conv', rf'conv{i}\.bn', f'{name}.0') for i, name in ((2, 'encoder'), (3, 'decoder'))]
+    return [(r'conv1\.weight', 'stem.weight'), *_norm_layers(*layers), (r'conv4\.(\w+)', r'picture.\1')]
+
+
+def _tardal_rules() -> List[Rule]:
+    return [(r'dense\.(\d+)\.0\.(\w+)', r'dense.\1.0.conv.\2'), (r'dense\.(\d+)\.1\.(\w+)', r'dense.\1.0.norm.\2'),
+            *_norm_layers((r'encoder\.0', r'encoder\.1', 'stem.0'), (r'fuse\.1\.0', r'fuse\.1\.1', 'decoder.2.0'),
+                          (r'fuse\.2\.0', r'fuse\.2\.1', 'decoder.3.0')),
+            (r'fuse\.0\.0\.(\w+)', r'decoder.0.\1'), (r'fuse\.3\.0\.(\w+)', r'decoder.4.\1')]
+
+
+def _sage_rules() -> List[Rule]:
+    levels = {1: 'down.0', 2: 'down.1', 3: 'down.2', 4: 'up.0', 5: 'up.1'}
+    layers = [(rf'module{number}\.{3 * i}', rf'module{number}\.{3 * i + 1}', f'{level}.{i}.0') for number, level in levels.items() for i in range(3)]
+    joins = [(rf'adjust_channels{number}\.0', rf'adjust_channels{number}\.1', f'join.{number - 4}.0') for number in (4, 5)]
+    return [*_norm_layers(*layers, *joins), (r'final_decoder\.0\.(\w+)', r'picture.\1')]
+
+
 def _seafusion_rules() -> List[Rule]:
     rules = [(rf'decode{i}\.conv\.(\w+)', rf'decoder.{2 * (4 - i)}.\1') for i in (4, 3, 2, 1)]
     rules.append((r'decode\d\.bn\.\w+', ''))  # the published program never uses them
@@ -112,11 +142,15 @@ PUBLISHED: Dict[str, PublishedMethod] = dict(
         [(r'conv1\.conv2d\.(\w+)', r'stem.0.\1'), (r'DB1\.denseblock\.(\d)\.dense_conv\.conv2d\.(\w+)', r'dense.\1.0.\2'),
          *((rf'conv{i + 2}\.conv2d\.(\w+)', rf'decoder.{i}.0.\1') for i in range(4))],
         _densefuse, _smaller_biases),
+    ifcnn=PublishedMethod('IFCNN', _ifcnn_rules(), lambda state: dict(type='IFCNN'), _with_counters),
+    seafusion=PublishedMethod(
+        'SeAFusion', _seafusion_rules(), lambda state: dict(type='SeAFusion')),
+    tardal=PublishedMethod(
+        'TarDAL', _tardal_rules(), lambda state: dict(type='TarDAL'), keys=('fuse', *STATE_KEYS)),  # its second version keeps networks apart
+    sage=PublishedMethod('SAGE', _sage_rules(), lambda state: dict(type='SAGE')),
     lrrnet=PublishedMethod('LRRNet', _lrrnet_rules(), lambda _: dict(type='LRRNet'), _lrrnet),
     didfuse=PublishedMethod(
         'DIDFuse', _didfuse_rules(), lambda _: dict(type='DIDFuse'), _didfuse, ('weight', *STATE_KEYS), ('encoder.', 'decoder.')),
-    seafusion=PublishedMethod(
-        'SeAFusion', _seafusion_rules(), lambda state: dict(type='SeAFusion')),
 )
 
 

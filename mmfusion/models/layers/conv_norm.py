@@ -1,4 +1,5 @@
 """Convolution and batch norm as one layer."""
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -11,18 +12,32 @@ class ConvNorm(nn.Module):
         kernel: Size of the kernel, odd.
         dilation: Distance of its elements.
         padding_mode: What lies beyond the borders, as ``nn.Conv2d`` has it.
+        bias: Whether the convolution has a bias of its own.
+        per_image: Outside training, normalize every image by its own mean and variance in the place of the running statistics.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, dilation: int = 1, padding_mode: str = 'zeros') -> None:
+    def __init__(self,
+                 channels_in: int,
+                 channels_out: int,
+                 kernel: int = 3,
+                 dilation: int = 1,
+                 padding_mode: str = 'zeros',
+                 bias: bool = True,
+                 per_image: bool = False) -> None:
         super().__init__()
+        padding = dilation * (kernel // 2)
         self.conv = nn.Conv2d(
-            channels_in, channels_out, kernel, padding=dilation * (kernel // 2), dilation=dilation, padding_mode=padding_mode)
-        self.norm = nn.BatchNorm2d(channels_out)
+            channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=bias, padding_mode=padding_mode)
+        self.norm, self.per_image = nn.BatchNorm2d(channels_out), per_image
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, H, W) to (N, channels_out, H, W)."""
         if self.norm.training:
             return self.norm(self.conv(x))
+        if self.per_image:
+            return F.instance_norm(self.conv(x), weight=self.norm.weight, bias=self.norm.bias, eps=self.norm.eps)
         scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
-        bias = self.norm.bias + scale * (self.conv.bias - self.norm.running_mean)
+        bias = self.norm.bias - scale * self.norm.running_mean
+        if self.conv.bias is not None:
+            bias = bias + scale * self.conv.bias
         return self.conv._conv_forward(x, self.conv.weight * scale[:, None, None, None], bias)

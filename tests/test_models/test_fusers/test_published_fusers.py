@@ -1,6 +1,7 @@
 """Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin everywhere; their converters."""
 import contextlib
 import io
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,19 +17,29 @@ from mmfusion.model_zoo import add_model
 from mmfusion.models.fusers import published
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
 from mmfusion.models.layers import local
+from mmfusion.models.layers.color import luminance
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
-#: Recordings by the method that they belong to, and what of them is not in [0, 1].
-RECORDED = dict(densefuse=('densefuse', 255), densefuse_rgb=('densefuse', 255), seafusion=('seafusion', 1),
-                lrrnet=('lrrnet', 1), didfuse=('didfuse', 1))
 
+class Recording(NamedTuple):
+    """Whose numbers a file holds, their scale where it is not [0, 1], and arguments of the fuser beside those of the published network."""
+
+    method: str
+    scale: float = 1
+    arguments: dict = {}  # noqa: RUF012
+
+
+RECORDED = dict(
+    densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
+    seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
+    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'))
 METHODS = sorted(OFFICIAL)
 
 
-def converted(method, state):
+def converted(method, state, **arguments):
     """Fuser with official weights, in eval mode."""
-    fuser = MODELS.build(PUBLISHED[method].fuser(state))
+    fuser = MODELS.build({**PUBLISHED[method].fuser(state), **arguments})
     fuser.load_state_dict(convert_state(method, state))
     return fuser.eval()
 
@@ -42,19 +53,24 @@ def test_every_method_has_a_command_a_twin_and_keys():
     assert {name: entry.title for name, entry in PUBLISHED.items()} == COMMANDS
 
 
-@pytest.mark.parametrize('name', RECORDED)
-def test_recorded_numbers_of_the_official_program(name, shared_dir):
-    method, scale = RECORDED[name]
+def recording(shared_dir, name):
+    """What was recorded, and the pairs, visible first, in [0, 1]."""
     path = shared_dir / 'reference' / 'zoo' / f'{name}.pt'
     if not path.is_file():
         pytest.skip(f'{path.name} is not on this machine')
     recorded = torch.load(path, weights_only=True)
-    fuser = converted(method, recorded['state_dict'])
-    for inputs, output in zip(recorded['inputs'], recorded['outputs']):
-        visible, infrared = (inputs.get(name, inputs.get(place)) / scale for name, place in (('visible', 'first'), ('infrared', 'second')))
+    return recorded, [[inputs.get(key, inputs.get(place)) / RECORDED[name].scale for key, place in (('visible', 'first'), ('infrared', 'second'))]
+                      for inputs in recorded['inputs']]
+
+
+@pytest.mark.parametrize('name', RECORDED)
+def test_recorded_numbers_of_the_official_program(name, shared_dir):
+    recorded, pairs = recording(shared_dir, name)
+    fuser = converted(RECORDED[name].method, recorded['state_dict'], **RECORDED[name].arguments)
+    for pair, output in zip(pairs, recorded['outputs']):
         with torch.no_grad():
-            fused = fuser(visible, infrared).fused
-        torch.testing.assert_close(fused, output / scale, atol=1e-5, rtol=0)
+            fused = fuser(*pair).fused
+        torch.testing.assert_close(fused, output / RECORDED[name].scale, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize('size', [(16, 16), (17, 30), (45, 16)])
@@ -105,15 +121,19 @@ def test_command_and_config(method, tmp_path, capsys):
     assert content['meta']['modalities'] == ('visible', 'infrared') and all(key.startswith('fuser.') for key in content['state_dict'])
     fuse = FusionInferencer(f'{method}_ivif', target)
     rng = np.random.default_rng(0)
-    visible, infrared = rng.integers(0, 256, (40, 33, 3), dtype=np.uint8), rng.integers(0, 256, (40, 33), dtype=np.uint8)
+    visible, infrared = (rng.integers(0, 256, (40, 33), dtype=np.uint8) for _ in range(2))
     fused = fuse(visible, infrared)[0].fused
-    assert fused.shape == visible.shape and fused.std() > 1
+    with torch.no_grad():
+        expected = TWINS[method](state, *(torch.from_numpy(image / 255).float()[None, None] for image in (visible, infrared)))
+    assert fused.std() > 0 and np.abs(fused[..., 0] - (expected[0, 0].clamp(0, 1) * 255).numpy()).max() < 0.501
     alone = FusionInferencer(PUBLISHED[method].fuser(state), target)(visible, infrared)[0].fused
-    assert np.array_equal(fused, alone)
+    assert np.array_equal(fused[..., 0], alone)  # a config reads the visible image in color
 
 
-OFFICIAL_WEIGHTS = dict(densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', seafusion='seafusion_ivif',
-                        lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif')
+OFFICIAL_WEIGHTS = dict(
+    densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', ifcnn='ifcnn_ivif', seafusion='seafusion_ivif',
+    tardal='tardal_ivif_batch_statistics', tardalplusplus='tardal_ivif', sage='sage_ivif',
+    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif')
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
@@ -122,7 +142,7 @@ def test_official_weights(name, shared_dir, tmp_path):
     path = shared_dir / 'weights' / f'{name}.pth'
     if not path.is_file():
         pytest.skip(f'{path.name} is not on this machine')
-    convert_checkpoint(name.partition('_')[0], path, tmp_path / 'converted.pth')
+    convert_checkpoint(RECORDED[name].method, path, tmp_path / 'converted.pth')
     fuse = FusionInferencer(OFFICIAL_WEIGHTS[name], tmp_path / 'converted.pth')
     visible = np.tile(np.linspace(20, 200, 64).astype(np.uint8), (48, 1))
     infrared = np.full((48, 64), 40, np.uint8)
@@ -262,3 +282,60 @@ def test_weights_that_decayed_to_nothing_are_zero():
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match='at least 1'):
         MODELS.build(arguments)
+
+
+# IFCNN ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('fusion', ['max', 'mean', 'sum'])
+def test_ifcnn_fuses_luminance_as_three_equal_channels(fusion):
+    luma, rgb = (MODELS.build(dict(type='IFCNN', fusion=fusion, color_space=space)).eval() for space in ('luminance', 'rgb'))
+    rgb.load_state_dict(luma.state_dict())
+    first, second = torch.rand(2, 1, 20, 24), torch.rand(2, 1, 20, 24)
+    with torch.no_grad():
+        colored = rgb(first.expand(-1, 3, -1, -1), second.expand(-1, 3, -1, -1)).fused
+        torch.testing.assert_close(luma(first, second).fused, luminance(colored), atol=1e-6, rtol=1e-5)
+
+
+def test_ifcnn_fusions_differ_and_a_sum_is_twice_a_mean():
+    features = [torch.rand(1, 2, 3, 3) for _ in range(2)]
+    fused = {fusion: MODELS.build(dict(type='IFCNN', fusion=fusion))._fuse(*features) for fusion in ('max', 'mean', 'sum')}
+    assert torch.equal(fused['sum'], 2 * fused['mean']) and (fused['max'] >= fused['mean']).all()
+    for wrong in dict(fusion='min'), dict(color_space='hsv'), dict(width=0):
+        with pytest.raises(ValueError, match='must be'):
+            MODELS.build(dict(type='IFCNN', **wrong))
+
+
+# TarDAL -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', ['tardal', 'tardalplusplus'])
+def test_tardal_with_the_statistics_of_the_batch(name, shared_dir):
+    """As recorded: a batch in training mode, and every picture by itself with the option."""
+    recorded, pairs = recording(shared_dir, name)
+    fuser = converted('tardal', recorded['state_dict'], batch_statistics=True)
+    for pair, output in zip(pairs, recorded['outputs_batch_statistics']):
+        with torch.no_grad():
+            torch.testing.assert_close(fuser.train()(*pair).fused, output, atol=1e-5, rtol=0)
+    fuser = converted('tardal', recorded['state_dict'], batch_statistics=True)
+    with torch.no_grad():
+        torch.testing.assert_close(fuser(*pairs[0]).fused, recorded['outputs_batch_statistics'][0], atol=1e-5, rtol=0)
+
+
+def test_tardal_normalizes_every_picture_by_itself():
+    state = made_up('tardal')
+    fuser = converted('tardal', state, batch_statistics=True)
+    first, second = torch.rand(3, 1, 20, 24), torch.rand(3, 1, 20, 24)
+    with torch.no_grad():
+        together = fuser(first, second).fused
+        for n in range(3):
+            fresh = converted('tardal', state).train()  # its running statistics would change
+            torch.testing.assert_close(together[n:n + 1], fresh(first[n:n + 1], second[n:n + 1]).fused, atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(value, fuser.state_dict()[key]) for key, value in converted('tardal', state).state_dict().items())
+
+
+def test_tardal_of_the_second_version_lies_under_a_key(tmp_path):
+    state = made_up('tardal')
+    source, target = files(tmp_path, 'tardal', dict(fuse=state, disc_t={'conv.weight': torch.rand(1)}, use_eval=False))
+    weights, _ = convert_checkpoint('tardal', source, target)
+    assert torch.equal(weights['fuser.stem.0.conv.weight'], state['encoder.0.weight'])
