@@ -395,7 +395,7 @@ def _():
     return broken('fuser = dict(type="ReFusion")\n')
 
 
-@case('configs', 'a misspelt key', fast=True)
+@case('configs', 'a misspelled key', fast=True)
 def _():
     return broken('model = dict(type="FusionOnly")\ntrain_dataloder = dict()\n')
 

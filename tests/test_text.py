@@ -20,7 +20,10 @@ BRITISH = {
     'initialis': 'initializ', 'normalis': 'normaliz', 'regularis': 'regulariz', 'minimis': 'minimiz', 'maximis': 'maximiz', 'optimis': 'optimiz',
     'quantis': 'quantiz', 'visualis': 'visualiz', 'summaris': 'summariz', 'serialis': 'serializ', 'recognis': 'recogniz', 'organis': 'organiz',
     'generalis': 'generaliz', 'localis': 'localiz', 'standardis': 'standardiz', 'synchronis': 'synchroniz', 'penalis': 'penaliz',
-    'specialis': 'specializ', 'randomis': 'randomiz', 'vectoris': 'vectoriz', 'equalis': 'equaliz', 'analys(?:e|ing)': 'analyz', 'utilis': 'utiliz'}
+    'specialis': 'specializ', 'randomis': 'randomiz', 'vectoris': 'vectoriz', 'stabilis': 'stabiliz', 'factoris': 'factoriz',
+    'linearis': 'lineariz', 'parametris': 'parametriz', 'parallelis': 'paralleliz', 'prioritis': 'prioritiz', 'emphasise': 'emphasize',
+    'discretis': 'discretiz', 'whilst': 'while', 'honour': 'honor', 'misspelt': 'misspelled', 'spelt': 'spelled',
+    'equalis': 'equaliz', 'analys(?:e|ing)': 'analyz', 'utilis': 'utiliz'}
 WORD = re.compile(rf'(?<![\w.])(?:{"|".join(BRITISH)})\w*(?![\w=(])', re.I)
 #: What is no prose inside prose: code, links, formulas, quoted values.
 CODE = re.compile(r'``[^`]*``|`[^`]*`|\]\([^)]*\)|https?://\S+|\$[^$]*\$|\'[\w.-]+\'|"[\w.-]+"|\{[^{}]*\}|\b\w+[._/]\w[\w./]*')

@@ -21,7 +21,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
         args: ``config``, ``work_dir``, ``device``, ``cfg_options``, ``launcher``.
 
     Raises:
-        UserError: No such config, a misspelt key, no such GPU, a work dir that cannot be written.
+        UserError: No such config, a misspelled key, no such GPU, a work dir that cannot be written.
     """
     cfg = load_config(args.config, args.cfg_options)
     if 'device' in cfg:

@@ -1,4 +1,4 @@
-"""Reading a config file, with misspelt keys found before anything is built."""
+"""Reading a config file, with misspelled keys found before anything is built."""
 import difflib
 import inspect
 from pathlib import Path
@@ -30,7 +30,7 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
         cfg_options: ``{'train_cfg.max_epochs': 1}``, as ``--cfg-options`` gives it.
 
     Raises:
-        UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks misspelt:
+        UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks misspelled:
             a top-level name in the file, or an option whose name is not in the config but resembles one that is.
     """
     path = find_config(path)
@@ -123,7 +123,7 @@ def check_options(cfg: Config, options: dict) -> None:
     """Raise on an option whose name is not in the config but resembles one that is: it would be added and change nothing.
 
     Raises:
-        UserError: A misspelt option, or a path through something that is neither a dict nor a list.
+        UserError: A misspelled option, or a path through something that is neither a dict nor a list.
     """
     for dotted in options:
         node, parts = cfg, dotted.split('.')

@@ -39,7 +39,7 @@ def test_good_config_and_options(write):
     ('guide = dict()', None, None),
     ('base_detector = dict()', None, None),
 ])
-def test_misspelt_top_level_key(write, line, wrong, meant):
+def test_misspelled_top_level_key(write, line, wrong, meant):
     path = write(f'{GOOD}\n{line}\n')
     if wrong is None:
         load_config(path)
@@ -55,7 +55,7 @@ def test_misspelt_top_level_key(write, line, wrong, meant):
     ({'train_dataloader.dataset.pipeline.7.scale': 1}, 'is a list of 2'),
     ({'num_classes.x': 1}, "num_classes is 3, so it has no 'x'"),
 ])
-def test_misspelt_option(write, options, match):
+def test_misspelled_option(write, options, match):
     with pytest.raises(UserError, match=match):
         load_config(write(GOOD), options)
 

@@ -39,11 +39,11 @@ def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: st
         Q_C &= \overline{\kappa\, s_A + (1 - \kappa)\, s_B}, \qquad \kappa = \frac{\sigma_{AF}}{\sigma_{AF} + \sigma_{BF}} \text{ within } [0, 1]
 
     with the structural similarities :math:`s_A, s_B` of the fused image with the sources and :math:`s_{AB}` of the sources, in Gaussian windows of
-    7x7 pixels (sigma 1.5) that lie inside the image, and without the stabilising constants of SSIM (they are 2e-16).
+    7x7 pixels (sigma 1.5) that lie inside the image, and without the stabilizing constants of SSIM (they are 2e-16).
     Sources: C. Yang et al., Inf. Fusion 9, 156 (2008); N. Cvejic et al., Int. J. Signal Process. 2, 178 (2005).
     In [-1, 1], 1 only where the fused image equals a source; higher is better.
 
-    **Flat windows.** Without a stabiliser, a window in which two images are flat is 0/0, and programs return what rounding makes of it, up to 4.98
+    **Flat windows.** Without a stabilizer, a window in which two images are flat is 0/0, and programs return what rounding makes of it, up to 4.98
     for a metric that cannot exceed 1. Here variances below 1e-8 are zero, and the formulas hold as in exact arithmetic: two flat windows are
     alike but for their brightness, a flat and a textured one have nothing in common (0). The weights :math:`\lambda, \kappa` remain 0/0 where
     both sources (for QC: the fused image, or both sources) are flat; ``undefined`` says what then. Covariances that cancel leave :math:`\kappa`

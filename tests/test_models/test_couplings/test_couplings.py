@@ -128,7 +128,7 @@ def test_train_step_updates_fuser_and_task():
 
 
 def test_pretrained_weights_of_a_task_load(tmp_path):
-    """``init_cfg`` inside the task's config is honoured by ``init_weights`` of the whole coupling."""
+    """``init_cfg`` inside the task's config is honored by ``init_weights`` of the whole coupling."""
     source = joint().tasks['det'].network
     torch.save(dict(state_dict=source.state_dict()), tmp_path / 'detector.pth')
     cfg = dict(tiny_models.rtmdet(), init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'detector.pth')))

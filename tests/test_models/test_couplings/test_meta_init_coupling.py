@@ -29,7 +29,7 @@ def make_batch(inner_steps=3, tasks_per_batch=2):
 
 
 def plain_loss(coupling, batch):
-    """Fusion loss of a batch, spelt out."""
+    """Fusion loss of a batch, spelled out."""
     images = [torch.stack(batch['inputs'][name]).float() / 255 for name in ('first', 'second')]
     return coupling.fusion_loss.saliency(coupling.fuser(*images).fused, *images)
 
