@@ -27,6 +27,8 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
+from mmfusion.utils.errors import building
+
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope='mmfusion', locations=[f'mmfusion.{place}' for place in locations])
@@ -54,3 +56,13 @@ WEIGHT_INITIALIZERS = _child('weight initializer', MMENGINE_WEIGHT_INITIALIZERS,
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'visualization')
 INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'apis.inferencer')
+
+
+def build_configured(registry: Registry, cfg: dict) -> object:
+    """Build what the config of a user says, by itself and not as part of something larger.
+
+    Raises:
+        UserError: It cannot be built: an unknown type, or arguments that its class does not take.
+    """
+    with building():
+        return registry.build(cfg)

@@ -17,13 +17,14 @@ from mmfusion.model_zoo.exchange import ExchangedSources
 from mmfusion.model_zoo.loading import load_model
 from mmfusion.models.couplings import BaseCoupling, FusionOnly
 from mmfusion.models.fusers import BaseFuser
-from mmfusion.registry import DATASETS, MODELS
+from mmfusion.registry import DATASETS, MODELS, build_configured
 from mmfusion.running.checks import name_classes
 from mmfusion.running.source_order import warn_of_exchanged_sources
 from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
 from mmfusion.utils.checkpoint import checkpoint_modalities, holds_fuser_alone
 from mmfusion.utils.config import load_config
+from mmfusion.utils.errors import building
 from mmfusion.utils.shipped import config_names
 
 ModelLike = Union[str, Path, Config, dict, nn.Module]
@@ -137,8 +138,9 @@ def _from_config(cfg: dict) -> BaseCoupling:
         raise UserError(f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; fusers are '
                         f'{", ".join(fusers)}')
     if isinstance(cls, type) and issubclass(cls, BaseFuser):
-        return FusionOnly(fuser=cfg)
-    built = MODELS.build(cfg)
+        with building():
+            return FusionOnly(fuser=cfg)
+    built = build_configured(MODELS, cfg)
     if not isinstance(built, BaseCoupling):
         raise UserError(f'{kind!r} is neither a coupling nor a fuser')
     return built

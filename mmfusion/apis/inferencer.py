@@ -14,8 +14,9 @@ from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_writing import write_image
 from mmfusion.model_zoo import DEFAULT_MODEL
-from mmfusion.registry import INFERENCERS, TRANSFORMS
+from mmfusion.registry import INFERENCERS, TRANSFORMS, build_configured
 from mmfusion.utils import UserError, register_all_modules
+from mmfusion.utils.errors import InputError, building
 from mmfusion.utils.progress import progress_bar
 from mmfusion.visualization import SampleView, to_picture
 
@@ -68,11 +69,12 @@ class FusionInferencer:
         self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
         options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}
-        self.load = LoadPair(**{**options, **(load or {})})
+        with building('LoadPair'):
+            self.load = LoadPair(**{**options, **(load or {})})
         self.pack = PackFusionInputs()
         # labels are not there to be loaded
         rest = [cfg for cfg in pipeline[0 if index is None else index + 1:] if _type_name(cfg) not in LABEL_LOADERS]
-        self.test_transforms = [TRANSFORMS.build(cfg) for cfg in rest] or [self.pack]
+        self.test_transforms = [build_configured(TRANSFORMS, cfg) for cfg in rest] or [self.pack]
 
     @property
     def fuser_options(self) -> Dict[str, object]:
@@ -132,11 +134,11 @@ class FusionInferencer:
             ValueError: An argument is out of range.
         """
         if channel_order not in ('rgb', 'bgr'):
-            raise ValueError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
+            raise InputError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
         if on_error not in ('raise', 'skip'):
-            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+            raise InputError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+            raise InputError(f'batch_size must be at least 1, got {batch_size}')
         predict = draw_boxes if predict is None else predict
         if draw_boxes and not any(task.kind == 'detection' for task in self.coupling.tasks.values()):
             raise UserError('boxes were asked for, but this model has no detector; give the config and the weights of a coupling with one')

@@ -30,7 +30,7 @@ def main(argv=None):
 
     from mmfusion.models.couplings.steps.latency_table import save_latency_table
     from mmfusion.profiling.latency import format_latency, measure_latency
-    from mmfusion.registry import MODELS
+    from mmfusion.registry import MODELS, build_configured
     from mmfusion.utils import UserError, load_config, register_all_modules, select_device
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -38,6 +38,6 @@ def main(argv=None):
     if 'fuser' not in cfg.model:
         raise UserError(f'{args.config}: its model has no fuser; take the config of a search')
     register_all_modules()
-    table = measure_latency(MODELS.build(cfg.model.fuser), args.shape, str(select_device(args.device)), args.repeats)
+    table = measure_latency(build_configured(MODELS, cfg.model.fuser), args.shape, str(select_device(args.device)), args.repeats)
     save_latency_table(table, args.out)
     print(f'{format_latency(table)}\nwritten to {args.out}')

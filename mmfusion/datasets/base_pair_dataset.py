@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_size
 from mmfusion.fileio.pairing import PairFiles, require_folder
+from mmfusion.utils.errors import InputError
 
 from .annotations import BoxProblem, RawAnnotation, check_box
 from .annotations.boxes import DEFAULT_TOLERANCE
@@ -166,7 +167,7 @@ class BasePairDataset(BaseDataset):
         chosen, known = tuple(self._metainfo.get('classes', ())), self.known_classes()
         strange = [name for name in chosen if known and name not in known]
         if strange:
-            raise ValueError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
+            raise InputError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
         return {**dict.fromkeys(known, -1), **{name: label for label, name in enumerate(chosen)}}
 
     def _check_partners(self, pair: PairFiles) -> None:
@@ -270,7 +271,7 @@ class BasePairDataset(BaseDataset):
             return self.data_list
         unknown = set(self.filter_cfg) - {'filter_empty_gt', 'min_size'}
         if unknown:
-            raise ValueError(f"{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; known are 'filter_empty_gt' and 'min_size'")
+            raise InputError(f"{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; known are 'filter_empty_gt' and 'min_size'")
         empty, smallest = self.filter_cfg.get('filter_empty_gt', False), self.filter_cfg.get('min_size', 0)
         kept = [item for item in self.data_list if not (empty and not item.get('instances'))
                 and min(item.get('height', smallest), item.get('width', smallest)) >= smallest]

@@ -5,6 +5,7 @@ from typing import List, Optional
 
 from mmfusion.fileio.pairing import PairFiles, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
+from mmfusion.utils.errors import MissingFileError
 
 from .seg_pair_dataset import SegPairDataset
 
@@ -46,8 +47,8 @@ class MFNetDataset(SegPairDataset):
 
     def _read_ids(self) -> List[str]:
         if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(f'{type(self).__name__}: no id list {self.ann_file}. Expected layout:\n{self.LAYOUT}\n'
-                                    "Set split or ann_file; ann_file='' takes all images.")
+            raise MissingFileError(f'{type(self).__name__}: no id list {self.ann_file}. Expected layout:\n{self.LAYOUT}\n'
+                                   "Set split or ann_file; ann_file='' takes all images.")
         return read_id_list(self.ann_file)
 
     def _describe(self, pair: PairFiles) -> dict:

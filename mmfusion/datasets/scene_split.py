@@ -20,6 +20,7 @@ from mmfusion.fileio import write_text
 from mmfusion.fileio.image_reading import read_image
 from mmfusion.fileio.pairing import PairFiles
 from mmfusion.fileio.paths import ensure_writable_dir
+from mmfusion.utils.errors import InputError
 
 from .base_pair_dataset import hash_ids
 
@@ -115,10 +116,10 @@ def assign_scenes(scenes: List[List[str]], options: SplitOptions) -> Dict[str, L
     """
     shares = {part: getattr(options, part) for part in ('train', 'val', 'test')}
     if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6 or shares['train'] == 0:
-        raise ValueError(f'the shares of train, val and test must be positive and add up to 1, got {shares}')
+        raise InputError(f'the shares of train, val and test must be positive and add up to 1, got {shares}')
     wanted = {part: share for part, share in shares.items() if share > 0}
     if len(scenes) < len(wanted):
-        raise ValueError(f'{len(scenes)} scenes cannot fill {len(wanted)} parts; raise the thresholds or drop a part')
+        raise InputError(f'{len(scenes)} scenes cannot fill {len(wanted)} parts; raise the thresholds or drop a part')
     total, parts = sum(len(scene) for scene in scenes), {part: [] for part in shares}
     for scene in sorted(scenes, key=lambda scene: (-len(scene), scene[0])):
         lacking = max(wanted, key=lambda part: (wanted[part] * total - len(parts[part])) / (wanted[part] * total))

@@ -5,6 +5,7 @@ from typing import Dict, List, Optional
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.pairing import PairFiles, find_folder, index_images, match_pairs, read_id_list
 from mmfusion.registry import DATASETS
+from mmfusion.utils.errors import MissingFileError
 
 from .base_pair_dataset import BasePairDataset
 
@@ -78,7 +79,7 @@ class SegPairDataset(BasePairDataset):
             wanted = os.path.join(os.path.dirname(official[0]), self.seg_dir)
             folder = find_folder(self.data_root, wanted)
             if folder is None:
-                raise FileNotFoundError(f'{type(self).__name__}: seg_dir={self.seg_dir!r}: no folder {os.path.join(self.data_root, wanted)}')
+                raise MissingFileError(f'{type(self).__name__}: seg_dir={self.seg_dir!r}: no folder {os.path.join(self.data_root, wanted)}')
             return index_images(folder)
         if self.needs_class_maps:
             return index_images(self.folder('seg'))

@@ -21,8 +21,9 @@ from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.manifest import write_manifest
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.steps.state import TrainingState, trainable
-from mmfusion.registry import DATASETS, MODELS, OPTIMIZERS
+from mmfusion.registry import DATASETS, MODELS, OPTIMIZERS, build_configured
 from mmfusion.utils import UserError, load_fusion_checkpoint
+from mmfusion.utils.errors import building
 from mmfusion.utils.random_state import random_state, set_random_state
 
 RANDOM = 'random'
@@ -84,7 +85,7 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
             raise UserError(f'{file} was made with another config or checkpoint; choose another --work-dir, or delete it')
         return result
     _seed(seed)
-    coupling = MODELS.build(_coupling_config(cfg))
+    coupling = build_configured(MODELS, _coupling_config(cfg))
     _init_weights(coupling)
     if checkpoint:
         absent = load_fusion_checkpoint(coupling, checkpoint, strict=False)
@@ -93,7 +94,8 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
             raise UserError(f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
                             f'such as {unfit[0]}')
     # one process and no workers: the runs are short, and their random numbers have to be the same for every initialization
-    loaders = [Runner.build_dataloader(_without_workers(part), seed=seed) for part in (settings.dataloader, cfg.test_dataloader)]
+    with building():
+        loaders = [Runner.build_dataloader(_without_workers(part), seed=seed) for part in (settings.dataloader, cfg.test_dataloader)]
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     rows = adapt(coupling.to(device), *loaders, settings, seed)
     result = dict(init=name, seed=seed, settings=identity, rows=rows)
@@ -109,7 +111,7 @@ def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings
     """
     metric = FusionMetric(metrics=settings['metrics'], protocol=settings['protocol'])
     parameters = trainable(coupling.fuser)
-    optimizer = OPTIMIZERS.build(dict(copy.deepcopy(settings['optimizer']), params=parameters))
+    optimizer = build_configured(OPTIMIZERS, dict(copy.deepcopy(settings['optimizer']), params=parameters))
     rows, batches = [], _endless(loader)
     _seed(seed)
     for step in range(max(settings['points']) + 1):

@@ -8,7 +8,6 @@ from typing import Dict, List, Optional, Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
 from mmfusion.engine.hooks import FirstLossHook
 from mmfusion.experiments import claim, data_identity, run_identity
@@ -20,7 +19,9 @@ from mmfusion.registry import MODELS
 from mmfusion.running.checks import check_training
 from mmfusion.running.manifests import record_test, record_training, watch_samples
 from mmfusion.running.run_config import checkpoint_to_resume, coupling_class
+from mmfusion.running.runner import build_runner
 from mmfusion.utils import UserError
+from mmfusion.utils.errors import InputError
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
 #: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a
@@ -59,11 +60,11 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
         ValueError: The variant is unknown, or the config has another coupling than the rule of the variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
+        raise InputError(f'unknown variant {variant!r}; choose from {list(VARIANTS)}')
     rule = RULES.get(variant)
     cls = coupling_class(base.model)
     if rule is not None and not issubclass(cls, MODELS.get(rule)):
-        raise ValueError(f'variant {variant!r} needs the config of a {rule}, this one has a {base.model.type}')
+        raise InputError(f'variant {variant!r} needs the config of a {rule}, this one has a {base.model.type}')
     cfg = copy.deepcopy(base) if rule is not None or not issubclass(cls, tuple(MODELS.get(name) for name in RULES.values())) else as_joint(base)
     change = copy.deepcopy(VARIANTS[variant])
     if 'fuser' in change:
@@ -147,7 +148,7 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
     cfg.default_hooks.checkpoint.update(max_keep_ckpts=1)
     if minutes:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='StopAfterHook', minutes=minutes)]
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     check_training(runner)
     runner.register_hook(FirstLossHook())
     runner.train()

@@ -16,7 +16,7 @@ from mmfusion.experiments import claim, data_identity, run_identity, section_sha
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record, sha256
 from mmfusion.manifest import write_manifest
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 from mmfusion.utils import UserError, load_config
 from mmfusion.utils.progress import progress_bar
 from mmfusion.version import __version__
@@ -91,7 +91,7 @@ def fuse_parts(cfg: Config, root: Path, make_inferencer: Callable[[], FusionInfe
             seen[key] = part
         folders[part] = str(root / part)
         dataset_cfg.update(pipeline=pipeline[:1], test_mode=True)
-        dataset = DATASETS.build(dataset_cfg)
+        dataset = build_configured(DATASETS, dataset_cfg)
         if fuse is None:
             fuse = make_inferencer()
         fuse_set(dataset, fuse, Path(folders[part]), part)
@@ -196,7 +196,7 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
 
 
 def _describe(cfg: Config, part: str, folder: str) -> dict:
-    dataset = DATASETS.build(dict(innermost(cfg[f'{part}_dataloader'].dataset), pipeline=[]))
+    dataset = build_configured(DATASETS, dict(innermost(cfg[f'{part}_dataloader'].dataset), pipeline=[]))
     return dict(folder=folder, pairs=len(dataset), split_hash=dataset.metainfo.get('split_hash'))
 
 

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_record, sha256
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 from mmfusion.utils import UserError
 
 PARTS = ('train', 'test')
@@ -102,7 +102,7 @@ def _describe(dataset: dict) -> Any:
                 if isinstance(parts, dict)
                 else [_describe(part) for part in parts]
             )
-    built = DATASETS.build(dict(dataset, pipeline=[]))
+    built = build_configured(DATASETS, dict(dataset, pipeline=[]))
     digest = hashlib.sha256()
     if isinstance(built, BaseDataset):
         for index in range(

@@ -1,8 +1,10 @@
 """Error that data sets and loading transforms raise about a file that a user can mend."""
 from typing import Optional
 
+from mmfusion.utils.errors import InputError
 
-class PairDataError(ValueError):
+
+class PairDataError(InputError):
     """Something is wrong with one pair of source images or its annotation.
 
     Args:

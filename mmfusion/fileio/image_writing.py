@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from mmfusion.fileio import write_bytes
+from mmfusion.utils.errors import InputError
 
 
 def write_image(path: str, image: np.ndarray) -> str:
@@ -34,7 +35,7 @@ def write_image(path: str, image: np.ndarray) -> str:
     except cv2.error:
         ok = False
     if not ok:
-        raise ValueError(f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif')
+        raise InputError(f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif')
     write_bytes(path, data.tobytes(), sync=False, remedy='free space there or choose another folder')
     return path
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from mmfusion.fileio.reading import read_text, reason
+from mmfusion.utils.errors import MissingFileError
 
 from .errors import PairDataError
 from .image_reading import IMAGE_SUFFIXES
@@ -64,7 +65,7 @@ def require_folder(owner: str, root: str, alternatives: Sequence[str], layout: s
     folder = find_folder(root, *alternatives)
     if folder is None:
         what = f'data root {root!r} does not exist' if not Path(root).is_dir() else f'no folder {alternatives[0]!r} below {root!r}'
-        raise FileNotFoundError(f'{owner}: {what}. Expected layout:\n{layout}\nSet data_root, or prepare the data as {DOCS} describes.')
+        raise MissingFileError(f'{owner}: {what}. Expected layout:\n{layout}\nSet data_root, or prepare the data as {DOCS} describes.')
     return folder
 
 
@@ -114,7 +115,7 @@ def read_id_list(path: str) -> List[str]:
         PairDataError: The file is no text, holds no name, or one twice.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'id list {path} does not exist; for M3FD make it with tools/dataset_converters/m3fd_split.py (see {DOCS})')
+        raise MissingFileError(f'id list {path} does not exist; for M3FD make it with tools/dataset_converters/m3fd_split.py (see {DOCS})')
     try:
         names = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:

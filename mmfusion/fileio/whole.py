@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from typing import IO, Any, Iterable, Iterator, List, Optional, Sequence, Set, Union
 
+from mmfusion.utils.errors import WriteError
+
 PathLike = Union[str, Path]
 REMEDY = 'free space or choose another file'
 _HOST = re.sub(r'[^\w-]', '_', socket.gethostname())[:40]
@@ -56,7 +58,7 @@ def whole_file(path: PathLike, binary: bool = False, sync: bool = True, remedy: 
         if sync:
             _sync_folder(folder)
     except OSError as error:
-        raise OSError(f'cannot write {path}: {error.strerror or error}; {remedy}') from error
+        raise WriteError(f'cannot write {path}: {error.strerror or error}; {remedy}') from error
 
 
 def partial_files(folder: PathLike) -> List[str]:

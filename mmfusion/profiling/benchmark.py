@@ -12,8 +12,9 @@ from torch import nn
 from mmfusion.apis.build import build_coupling
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.profiling.timing import Timing, describe_machine, measure, ratio
-from mmfusion.registry import DATASETS, OPTIMIZERS
+from mmfusion.registry import DATASETS, OPTIMIZERS, build_configured
 from mmfusion.utils import UserError
+from mmfusion.utils.errors import InputError
 
 from .synthetic import synthetic_batch
 
@@ -134,12 +135,12 @@ class Workload:
             return None
         options = self.cfg.get('optim_wrapper') or {}
         optimizer = {**(options.get('optimizer') or {'type': 'AdamW'}), 'params': parameters, 'lr': 0.0}
-        return OptimWrapper(OPTIMIZERS.build(optimizer), clip_grad=options.get('clip_grad'))
+        return OptimWrapper(build_configured(OPTIMIZERS, optimizer), clip_grad=options.get('clip_grad'))
 
     def _data(self) -> Callable[[], object]:
         if not self.cfg.get('train_dataloader'):
             raise UserError('the config has no train_dataloader, so there is no data loading to time')
-        dataset = DATASETS.build(self.cfg.train_dataloader.dataset)
+        dataset = build_configured(DATASETS, self.cfg.train_dataloader.dataset)
         position = iter(range(10**12))
 
         def load():
@@ -174,9 +175,9 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
     """
     for name, chosen, known in (('parts', parts, PARTS), ('what', whats, WHATS)):
         if not chosen or set(chosen) - set(known):
-            raise ValueError(f'{name} must be out of {", ".join(known)}, got {", ".join(chosen)}')
+            raise InputError(f'{name} must be out of {", ".join(known)}, got {", ".join(chosen)}')
     if not 1 <= len(cfgs) <= 2:
-        raise ValueError(f'one config or two can be timed, got {len(cfgs)}')
+        raise InputError(f'one config or two can be timed, got {len(cfgs)}')
     device = str(options.get('device', 'cpu'))
     result = {'machine': describe_machine(device), 'options': {**options, 'repeats': repeats, 'warmup': warmup}, 'rows': []}
     workloads = {name: Workload(cfg, **options) for name, cfg in cfgs.items()}

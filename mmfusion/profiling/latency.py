@@ -6,6 +6,7 @@ from torch import nn
 
 from mmfusion.models.couplings.steps.latency_table import LatencyTable
 from mmfusion.profiling.timing import describe_machine, measure
+from mmfusion.utils.errors import InputError
 
 
 def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10) -> LatencyTable:
@@ -25,7 +26,7 @@ def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: st
     shapes: List[Tuple[nn.Module, Tuple[int, ...]]] = []
     mixtures = [module for module in fuser.modules() if hasattr(module, 'candidates') and hasattr(module, 'position')]
     if not mixtures:
-        raise ValueError(f'{type(fuser).__name__} has no mixtures of candidates to measure; take the config of a search')
+        raise InputError(f'{type(fuser).__name__} has no mixtures of candidates to measure; take the config of a search')
     hooks = [module.register_forward_hook(lambda module, inputs, _: shapes.append((module, tuple(inputs[0].shape)))) for module in mixtures]
     fuser.to(device).eval()
     table: Dict[str, Dict[str, float]] = {}

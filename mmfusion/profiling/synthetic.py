@@ -7,6 +7,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import InputError
 
 
 def synthetic_batch(shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), boxes: int = 5, seed: int = 0) -> dict:
@@ -30,7 +31,7 @@ def synthetic_batch(shape: Tuple[int, int], batch_size: int = 1, channels: Tuple
         torch.Size([3, 32, 40])
     """
     if len(shape) != 2 or min(shape) < 16 or batch_size < 1:
-        raise ValueError(f'shape must be (H, W) of at least 16x16 and batch_size at least 1, got {tuple(shape)} and {batch_size}')
+        raise InputError(f'shape must be (H, W) of at least 16x16 and batch_size at least 1, got {tuple(shape)} and {batch_size}')
     generator = torch.Generator().manual_seed(seed)
     height, width = shape
     data = {'inputs': {'first': [], 'second': []}, 'data_samples': []}

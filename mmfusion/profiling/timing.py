@@ -7,6 +7,8 @@ from typing import Callable, Dict, List, NamedTuple, Optional
 
 import torch
 
+from mmfusion.utils.errors import InputError
+
 
 class Timing(NamedTuple):
     """Repeated measurements of one function.
@@ -57,7 +59,7 @@ def measure(functions: Dict[str, Callable[[], object]], repeats: int = 10, warmu
         3
     """
     if repeats < 1 or warmup < 0:
-        raise ValueError(f'repeats must be at least 1 and warmup at least 0, got {repeats} and {warmup}')
+        raise InputError(f'repeats must be at least 1 and warmup at least 0, got {repeats} and {warmup}')
     cuda = torch.device(device).type == 'cuda'
     names = list(functions)
     for _ in range(warmup):

@@ -6,8 +6,6 @@ from typing import Any, Iterator, List, Sequence
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
@@ -15,6 +13,7 @@ from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load
 from .checks import check_testing
 from .manifests import record_test, watch_samples
 from .run_config import existing_checkpoint, picture_summary, prepare_config
+from .runner import build_runner
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 
@@ -50,7 +49,7 @@ def test(args: argparse.Namespace) -> dict:
     cfg.resume, cfg.load_from = False, None if task else args.checkpoint
     pictures = set_picture_folder(cfg, args.show_dir)
     per_image = set_per_image(cfg, args.per_image) if args.per_image else []
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     if not task:
         # strict check first: mmengine, which loads it again with its hooks, takes whatever part fits
         load_fusion_checkpoint(runner.model, args.checkpoint)

@@ -8,7 +8,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
@@ -19,6 +18,7 @@ from mmfusion.utils.interrupt import remark
 from .checks import check_training
 from .manifests import record_training
 from .run_config import checkpoint_to_resume, coupling_class, existing_checkpoint, picture_summary, prepare_config
+from .runner import build_runner
 from .source_order import warn_of_exchanged_sources
 from .task_checkpoint import forget_task_checkpoints, use_task_checkpoint
 
@@ -47,7 +47,7 @@ def train(args: argparse.Namespace) -> Runner:
         forget_task_checkpoints(cfg)
     elif cfg.get('load_from') and use_task_checkpoint(cfg, cfg.load_from):
         cfg.load_from = None
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = build_runner(cfg)
     if checkpoint:
         # mmengine resumes with whatever part of a checkpoint fits; a wrong one must be an error
         load_fusion_checkpoint(runner.model, checkpoint)

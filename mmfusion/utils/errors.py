@@ -1,22 +1,51 @@
 """Errors that a user can mend, shown as one message without a traceback."""
+import contextlib
+import errno
 import functools
 import os
 import re
 import sys
-import traceback
-from typing import Callable, Optional, Sequence
+from typing import Callable, Iterator, Optional
 
 from .interrupt import Terminated, describe, sigterm_as_exception
 
-_CHECKED = (ValueError, TypeError, OSError, RuntimeError)
-_CONFIG_ERRORS = (KeyError, TypeError, AssertionError, ValueError, OSError)
-_WRONG_ARGUMENT = re.compile(r'\w+\(\) (got an unexpected keyword argument|missing \d+ required|got multiple values for)')
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_BUILDING = (KeyError, TypeError, AssertionError, ValueError, OSError)
+# mmengine ends such a sentence with a dump of whole sections of the config
+_DUMP = re.compile(r', but got \w+=')
 
 
 class UserError(RuntimeError):
     """Something the user can mend: a path, a key, a missing package. The message names it and says what to do."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return RuntimeError.__str__(self)  # that of a KeyError would put quotes around the message
+
+
+class InputError(UserError, ValueError):
+    """Data or a setting that does not do: a :class:`UserError` that a caller from Python may catch as a ``ValueError``."""
+
+
+class ConfigError(InputError, TypeError):
+    """A config that something cannot be built from; a ``ValueError`` and a ``TypeError``, as the class that refused it may have raised."""
+
+
+class InputTypeError(UserError, TypeError):
+    """A setting of a wrong kind: a :class:`UserError` that is a ``TypeError`` too."""
+
+
+class InputKeyError(UserError, KeyError):
+    """Something that a sample or a config should hold and does not: a :class:`UserError` that is a ``KeyError`` too."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is not there: a :class:`UserError` that is a ``FileNotFoundError`` too."""
+
+
+class WriteError(UserError, OSError):
+    """A file that cannot be written: a :class:`UserError` that is an ``OSError`` too."""
 
 
 class NonFiniteError(UserError):
@@ -25,11 +54,39 @@ class NonFiniteError(UserError):
     exit_code = 1
 
 
+@contextlib.contextmanager
+def building(what: str = 'the config') -> Iterator[None]:
+    """Context in which objects are built as a config says: what their classes answer to wrong arguments is an error of the config.
+
+    Also a decorator of functions that do nothing else (``building()(function)``).
+
+    Args:
+        what: What says so, for the message.
+
+    Raises:
+        UserError: In place of a ``KeyError``, ``TypeError``, ``AssertionError``, ``ValueError`` or ``OSError``.
+
+    Examples:
+        >>> with building():
+        ...     int('many')
+        Traceback (most recent call last):
+        ...
+        mmfusion.utils.errors.ConfigError: the config cannot be built: invalid literal for int() with base 10: 'many'
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except _BUILDING as error:
+        if _is_download(error):
+            raise
+        raise ConfigError(f'{what} cannot be built: {_DUMP.split(_text(error))[0] or type(error).__name__}') from error
+
+
 def friendly_main(main: Callable) -> Callable:
     """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
 
-    Shown this way are :class:`UserError`, errors that mmfusion itself raises on bad input (``ValueError``, ``TypeError``, ``OSError``,
-    ``RuntimeError`` raised by a line of the package, in a data worker too), configs that cannot be built, and weights that cannot be
+    Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file, and weights that cannot be
     downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM end the command with one line and
     exit code 130 or 143.
 
@@ -66,31 +123,14 @@ def friendly_main(main: Callable) -> Callable:
 
 
 def user_message(error: BaseException) -> Optional[str]:
-    """The message for the user, or None when the error is not known to be one of input."""
+    """The message for the user, or None when the error is not one of input."""
     if isinstance(error, UserError):
-        return str(error)
-    worker = _unwrap_worker_error(error)
-    if worker is not None:
-        file, message = worker
-        return message if _in_package(file) and isinstance(error, _CHECKED) else None
-    frames = traceback.extract_tb(error.__traceback__)
-    files = [frame.filename for frame in frames]
-    if not files:
-        return None
-    # mmengine's Runner builds data loaders, loops and seeds without a registry
-    if isinstance(error, TypeError) and _WRONG_ARGUMENT.search(_text(error)) and (_while_building(files) or _in_mmengine(files[-1])):
-        return f'the config cannot be built: {_text(error)}'
-    if isinstance(error, _CHECKED) and _in_package(files[-1]):
-        return str(error)
-    if isinstance(error, KeyError) and _in_package(files[-1]) and ' ' in _text(error):  # raised with a sentence, not by a lookup
-        return _text(error)
+        return _without_traceback(str(error))
     if _is_download(error):
         return (f"weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or "
                 "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'")
-    if isinstance(error, _CONFIG_ERRORS) and _while_building(files):
-        return f'the config cannot be built: {_text(error) or type(error).__name__}'
-    if isinstance(error, _CONFIG_ERRORS) and _in_runner_setup(frames[-1]):
-        return f"the config cannot be built: {_text(error).split(', but got')[0]}"  # what follows is a dump of whole sections
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+        return str(error)
     return None
 
 
@@ -99,33 +139,12 @@ def _text(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
-def _unwrap_worker_error(error: BaseException) -> Optional[tuple]:
-    """(file that raised, message) of an error that a DataLoader worker sent over, which carries its traceback as text."""
-    text = _text(error)
+def _without_traceback(text: str) -> str:
+    """The message of an error, also of one that a DataLoader worker sent over, which then stands at the end of its traceback."""
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
-        return None
-    files = re.findall(r'^  File "([^"]+)", line \d+', text, flags=re.M)
+        return text
     final = re.split(r'^  File .*\n(?:    .*\n)*', text, flags=re.M)[-1].strip()
-    return (files[-1] if files else ''), re.sub(r'^[\w.]*(Error|Exception): ', '', final)
-
-
-def _in_package(file: str) -> bool:
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return os.path.abspath(file).startswith(root + os.sep)
-
-
-def _while_building(files: Sequence[str]) -> bool:
-    """Whether the error came out of something that a registry was building from its config."""
-    return any(os.sep.join(('mmengine', 'registry')) in file for file in files)
-
-
-def _in_mmengine(file: str) -> bool:
-    return f'{os.sep}mmengine{os.sep}' in file
-
-
-def _in_runner_setup(frame: traceback.FrameSummary) -> bool:
-    setup = frame.name == '__init__' or frame.name.startswith('build_')
-    return setup and frame.filename.endswith(os.path.join('mmengine', 'runner', 'runner.py'))
+    return re.sub(r'^[\w.]*(Error|Exception): ', '', final)
 
 
 def _is_download(error: BaseException) -> bool:

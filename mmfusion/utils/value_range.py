@@ -5,6 +5,8 @@ from typing import Union
 import numpy as np
 from torch import Tensor
 
+from .errors import InputError
+
 RANGE_TOLERANCE = 1e-3  # a quarter of a gray level of 8 bits: rounding of an interpolation, not another scale
 
 
@@ -34,8 +36,8 @@ def check_unit_range(image: Union[np.ndarray, Tensor], name: str) -> None:
     if low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE:
         return
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f'{name} holds NaN or infinite values; correct the file, or the transform that made them')
+        raise InputError(f'{name} holds NaN or infinite values; correct the file, or the transform that made them')
     kind = str(image.dtype).replace('torch.', '')
-    raise ValueError(f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], 8-bit ones in 0...255 as uint8. Wrap '
+    raise InputError(f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], 8-bit ones in 0...255 as uint8. Wrap '
                      'transforms of mmcv, mmdet and mmseg in Paired, which keeps type and range, leave normalization to the data preprocessor of '
                      'the task network, and let a transform of your own divide by its full scale')

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import List, Sequence, Tuple, Union
 
 from mmfusion.fileio.figures import new_figure, save_figure
+from mmfusion.utils.errors import InputError
 
 SCALES = ('full size', '1/2', '1/4')
 _BOX, _GAP, _ROW = (1.5, 0.5), 0.35, 0.85  # inches: size of an operation, space between boxes, distance of rows
@@ -24,11 +25,11 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
         OSError: The file cannot be written.
     """
     if not cells or any(kind not in ('chain', 'multiscale') for kind, _ in cells):
-        raise ValueError(f'cells must be pairs of a kind, chain or multiscale, and operations; got {cells!r}')
+        raise InputError(f'cells must be pairs of a kind, chain or multiscale, and operations; got {cells!r}')
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     path = Path(path)
     if path.suffix[1:] not in FigureCanvasAgg.get_supported_filetypes():
-        raise ValueError(f'cannot write a picture as {path.name!r}; use .png, .pdf or .svg')
+        raise InputError(f'cannot write a picture as {path.name!r}; use .png, .pdf or .svg')
     kinds = sorted({_kind(name) for _, names in cells for name in names})
     width = sum(len(names) * (_BOX[0] + _GAP) + 2.2 * _GAP + (2.4 if kind == 'multiscale' else 0) for kind, names in cells) + 3.2
     figure = new_figure(figsize=(width, 3 * _ROW + 1.1))

@@ -1,10 +1,17 @@
+import pickle
+from urllib.error import URLError
+
 import pytest
 import torch
+from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
+from mmfusion.fileio.markdown import markdown_table
 from mmfusion.models.fusers.base import BaseFuser
-from mmfusion.registry import METRICS, MODELS
+from mmfusion.registry import METRICS, MODELS, build_configured
+from mmfusion.running.runner import build_runner
 from mmfusion.utils import UserError, friendly_main
+from mmfusion.utils.errors import InputError, InputKeyError, InputTypeError, MissingFileError, WriteError, building
 
 
 class Fuser(BaseFuser):
@@ -35,35 +42,34 @@ def raise_in_worker():
 
 
 def raise_unknown_type():
-    MODELS.build(dict(type='JointCupling'))
+    build_configured(MODELS, dict(type='JointCupling'))
 
 
 def raise_unknown_metric():
-    METRICS.build(dict(type='FusionMetric', metrics=['XYZ']))
+    build_configured(METRICS, dict(type='FusionMetric', metrics=['XYZ']))
 
 
 def raise_unknown_argument():
-    MODELS.build(dict(type='mmdet.L1Loss', los_weight=1.))
+    build_configured(MODELS, dict(type='mmdet.L1Loss', los_weight=1.))
 
 
 def raise_while_building():
     from mmengine.registry import OPTIM_WRAPPERS
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
-    OPTIM_WRAPPERS.build(dict(type='OptimWrapper', optimizer=optimizer, accumulative_counts=0))
+    build_configured(OPTIM_WRAPPERS, dict(type='OptimWrapper', optimizer=optimizer, accumulative_counts=0))
 
 
 def raise_from_the_runner():
     from mmengine.runner import Runner
-    Runner.build_dataloader(dict(dataset=BadDataset(), sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2))
+    with building():
+        Runner.build_dataloader(dict(dataset=BadDataset(), sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2))
 
 
 def raise_from_half_a_config():
-    from mmengine.runner import Runner
-    Runner(model=torch.nn.Identity(), work_dir='unused', train_dataloader=dict(batch_size=2))
+    build_runner(Config(dict(model=dict(type='AverageFuser'), work_dir='unused', train_dataloader=dict(batch_size=2))))
 
 
 def raise_without_network():
-    from urllib.error import URLError
     raise URLError('Name or service not known')
 
 
@@ -112,6 +118,37 @@ def test_bugs_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         friendly_main(buggy)()
+
+
+@pytest.mark.parametrize('call', [lambda: markdown_table(['one'], [['a', 'b']]), lambda: Fuser().fuse('too few')], ids=['ValueError', 'TypeError'])
+def test_bugs_in_lines_of_the_package_keep_their_traceback_too(call):
+    with pytest.raises((ValueError, TypeError)):
+        friendly_main(call)()
+
+
+@pytest.mark.parametrize(('kind', 'builtin'), [(InputError, ValueError), (InputTypeError, TypeError), (InputKeyError, KeyError),
+                                               (MissingFileError, FileNotFoundError), (WriteError, OSError)])
+def test_errors_are_of_two_kinds_and_say_their_message_as_it_is(kind, builtin):
+    with pytest.raises(builtin, match='^a.png: copy it again$') as caught:
+        raise kind('a.png: copy it again')
+    assert isinstance(caught.value, UserError) and str(pickle.loads(pickle.dumps(caught.value))) == 'a.png: copy it again'
+
+
+def test_files_that_the_system_refuses(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        friendly_main((tmp_path / 'none.txt').read_text)()
+    assert 'No such file or directory' in capsys.readouterr().err
+    with pytest.raises(OSError):
+        friendly_main(lambda: (_ for _ in ()).throw(OSError('of no file')).__next__())()
+
+
+def test_what_is_not_of_the_config_passes_through_its_building():
+    for error in (UserError('mend it'), AttributeError('a bug'), URLError('no network')):
+        with pytest.raises(type(error)) as caught, building():
+            raise error
+        assert caught.value is error
+    with pytest.raises(UserError, match='^the card cannot be built: no depth$'), building('the card'):
+        raise KeyError('no depth')
 
 
 def test_result_and_arguments_pass_through():

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import max_pixels, read_json, reason
+from mmfusion.utils.errors import MissingFileError
 
 from .boxes import RawAnnotation, RawBox
 
@@ -41,7 +42,7 @@ def read_coco(path: str) -> CocoFile:
             have one stem.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'COCO annotation file {path} does not exist')
+        raise MissingFileError(f'COCO annotation file {path} does not exist')
     try:
         content = read_json(path, MAX_BYTES)
     except (ValueError, OSError) as error:

@@ -4,6 +4,7 @@ from typing import List, Sequence, Tuple
 
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import read_text, reason
+from mmfusion.utils.errors import MissingFileError
 
 from .boxes import RawAnnotation, RawBox
 
@@ -22,8 +23,8 @@ def read_class_names(path: str) -> List[str]:
         PairDataError: The file is empty, no text, or its numbers do not run 0, 1, 2...
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'class list {path} does not exist. YOLO labels hold class numbers only: write one line "number name" per class, '
-                                'e.g. "0 person"')
+        raise MissingFileError(f'class list {path} does not exist. YOLO labels hold class numbers only: write one line "number name" per class, '
+                               'e.g. "0 person"')
     try:
         lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import BatchSampler, Sampler
 
 from mmfusion.registry import DATA_SAMPLERS
+from mmfusion.utils.errors import InputError
 
 from .task_ranges import endless, task_ranges
 
@@ -63,7 +64,7 @@ class TaskBatchSampler(BatchSampler):
         if self.drop_last and self.lead_sizes[-1] < self.batch_size:
             self.lead_sizes.pop()
         if not self.lead_sizes:
-            raise ValueError(f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in each process '
+            raise InputError(f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in each process '
                              f'for batches of {self.batch_size}')
         turns = -(-len(self.lead_sizes) // self.turn.count(self.lead))
         # in the last turn the leading task may have fewer batches left than its repeats

@@ -4,6 +4,8 @@ from typing import Dict, Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from mmfusion.utils.errors import InputError, InputTypeError
+
 
 def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range]:
     """Indices of each task's samples by name, after a check of the sampler's data set and of numbers that must be at least 1.
@@ -19,12 +21,12 @@ def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range
     """
     dataset = getattr(sampler, 'dataset', None)
     if not hasattr(dataset, 'ranges'):
-        raise TypeError(f'{owner} draws from a FusionTasksDataset, got {type(dataset).__name__}')
+        raise InputTypeError(f'{owner} draws from a FusionTasksDataset, got {type(dataset).__name__}')
     if not all(hasattr(sampler, name) for name in ('seed', 'epoch', 'rank', 'world_size')):
-        raise TypeError(f"{owner} needs sampler = dict(type='DefaultSampler'), which knows epochs; got {type(sampler).__name__}")
+        raise InputTypeError(f"{owner} needs sampler = dict(type='DefaultSampler'), which knows epochs; got {type(sampler).__name__}")
     for name, value in numbers.items():
         if value < 1:
-            raise ValueError(f'{owner}: {name} must be at least 1, got {value}')
+            raise InputError(f'{owner}: {name} must be at least 1, got {value}')
     return dataset.ranges()
 
 

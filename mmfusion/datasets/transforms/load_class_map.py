@@ -5,6 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_class_map
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.errors import InputKeyError
 
 IGNORED = 255
 
@@ -34,7 +35,7 @@ class LoadClassMap(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Load the class map."""
         if 'ori_shape' not in results:
-            raise KeyError('LoadClassMap: put LoadPair first')
+            raise InputKeyError('LoadClassMap: put LoadPair first')
         name = results.get('seg_map_path')
         if name is not None:
             numbers, name = read_class_map(name), f'class map {name}'

@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_alpha, read_image, to_working_range
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.errors import InputError
 
 SOURCES = ('first', 'second')
 COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')
@@ -19,7 +20,7 @@ def per_source(value: Any, name: str) -> dict:
     if not isinstance(value, dict):
         return dict.fromkeys(SOURCES, value)
     if set(value) != set(SOURCES):
-        raise ValueError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
+        raise InputError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
     return dict(value)
 
 

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmfusion.registry import TRANSFORMS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import InputError, InputKeyError
 from mmfusion.utils.value_range import check_unit_range
 
 from .load_pair import SOURCES
@@ -81,16 +82,16 @@ class PackFusionInputs(BaseTransform):
         name = f"sample {results.get('sample_id', results.get('img_id', '?'))}"
         missing = [source for source in SOURCES if source not in results]
         if missing:
-            raise KeyError(f'PackFusionInputs: {name} has no {missing}; put LoadPair first')
+            raise InputKeyError(f'PackFusionInputs: {name} has no {missing}; put LoadPair first')
         for source in SOURCES:
             image = results[source]
             if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
-                raise ValueError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
+                raise InputError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
             file = f" ({results[f'{source}_path']})" if results.get(f'{source}_path') else ''
             check_unit_range(image, f'PackFusionInputs: {source} source of {name}{file}')
         if results['first'].shape[:2] != results['second'].shape[:2]:
             sizes = ' and '.join(str(results[source].shape[:2]) for source in SOURCES)
-            raise ValueError(f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired')
+            raise InputError(f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired')
         return {source: results[source] for source in SOURCES}
 
     @staticmethod
@@ -103,7 +104,7 @@ class PackFusionInputs(BaseTransform):
         if 'gt_masks' in results:
             masks = results['gt_masks']
             if len(masks) != len(boxes):
-                raise ValueError(f"PackFusionInputs: sample {results.get('sample_id', '?')} has {len(boxes)} boxes and {len(masks)} masks; a "
+                raise InputError(f"PackFusionInputs: sample {results.get('sample_id', '?')} has {len(boxes)} boxes and {len(masks)} masks; a "
                                  'transform of the pipeline changed only one of the two')
             sample.gt_instances.masks = masks[np.flatnonzero(~ignored.numpy())]
             sample.ignored_instances.masks = masks[np.flatnonzero(ignored.numpy())]

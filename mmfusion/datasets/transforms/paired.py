@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.errors import InputError, InputKeyError, UserError
 from mmfusion.utils.random_state import random_state, set_random_state
 from mmfusion.utils.scope import scoped
 
@@ -77,7 +78,7 @@ class Paired(BaseTransform):
         """Transform all sources; None when the transform rejects the sample."""
         missing = [source for source in self.sources if source not in results]
         if missing:
-            raise KeyError(f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first')
+            raise InputKeyError(f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first')
         images = {source: results.pop(source) for source in self.sources}
         start, end, output, shape = random_state(), None, None, None
         labels = [copy.deepcopy(results) for _ in self.sources[1:]]
@@ -93,12 +94,12 @@ class Paired(BaseTransform):
                     return None
                 end, output = random_state(), done
             elif done is None:
-                raise RuntimeError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
+                raise UserError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
                                    'it depends on the image content')
             images[source] = self._hide(done.pop('img'), images[source])
             shape = shape or images[source].shape[:2]
             if images[source].shape[:2] != shape:
-                raise RuntimeError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
+                raise UserError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
                                    f'{images[source].shape[:2]}: '
                                    'it depends on the image content or draws from a generator that Paired cannot reset')
         set_random_state(end)
@@ -118,7 +119,7 @@ class Paired(BaseTransform):
             image = image[..., None]
         if before.dtype == np.uint8 and image.dtype != np.uint8:
             if np.abs(image).max() < _DARK and before.max() > 127:
-                raise ValueError(f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
+                raise InputError(f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
                                  'as if it had been normalized; leave that to the data preprocessor of the task network, which has mean and std')
             image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         elif before.dtype == np.float32 and (image.dtype != np.float32 or not self.unit_range):

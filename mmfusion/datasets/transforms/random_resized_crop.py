@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils.errors import InputError
 from mmfusion.utils.value_range import RANGE_TOLERANCE
 
 
@@ -64,7 +65,7 @@ class RandomResizedCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Cut and resize."""
         if 'gt_bboxes' in results:
-            raise ValueError('RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, or leave mmdet.LoadAnnotations out')
+            raise InputError('RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, or leave mmdet.LoadAnnotations out')
         top, left, height, width = self.draw(*results['img'].shape[:2])
         part = np.s_[top:top + height, left:left + width]
         results['img'] = resize_bicubic(results['img'][part], self.size)
@@ -86,7 +87,7 @@ def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         tensor = tensor.round().clamp(limits.min, limits.max)
     else:
         if image.size and image.max() > 1 + RANGE_TOLERANCE:
-            raise ValueError(f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
+            raise InputError(f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
                              'give unit_range=True to Paired')
         tensor = tensor.clamp(0, 1)
     return np.ascontiguousarray(tensor.numpy().transpose(1, 2, 0).astype(image.dtype))

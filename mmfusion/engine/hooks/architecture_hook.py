@@ -5,6 +5,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.errors import InputError
 from mmfusion.utils.unwrap import unwrap
 from mmfusion.visualization.architecture import draw_architecture
 from mmfusion.visualization.genotype import draw_genotype
@@ -39,7 +40,7 @@ class ArchitectureHook(Hook):
         """Check the model; show the weights before the first step."""
         fuser = getattr(self._coupling(runner), 'fuser', None)
         if not hasattr(fuser, 'architecture') or not hasattr(fuser, 'genotype'):
-            raise ValueError(f'ArchitectureHook: {type(fuser).__name__} has no architecture to show; remove the hook')
+            raise InputError(f'ArchitectureHook: {type(fuser).__name__} has no architecture to show; remove the hook')
         if runner.epoch == 0:
             self._show(runner, 0)
 

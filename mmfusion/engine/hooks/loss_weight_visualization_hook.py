@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from mmfusion.fileio.image_writing import FileNames, write_image
 from mmfusion.registry import HOOKS
+from mmfusion.utils.errors import InputError
 from mmfusion.utils.unwrap import unwrap
 from mmfusion.visualization import make_panel, to_picture
 
@@ -73,7 +74,7 @@ class LossWeightVisualizationHook(Hook):
     def before_train(self, runner) -> None:
         """Show the weights before the first step; check the model."""
         if not hasattr(self._coupling(runner), 'generate_weights'):
-            raise ValueError(f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation module; remove the hook')
+            raise InputError(f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation module; remove the hook')
         if runner.epoch == 0:
             self._show(runner, 0)
 

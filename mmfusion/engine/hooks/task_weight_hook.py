@@ -4,6 +4,7 @@ from typing import Optional
 from mmengine.hooks import Hook
 
 from mmfusion.registry import HOOKS
+from mmfusion.utils.errors import InputError
 from mmfusion.utils.unwrap import unwrap
 
 from .runtime_info_hook import by_iterations, iterations_per_epoch
@@ -78,5 +79,5 @@ class TaskWeightHook(Hook):
         weights = getattr(model, 'task_weights', None)
         if weights is None or self.task not in weights:
             found = f'its tasks are {sorted(weights)}' if weights is not None else 'it has no task_weights'
-            raise ValueError(f'TaskWeightHook: {type(model).__name__} has no task {self.task!r}; {found}')
+            raise InputError(f'TaskWeightHook: {type(model).__name__} has no task {self.task!r}; {found}')
         return weights

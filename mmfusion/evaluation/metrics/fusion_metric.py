@@ -11,6 +11,7 @@ from torch import Tensor
 from mmfusion.fileio import write_csv, write_json
 from mmfusion.registry import METRICS
 from mmfusion.structures import TASK_KEY
+from mmfusion.utils.errors import InputError, InputKeyError
 
 from ..protocols import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
 from ..reports.summary import Summary, caution_lines, cautions, format_value, heading, title
@@ -82,10 +83,10 @@ class FusionMetric(BaseMetric):
                 self.results.append({TASK_KEY: sample.get(TASK_KEY)})
                 continue
             if 'fused' not in sample:
-                raise KeyError(f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`')
+                raise InputKeyError(f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`')
             fused = sample['fused']['data']
             if fused.shape[-2:] != first.shape[-2:] or fused.shape[-2:] != second.shape[-2:]:
-                raise ValueError(f'sample {sample_name(sample)!r}: the fused image is {tuple(fused.shape[-2:])}, its sources are '
+                raise InputError(f'sample {sample_name(sample)!r}: the fused image is {tuple(fused.shape[-2:])}, its sources are '
                                  f'{tuple(first.shape[-2:])} and {tuple(second.shape[-2:])}')
             row = {key: sample[key] for key in ID_KEYS if key in sample}
             row['values'] = self.rate(fused, first.to(fused.device), second.to(fused.device))
@@ -131,7 +132,7 @@ class FusionMetric(BaseMetric):
         rated = [row for row in results if 'values' in row]
         if self.fusion_task is not None and not rated:
             found = sorted({str(row[TASK_KEY]) for row in results})
-            raise ValueError(f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
+            raise InputError(f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
                              'name a task of the FusionTasksDataset in the test dataloader')
         return rated
 

@@ -9,6 +9,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmfusion.registry import METRICS
+from mmfusion.utils.errors import InputError
 
 
 @METRICS.register_module()
@@ -68,14 +69,14 @@ class SegIoUMetric(IoUMetric):
         for sample in data_samples:
             name = sample.get('sample_id', sample.get('img_id', '?'))
             if 'pred_sem_seg' not in sample:
-                raise ValueError(f'SegIoUMetric: sample {name} has no predicted class map; the model needs a segmentor among its tasks')
+                raise InputError(f'SegIoUMetric: sample {name} has no predicted class map; the model needs a segmentor among its tasks')
             if self.format_only:
                 continue
             if 'gt_sem_seg' not in sample:
-                raise ValueError(f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') into the test pipeline")
+                raise InputError(f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') into the test pipeline")
             shapes = [tuple(sample[key]['data'].shape[-2:]) for key in ('gt_sem_seg', 'pred_sem_seg')]
             if shapes[0] != shapes[1]:
-                raise ValueError(f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: in a test pipeline, '
+                raise InputError(f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: in a test pipeline, '
                                  'load it after the transforms that change the size')
         super().process(data_batch, data_samples)
 
@@ -85,7 +86,7 @@ class SegIoUMetric(IoUMetric):
         valid = label != ignore_index
         pred_label, label = pred_label[valid].long(), label[valid].long()
         if label.numel() and int(label.max()) >= num_classes:
-            raise ValueError(f'SegIoUMetric: label {int(label.max())} where the data set has {num_classes} classes')
+            raise InputError(f'SegIoUMetric: label {int(label.max())} where the data set has {num_classes} classes')
         matched = label[pred_label == label]
         intersect, predicted, labelled = (torch.bincount(x, minlength=num_classes)[:num_classes].double().cpu() for x in (matched, pred_label, label))
         return intersect, predicted + labelled - intersect, predicted, labelled

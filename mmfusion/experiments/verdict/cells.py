@@ -13,7 +13,6 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 
 from mmfusion.experiments.identity import claim as claim_run
 from mmfusion.experiments.identity import run_identity
@@ -21,9 +20,10 @@ from mmfusion.experiments.locking import locked
 from mmfusion.fileio import write_json
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.reading import read_record
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 from mmfusion.running.checks import check_testing
 from mmfusion.running.manifests import record_test, watch_samples
+from mmfusion.running.runner import build_runner
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import user_message
 
@@ -186,7 +186,7 @@ def check_labels(base: Config) -> None:
     Raises:
         UserError: It has no boxes, or no class maps, or cannot be built.
     """
-    dataset = DATASETS.build(copy.deepcopy(dict(base.test_dataloader.dataset)))
+    dataset = build_configured(DATASETS, copy.deepcopy(dict(base.test_dataloader.dataset)))
     items = (dataset.get_data_info(index) for index in range(len(dataset)))
     kinds = task_kinds(base)
     if 'detection' in kinds and not any(item.get('instances') for item in items):
@@ -216,7 +216,7 @@ def _test(cfg: Config, name: str, facts: dict) -> dict:
     ):
         cfg[key] = None
     cfg.resume = False
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     check_testing(runner, runner.test_loop)
     runner.model.init_weights()
     samples = watch_samples(runner)
@@ -257,7 +257,7 @@ def _run_in_processes(
                     message, known = error
                     if known:
                         raise UserError(f'{where.name}: {message}')
-                    raise RuntimeError(f'{where.name} failed (see {where}/output.log):\n{message}')
+                    raise UserError(f'{where.name} failed (see {where}/output.log):\n{message}')
                 state = 'is complete' if cell.is_complete(root) else 'is not finished'
                 print_log(f'verdict: {where.name} {state}', 'current')
     finally:

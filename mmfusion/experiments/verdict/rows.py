@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from mmengine.config import Config, ConfigDict
 
 from mmfusion.models.pretrained import can_be_read
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, build_configured
 from mmfusion.running.run_config import coupling_class
 from mmfusion.utils import UserError
 
@@ -273,7 +273,7 @@ def _follows(base: Config, rule: str) -> bool:
 
 
 def _learns(base: Config) -> bool:
-    fuser = MODELS.build(copy.deepcopy(base.model.fuser))
+    fuser = build_configured(MODELS, copy.deepcopy(base.model.fuser))
     return any(parameter.requires_grad for parameter in fuser.parameters())
 
 

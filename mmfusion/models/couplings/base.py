@@ -12,6 +12,7 @@ from torch.func import functional_call
 from mmfusion.models.layers import postprocess, restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
+from mmfusion.utils.errors import InputError
 
 from .steps.image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
 from .steps.loss_check import LossCheck
@@ -255,7 +256,7 @@ class BaseCoupling(BaseModel):
         if 'task' in inputs and 'task' in self.fuser.guidance_keys:
             if not isinstance(inputs['task'], str):
                 names = sorted(map(str, set(inputs['task'])))
-                raise ValueError(f'{type(self.fuser).__name__} fuses batches of one task, and this one holds {names}: '
+                raise InputError(f'{type(self.fuser).__name__} fuses batches of one task, and this one holds {names}: '
                                  "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test")
             options['task'] = inputs['task']
         return {**options, **self.fuser_options}
@@ -321,11 +322,11 @@ def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str,
         {'det': 'all'}
     """
     if isinstance(frozen_tasks, str):
-        raise ValueError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
+        raise InputError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
     frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
     unknown = set(frozen) - set(tasks)
     if unknown:
-        raise ValueError(f'frozen_tasks names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
+        raise InputError(f'frozen_tasks names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
     return frozen
 
 

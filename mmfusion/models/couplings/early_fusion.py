@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mmfusion.models.layers.color import luminance
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import InputError
 
 from .base import BaseCoupling, Fusion, Losses
 from .task_network import TaskNetwork
@@ -40,7 +41,7 @@ def first_convolution(backbone: nn.Module) -> nn.Conv2d:
         for module, mode in modes.items():
             module.training = mode
     if not ran or ran[0].in_channels % COLORS or ran[0].groups != 1:
-        raise ValueError(
+        raise InputError(
             f'early fusion widens the first convolution of a backbone, and {type(backbone).__name__} does not begin'
             f' with one over {COLORS} channels'
         )

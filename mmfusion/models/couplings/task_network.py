@@ -9,6 +9,7 @@ from torch import Tensor
 from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import InputError, InputTypeError
 
 from .steps.task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_border
 
@@ -91,7 +92,7 @@ class TaskNetwork(BaseModule):
             return [self.network]
         names = [name for name, _ in self.network.named_children()]
         if not any(name.endswith('head') for name in names):
-            raise ValueError(f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it")
+            raise InputError(f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it")
         return [part for name, part in self.network.named_children() if not name.endswith('head')]
 
     def train(self, mode: bool = True) -> 'TaskNetwork':
@@ -115,7 +116,7 @@ class TaskNetwork(BaseModule):
             return 'detection'
         if isinstance(network, BaseSegmentor):
             return 'segmentation'
-        raise TypeError(f'a task network must be an mmdet detector or an mmseg segmentor, got {type(network).__name__}')
+        raise InputTypeError(f'a task network must be an mmdet detector or an mmseg segmentor, got {type(network).__name__}')
 
     def preprocess(self, image: Tensor, data_samples: Sequence[FusionDataSample], training: bool):
         """Turn fused images into the network's input.

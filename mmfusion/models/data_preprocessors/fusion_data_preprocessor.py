@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmfusion.registry import MODELS
 from mmfusion.structures import MAP_FIELDS, FusionDataSample, fusion_task
+from mmfusion.utils.errors import InputError
 from mmfusion.utils.value_range import check_unit_range
 
 SOURCES = ('first', 'second')
@@ -87,7 +88,7 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             values = getattr(sample, name).data
             if tuple(values.shape[-2:]) != size:
                 what = 'class map' if name == 'gt_sem_seg' else name
-                raise ValueError(f"the {what} of sample {sample.get('sample_id', '?')} is {tuple(values.shape[-2:])}, its images are {size}: "
+                raise InputError(f"the {what} of sample {sample.get('sample_id', '?')} is {tuple(values.shape[-2:])}, its images are {size}: "
                                  'in a training pipeline, load it before the transforms that change the size')
             padded = F.pad(values, (0, width - values.shape[-1], 0, height - values.shape[-2]), value=self.seg_pad_value)
             setattr(sample, name, PixelData(data=padded))
@@ -115,21 +116,21 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         """Look at the sources before they are moved, so that no device has to be waited for."""
         if not isinstance(inputs, dict) or set(inputs) != set(SOURCES):
             found = sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__
-            raise ValueError(f"inputs must be a dict with 'first' and 'second', got {found}")
+            raise InputError(f"inputs must be a dict with 'first' and 'second', got {found}")
         if len(inputs['first']) != len(inputs['second']) or len(inputs['first']) == 0:
-            raise ValueError(f"both sources need the same number of images, at least one; got {len(inputs['first'])} and {len(inputs['second'])}")
+            raise InputError(f"both sources need the same number of images, at least one; got {len(inputs['first'])} and {len(inputs['second'])}")
         if samples is not None and len(samples) != len(inputs['first']):
-            raise ValueError(f"{len(samples)} data samples for {len(inputs['first'])} pairs")
+            raise InputError(f"{len(samples)} data samples for {len(inputs['first'])} pairs")
         for index, pair in enumerate(zip(inputs['first'], inputs['second'])):
             name = str(index) if samples is None else str(samples[index].get('sample_id', samples[index].get('img_id', index)))
             for source, image in zip(SOURCES, pair):
                 if image.dim() != 3 or image.shape[0] not in (1, 3):
-                    raise ValueError(f'{source} source of sample {name} must be (1|3, H, W), got {tuple(image.shape)}')
+                    raise InputError(f'{source} source of sample {name} must be (1|3, H, W), got {tuple(image.shape)}')
                 if image.dtype != torch.uint8 and not image.is_floating_point():
-                    raise ValueError(f'{source} source of sample {name} must be uint8 or float in [0, 1], got {image.dtype}')
+                    raise InputError(f'{source} source of sample {name} must be uint8 or float in [0, 1], got {image.dtype}')
                 check_unit_range(image, f'{source} source of sample {name}')
             if pair[0].shape[-2:] != pair[1].shape[-2:]:
-                raise ValueError(f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}')
+                raise InputError(f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}')
 
 
 def reflected(image: Tensor, height: int, width: int) -> Tensor:

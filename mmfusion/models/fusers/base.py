@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmfusion.models.layers.postprocess import check_postprocess
+from mmfusion.utils.errors import InputError, InputTypeError
 
 MIN_SIZE = 16
 
@@ -75,7 +76,7 @@ class BaseFuser(BaseModule):
         self.check_sources(first, second)
         unknown = set(guidance) - set(self.guidance_keys)
         if unknown:
-            raise TypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(self.guidance_keys)}')
+            raise InputTypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(self.guidance_keys)}')
         height, width = first.shape[-2:]
         pad_h, pad_w = -height % self.size_multiple, -width % self.size_multiple
         if pad_h or pad_w:
@@ -91,13 +92,13 @@ class BaseFuser(BaseModule):
         for label, image in (('first', first), ('second', second)):
             if not isinstance(image, Tensor) or not image.is_floating_point():
                 found = image.dtype if isinstance(image, Tensor) else type(image).__name__
-                raise TypeError(f'{name}: {label} source must be a float tensor in [0, 1], got {found}')
+                raise InputTypeError(f'{name}: {label} source must be a float tensor in [0, 1], got {found}')
             if image.dim() != 4:
-                raise ValueError(f'{name}: {label} source must have shape (N, C, H, W), got {tuple(image.shape)}')
+                raise InputError(f'{name}: {label} source must have shape (N, C, H, W), got {tuple(image.shape)}')
             if image.shape[1] not in self.channels:
-                raise ValueError(f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
+                raise InputError(f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
                                  'run it through a coupling or the FusionInferencer, which convert color')
             if min(image.shape[-2:]) < MIN_SIZE:
-                raise ValueError(f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}')
+                raise InputError(f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}')
         if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:
-            raise ValueError(f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}')
+            raise InputError(f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}')

@@ -5,7 +5,7 @@ from typing import Callable, List, Optional, Sequence, Union
 import torch
 from mmengine.config import Config
 
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, build_configured
 from mmfusion.utils.config import read_config
 from mmfusion.utils.conversion import State, converting, read_official, write_fuser
 from mmfusion.utils.state_dict import STATE_KEYS
@@ -18,7 +18,7 @@ def fuser_without_weights(config: Union[str, Path, Config]) -> BaseFuser:
     if not isinstance(config, Config):
         config = read_config(config)
     with torch.device('meta'):
-        return MODELS.build(config.fuser)
+        return build_configured(MODELS, config.fuser)
 
 
 def convert_files(sources: Sequence[Union[str, Path]],

@@ -5,6 +5,8 @@ import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmfusion.utils.errors import InputError
+
 
 class SourceAttention(BaseModule):
     """One attention map per feature level: 1x1 convolution, BN, ReLU, 1x1 convolution to one channel, BN, sigmoid.
@@ -68,10 +70,10 @@ class CrossModalAttention(BaseModule):
             ValueError: Another number of channels, or more levels than there are batch norms.
         """
         if first[0].shape[1] != self.in_channels:
-            raise ValueError(f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with '
+            raise InputError(f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with '
                              f'in_channels={self.in_channels}; set it to out_channels of the neck')
         if not self.levels_shared_bn and len(first) > self.num_levels:
-            raise ValueError(f'the detector yields {len(first)} levels, the guide was built with num_levels={self.num_levels}')
+            raise InputError(f'the detector yields {len(first)} levels, the guide was built with num_levels={self.num_levels}')
         gated_first, gated_second, maps = [], [], []
         for level, (a, b) in enumerate(zip(first, second)):
             common = self.fusion_conv(torch.cat([a, b], dim=1)).relu_()

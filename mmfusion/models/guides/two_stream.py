@@ -11,6 +11,7 @@ from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import InputError, InputTypeError
 
 from .attention import CrossModalAttention
 
@@ -64,7 +65,7 @@ class TwoStreamGuide(BaseModule):
     def _build(cfg: dict) -> nn.Module:
         detector = build_scoped(cfg)
         if not hasattr(detector, 'extract_feat') or not hasattr(detector, 'backbone'):
-            raise TypeError(f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}')
+            raise InputTypeError(f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}')
         # The head's losses are reached through `loss` and `predict`, which call `extract_feat` on what they are given: features already.
         # Stored on the instance, so that the class's own `extract_feat` stays in reach.
         detector.extract_feat = _identity
@@ -106,7 +107,7 @@ class TwoStreamGuide(BaseModule):
         """
         for sample in data_samples:
             if 'gt_instances' not in sample:
-                raise ValueError(f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
+                raise InputError(f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
                                  'in the training pipeline, or set guide_weight=0')
         sizes = self._sizes(first, data_samples)
         (gated, maps), losses = self._gate(first, second, sizes), {}

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.errors import InputError
 
 from .base import BaseFusionLoss
 
@@ -59,10 +60,10 @@ class BoxGuidedPixelLoss(BaseFusionLoss):
         """Mean over all pixels, each measured against its side's target."""
         boxes = context.get('boxes')
         if boxes is None:
-            raise ValueError('BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline (mmdet.LoadAnnotations with '
+            raise InputError('BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline (mmdet.LoadAnnotations with '
                              'with_bbox=True), or drop this loss from fusion_loss')
         if len(boxes) != len(fused):
-            raise ValueError(f'BoxGuidedPixelLoss: {len(boxes)} box tensors for {len(fused)} images')
+            raise InputError(f'BoxGuidedPixelLoss: {len(boxes)} box tensors for {len(fused)} images')
         boxes = [getattr(box, 'tensor', box).to(fused.device) for box in boxes]
         mask = boxes_to_mask(boxes, *fused.shape[-2:]).unsqueeze(1)  # (N, 1, H, W)
         # Each pixel belongs to one side, so the two means of the formula are one.

@@ -4,6 +4,7 @@ from typing import Dict, Optional
 from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
+from mmfusion.utils.errors import InputError, InputTypeError
 
 from .base import BaseFusionLoss
 
@@ -92,13 +93,13 @@ class TaskFusionLoss(BaseFusionLoss):
 
     def _known(self, task: Optional[str]) -> str:
         if task is None:
-            raise ValueError('TaskFusionLoss does not know the task of this batch: train on a FusionTasksDataset, which names the task of every '
+            raise InputError('TaskFusionLoss does not know the task of this batch: train on a FusionTasksDataset, which names the task of every '
                              f'sample, or set `default` to one of {sorted(self.tasks)}')
         if not isinstance(task, str):
-            raise ValueError(f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
+            raise InputError(f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
                              "use batch_sampler = dict(type='TaskBatchSampler')")
         if task not in self.tasks:
-            raise ValueError(f'TaskFusionLoss has no terms for the task {task!r}; it knows {sorted(self.tasks)}')
+            raise InputError(f'TaskFusionLoss has no terms for the task {task!r}; it knows {sorted(self.tasks)}')
         return task
 
     def extra_repr(self) -> str:
@@ -108,9 +109,9 @@ class TaskFusionLoss(BaseFusionLoss):
 
 def _build(task: str, terms: Terms) -> nn.ModuleDict:
     if not terms:
-        raise ValueError(f'TaskFusionLoss: the task {task!r} has no terms')
+        raise InputError(f'TaskFusionLoss: the task {task!r} has no terms')
     criteria = {name: cfg if isinstance(cfg, nn.Module) else MODELS.build(cfg) for name, cfg in terms.items()}
     for name, criterion in criteria.items():
         if not isinstance(criterion, BaseFusionLoss):
-            raise TypeError(f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss')
+            raise InputTypeError(f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss')
     return nn.ModuleDict(criteria)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmfusion.models.scoped import build_scoped
 from mmfusion.utils.conversion import Rule, State, check_converted, converting, read_official, rename, write_weights
+from mmfusion.utils.errors import building
 
 from .class_names import COCO_CLASSES
 
@@ -72,7 +73,7 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     key = 'bbox_head.multi_level_conv_cls.0.weight'
     if key in weights:
         detector['bbox_head']['num_classes'] = len(weights[key])
-    with torch.device('meta'):
+    with building(), torch.device('meta'):
         network = build_scoped(detector)
     check_converted({'': (weights, network)}, [source])
     coco = len(weights[key]) == len(COCO_CLASSES)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_json
+from mmfusion.utils.errors import InputError, MissingFileError
 
 
 class LatencyTable(NamedTuple):
@@ -31,10 +32,10 @@ class LatencyTable(NamedTuple):
         try:
             values = torch.tensor([[float(self.milliseconds[position][name]) for name in candidates] for position in positions])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
+            raise InputError(f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
                              'tools/analysis_tools/measure_latency.py and the config of this search') from None
         if not (values > 0).all() or not torch.isfinite(values).all():
-            raise ValueError('every number of the latency table must be positive')
+            raise InputError('every number of the latency table must be positive')
         return values
 
 
@@ -60,17 +61,17 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
     if not isinstance(source, dict):
         path = Path(source)
         if not path.is_file():
-            raise FileNotFoundError(f'no latency table {path}: measure one with tools/analysis_tools/measure_latency.py, on the device that counts')
+            raise MissingFileError(f'no latency table {path}: measure one with tools/analysis_tools/measure_latency.py, on the device that counts')
         try:
             source = read_json(path)
         except ValueError as error:
-            raise ValueError(f'{path} is not JSON: {error}') from None
+            raise InputError(f'{path} is not JSON: {error}') from None
     try:
         rows = {position: dict(row) for position, row in dict(source['milliseconds']).items()}
         height, width = (int(side) for side in source['size'])
         return LatencyTable(rows, dict(source['machine']), (height, width))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f'not a latency table ({type(error).__name__}: {error}); it has milliseconds, machine and size') from None
+        raise InputError(f'not a latency table ({type(error).__name__}: {error}); it has milliseconds, machine and size') from None
 
 
 def expected_latency(probabilities: Tensor, table: Tensor) -> Tensor:

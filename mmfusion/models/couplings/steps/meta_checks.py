@@ -6,6 +6,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmfusion.utils import UserError
+from mmfusion.utils.errors import InputError
 
 from ..task_network import count_classes
 from .optimizers import refuse_accumulation, refuse_wrapped_parts
@@ -22,19 +23,19 @@ def check_options(coupling: nn.Module) -> None:
     """
     name = type(coupling).__name__
     if not len(coupling.tasks):
-        raise ValueError(f'{name} needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
+        raise InputError(f'{name} needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
     if not len(coupling.fusion_loss):
-        raise ValueError(f'{name} needs a fusion loss that takes learned weights in `fusion_loss`')
+        raise InputError(f'{name} needs a fusion loss that takes learned weights in `fusion_loss`')
     if not any(parameter.requires_grad for parameter in coupling.fuser.parameters()):
-        raise ValueError(f'{name} needs a fuser that learns, and {type(coupling.fuser).__name__} has no trainable parameters')
+        raise InputError(f'{name} needs a fuser that learns, and {type(coupling.fuser).__name__} has no trainable parameters')
     for key, size, least in (('crop_size', coupling.crop_size, 16), ('task_size', coupling.task_size, 16)):
         if size is not None and (len(size) != 2 or min(size) < least):
-            raise ValueError(f'{name}: {key} must be (height, width) of at least {least} each, or None; got {size}')
+            raise InputError(f'{name}: {key} must be (height, width) of at least {least} each, or None; got {size}')
     for key, value, allowed in (('resize', coupling.resize, ('sources', 'fused')), ('inner_fuser', coupling.inner_fuser, ('current', 'updated'))):
         if value not in allowed:
-            raise ValueError(f'{name}: {key} must be one of {allowed}, got {value!r}')
+            raise InputError(f'{name}: {key} must be one of {allowed}, got {value!r}')
     if coupling.inner_steps < 1:
-        raise ValueError(f'{name}: inner_steps must be at least 1, got {coupling.inner_steps}')
+        raise InputError(f'{name}: inner_steps must be at least 1, got {coupling.inner_steps}')
 
 
 def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
@@ -82,18 +83,18 @@ def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
     """
     samples = data.get('data_samples') if isinstance(data, dict) else None
     if not samples:
-        raise ValueError('MetaCoupling learns from labels, but the batch has no data_samples: end the training pipeline with PackFusionInputs')
+        raise InputError('MetaCoupling learns from labels, but the batch has no data_samples: end the training pipeline with PackFusionInputs')
     for sample, image in zip(samples, data['inputs']['first']):
         name = sample.get('sample_id', sample.get('img_id', '?'))
         if 'gt_sem_seg' in sample and sample.gt_sem_seg.data.shape[-2:] != image.shape[-2:]:
-            raise ValueError(f'the class map of sample {name!r} has the size {tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
+            raise InputError(f'the class map of sample {name!r} has the size {tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
                              f'{tuple(image.shape[-2:])}: load annotations before the transforms that change the size')
         for task_name, task in tasks.items():
             number, labels = count_classes(task.network), _labels(task, sample)
             if number is None or labels is None or not labels.numel():
                 continue
             if int(labels.max()) >= number or int(labels.min()) < 0:
-                raise ValueError(f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, but task {task_name!r} '
+                raise InputError(f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, but task {task_name!r} '
                                  f'has num_classes={number}, that is 0 to {number - 1}; correct the labels or num_classes')
 
 

@@ -5,6 +5,7 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from mmfusion.structures import MAP_FIELDS, FusionDataSample
+from mmfusion.utils.errors import InputError
 
 LOAD = 'load annotations in the training pipeline, or leave this task out of the config'
 REMEDIES = dict(
@@ -46,7 +47,7 @@ def check_labels(network: nn.Module, kind: str, sample: FusionDataSample) -> Non
     """
     for name, remedy in needed_labels(network, kind).items():
         if name not in (sample.gt_instances if name == 'masks' else sample):
-            raise ValueError(f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} has none: {remedy}')
+            raise InputError(f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} has none: {remedy}')
 
 
 def fit_maps(sample: FusionDataSample, kind: str) -> None:

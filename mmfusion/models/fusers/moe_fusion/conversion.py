@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, build_configured
 from mmfusion.utils.config import read_config
 from mmfusion.utils.conversion import Rule, State, check_converted, converting, read_official, rename, write_weights
 
@@ -119,4 +119,4 @@ def _build(cfg: Config, weights: State) -> nn.Module:
     if scores is not None:
         cfg.detector.roi_head.bbox_head.num_classes = len(scores) - 1
     with torch.device('meta'):
-        return MODELS.build(cfg)
+        return build_configured(MODELS, cfg)

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers import NoisyTopKGate, balance_loss
 from mmfusion.registry import MODELS
+from mmfusion.utils.errors import InputError
 
 from .blocks import ConvExpert, DenseEncoder, run_chosen
 
@@ -137,6 +138,6 @@ class MoEFusion(BaseFuser):
         if attention is None:
             return features.new_full((1, 1, 1, 1), 0.5)
         if attention.dim() != 4 or attention.shape[0] != features.shape[0] or attention.shape[1] not in (1, 2):
-            raise ValueError(f'attention must be (N, 1 or 2, h, w) with N = {features.shape[0]}, got {tuple(attention.shape)}')
+            raise InputError(f'attention must be (N, 1 or 2, h, w) with N = {features.shape[0]}, got {tuple(attention.shape)}')
         attention = attention.amax(dim=1, keepdim=True).to(features.dtype)
         return F.interpolate(attention, size=features.shape[-2:], mode='bilinear', align_corners=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmfusion.models.layers import NoisyTopKGate, balance_loss
 from mmfusion.models.layers.gating import GateOutput
+from mmfusion.utils.errors import InputError
 
 from .windows import WindowLayout
 
@@ -30,7 +31,7 @@ class Control(NamedTuple):
         """
         for name, value in (('scale', scale), ('shift', shift)):
             if not isinstance(value, Real) or not math.isfinite(value):
-                raise ValueError(f'TCMoA: {name} must be a finite number, got {value!r}')
+                raise InputError(f'TCMoA: {name} must be a finite number, got {value!r}')
         return cls(float(scale), float(shift))
 
     def apply(self, prompts: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
+from mmfusion.utils.errors import InputError
 
 from .adapters import COMBINE, Control
 from .details import Details, Prompts, prompt_loss
@@ -221,7 +222,7 @@ class TCMoA(BaseFuser):
     def _task(self, task: Optional[str]) -> str:
         task = self.task if task is None else task
         if task not in self.tasks:
-            raise ValueError(f'TCMoA has the tasks {list(self.tasks)}, got {task!r}')
+            raise InputError(f'TCMoA has the tasks {list(self.tasks)}, got {task!r}')
         return task
 
     def _embed(self, images: Tensor) -> Tensor:

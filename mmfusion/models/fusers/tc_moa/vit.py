@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmfusion.models.layers.strips import differentiated_again
+from mmfusion.utils.errors import InputError
 
 from .windows import Order
 
@@ -40,15 +41,15 @@ def resolve_arch(arch: Union[str, dict]) -> Arch:
     """
     if isinstance(arch, str):
         if arch not in ARCHS:
-            raise ValueError(f'arch must be one of {", ".join(ARCHS)} or a dict, got {arch!r}')
+            raise InputError(f'arch must be one of {", ".join(ARCHS)} or a dict, got {arch!r}')
         return ARCHS[arch]
     try:
         arch = Arch(**arch)
     except TypeError as error:
-        raise ValueError(f'arch takes the fields {", ".join(Arch._fields)}: {error}') from None
+        raise InputError(f'arch takes the fields {", ".join(Arch._fields)}: {error}') from None
     for dim, heads in ((arch.embed_dim, arch.num_heads), (arch.decoder_embed_dim, arch.decoder_num_heads)):
         if dim % 8 or dim % heads:
-            raise ValueError(f'the length of a token must be a multiple of 8 and of the number of heads, got {dim} and {heads} heads')
+            raise InputError(f'the length of a token must be a multiple of 8 and of the number of heads, got {dim} and {heads} heads')
     return arch
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
+from mmfusion.utils.errors import InputError
 
 from .cells import Head, Stem, build_cell
 from .genotype import GenotypeLike, load_genotype
@@ -62,7 +63,7 @@ class TIM(BaseFuser):
 def check_width(width: int) -> None:
     """Raise a ValueError unless the width is an even number from 2 on."""
     if not isinstance(width, int) or width < 2 or width % 2:
-        raise ValueError(f'width must be an even number from 2 on, got {width!r}')
+        raise InputError(f'width must be an even number from 2 on, got {width!r}')
 
 
 def use_image_statistics(module: nn.Module) -> None:

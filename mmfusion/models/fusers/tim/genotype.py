@@ -5,6 +5,7 @@ from typing import List, NamedTuple, Tuple, Union
 
 from mmfusion.fileio import write_text
 from mmfusion.fileio.reading import read_json
+from mmfusion.utils.errors import InputError, InputTypeError, MissingFileError
 
 from .operations import parse_operation
 
@@ -71,20 +72,20 @@ def load_genotype(source: GenotypeLike) -> Genotype:
     if isinstance(source, dict):
         return _from_dict(source, str(source.get('name', 'genotype')))
     if not isinstance(source, (str, Path)):
-        raise TypeError(f'a genotype is given by a name, a path, a dict or a Genotype, got {source!r}')
+        raise InputTypeError(f'a genotype is given by a name, a path, a dict or a Genotype, got {source!r}')
     path = Path(source)
     if path.suffix != '.json':
         path = FOLDER / f'{source}.json'
         if str(source) not in genotype_names():
-            raise ValueError(f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, and a path ends in .json')
+            raise InputError(f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, and a path ends in .json')
     if not path.is_file():
-        raise FileNotFoundError(f'no genotype file {path}')
+        raise MissingFileError(f'no genotype file {path}')
     try:
         content = read_json(path)
     except ValueError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from None
+        raise InputError(f'{path} is not JSON: {error}') from None
     if not isinstance(content, dict):
-        raise ValueError(f'{path}: a genotype is an object with "cells"')
+        raise InputError(f'{path}: a genotype is an object with "cells"')
     return _from_dict({'name': path.stem, **content}, str(path))
 
 
@@ -100,7 +101,7 @@ def save_genotype(genotype: GenotypeLike, path: Union[str, Path]) -> None:
     """
     content, path = as_dict(load_genotype(genotype)), Path(path)
     if path.suffix != '.json':
-        raise ValueError(f'a genotype file must end in .json, got {path}')
+        raise InputError(f'a genotype file must end in .json, got {path}')
     cells = ',\n'.join(f'    {json.dumps(cell)}' for cell in content['cells'])
     text = f'{{\n  "name": {json.dumps(content["name"])},\n  "note": {json.dumps(content["note"])},\n  "cells": [\n{cells}\n  ]\n}}\n'
     write_text(path, text)
@@ -120,18 +121,18 @@ def as_dict(genotype: Genotype) -> dict:
 def _from_dict(content: dict, where: str) -> Genotype:
     unknown = set(content) - {'name', 'note', 'cells'}
     if unknown or not isinstance(content.get('cells'), (list, tuple)) or not content['cells']:
-        raise ValueError(f'{where}: a genotype has "cells", a list that is not empty, and may have "name" and "note"'
+        raise InputError(f'{where}: a genotype has "cells", a list that is not empty, and may have "name" and "note"'
                          + (f'; it has {", ".join(sorted(map(str, unknown)))} too' if unknown else ''))
     cells = []
     for index, cell in enumerate(content['cells']):
         if not isinstance(cell, dict) or set(cell) != {'kind', 'operations'} or cell['kind'] not in CELL_KINDS:
-            raise ValueError(f'{where}: cell {index} must have "kind" (one of {", ".join(CELL_KINDS)}) and "operations", got {cell}')
+            raise InputError(f'{where}: cell {index} must have "kind" (one of {", ".join(CELL_KINDS)}) and "operations", got {cell}')
         if not isinstance(cell['operations'], (list, tuple)) or not cell['operations']:
-            raise ValueError(f'{where}: the operations of cell {index} must be a list of names that is not empty')
+            raise InputError(f'{where}: the operations of cell {index} must be a list of names that is not empty')
         for name in cell['operations']:
             try:
                 parse_operation(name)
             except ValueError as error:
-                raise ValueError(f'{where}: cell {index}: {error}') from None
+                raise InputError(f'{where}: cell {index}: {error}') from None
         cells.append(Cell(cell['kind'], tuple(cell['operations'])))
     return Genotype(str(content.get('name', 'genotype')), tuple(cells), str(content.get('note', '')))

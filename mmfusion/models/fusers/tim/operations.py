@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.utils.errors import InputError
+
 
 def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1, groups: int = 1) -> nn.Conv2d:
     """Convolution without bias that keeps height and width by zero padding."""
@@ -204,11 +206,11 @@ def parse_operation(name: str) -> Operation:
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         known = [f'{kind}_{{kernel}}_{{dilation}}' for kind in DILATED] + [f'{kind}_{{kernel}}' for kind in UNDILATED]
-        raise ValueError(f'{name!r} is no operation of TIM; there are {", ".join(known)}')
+        raise InputError(f'{name!r} is no operation of TIM; there are {", ".join(known)}')
     kind, kernel = match[1] or match[4], int(match[2] or match[5])
     dilation = int(match[3]) if match[1] else None
     if kernel % 2 == 0 or dilation == 0:
-        raise ValueError(f'{name}: the kernel must be odd and the dilation at least 1')
+        raise InputError(f'{name}: the kernel must be odd and the dilation at least 1')
     return Operation(kind, kernel, dilation)
 
 
@@ -228,5 +230,5 @@ def build_operation(name: str, channels: int) -> nn.Module:
     """
     kind, kernel, dilation = parse_operation(name)
     if channels < 1:
-        raise ValueError(f'{name} needs at least 1 channel, got {channels}')
+        raise InputError(f'{name} needs at least 1 channel, got {channels}')
     return OPERATIONS[kind](channels, kernel) if dilation is None else OPERATIONS[kind](channels, kernel, dilation)

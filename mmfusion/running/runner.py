@@ -1,0 +1,26 @@
+"""Building the runner of a config."""
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmfusion.utils.errors import building
+
+#: What mmengine builds when training or testing begins, and not with the runner.
+LATER = ('build_dataloader', 'build_evaluator', 'build_optim_wrapper', 'build_param_scheduler', 'build_test_loop', 'build_train_loop',
+         'build_val_loop', '_init_model_weights')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config; what cannot be built, now or when training begins, is an error of the config.
+
+    Args:
+        cfg: Config with everything that it needs, perhaps with a ``runner_type``.
+
+    Raises:
+        UserError: A type is unknown, or a class refuses its arguments.
+    """
+    with building():
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    for name in LATER:
+        setattr(runner, name, building()(getattr(runner, name)))
+    return runner
