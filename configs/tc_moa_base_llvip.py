@@ -7,8 +7,8 @@ The checkpoint is one of tc_moa_base_3tasks.py; that config rates all three task
 _base_ = ['./tc_moa_base_3tasks.py']
 
 task = 'visible_infrared'
-tasks = _base_.val_dataloader.dataset.tasks
-val_dataloader = dict(dataset=dict(tasks=dict(_delete_=True, visible_infrared=tasks[task])))
+tasks = _base_.val_dataloader.dataset.fusion_tasks
+val_dataloader = dict(dataset=dict(fusion_tasks=dict(_delete_=True, visible_infrared=tasks[task])))
 test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='FusionMetric', fusion_task=task, metrics=['EN', 'SD', 'SF', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM', 'MS_SSIM', 'QCV', 'QW'])]

@@ -18,6 +18,7 @@ from mmfusion.registry import INFERENCERS, TRANSFORMS, build_configured
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import InputError, building
 from mmfusion.utils.progress import progress_bar
+from mmfusion.utils.renamed import name_fusion_task
 from mmfusion.visualization import SampleView, to_picture
 
 from .build import ModelLike, build_coupling
@@ -40,7 +41,7 @@ class FusionInferencer:
             ``'AverageFuser'``, ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
         weights: Checkpoint for it.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
-        fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(task='multi_focus', shift=0.2)`` for
+        fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(fusion_task='multi_focus', shift=0.2)`` for
             :class:`TCMoA`. They stand in the attribute ``fuser_options``, where they can be changed between calls.
         load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
             ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
@@ -83,11 +84,12 @@ class FusionInferencer:
 
     @fuser_options.setter
     def fuser_options(self, options: Dict[str, object]) -> None:
-        known = self.coupling.fuser.guidance_keys
+        name, known = type(self.coupling.fuser).__name__, self.coupling.fuser.options()
+        options = name_fusion_task(dict(options), known, name)
         unknown = sorted(set(options) - set(known))
         if unknown:
-            raise UserError(f'{type(self.coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
-        self.coupling.fuser_options = dict(options)
+            raise UserError(f'{name} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
+        self.coupling.fuser_options = options
 
     def __call__(self,
                  first: Union[Source, Sequence[Source]],

@@ -27,7 +27,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     chosen.add_argument('--config', help='config file or name of a fuser, such as LaplacianPyramidFuser')
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
     parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
-                        help='options of the fuser, such as task=multi_focus shift=0.2 for TC-MoA')
+                        help='options of the fuser, such as fusion_task=multi_focus shift=0.2 for TC-MoA')
     parser.add_argument('--out', help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)')
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')

@@ -5,6 +5,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 
 from mmfusion.registry import DATASETS
 from mmfusion.structures import TASK_KEY
+from mmfusion.utils.renamed import renamed
 
 from .base_pair_dataset import hash_ids
 
@@ -13,24 +14,25 @@ from .base_pair_dataset import hash_ids
 class FusionTasksDataset(ConcatDataset):
     """Data sets joined under names; every sample says in its metainfo under ``fusion_task`` which it comes from.
 
-    ``TaskBatchSampler`` and ``EpisodeBatchSampler`` draw batches of one task from it, ``MetaInitCoupling`` learns over the tasks.
+    ``TaskBatchSampler`` and ``EpisodeBatchSampler`` draw batches of one fusion task from it, ``MetaInitCoupling`` learns over all.
 
     Args:
-        tasks: Configs of data sets by name, each with its own pipeline; a list of configs where several sets make a task. A name is an identifier
-            without "loss", since losses are logged under it.
+        fusion_tasks: Configs of data sets by name, each with its own pipeline; a list of configs where several sets make a fusion task. A name is an
+            identifier without "loss", since losses are logged under it.
         lazy_init: Leave the lists of files unread for now.
 
     Raises:
-        TypeError: A task is a wrapper of data sets instead of a list of them.
-        ValueError: There is no task, a task has no data set, or a name cannot be logged under.
+        TypeError: A fusion task is a wrapper of data sets instead of a list of them.
+        ValueError: There is no fusion task, one has no data set, or a name cannot be logged under.
     """
 
-    def __init__(self, tasks: Dict[str, Union[dict, Sequence[dict]]], lazy_init: bool = False) -> None:
-        if not tasks:
-            raise ValueError('FusionTasksDataset needs at least one data set in `tasks`')
+    @renamed('FusionTasksDataset', tasks='fusion_tasks')
+    def __init__(self, fusion_tasks: Dict[str, Union[dict, Sequence[dict]]], lazy_init: bool = False) -> None:
+        if not fusion_tasks:
+            raise ValueError('FusionTasksDataset needs at least one data set in `fusion_tasks`')
         datasets: List[BaseDataset] = []
         self.owners: List[int] = []  # number of the task that each data set belongs to
-        for number, (name, parts) in enumerate(tasks.items()):
+        for number, (name, parts) in enumerate(fusion_tasks.items()):
             if not name.isidentifier() or 'loss' in name:
                 raise ValueError(f'{name!r} cannot name a fusion task: use an identifier without "loss"')
             # built here: mmengine's own way would compare their metainfo, and tasks differ in their modalities
@@ -43,7 +45,7 @@ class FusionTasksDataset(ConcatDataset):
                 raise ValueError(f'FusionTasksDataset: the list of data sets of task {name!r} is empty')
             datasets += parts
             self.owners += [number] * len(parts)
-        self.task_names = tuple(tasks)
+        self.task_names = tuple(fusion_tasks)
         super().__init__(datasets, lazy_init=lazy_init, ignore_keys=sorted({key for data in datasets for key in data.metainfo}))
         if not lazy_init:
             self.full_init()

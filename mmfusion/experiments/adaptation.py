@@ -141,7 +141,7 @@ def rate(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: F
     for batch in test:
         data = coupling.data_preprocessor(copy.deepcopy(batch), False)
         inputs, samples = data['inputs'], data['data_samples']
-        fusion = coupling.fuse(inputs)
+        fusion = coupling.fuse(inputs, data_samples=samples)
         losses = sum(loss for key, loss in coupling.fusion_losses(fusion, samples).items() if 'loss' in key)
         values.setdefault('loss', []).append(losses.item())
         for index, (image, sample) in enumerate(zip(fusion.image, samples)):
@@ -245,6 +245,6 @@ def _estimate_statistics(coupling: nn.Module, loader: DataLoader, seed: int) -> 
     _seed(seed)
     for batch in loader:
         data = coupling.data_preprocessor(batch, True)
-        coupling.fuse(data['inputs'])
+        coupling.fuse(data['inputs'], data_samples=data['data_samples'])
     for part, momentum in zip(norms, momenta):
         part.momentum = momentum

@@ -94,7 +94,7 @@ def _describe(dataset: dict) -> Any:
     """Facts of a data set, of the one inside a wrapper, or of each that is joined."""
     if 'dataset' in dataset:
         return _describe(dataset['dataset'])
-    for key in ('datasets', 'tasks'):
+    for key in ('datasets', 'fusion_tasks', 'tasks'):  # the last is the former name
         if key in dataset:
             parts = dataset[key]
             return (

@@ -61,7 +61,7 @@ def _two_stages(first: str, second: str) -> dict:
     return dict(type='TwoStageTIM', branches={name: f'{task}_{name}' for name in (first, second)}, stage1='fusion', merge='concat')
 
 
-_TC_MOA = dict(type='TCMoA', tasks=('visible_infrared', 'multi_exposure', 'multi_focus'), prompt_weights=dict(multi_exposure=1.8))
+_TC_MOA = dict(type='TCMoA', fusion_tasks=('visible_infrared', 'multi_exposure', 'multi_focus'), prompt_weights=dict(multi_exposure=1.8))
 KINDS: Dict[str, Kind] = dict(
     refusion=Kind(dict(type='ReFusion'), REFUSION_ORDER, _one(convert_refusion)),
     moe_fusion=Kind(dict(type='MoEFusion'), VISIBLE_INFRARED, _one(convert_moe_fusion)),

@@ -14,12 +14,13 @@ class ExchangedSources(BaseFuser):
     def __init__(self, fuser: BaseFuser) -> None:
         super().__init__(postprocess=fuser.postprocess)
         self.network = fuser
-        self.color_space, self.channels, self.guidance_keys = fuser.color_space, fuser.channels, fuser.guidance_keys
+        self.color_space, self.channels = fuser.color_space, fuser.channels
+        self.guidance_keys, self.option_keys = fuser.guidance_keys, fuser.option_keys
 
-    def forward(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+    def forward(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
         """Fuse; arguments and errors as in :meth:`BaseFuser.forward`."""
-        return self.network(second, first, **guidance)
+        return self.network(second, first, **extra)
 
-    def fuse(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+    def fuse(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
         """Fuse two checked batches."""
-        return self.network.fuse(second, first, **guidance)
+        return self.network.fuse(second, first, **extra)

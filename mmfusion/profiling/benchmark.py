@@ -78,10 +78,10 @@ class Workload:
         inputs, samples = self._prepared(False)
         coupling.eval()
         with torch.no_grad(), self._precision():
-            fusion = coupling.fuse(inputs)
+            fusion = coupling.fuse(inputs, data_samples=samples)
         run = {
             'coupling': lambda: coupling(inputs, self._fresh(samples), mode='predict'),
-            'fusion': lambda: coupling.fuse(inputs),
+            'fusion': lambda: coupling.fuse(inputs, data_samples=samples),
             'fuser': lambda: coupling.fuser(fusion.first, fusion.second),
             'guide': lambda: coupling.guide(inputs['first'], inputs['second']),
             'task': lambda: [task.predict(fusion.image, self._fresh(samples)) for task in coupling.tasks.values()],
@@ -98,7 +98,7 @@ class Workload:
         coupling = self.coupling
         inputs, samples = self._prepared(True)
         with torch.no_grad(), self._precision():
-            fusion = coupling.fuse(inputs)
+            fusion = coupling.fuse(inputs, data_samples=samples)
 
         def fusion_step() -> dict:
             now, losses = coupling.guide_and_fuse(inputs, samples)

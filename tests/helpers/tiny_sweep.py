@@ -299,7 +299,7 @@ def train(coupling, case, loop, world_size, folder):
     if coupling == 'MetaInitCoupling':
         loader = dict(
             batch_size=2,
-            dataset=dict(type='FusionTasksDataset', tasks=EPISODES),
+            dataset=dict(type='FusionTasksDataset', fusion_tasks=EPISODES),
             batch_sampler=dict(type='FixedEpisodes', inner_steps=1),
         )
     hook = KeepStatistics()

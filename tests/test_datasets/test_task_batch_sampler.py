@@ -117,7 +117,7 @@ def test_loader_of_the_runner_with_workers():
         batch_size=4,
         sampler=dict(type='DefaultSampler', shuffle=True),
         batch_sampler=dict(type='TaskBatchSampler', lead='a'),
-        dataset=dict(type='FusionTasksDataset', tasks=dict(a=dict(part, length=6), b=[dict(part, length=2), dict(part, length=3, seed=5)])))
+        dataset=dict(type='FusionTasksDataset', fusion_tasks=dict(a=dict(part, length=6), b=[dict(part, length=2), dict(part, length=3, seed=5)])))
     seen = []
     for workers in (0, 2):
         loader = Runner.build_dataloader(dict(config, num_workers=workers), seed=1)

@@ -21,7 +21,7 @@ train_dataloader = dict(
     worker_init_fn=dict(type='seed_worker'),
     dataset=dict(
         type='FusionTasksDataset',
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(type='DemoPairs', **train_pairs),
             multi_exposure=dict(type='DemoExposurePairs', **train_pairs),
             multi_focus=dict(type='DemoFocusPairs', **train_pairs))))
@@ -32,7 +32,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='FusionTasksDataset',
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(type='DemoPairs', **test_pairs),
             multi_exposure=dict(type='DemoExposurePairs', **test_pairs),
             multi_focus=dict(type='DemoFocusPairs', **test_pairs))))

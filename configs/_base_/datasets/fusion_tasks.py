@@ -20,7 +20,7 @@ train_dataloader = dict(
     worker_init_fn=dict(type='seed_worker'),
     dataset=dict(
         type='FusionTasksDataset',
-        tasks=dict(
+        fusion_tasks=dict(
             street=dict(pair_folder, data_root='data/MSRS/train/'),
             road=dict(pair_folder, data_root='data/RoadScene/'),
             exposure=dict(type='MEFBDataset', data_root='data/MEFB/', pipeline=train_pipeline),

@@ -28,7 +28,7 @@ train_dataloader = dict(
     worker_init_fn=dict(type='seed_worker'),
     dataset=dict(
         type='FusionTasksDataset',
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(llvip, data_prefix=dict(first='visible/train', second='infrared/train'), pipeline=visible_infrared_pipeline),
             multi_exposure=dict(type='SCIEDataset', data_root='data/SCIE/', pipeline=multi_exposure_pipeline),
             multi_focus=[
@@ -42,7 +42,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='FusionTasksDataset',
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(
                 llvip, data_prefix=dict(first='visible/test', second='infrared/test'), test_mode=True, pipeline=test_pipeline),
             multi_exposure=dict(type='MEFBDataset', data_root='data/MEFB/', test_mode=True, pipeline=test_pipeline),

@@ -5,5 +5,5 @@ Give `mae`, the path of `mae_visualize_vit_base.pth`: from random weights the fr
 fuser = dict(
     type='TCMoA',
     arch='base',
-    tasks=('visible_infrared', 'multi_exposure', 'multi_focus'),
+    fusion_tasks=('visible_infrared', 'multi_exposure', 'multi_focus'),
     prompt_weights=dict(multi_exposure=1.8))  # after the warm-up; 1 for the others

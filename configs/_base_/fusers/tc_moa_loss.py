@@ -17,7 +17,7 @@ fusion_loss = dict(
             multi_focus=dict(
                 pixel=dict(type='L1FusionLoss', target='focus', loss_weight=1.0),
                 ssim=dict(type='SSIMFusionLoss', target='focus', border='zero', loss_weight=1.0))),
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(
                 grad=dict(type='SignedGradientLoss', target='stronger', loss_weight=1.5 * 3),
                 pixel=dict(type='L1FusionLoss', target='max', loss_weight=1.5),

@@ -6,6 +6,6 @@ fuser = dict(
     type='TCMoA',
     arch=dict(
         embed_dim=96, depth=6, num_heads=3, decoder_embed_dim=96, decoder_depth=2, decoder_num_heads=3, mlp_ratio=2, patch_size=8),
-    tasks=('visible_infrared', 'multi_exposure', 'multi_focus'),
+    fusion_tasks=('visible_infrared', 'multi_exposure', 'multi_focus'),
     freeze=False,
     prompt_weights=dict(multi_exposure=1.8))  # after the warm-up; 1 for the others

@@ -1,4 +1,4 @@
-"""Batches of episodes: some tasks, and of each enough pairs for a few training steps and a judgment."""
+"""Batches of episodes: some fusion tasks, and of each enough pairs for a few training steps and a judgment."""
 from itertools import islice
 from typing import Iterator, List
 
@@ -14,7 +14,7 @@ from .task_ranges import endless, task_ranges
 class EpisodeBatchSampler(BatchSampler):
     """Draw episodes from a ``FusionTasksDataset``, for ``MetaInitCoupling``.
 
-    An episode is ``(inner_steps + 1) * batch_size`` pairs of one task, drawn without repetition as long as the task has enough; the last
+    An episode is ``(inner_steps + 1) * batch_size`` pairs of one fusion task, drawn without repetition as long as the task has enough; the last
     ``batch_size`` of them judge. A batch has ``tasks_per_batch`` episodes of different tasks. Every task has its turn equally often, whatever the
     number of its pairs, in an order drawn anew each round. All depends on (seed, epoch, rank) alone, and processes draw different episodes.
 
@@ -22,7 +22,7 @@ class EpisodeBatchSampler(BatchSampler):
         sampler: A ``DefaultSampler`` over the data set; its seed, epoch, rank and number of processes count.
         batch_size: Pairs of each inner step; ``train_dataloader.batch_size`` in a config.
         inner_steps: Steps of an episode, those of the coupling.
-        tasks_per_batch: Episodes of a batch, at most the number of tasks.
+        tasks_per_batch: Episodes of a batch, at most the number of fusion tasks.
         batches_per_epoch: Length of an epoch.
 
     Raises:

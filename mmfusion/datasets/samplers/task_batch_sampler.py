@@ -1,4 +1,4 @@
-"""Batches of one task each, the tasks in turn."""
+"""Batches of one fusion task each, the tasks in turn."""
 from itertools import islice
 from typing import Dict, Iterator, List, Optional
 
@@ -13,7 +13,7 @@ from .task_ranges import endless, task_ranges
 
 @DATA_SAMPLERS.register_module()
 class TaskBatchSampler(BatchSampler):
-    """Draw batches of one task from a ``FusionTasksDataset``; the tasks take turns in the order of the data set.
+    """Draw batches of one fusion task from a ``FusionTasksDataset``; the tasks take turns in the order of the data set.
 
     An epoch is one pass over the leading task. The others begin again, in another order, as often as that takes; of a task with more samples an epoch
     shows a part, another one each time. Only the last batch of the leading task may be smaller than the others.
@@ -25,7 +25,7 @@ class TaskBatchSampler(BatchSampler):
     Args:
         sampler: A ``DefaultSampler`` over the data set; its seed, epoch, rank and number of processes count, its order does not.
         batch_size: Samples of a batch in each process; ``train_dataloader.batch_size`` in a config.
-        lead: Name of the leading task; the first of the data set by default.
+        lead: Name of the leading fusion task; the first of the data set by default.
         batches_per_epoch: Length of an epoch in batches of whatever task, instead of a leading task.
         repeats: Batches in a row when it is a task's turn, by task; 1 where not given.
         drop_last: Leave the last batch of the leading task out if it is smaller.

@@ -99,7 +99,7 @@ class LossWeightVisualizationHook(Hook):
             for index in range(min(self.num_samples, len(dataset))):
                 data = coupling.data_preprocessor(pseudo_collate([dataset[index]]), False)
                 with torch.no_grad():
-                    fusion = coupling.fuse(data['inputs'])
+                    fusion = coupling.fuse(data['inputs'], data_samples=data['data_samples'])
                     part = fusion.parts()[0][1]  # without padding
                     weight = coupling.generate_weights(part.first, part.second)[0, 0]
                 height, width = data['data_samples'][0].img_shape[:2]

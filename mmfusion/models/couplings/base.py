@@ -13,6 +13,7 @@ from mmfusion.models.layers import postprocess, restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
 from mmfusion.utils.errors import InputError
+from mmfusion.utils.renamed import FORMER_TASK, FUSION_TASK, name_fusion_task, warn_of_former_task, warn_renamed
 
 from .steps.image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
 from .steps.loss_check import LossCheck
@@ -53,7 +54,8 @@ class Fusion(NamedTuple):
 class BaseCoupling(BaseModel):
     """A trainable model of one fuser, its fusion loss, an optional guide and any number of task networks.
 
-    A batch whose samples name one fusion task is fused as that task by a fuser that has several, and its fusion losses get the name as ``task``.
+    A batch whose samples name one fusion task is fused as that task by a fuser that has several, and its fusion losses get the name as
+    ``fusion_task``.
 
     Subclasses say by which rule the task losses reach the fuser, in :meth:`loss` (and in ``train_step`` where they need
     more than one optimizer).
@@ -74,7 +76,7 @@ class BaseCoupling(BaseModel):
         init_cfg: mmengine initialization config.
 
     Attributes:
-        fuser_options: Keyword arguments for every call of the fuser, such as ``dict(task='multi_focus')``; empty at first.
+        fuser_options: Keyword arguments for every call of the fuser, such as ``dict(fusion_task='multi_focus')``; empty at first.
         averages_gradients: What a class states of itself: its ``train_step`` averages gradients over processes. Loops then call it past the
             wrapper for distributed training; otherwise they call the wrapper, which averages the gradients of :meth:`loss`.
         precision: The lowest precision in which it trains: ``'float16'`` (with a loss scale), ``'bfloat16'`` or ``'float32'``.
@@ -119,6 +121,7 @@ class BaseCoupling(BaseModel):
         self.data_preprocessor.register_forward_hook(self.loss_check.see)
         self.fuser = MODELS.build(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
+        warn_of_former_task(self.fusion_loss.values())
         self.guide = MODELS.build(guide) if guide else None
         self.tasks = ModuleDict({name: self.task_network(cfg, frozen.get(name)) for name, cfg in tasks.items()})
 
@@ -145,8 +148,8 @@ class BaseCoupling(BaseModel):
         """Run one of mmengine's modes.
 
         Args:
-            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], and perhaps ``task``, as the data preprocessor makes them.
-            data_samples: N samples; needed in modes ``loss`` and ``predict``.
+            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], as the data preprocessor makes them.
+            data_samples: N samples; needed in modes ``loss`` and ``predict``. They name the fusion task.
             mode: ``tensor`` returns the fused images (N, 1 or 3, H, W), ``predict`` the samples with ``fused`` and the
                 tasks' predictions, ``loss`` a dict of losses.
 
@@ -154,7 +157,7 @@ class BaseCoupling(BaseModel):
             ValueError: The mode is unknown, or samples are missing.
         """
         if mode == 'tensor':
-            return self.fuse(inputs).image
+            return self.fuse(inputs, data_samples=data_samples).image
         if mode not in ('loss', 'predict'):
             raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
         if data_samples is None:
@@ -171,7 +174,7 @@ class BaseCoupling(BaseModel):
         Returns:
             The samples, with ``fused`` cropped to ``img_shape`` and the predictions in original image coordinates.
         """
-        image = self.fuse(inputs).image
+        image = self.fuse(inputs, data_samples=data_samples).image
         for picture, sample in zip(image, data_samples):
             height, width = sample.img_shape
             sample.fused = PixelData(data=picture[:, :height, :width].float())
@@ -198,7 +201,8 @@ class BaseCoupling(BaseModel):
     def fuse(self,
              inputs: Dict[str, Tensor],
              guidance: Optional[Dict[str, Tensor]] = None,
-             state: Optional[Dict[str, Tensor]] = None) -> Fusion:
+             state: Optional[Dict[str, Tensor]] = None,
+             data_samples: Optional[Sequence[FusionDataSample]] = None) -> Fusion:
         """Fuse a batch, with guidance and color handled.
 
         Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the padding, so that a fused
@@ -210,11 +214,12 @@ class BaseCoupling(BaseModel):
             guidance: Guidance that is already known, as :meth:`guidance` gives it; the guide runs only without it, and only as far as fusion
                 needs.
             state: Parameters and buffers of the fuser by name, in place of its own.
+            data_samples: N samples, of which a fuser with several fusion tasks learns that of the batch.
 
         Raises:
             ValueError: The fuser depends on the fusion task, and the batch holds several.
         """
-        options = self._options(inputs)
+        options = self._options(inputs, data_samples)
         sizes = padded_sizes(inputs)
         groups = size_groups(sizes or ())
         if sizes is None or (len(groups) > 1 and self.fuser.training):
@@ -250,16 +255,19 @@ class BaseCoupling(BaseModel):
     def _guide(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
         return self.guide(first, second) if self.guide is not None else {}
 
-    def _options(self, inputs: Dict[str, Tensor]) -> Dict[str, object]:
-        """What the fuser is told beside guidance: the task of the batch, if it asks for it, and :attr:`fuser_options`."""
-        options: Dict[str, object] = {}
-        if 'task' in inputs and 'task' in self.fuser.guidance_keys:
-            if not isinstance(inputs['task'], str):
-                names = sorted(map(str, set(inputs['task'])))
-                raise InputError(f'{type(self.fuser).__name__} fuses batches of one task, and this one holds {names}: '
-                                 "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test")
-            options['task'] = inputs['task']
-        return {**options, **self.fuser_options}
+    def _options(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]]) -> Dict[str, object]:
+        """What the fuser is told beside guidance: the fusion task of the batch, if it asks for it, and :attr:`fuser_options`."""
+        name, known = type(self.fuser).__name__, self.fuser.options()
+        task = fusion_task(data_samples)
+        if FORMER_TASK in inputs and task is None:
+            warn_renamed('BaseCoupling.fuse', "inputs['task']", 'data_samples=..., which name the fusion task')
+            task = inputs[FORMER_TASK]
+        if task is None or not {FUSION_TASK, FORMER_TASK} & set(known):
+            return self.fuser_options
+        if not isinstance(task, str):
+            raise InputError(f'{name} fuses batches of one task, and this one holds {sorted(map(str, set(task)))}: '
+                             "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test")
+        return {**name_fusion_task({FUSION_TASK: task}, known, name), **self.fuser_options}
 
     def guide_and_fuse(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> 'tuple[Fusion, Losses]':
         """Run the guide once for its guidance and its losses, then fuse.
@@ -275,7 +283,7 @@ class BaseCoupling(BaseModel):
         elif self.guide is not None:
             with torch.no_grad():
                 guidance = self.guidance(inputs)
-        fusion = self.fuse(inputs, guidance)
+        fusion = self.fuse(inputs, guidance, data_samples=data_samples)
         losses.update(prefixed('fuser', fusion.losses))
         return fusion, losses
 
@@ -291,8 +299,8 @@ class BaseCoupling(BaseModel):
             {f'fusion.loss_{name}': criterion(part.fused, part.first, part.second, **of_part) for name, criterion in self.fusion_loss.items()}
             for _, part, of_part in parts
         ])
-        if isinstance(context.get('task'), str) and losses:
-            losses[f'fusion.{context["task"]}'] = sum(losses.values()).detach()
+        if isinstance(context.get(FUSION_TASK), str) and losses:
+            losses[f'fusion.{context[FUSION_TASK]}'] = sum(losses.values()).detach()
         return losses
 
     def task_losses(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> Losses:
@@ -349,13 +357,13 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
 
     Returns:
         dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
-        ``seg``, (N, H, W) class indices, when every sample has a class map; ``task``, the name of the fusion task, when all samples name the same,
-        a tuple of names when they differ.
+        ``seg``, (N, H, W) class indices, when every sample has a class map; ``fusion_task``, its name, when all samples name the same, a tuple of
+        names when they differ (``task`` is its former name, for one version more).
     """
     context: Dict[str, object] = {}
     task = fusion_task(data_samples)
     if task is not None:
-        context['task'] = task
+        context[FUSION_TASK] = context[FORMER_TASK] = task
     if all('gt_instances' in sample for sample in data_samples):
         context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]
     if all('gt_sem_seg' in sample for sample in data_samples):

@@ -156,7 +156,13 @@ class EarlyFusionCoupling(BaseCoupling):
             init_cfg=init_cfg,
         )
 
-    def fuse(self, inputs: Dict[str, Tensor], guidance: Optional[dict] = None, state: Optional[dict] = None) -> Fusion:
+    def fuse(
+        self,
+        inputs: Dict[str, Tensor],
+        guidance: Optional[dict] = None,
+        state: Optional[dict] = None,
+        data_samples: Optional[Sequence[FusionDataSample]] = None,
+    ) -> Fusion:
         """Stack the sources: ``image`` is (N, 4, H, W), RGB and the luminance of the other source."""
         color, other = inputs['first'], inputs['second']
         if color.shape[1] == 1 and other.shape[1] == COLORS:

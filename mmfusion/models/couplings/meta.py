@@ -225,7 +225,7 @@ class MetaCoupling(BaseCoupling):
         crop, full = self._swapped(random_crop(batch, self.crop_size)), self._swapped(self._task_sized(batch))
         check_optimizers(self, optim_wrapper)
         with at_rest(self.guide):
-            fusion = self.fuse(crop.inputs, self._resting_guidance(crop))
+            fusion = self.fuse(crop.inputs, self._resting_guidance(crop), data_samples=crop.samples)
         with torch.no_grad():
             weights = self.weights_of(fusion)
         losses = {**prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, crop.samples, weights=weights)}
@@ -259,7 +259,7 @@ class MetaCoupling(BaseCoupling):
 
     def _picture(self, batch: PairBatch, state: Optional[Dict[str, Tensor]] = None, guidance: Optional[Dict[str, Tensor]] = None):
         """Fused image that the tasks see, and the samples that go with it."""
-        image = self.fuse(batch.inputs, self._resting_guidance(batch) if guidance is None else guidance, state).image
+        image = self.fuse(batch.inputs, self._resting_guidance(batch) if guidance is None else guidance, state, batch.samples).image
         if self.resize == 'fused':
             batch = resize_batch(PairBatch(dict(image=image), batch.samples), self.task_size)
             image = batch.inputs['image']

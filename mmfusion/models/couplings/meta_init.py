@@ -92,7 +92,7 @@ class MetaInitCoupling(BaseCoupling):
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
         """Losses of the fuser and of fusion; arguments as in :meth:`BaseCoupling.forward`."""
-        fusion = self.fuse(inputs)
+        fusion = self.fuse(inputs, data_samples=data_samples)
         return {**prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, data_samples)}
 
     # A training step ------------------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ class MetaInitCoupling(BaseCoupling):
         samples = data['data_samples']
         names = [sample.get(TASK_KEY) for sample in samples]
         if None in names:
-            raise UserError("MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', tasks=...) and "
-                            "batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)")
+            raise UserError("MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', "
+                            "fusion_tasks=...) and batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)")
         starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
         episodes = []
         for start, end in zip(starts, [*starts[1:], len(names)]):

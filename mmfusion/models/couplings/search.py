@@ -158,7 +158,7 @@ class SearchCoupling(BaseCoupling):
         weights, architecture = trainable(self.fuser.network), trainable(self.fuser.architecture)
         data = self.data_preprocessor(data, True)
         with precision_context(optim_wrapper, self):
-            fusion = self.fuse(data['inputs'])
+            fusion = self.fuse(data['inputs'], data_samples=data['data_samples'])
             losses: Losses = {}
             if self.upper != 'task':
                 losses.update(prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, data['data_samples']))
@@ -175,7 +175,7 @@ class SearchCoupling(BaseCoupling):
         weights = trainable(self.fuser.network)
         data = self.data_preprocessor(data, True)
         with precision_context(optim_wrapper, self):
-            fusion = self.fuse(data['inputs'])
+            fusion = self.fuse(data['inputs'], data_samples=data['data_samples'])
             lower = {**prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, data['data_samples'])}
             of_tasks = self.task_losses(fusion.image.detach(), data['data_samples'])
         gradients = self._averaged(

@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmfusion.registry import MODELS
-from mmfusion.structures import MAP_FIELDS, FusionDataSample, fusion_task
+from mmfusion.structures import MAP_FIELDS, FusionDataSample
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.value_range import check_unit_range
 
@@ -57,8 +57,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             training: Pad class maps as well.
 
         Returns:
-            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where samples name a fusion task, ``inputs['task']``
-            is its name, or a tuple of names when they differ. Where an image is padded, ``inputs['sizes']`` has the (H, W) of each without it.
+            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where an image is padded,
+            ``inputs['sizes']`` has the (H, W) of each without it.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         self._check(inputs, samples)
@@ -69,9 +69,6 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         batch = {source: self._stack(inputs[source], height, width) for source in SOURCES}
         if any(size != (height, width) for size in sizes):
             batch['sizes'] = tuple(sizes)
-        task = fusion_task(samples)
-        if task is not None:
-            batch['task'] = task
         for sample, size in zip(samples or (), sizes):
             sample.set_metainfo(dict(pad_shape=(height, width), batch_input_shape=(height, width)))
             if 'img_shape' not in sample:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmfusion.models.layers.postprocess import check_postprocess
 from mmfusion.utils.errors import InputError, InputTypeError
+from mmfusion.utils.renamed import FORMER_TASK, name_fusion_task
 
 MIN_SIZE = 16
 
@@ -38,13 +39,15 @@ class BaseFuser(BaseModule):
         color_space: ``'luminance'`` (the network fuses one channel; the coupling restores chroma) or ``'rgb'``
             (sources arrive with 3 channels, or 1 when both are gray and ``channels`` allows it).
         channels: Numbers of channels that each source may have.
-        guidance_keys: Names of the guidance tensors that :meth:`fuse` accepts.
+        guidance_keys: Names of the tensors of a guide that :meth:`fuse` accepts.
+        option_keys: Names of the options that :meth:`fuse` accepts, which are no tensors: ``fusion_task``, and what a user may set.
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
     """
 
     color_space: str = 'luminance'
     channels: tuple = (1, )
     guidance_keys: tuple = ()
+    option_keys: tuple = ()
     size_multiple: int = 1
 
     def __init__(self, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
@@ -52,36 +55,42 @@ class BaseFuser(BaseModule):
         self.postprocess = check_postprocess(postprocess)
 
     @abstractmethod
-    def fuse(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+    def fuse(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
         """Fuse two checked source batches.
 
         Args:
             first: (N, C, H, W) float in [0, 1].
             second: (N, C, H, W) float in [0, 1].
-            guidance: Tensors named in ``guidance_keys``, each optional.
+            extra: Tensors named in ``guidance_keys`` and options named in ``option_keys``, each optional.
         """
 
-    def forward(self, first: Tensor, second: Tensor, **guidance) -> FuserOutput:
+    def options(self) -> tuple:
+        """Names of the options; those of a fuser that still has them among ``guidance_keys``, as version 0.1.0 asked for, too."""
+        return (*self.option_keys, *(self.guidance_keys if FORMER_TASK in self.guidance_keys else ()))
+
+    def forward(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
         """Check the sources and fuse them.
 
         Args:
             first: First source, (N, C, H, W) float in [0, 1], H and W at least 16.
             second: Second source, same N, H and W.
-            guidance: Tensors named in ``guidance_keys``.
+            extra: Tensors named in ``guidance_keys`` and options named in ``option_keys``.
 
         Raises:
-            TypeError: A source is not a floating tensor, or an unknown guidance is given.
+            TypeError: A source is not a floating tensor, or an unknown guidance or option is given.
             ValueError: Shapes differ, the channel count does not suit the fuser, or an image is smaller than 16 pixels.
         """
         self.check_sources(first, second)
-        unknown = set(guidance) - set(self.guidance_keys)
+        known = (*self.guidance_keys, *self.option_keys)
+        extra = name_fusion_task(extra, known, type(self).__name__)
+        unknown = set(extra) - set(known)
         if unknown:
-            raise InputTypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(self.guidance_keys)}')
+            raise InputTypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(known)}')
         height, width = first.shape[-2:]
         pad_h, pad_w = -height % self.size_multiple, -width % self.size_multiple
         if pad_h or pad_w:
             first, second = (F.pad(x, (0, pad_w, 0, pad_h), mode='replicate') for x in (first, second))
-        output = self.fuse(first, second, **guidance)
+        output = self.fuse(first, second, **extra)
         if pad_h or pad_w:
             output = output._replace(fused=output.fused[..., :height, :width])
         return output

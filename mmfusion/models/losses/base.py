@@ -73,8 +73,8 @@ class BaseFusionLoss(nn.Module):
             fused: (N, C, H, W) in the fuser's color space, nominal [0, 1].
             first: First source in the same space, same shape.
             second: Second source, same shape.
-            context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``task``, name of
-                the fusion task, or a tuple of names where they differ; ``targets``, a dict through which losses on the same sources share their
+            context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``fusion_task``,
+                its name, or a tuple of names where they differ; ``targets``, a dict through which losses on the same sources share their
                 targets (see :func:`make_target`).
 
         Raises:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError, InputTypeError
+from mmfusion.utils.renamed import FORMER_TASK, FUSION_TASK, renamed, warn_renamed
 
 from .base import BaseFusionLoss
 
@@ -13,13 +14,13 @@ Terms = Dict[str, dict]
 
 @MODELS.register_module()
 class TaskFusionLoss(BaseFusionLoss):
-    """Sum of the terms that belong to the task of the batch and to the phase of the training.
+    """Sum of the terms that belong to the fusion task of the batch and to the phase of the training.
 
-    Which task a batch is of comes with the call (``task='multi_focus'``), which epoch it is from :meth:`set_epoch`; until then it is epoch 0.
+    Which one that is comes with the call (``fusion_task='multi_focus'``), which epoch it is from :meth:`set_epoch`; until then it is epoch 0.
     Terms that compare with the same target (``'focus'``, ``'max'``) share it.
 
     Args:
-        tasks: Terms of every task by name, each the config of a fusion loss with its own ``loss_weight``.
+        fusion_tasks: Terms of every fusion task by name, each the config of a fusion loss with its own ``loss_weight``.
         warmup: Terms of the first epochs in the same form. A task that is missing here has no warm-up.
         warmup_epochs: Number of those epochs.
         clip: Clamp the fused image to [0, 1] first, as TC-MoA (CVPR 2024) does. Pixels outside then have no gradient at all; with False they are
@@ -35,14 +36,15 @@ class TaskFusionLoss(BaseFusionLoss):
     Examples:
         >>> import torch
         >>> from mmfusion.models.losses import L1FusionLoss
-        >>> loss = TaskFusionLoss(tasks=dict(over_under=dict(pixel=L1FusionLoss('mean')), far_near=dict(pixel=L1FusionLoss('max'))))
+        >>> loss = TaskFusionLoss(fusion_tasks=dict(over_under=dict(pixel=L1FusionLoss('mean')), far_near=dict(pixel=L1FusionLoss('max'))))
         >>> images = torch.full((1, 1, 16, 16), 0.5), torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16)
-        >>> loss(*images, task='over_under').item(), loss(*images, task='far_near').item()
+        >>> loss(*images, fusion_task='over_under').item(), loss(*images, fusion_task='far_near').item()
         (0.0, 0.5)
     """
 
+    @renamed('TaskFusionLoss', tasks='fusion_tasks')
     def __init__(self,
-                 tasks: Dict[str, Terms],
+                 fusion_tasks: Dict[str, Terms],
                  warmup: Optional[Dict[str, Terms]] = None,
                  warmup_epochs: int = 2,
                  clip: bool = True,
@@ -50,14 +52,14 @@ class TaskFusionLoss(BaseFusionLoss):
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         warmup = warmup or {}
-        if not tasks:
-            raise ValueError('TaskFusionLoss needs at least one task in `tasks`')
-        unknown = [name for name in (*warmup, *([] if default is None else [default])) if name not in tasks]
+        if not fusion_tasks:
+            raise ValueError('TaskFusionLoss needs at least one fusion task in `fusion_tasks`')
+        unknown = [name for name in (*warmup, *([] if default is None else [default])) if name not in fusion_tasks]
         if unknown:
-            raise ValueError(f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the tasks are {sorted(tasks)}')
+            raise ValueError(f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the fusion tasks are {sorted(fusion_tasks)}')
         if warmup_epochs < 0:
             raise ValueError(f'TaskFusionLoss: warmup_epochs must not be negative, got {warmup_epochs}')
-        self.tasks = nn.ModuleDict({name: _build(name, terms) for name, terms in tasks.items()})
+        self.tasks = nn.ModuleDict({name: _build(name, terms) for name, terms in fusion_tasks.items()})
         self.warmup = nn.ModuleDict({name: _build(name, terms) for name, terms in warmup.items()})
         self.warmup_epochs, self.clip, self.default = warmup_epochs, clip, default
         self.epoch = 0
@@ -66,35 +68,38 @@ class TaskFusionLoss(BaseFusionLoss):
         """Say which epoch it is, from 0 on."""
         self.epoch = epoch
 
-    def criterion(self, fused: Tensor, first: Tensor, second: Tensor, task: Optional[str] = None, **context) -> Tensor:
+    def criterion(self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context) -> Tensor:
         """Sum of the terms; see :meth:`terms`."""
-        return sum(self.terms(fused, first, second, task, **context).values())
+        return sum(self.terms(fused, first, second, fusion_task, **context).values())
 
-    def terms(self, fused: Tensor, first: Tensor, second: Tensor, task: Optional[str] = None, **context) -> Dict[str, Tensor]:
+    def terms(self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context) -> Dict[str, Tensor]:
         """The terms of this task and epoch apart, each under its weight.
 
         Args:
             fused: (N, C, H, W).
             first: Same shape.
             second: Same shape.
-            task: Name of the batch's task.
+            fusion_task: Name of that of the batch.
             context: Handed to the terms.
 
         Returns:
             dict: Scalars by the names of the terms.
         """
-        task = self._known(self.default if task is None else task)
+        if fusion_task is None and FORMER_TASK in context:
+            warn_renamed('TaskFusionLoss', FORMER_TASK, FUSION_TASK)
+            fusion_task = context[FORMER_TASK]
+        task = self._known(self.default if fusion_task is None else fusion_task)
         in_warmup = self.epoch < self.warmup_epochs and task in self.warmup
         criteria = self.warmup[task] if in_warmup else self.tasks[task]
         if self.clip:
             fused = fused.clamp(0, 1)
-        context = {**context, 'targets': {}, 'task': task}  # targets: filled by the first term that needs one
+        context = {**context, 'targets': {}, FUSION_TASK: task, FORMER_TASK: task}  # targets: filled by the first term that needs one
         return {name: criterion(fused, first, second, **context) for name, criterion in criteria.items()}
 
     def _known(self, task: Optional[str]) -> str:
         if task is None:
-            raise InputError('TaskFusionLoss does not know the task of this batch: train on a FusionTasksDataset, which names the task of every '
-                             f'sample, or set `default` to one of {sorted(self.tasks)}')
+            raise InputError('TaskFusionLoss does not know the fusion task of this batch: train on a FusionTasksDataset, which names that of '
+                             f'every sample, or set `default` to one of {sorted(self.tasks)}')
         if not isinstance(task, str):
             raise InputError(f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
                              "use batch_sampler = dict(type='TaskBatchSampler')")

@@ -24,7 +24,7 @@ WARMUP = dict(
         type='TaskFusionLoss',
         default='a',
         warmup_epochs=2,
-        tasks=dict(a=dict(pixel=dict(type='L1FusionLoss'))),
+        fusion_tasks=dict(a=dict(pixel=dict(type='L1FusionLoss'))),
         warmup=dict(a=dict(pixel=dict(type='L1FusionLoss', loss_weight=100.0))),
     )
 )

@@ -28,7 +28,7 @@ def config(work_dir, epochs=2, batches=4, **model):
         train_dataloader=dict(
             batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
             batch_sampler=dict(type='EpisodeBatchSampler', inner_steps=3, tasks_per_batch=2, batches_per_epoch=batches),
-            dataset=dict(type='FusionTasksDataset', tasks=TASKS)),
+            dataset=dict(type='FusionTasksDataset', fusion_tasks=TASKS)),
         test_dataloader=dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
                              dataset=dict(HELD_OUT, length=3, seed=10)),
         test_cfg=dict(type='TestLoop'), test_evaluator=[dict(type='FusionMetric', metrics=['EN'])],

@@ -95,7 +95,7 @@ def test_nor_in_predictions():
 # Arguments of losses that have no defaults for all; a new one needs a line here.
 LOSS_ARGUMENTS = dict(
     LuminanceFusionLoss=dict(criterion=dict(type='SobelMaxLoss')),
-    TaskFusionLoss=dict(tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one'))
+    TaskFusionLoss=dict(fusion_tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one'))
 
 
 @pytest.mark.parametrize('training', [False, True])

@@ -10,7 +10,7 @@ from mmfusion.registry import MODELS
 FUSER = dict(type='TCMoA', **SMALL['TCMoA'])
 PIXEL = dict(pixel=dict(type='L1FusionLoss', target='mean'))
 # with the losses that depend on task and epoch
-BY_TASK = dict(task=dict(type='TaskFusionLoss', tasks=dict.fromkeys(('visible_infrared', 'multi_focus'), PIXEL)))
+BY_TASK = dict(task=dict(type='TaskFusionLoss', fusion_tasks=dict.fromkeys(('visible_infrared', 'multi_focus'), PIXEL)))
 TASK = dict(tasks=dict(seg=tiny_models.segmentor()))
 ADAM = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
 PARTS = dict(fuser=ADAM, tasks=ADAM)

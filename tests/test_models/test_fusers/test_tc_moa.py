@@ -62,15 +62,15 @@ def test_reference_vectors(original, index):
     """Float32 over two dozen layers: a few 1e-6 on numbers up to 3.9."""
     fuser, case = original[0], original[1][index]
     sources = [case[name] * fuser.std + fuser.mean for name in 'ab']
-    task = fuser.tasks[case['task']]
+    task = fuser.fusion_tasks[case['task']]
     decisions, hooks = [], []
     for module in fuser.modules():
         if type(module).__name__ == 'TaskGate':
             hooks.append(module.register_forward_hook(lambda gate, args, out: decisions.append(out)))
     with torch.no_grad():
-        found = fuser.fuse_in_detail(*sources, task=task, raw=True)
+        found = fuser.fuse_in_detail(*sources, fusion_task=task, raw=True)
         [hook.remove() for hook in hooks]
-        fused = fuser(*sources, task=task).fused
+        fused = fuser(*sources, fusion_task=task).fused
     torch.testing.assert_close(case['raw'].of(found.raw), case['raw'].values, atol=1e-5, rtol=0)
     torch.testing.assert_close(fused.clamp(0, 1), case['pred'], atol=2e-6, rtol=0)
     torch.testing.assert_close(fused, found.fused, atol=1e-6, rtol=0)  # four of four pixels decoded, or one
@@ -234,7 +234,7 @@ def test_only_adapters_learn():
     before = copy.deepcopy(fuser.state_dict())
     assert not fuser.mae.training and fuser.training and fuser.encoder.training
     optimizer = torch.optim.AdamW(fuser.parameters(), lr=1e-2, weight_decay=0.1)
-    out = fuser(*pair(), task='multi_exposure')
+    out = fuser(*pair(), fusion_task='multi_exposure')
     (out.fused.square().mean() + sum(out.losses.values())).backward()
     optimizer.step()
     moved = {name for name, value in fuser.state_dict().items() if not torch.equal(value, before[name])}
@@ -257,7 +257,7 @@ def test_losses_by_task_and_epoch():
     def losses(epoch, task):
         fuser.set_epoch(epoch)
         torch.manual_seed(0)
-        found = fuser(*sources, task=task).losses
+        found = fuser(*sources, fusion_task=task).losses
         assert set(found) == {'loss_prompt', 'loss_balance'}
         return found['loss_prompt'].item(), found['loss_balance'].item()
 
@@ -265,7 +265,7 @@ def test_losses_by_task_and_epoch():
         start, main = losses(1, task), losses(3, task)
         assert main[0] == pytest.approx(weight * start[0], rel=1e-5) and main[1] == pytest.approx(start[1] / 2, rel=1e-5)
     torch.manual_seed(0)
-    details = fuser.fuse_in_detail(*sources, task='multi_focus')
+    details = fuser.fuse_in_detail(*sources, fusion_task='multi_focus')
     parts = [(part[:, 0] + part[:, 1] - 1).square().mean() for part in details.prompts]
     assert losses(0, 'multi_focus') == pytest.approx([(0.75 * parts[0] + 0.25 * parts[1]).item(), 2e-3 * details.balance.item()], rel=1e-5)
 
@@ -283,9 +283,9 @@ def test_a_bias_learns_before_the_first_adapter():
 def test_tasks_and_sources_are_told_apart():
     fuser, (first, second) = small().eval(), pair()
     with torch.no_grad():
-        results = [fuser(first, second, task=task).fused for task in fuser.tasks]
+        results = [fuser(first, second, fusion_task=task).fused for task in fuser.fusion_tasks]
         assert torch.equal(fuser(first, second).fused, results[0]) and not torch.equal(fuser(second, first).fused, results[0])
-        assert torch.equal(small(task='multi_focus').eval()(first, second).fused, results[2])
+        assert torch.equal(small(fusion_task='multi_focus').eval()(first, second).fused, results[2])
     assert all((results[i] - results[j]).abs().max() > 1e-5 for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
@@ -432,10 +432,10 @@ def test_output_modes():
     (dict(arch=dict(embed_dim=32)), 'missing'),
     (dict(arch=dict(width=32)), 'embed_dim, depth'),
     (dict(arch=dict(embed_dim=36, depth=4, num_heads=2, decoder_embed_dim=32, decoder_num_heads=2)), 'multiple of 8'),
-    (dict(task='other'), 'other'),
-    (dict(tasks=()), 'not among'),
-    (dict(tasks='multi_focus'), 'list of different names'),
-    (dict(tasks=('far', 'far')), 'list of different names'),
+    (dict(fusion_task='other'), 'other'),
+    (dict(fusion_tasks=()), 'not among'),
+    (dict(fusion_tasks='multi_focus'), 'list of different names'),
+    (dict(fusion_tasks=('far', 'far')), 'list of different names'),
     (dict(interval=0), 'interval must be at least 1'),
     (dict(prompt_weights=dict(other=1)), 'other'),
     (dict(combine='sum'), 'logsumexp, linear'),
@@ -455,4 +455,4 @@ def test_bad_options(options, words):
 
 def test_unknown_task():
     with pytest.raises(ValueError, match="'multi_exposure', 'multi_focus'.*got 'denoising'"):
-        small()(*pair(), task='denoising')
+        small()(*pair(), fusion_task='denoising')

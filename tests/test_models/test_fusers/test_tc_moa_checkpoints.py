@@ -73,7 +73,8 @@ def test_conversion(tmp_path, notices, layout, wrap):
     assert torch.equal(fuser.mae.blocks[5].mlp.fc1.weight, state['blocks.5.mlp.fc1.weight'])  # not taken for an adapter of the old layout
     first, second = torch.rand(2, 1, 3, 32, 64)
     with torch.no_grad():
-        torch.testing.assert_close(fuser(first, second, task='multi_focus').fused, twin(state, TINY, first, second, 2)['fused'], rtol=0, atol=1e-5)
+        found, expected = fuser(first, second, fusion_task='multi_focus').fused, twin(state, TINY, first, second, 2)['fused']
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_there_and_back():

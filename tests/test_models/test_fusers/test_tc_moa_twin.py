@@ -111,7 +111,7 @@ def test_outputs_and_gradients(config, size, task, options, training):
     others = {key: value for key, value in options.items() if key != 'with_cp'}
 
     torch.manual_seed(5)
-    out = fuser(first, second, task=fuser.tasks[task])
+    out = fuser(first, second, fusion_task=fuser.fusion_tasks[task])
     sum([(out.fused * weight).mean(), *out.losses.values()]).backward()
     grads = {name: parameter.grad for name, parameter in fuser.named_parameters()}
     fuser.zero_grad()
@@ -140,7 +140,7 @@ def test_details(task):
     fuser, state = fuser_and_state()
     first, second = sources(64, 96)
     with torch.no_grad():
-        details = fuser.eval().fuse_in_detail(first, second, fuser.tasks[task], raw=True)
+        details = fuser.eval().fuse_in_detail(first, second, fuser.fusion_tasks[task], raw=True)
     expected = twin(state, TINY, first, second, task)
     near = dict(rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(details.raw, expected['raw'], **near)
@@ -170,7 +170,7 @@ def test_depths_heads_and_windows_of_the_base_size_in_float32():
     fuser, state = fuser_and_state(NARROW, double=False)
     first, second = sources(112, 224, n=1, dtype=torch.float32)
     with torch.no_grad():
-        fused = fuser.eval()(first, second, task='multi_focus').fused
+        fused = fuser.eval()(first, second, fusion_task='multi_focus').fused
         expected = twin(state, NARROW, first, second, 2)['fused']
     torch.testing.assert_close(fused, expected, rtol=0, atol=1e-5)
 
@@ -182,5 +182,5 @@ def test_twin_as_a_fuser():
     other.load_state_dict(fuser.state_dict())
     first, second = sources(40, 75, n=1)
     with torch.no_grad():
-        torch.testing.assert_close(fuser.eval()(first, second, task='multi_exposure').fused, other.eval()(first, second, task='multi_exposure').fused,
-                                   rtol=1e-9, atol=1e-11)
+        found, expected = (network.eval()(first, second, fusion_task='multi_exposure').fused for network in (fuser, other))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)

@@ -12,7 +12,7 @@ from mmfusion.registry import MODELS
 ALL = sorted(name for name, cls in inspect.getmembers(losses, inspect.isclass) if issubclass(cls, BaseFusionLoss) and cls is not BaseFusionLoss)
 OPTIONS = dict(  # what cannot be left out
     LuminanceFusionLoss=dict(criterion=dict(type='L1FusionLoss')),
-    TaskFusionLoss=dict(tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))
+    TaskFusionLoss=dict(fusion_tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))
 BOXES = [torch.tensor([[2., 3., 9., 11.]]), torch.zeros(0, 4)]
 
 

@@ -23,7 +23,7 @@ def published(repo_dir):
 def by_task(**options):
     day, night = (dict(pixel=dict(type='L1FusionLoss', target=target, loss_weight=weight)) for target, weight in (('first', 2.), ('second', 1.)))
     warmup = dict(day=dict(pixel=dict(type='MSEFusionLoss', target='mean')))
-    return MODELS.build(dict(type='TaskFusionLoss', tasks=dict(day=day, night=night), warmup=warmup, **options))
+    return MODELS.build(dict(type='TaskFusionLoss', fusion_tasks=dict(day=day, night=night), warmup=warmup, **options))
 
 
 def test_terms_by_task_and_epoch():
@@ -33,8 +33,8 @@ def test_terms_by_task_and_epoch():
     for epoch in (None, 0, 3, 4, 20, 1):  # starts in epoch 0; backwards, too, as after a resume
         if epoch is not None:
             loss.set_epoch(epoch)
-        torch.testing.assert_close(loss(fused, first, second, task='day'), 3 * (late if (epoch or 0) >= 4 else early))
-        torch.testing.assert_close(loss(fused, first, second, task='night'), 3 * (fused - second).abs().mean())  # has no warm-up
+        torch.testing.assert_close(loss(fused, first, second, fusion_task='day'), 3 * (late if (epoch or 0) >= 4 else early))
+        torch.testing.assert_close(loss(fused, first, second, fusion_task='night'), 3 * (fused - second).abs().mean())  # has no warm-up
     assert not loss.state_dict()
     torch.testing.assert_close(by_task(default='night')(fused, first, second), (fused - second).abs().mean())
     torch.testing.assert_close(by_task(default='night')(fused, first, second, task='day'), early)
@@ -58,17 +58,17 @@ def test_a_target_is_made_once_for_all_terms(published, monkeypatch):
     monkeypatch.setattr(base, 'focus_mask', lambda *sources: calls.append(1) or focus_mask(*sources))
     batch = images()
     published.set_epoch(2)
-    together = published(*batch, task='multi_focus')
+    together = published(*batch, fusion_task='multi_focus')
     assert len(calls) == 1
     apart = sum(term(*batch) for term in published.tasks['multi_focus'].values())
     assert len(calls) == 4
     torch.testing.assert_close(together, apart)
     other = images()
-    assert not torch.equal(published(*other, task='multi_focus'), together) and len(calls) == 5  # nothing stays behind
+    assert not torch.equal(published(*other, fusion_task='multi_focus'), together) and len(calls) == 5  # nothing stays behind
 
 
 def test_context_reaches_the_terms():
-    loss = TaskFusionLoss(tasks=dict(night=dict(box=dict(type='BoxGuidedPixelLoss'))), default='night')
+    loss = TaskFusionLoss(fusion_tasks=dict(night=dict(box=dict(type='BoxGuidedPixelLoss'))), default='night')
     fused, first, second = images()
     boxes = [torch.tensor([[3., 4., 20., 30.]])] * 2
     expected = BoxGuidedPixelLoss()(fused, first, second, boxes=boxes)
@@ -84,13 +84,14 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match='FusionTasksDataset.*default'):
         by_task()(*batch)
     term = dict(pixel=dict(type='L1FusionLoss'))
-    for options, message in ((dict(tasks={}), 'at least one'), (dict(tasks=dict(day={})), "'day' has no terms"),
-                             (dict(tasks=dict(day=term), warmup=dict(night=term)), 'night'), (dict(tasks=dict(day=term), default='night'), 'night'),
-                             (dict(tasks=dict(day=term), warmup_epochs=-1), 'negative')):
+    for options, message in ((dict(fusion_tasks={}), 'at least one'), (dict(fusion_tasks=dict(day={})), "'day' has no terms"),
+                             (dict(fusion_tasks=dict(day=term), warmup=dict(night=term)), 'night'),
+                             (dict(fusion_tasks=dict(day=term), default='night'), 'night'),
+                             (dict(fusion_tasks=dict(day=term), warmup_epochs=-1), 'negative')):
         with pytest.raises(ValueError, match=message):
             TaskFusionLoss(**options)
     with pytest.raises(TypeError, match='LossGenerationModule'):
-        TaskFusionLoss(tasks=dict(day=dict(pixel=dict(type='LossGenerationModule'))))
+        TaskFusionLoss(fusion_tasks=dict(day=dict(pixel=dict(type='LossGenerationModule'))))
     for cls, options, message in ((MEFSSIMLoss, dict(window=4), 'odd'), (MEFSSIMLoss, dict(sigma_local=0.), 'positive'),
                                   (MEFSSIMLoss, dict(border='reflect'), 'reflect'), (SSIMFusionLoss, dict(border='same'), 'same'),
                                   (SignedGradientLoss, dict(target='both'), 'stronger')):
@@ -114,13 +115,13 @@ def test_in_a_coupling_by_the_task_of_the_batch(published, repo_dir):
             coupling.set_epoch(epoch)
             published.set_epoch(epoch)
             found = coupling.fusion_losses(fusion, samples)['fusion.loss_task']
-            torch.testing.assert_close(found, published(fusion.fused, fusion.first, fusion.second, task=task))
+            torch.testing.assert_close(found, published(fusion.fused, fusion.first, fusion.second, fusion_task=task))
 
 
 @pytest.mark.parametrize('default', [None, 'night'])
 def test_a_mixed_batch_is_refused(default):
     """By a coupling whose fuser does not care; the default is for batches without a name, not for some task in a mixture."""
-    loss = dict(type='TaskFusionLoss', tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))), default=default)
+    loss = dict(type='TaskFusionLoss', fusion_tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))), default=default)
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(task=loss))).train()
     fusion = coupling.fuse(dict(first=torch.rand(2, 3, 32, 40), second=torch.rand(2, 3, 32, 40)))
     for names in (('day', 'night'), ('day', None)):

@@ -55,7 +55,7 @@ def test_terms_and_totals_of_the_reference(published, case, dtype):
     prompt = 0.75 * (enc_a + enc_b - 1).square().mean() + 0.25 * (dec_a + dec_b - 1).square().mean()
     assert prompt.item() == pytest.approx(expected['prompt_loss'], rel=1e-6)
     rest = PROMPT_WEIGHT.get(phase, 1) * prompt.item() + expected['aux_loss'] / (case['epoch'] + 1)
-    total = published(case['pred'].to(dtype), first, second, task=NAMES[case['task']]).item() + rest
+    total = published(case['pred'].to(dtype), first, second, fusion_task=NAMES[case['task']]).item() + rest
     assert total == pytest.approx(expected['loss'], rel=5e-7)
 
 
@@ -169,17 +169,17 @@ def test_first_and_second_derivatives(loss):
 def test_published_losses_in_every_precision(published, task, epoch):
     published.set_epoch(epoch)
     exact = images()
-    expected = published(*exact, task=task)
+    expected = published(*exact, fusion_task=task)
     assert expected.dtype == torch.float64
     single = [x.float() for x in exact]
-    torch.testing.assert_close(published(*single, task=task).double(), expected, rtol=2e-6, atol=0)
+    torch.testing.assert_close(published(*single, fusion_task=task).double(), expected, rtol=2e-6, atol=0)
     half = [x.bfloat16() for x in exact]
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value = published(*half, task=task)
-        inside = published(*single, task=task)
+        value = published(*half, fusion_task=task)
+        inside = published(*single, fusion_task=task)
     assert value.dtype == torch.float32
-    torch.testing.assert_close(value, published(*(x.float() for x in half), task=task))
-    torch.testing.assert_close(inside, published(*single, task=task))
+    torch.testing.assert_close(value, published(*(x.float() for x in half), fusion_task=task))
+    torch.testing.assert_close(inside, published(*single, fusion_task=task))
 
 
 @pytest.mark.gpu

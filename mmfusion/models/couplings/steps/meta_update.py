@@ -52,7 +52,7 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
     values, weights, first_loss = list(named.values()), None, None
     for step in range(coupling.inner_steps):
         with whole_images():  # its gradient will be differentiated
-            fusion = coupling.fuse(crop.inputs, guidance, {**dict(zip(named, values)), **buffers})
+            fusion = coupling.fuse(crop.inputs, guidance, {**dict(zip(named, values)), **buffers}, crop.samples)
         weights = coupling.weights_of(fusion) if weights is None else weights
         losses = {**prefixed('fuser', fusion.losses), **coupling.fusion_losses(fusion, crop.samples, weights=weights)}
         loss, _ = coupling.parse_losses(losses)

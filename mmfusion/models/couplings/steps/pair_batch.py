@@ -18,8 +18,8 @@ class PairBatch(NamedTuple):
     """Images of N pairs with their samples.
 
     Attributes:
-        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``task`` may stand beside them and stays as it is,
-            and ``sizes`` of padded images.
+        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``sizes`` of padded images may stand
+            beside them.
         samples: N samples; ``img_shape`` (H, W) says how much of an image is not padding.
     """
 

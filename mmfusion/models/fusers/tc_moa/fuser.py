@@ -1,5 +1,5 @@
 """The TC-MoA network."""
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
+from mmfusion.utils.renamed import renamed, warn_renamed
 
 from .adapters import COMBINE, Control
 from .details import Details, Prompts, prompt_loss
@@ -26,7 +27,7 @@ class TCMoA(BaseFuser):
     r"""A frozen masked autoencoder through which both sources run side by side, and adapters that make one image of them.
 
     The sources are RGB in [0, 1]: visible before infrared, over- before under-exposed, far before near focus. After some blocks an adapter exchanges
-    what both streams know; which of its experts do so, a router decides for every token, and each task has a router of its own. Only adapters,
+    what both streams know; which of its experts do so, a router decides for every token, and each fusion task has a router of its own. Only adapters,
     routers and biases of attention learn. In training ``losses`` holds ``loss_prompt``, which asks the prompts of both sources to sum to 1, and
     ``loss_balance``, the load balance of the routers divided by the number of the epoch.
 
@@ -40,8 +41,8 @@ class TCMoA(BaseFuser):
 
     Args:
         arch: ``'tiny'`` (for tests), ``'base'``, ``'large'``, or the fields of an :class:`Arch` as a dict.
-        tasks: Names of the tasks, in the order of their routers.
-        task: Task of a batch that does not say it; the first of ``tasks`` by default.
+        fusion_tasks: Names of the fusion tasks, in the order of their routers.
+        fusion_task: Fusion task of a batch that does not say it; the first of ``fusion_tasks`` by default.
         upsample: Double the sources before and halve the result after the network, as published.
         window: Side of the windows of attention in tokens.
         interval: An adapter follows every ``interval``-th block.
@@ -57,9 +58,9 @@ class TCMoA(BaseFuser):
         tile: Side of the tiles, a multiple of :attr:`multiple`.
         overlap: Pixels that neighboring tiles share at least; 0 for tiles side by side, as published.
         tile_batch: Tiles that run at once.
-        prompt_weights: Weight of ``loss_prompt`` by task after the warm-up, 1 where none is given.
+        prompt_weights: Weight of ``loss_prompt`` by fusion task after the warm-up, 1 where none is given.
         balance_weight: Weight of ``loss_balance`` in epoch 0.
-        warmup_epochs: Epochs in which ``loss_prompt`` has weight 1 for every task.
+        warmup_epochs: Epochs in which ``loss_prompt`` has weight 1 for every fusion task.
         scale: Default of the control of that name.
         shift: Default of the control of that name.
         clip: Clip the result to [0, 1], as published. Off by default: clipped pixels have no gradient.
@@ -76,18 +77,19 @@ class TCMoA(BaseFuser):
 
     Examples:
         >>> fuser = TCMoA('tiny').eval()
-        >>> fuser(torch.rand(1, 3, 40, 30), torch.rand(1, 3, 40, 30), task='multi_focus').fused.shape
+        >>> fuser(torch.rand(1, 3, 40, 30), torch.rand(1, 3, 40, 30), fusion_task='multi_focus').fused.shape
         torch.Size([1, 3, 40, 30])
     """
 
     color_space = 'rgb'
     channels = (3, )
-    guidance_keys = ('task', 'scale', 'shift')
+    option_keys = ('fusion_task', 'scale', 'shift')
 
+    @renamed('TCMoA', tasks='fusion_tasks', task='fusion_task')
     def __init__(self,
                  arch: Union[str, dict] = 'base',
-                 tasks: Sequence[str] = TASKS,
-                 task: Optional[str] = None,
+                 fusion_tasks: Sequence[str] = TASKS,
+                 fusion_task: Optional[str] = None,
                  upsample: bool = True,
                  window: int = 14,
                  interval: int = 4,
@@ -118,13 +120,13 @@ class TCMoA(BaseFuser):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
         self.arch = resolve_arch(arch)
-        self.tasks = tuple(tasks)
-        if isinstance(tasks, str) or len(set(self.tasks)) < len(self.tasks):
-            raise ValueError(f'tasks must be a list of different names, got {tasks!r}')
-        self.task = self.tasks[0] if task is None and self.tasks else task
-        unknown = ({self.task} | set(prompt_weights or {})) - set(self.tasks)
+        self.fusion_tasks = tuple(fusion_tasks)
+        if isinstance(fusion_tasks, str) or len(set(self.fusion_tasks)) < len(self.fusion_tasks):
+            raise ValueError(f'fusion_tasks must be a list of different names, got {fusion_tasks!r}')
+        self.fusion_task = self.fusion_tasks[0] if fusion_task is None and self.fusion_tasks else fusion_task
+        unknown = ({self.fusion_task} | set(prompt_weights or {})) - set(self.fusion_tasks)
         if unknown:
-            raise ValueError(f'{sorted(map(str, unknown))} is not among the tasks {list(self.tasks)}')
+            raise ValueError(f'{sorted(map(str, unknown))} is not among the fusion tasks {list(self.fusion_tasks)}')
         if window < 2 or self.arch.patch_size % 2:
             raise ValueError(f'window must be at least 2 and patch_size even, got {window} and {self.arch.patch_size}')
         self.multiple = window * self.arch.patch_size // (2 if upsample else 1)
@@ -133,7 +135,7 @@ class TCMoA(BaseFuser):
                              f'and {tile_batch}')
         self.window, self.upsample, self.published_positions, self.output = window, upsample, position == 'published', output
         self.large_images, self.tile, self.overlap, self.tile_batch = large_images, tile, overlap, tile_batch
-        self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.tasks}
+        self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.fusion_tasks}
         self.balance_weight, self.warmup_epochs, self.epoch = balance_weight, warmup_epochs, 0
         self.scale, self.shift, self.clip = scale, shift, clip
         self.freeze, self.mae_checkpoint = freeze, mae
@@ -145,7 +147,7 @@ class TCMoA(BaseFuser):
         if not all(places):
             raise ValueError(f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
                              f'({self.arch.decoder_depth} blocks) without an adapter')
-        options = dict(window=window, mask_shifted=mask_shifted, with_cp=with_cp, tasks=len(self.tasks), num_experts=num_experts, top_k=top_k,
+        options = dict(window=window, mask_shifted=mask_shifted, with_cp=with_cp, tasks=len(self.fusion_tasks), num_experts=num_experts, top_k=top_k,
                        combine=combine)
         self.encoder = AdaptedStack(self.arch.embed_dim, self.arch.depth, self.arch.num_heads, places=places[0], **options)
         self.decoder = AdaptedStack(self.arch.decoder_embed_dim, self.arch.decoder_depth, self.arch.decoder_num_heads, places=places[1],
@@ -175,31 +177,33 @@ class TCMoA(BaseFuser):
         """Tell the epoch, counted from 0, on which the weights of the losses depend."""
         self.epoch = epoch
 
+    @renamed('TCMoA', task='fusion_task')
     def fuse(self,
              first: Tensor,
              second: Tensor,
-             task: Optional[str] = None,
+             fusion_task: Optional[str] = None,
              scale: Optional[float] = None,
              shift: Optional[float] = None) -> FuserOutput:
-        """Fuse two RGB batches (N, 3, H, W) of one task; see :meth:`BaseFuser.forward` and the class for ``task``, ``scale`` and ``shift``."""
+        """Fuse two RGB batches (N, 3, H, W) of one fusion task; see :meth:`BaseFuser.forward` and the class for the options."""
         if self.large_images == 'tile' and not self.training and max(first.shape[-2:]) > self.tile:
-            return FuserOutput(self._fuse_tiles(first, second, task, scale, shift), {})
-        details = self.fuse_in_detail(first, second, task, scale, shift)
-        return FuserOutput(details.fused, self._losses(details, self._task(task)) if self.training else {})
+            return FuserOutput(self._fuse_tiles(first, second, fusion_task, scale, shift), {})
+        details = self.fuse_in_detail(first, second, fusion_task, scale, shift)
+        return FuserOutput(details.fused, self._losses(details, self._chosen(fusion_task)) if self.training else {})
 
+    @renamed('TCMoA', task='fusion_task')
     def fuse_in_detail(self,
                        first: Tensor,
                        second: Tensor,
-                       task: Optional[str] = None,
+                       fusion_task: Optional[str] = None,
                        scale: Optional[float] = None,
                        shift: Optional[float] = None,
                        raw: bool = False) -> Details:
         """As :meth:`fuse` on the whole image, with prompts and, if ``raw``, the decoded image and the token streams.
 
         Raises:
-            ValueError: The task is unknown, or ``scale`` or ``shift`` is no finite number.
+            ValueError: The fusion task is unknown, or ``scale`` or ``shift`` is no finite number.
         """
-        index = self.tasks.index(self._task(task))
+        index = self.fusion_tasks.index(self._chosen(fusion_task))
         chosen = (self.scale if scale is None else scale, self.shift if shift is None else shift)
         control = Control() if self.training else Control.of(*chosen)
         size = first.shape[-2:]
@@ -219,11 +223,23 @@ class TCMoA(BaseFuser):
         streams = layout.to_map(latents).unflatten(0, (2, -1)) if raw else None
         return Details(image, fused, streams, Prompts(encoder.prompts, decoder.prompts), balance)
 
-    def _task(self, task: Optional[str]) -> str:
-        task = self.task if task is None else task
-        if task not in self.tasks:
-            raise InputError(f'TCMoA has the tasks {list(self.tasks)}, got {task!r}')
-        return task
+    @property
+    def tasks(self) -> Tuple[str, ...]:
+        """Former name of ``fusion_tasks``."""
+        warn_renamed('TCMoA', 'tasks', 'fusion_tasks')
+        return self.fusion_tasks
+
+    @property
+    def task(self) -> str:
+        """Former name of ``fusion_task``."""
+        warn_renamed('TCMoA', 'task', 'fusion_task')
+        return self.fusion_task
+
+    def _chosen(self, fusion_task: Optional[str]) -> str:
+        fusion_task = self.fusion_task if fusion_task is None else fusion_task
+        if fusion_task not in self.fusion_tasks:
+            raise InputError(f'TCMoA has the fusion tasks {list(self.fusion_tasks)}, got {fusion_task!r}')
+        return fusion_task
 
     def _embed(self, images: Tensor) -> Tensor:
         """Images (2N, 3, H, W) in [0, 1] to token maps (2N, H', W', C)."""
@@ -249,8 +265,8 @@ class TCMoA(BaseFuser):
             return image, F.avg_pool2d(image, 2)
         return image, F.interpolate(image, scale_factor=0.5, mode='bilinear', align_corners=False, antialias=True)
 
-    def _losses(self, details: Details, task: str) -> Dict[str, Tensor]:
-        weight = 1.0 if self.epoch < self.warmup_epochs else self.prompt_weights[task]
+    def _losses(self, details: Details, fusion_task: str) -> Dict[str, Tensor]:
+        weight = 1.0 if self.epoch < self.warmup_epochs else self.prompt_weights[fusion_task]
         return dict(loss_prompt=weight * prompt_loss(details.prompts), loss_balance=self.balance_weight / (self.epoch + 1) * details.balance)
 
     def _fuse_tiles(self, first: Tensor, second: Tensor, *options) -> Tensor:
