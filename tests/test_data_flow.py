@@ -69,7 +69,7 @@ def test_packing_and_batch(batch):
 def test_color_and_bounds_of_fusing(batch):
     inputs = batch[1]['inputs']
     fuser = MODELS.build(dict(type='AverageFuser'))
-    first, second, state = split_color(inputs['first'], inputs['second'], fuser)
+    first, second, state = split_color(inputs['first'], inputs['second'], fuser.color_space, fuser.channels)
     assert first.shape[1] == second.shape[1] == 1
     assert first[0, 0, 0, 0].item() == pytest.approx(np.dot((0.299, 0.587, 0.114), BGR[::-1]) / 255)
     too_bright = restore_color(first + 1, state)

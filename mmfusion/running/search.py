@@ -5,7 +5,6 @@ from pathlib import Path
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
-from mmfusion.engine.hooks.architecture_hook import save_current_genotype
 from mmfusion.fileio import write_text
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.utils import UserError, load_config
@@ -36,7 +35,7 @@ def search(args: argparse.Namespace) -> Path:
     model = unwrap(runner.model)
     path = Path(runner.work_dir) / 'genotype.json'
     if is_main_process():
-        save_current_genotype(model.fuser, Path(runner.work_dir), runner.epoch)
+        model.write_architecture(runner.work_dir, runner.epoch)
         print(report(model, path), flush=True)
     if args.then and runner.epoch >= runner.max_epochs:
         retrain(args, path)

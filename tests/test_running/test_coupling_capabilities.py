@@ -8,6 +8,7 @@ from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 
 from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.experiments.comparison import variant_config
+from mmfusion.experiments.verdict.rows import check_base
 from mmfusion.models.couplings import BilevelCoupling
 from mmfusion.registry import MODELS
 from mmfusion.running.checks import _check_hooks
@@ -68,3 +69,22 @@ def test_runner_without_the_hook_that_training_depends_on_is_refused():
     runner.hooks = [MMEngineRuntimeInfoHook()]
     with pytest.raises(UserError, match='default_scope'):
         _check_hooks(runner)
+
+
+@pytest.mark.parametrize('kind', ['MetaCoupling', 'mmfusion.MetaCoupling'])
+def test_commands_take_a_coupling_with_a_scope(kind):
+    parts = dict(constructor='PartOptimWrapperConstructor', fuser=SGD, tasks=SGD)
+    base = config(kind, parts)
+    assert variant_config(base, 'meta', 0, Path('.')).model.type == kind
+    assert variant_config(base, 'joint', 0, Path('.')).model.type == 'JointCoupling'
+    with pytest.raises(ValueError, match='BilevelCoupling'):
+        variant_config(base, 'bilevel', 0, Path('.'))
+    base.update(train_dataloader=dict(batch_size=1), test_dataloader=dict(batch_size=1))
+    check_base(base)
+    assert coupling_class(base.model).loop == 'MetaTrainLoop' and coupling_class(base.model).averages_gradients
+
+
+def test_a_search_with_a_scope_is_one():
+    for kind in ('SearchCoupling', 'mmfusion.SearchCoupling'):
+        assert all(hasattr(coupling_class(dict(type=kind)), name) for name in ('search_step', 'write_architecture'))
+    assert not hasattr(coupling_class(dict(type='mmfusion.MetaCoupling')), 'search_step')

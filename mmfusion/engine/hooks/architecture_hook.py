@@ -4,11 +4,13 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from mmfusion.moved import moved_names
 from mmfusion.registry import HOOKS
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.unwrap import unwrap
 from mmfusion.visualization.architecture import draw_architecture
-from mmfusion.visualization.genotype import draw_genotype
+
+__getattr__ = moved_names(__name__, dict(save_current_genotype='mmfusion.models.couplings.search'))
 
 
 @HOOKS.register_module()
@@ -38,9 +40,9 @@ class ArchitectureHook(Hook):
 
     def before_train(self, runner) -> None:
         """Check the model; show the weights before the first step."""
-        fuser = getattr(self._coupling(runner), 'fuser', None)
-        if not hasattr(fuser, 'architecture') or not hasattr(fuser, 'genotype'):
-            raise InputError(f'ArchitectureHook: {type(fuser).__name__} has no architecture to show; remove the hook')
+        coupling = self._coupling(runner)
+        if not hasattr(coupling, 'write_architecture'):
+            raise InputError(f'ArchitectureHook: {type(coupling).__name__} has no architecture to show; remove the hook')
         if runner.epoch == 0:
             self._show(runner, 0)
 
@@ -55,8 +57,8 @@ class ArchitectureHook(Hook):
     def _show(self, runner, epoch: int) -> None:
         if not is_main_process():
             return
-        fuser = self._coupling(runner).fuser
-        architecture = fuser.architecture
+        coupling = self._coupling(runner)
+        architecture = coupling.fuser.architecture
         weights = architecture.probabilities().detach().float().cpu()
         lines, scalars = [], {}
         for position, row in zip(architecture.positions, weights.tolist()):
@@ -70,16 +72,6 @@ class ArchitectureHook(Hook):
         try:
             for name in names:
                 draw_architecture(weights.numpy(), architecture.positions, architecture.candidates, folder / f'{name}.png', f'after epoch {epoch}')
-            save_current_genotype(fuser, Path(runner.work_dir), epoch)
+            coupling.write_architecture(runner.work_dir, epoch)
         except OSError as error:
             runner.logger.error(f'{error}. The architecture of epoch {epoch} is not shown; the search goes on.')
-
-
-def save_current_genotype(fuser, work_dir: Path, epoch: int) -> Path:
-    """Write the genotype of a searchable fuser to ``genotype.json`` in ``work_dir``, and its picture beside it."""
-    from mmfusion.models.fusers.tim import save_genotype
-    path = work_dir / 'genotype.json'
-    genotype = fuser.genotype('searched', f'Searched for {epoch} epochs in {work_dir.name}.')
-    save_genotype(genotype, path)
-    draw_genotype(genotype.cells, path.with_suffix('.png'), genotype.note)
-    return path

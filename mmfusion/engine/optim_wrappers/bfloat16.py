@@ -15,10 +15,15 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     bfloat16 has float32's range, so gradients need no scaling. mmengine's ``AmpOptimWrapper`` demands a GPU; this one is what ``--amp`` uses
     on a CPU. Arguments are those of :class:`mmengine.optim.OptimWrapper`.
+
+    Attributes:
+        autocast_dtype: Type of the autocast.
     """
+
+    autocast_dtype = torch.bfloat16
 
     @contextmanager
     def optim_context(self, model: nn.Module):
         """The forward pass of ``model`` under autocast."""
-        with super().optim_context(model), torch.autocast(device_type=get_device(), dtype=torch.bfloat16):
+        with super().optim_context(model), torch.autocast(device_type=get_device(), dtype=self.autocast_dtype):
             yield

@@ -234,7 +234,7 @@ class BaseCoupling(BaseModel):
         return Fusion(**images, losses=average(groups, [part.losses for part in parts]), sizes=sizes)
 
     def _fuse(self, first: Tensor, second: Tensor, guidance: Dict[str, object], state: Optional[Dict[str, Tensor]]) -> Fusion:
-        source_first, source_second, color = split_color(first, second, self.fuser)
+        source_first, source_second, color = split_color(first, second, self.fuser.color_space, self.fuser.channels)
         sources = (source_first, source_second)
         fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         image = restore_color(fused, color)

@@ -3,15 +3,18 @@
 The gradient is that of TIM (arXiv 2305.15862, see ``implicit_gradient.py``). Supernet, split and schedule are ours; the latency term is that of
 related published work: a table of measured latencies, weighted like the operations themselves.
 """
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
+from mmfusion.models.fusers.tim import save_genotype
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
+from mmfusion.visualization.genotype import draw_genotype
 
 from .base import BaseCoupling, FrozenTasks, Losses, prefixed
 from .steps.implicit_gradient import Gradients, combine, projection_coefficient
@@ -150,6 +153,21 @@ class SearchCoupling(BaseCoupling):
             log['search.latency'] = latency.detach()
         return log
 
+    def write_architecture(self, folder: Union[str, Path], epoch: int) -> Path:
+        """Write the genotype that would be chosen now as ``genotype.json`` in a folder, and its picture beside it.
+
+        Args:
+            folder: Work dir of the search; its name stands in the note of the genotype.
+            epoch: Epochs that were searched.
+
+        Returns:
+            Path: The file.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        return save_current_genotype(self.fuser, Path(folder), epoch)
+
     def _check(self, optim_wrapper: Any) -> None:
         check_part_optimizers(self, optim_wrapper, self.learning_parts(), separate=('architecture', ))
 
@@ -203,3 +221,12 @@ class SearchCoupling(BaseCoupling):
     def _entropy(self) -> Tensor:
         p = self.fuser.architecture.probabilities()
         return -(p * p.clamp_min(1e-12).log()).sum(1).mean() / torch.log(torch.tensor(float(p.shape[1])))
+
+
+def save_current_genotype(fuser: nn.Module, work_dir: Path, epoch: int) -> Path:
+    """Write the genotype of a searchable fuser, and its picture; see :meth:`SearchCoupling.write_architecture`."""
+    path = work_dir / 'genotype.json'
+    genotype = fuser.genotype('searched', f'Searched for {epoch} epochs in {work_dir.name}.')
+    save_genotype(genotype, path)
+    draw_genotype(genotype.cells, path.with_suffix('.png'), genotype.note)
+    return path

@@ -3,10 +3,12 @@
 A luminance fuser sees Y; the chroma is put back afterwards. A color fuser sees RGB. The caller always gets RGB when one of the sources is
 RGB, and gray when both are gray. Everything is differentiable and runs on the device of its inputs.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+
+from mmfusion.utils.renamed import warn_renamed
 
 # ITU-R BT.601 full range, with the rounded chroma factors that OpenCV uses for COLOR_RGB2YCrCb on float images.
 LUMA = (0.299, 0.587, 0.114)
@@ -95,31 +97,34 @@ class ColorState(NamedTuple):
     channels: int
 
 
-def split_color(first: Tensor, second: Tensor, fuser) -> Tuple[Tensor, Tensor, ColorState]:
-    """Give a fuser the sources in its own color space.
+def split_color(first: Tensor, second: Tensor, color_space: str, channels: Sequence[int] = (1, )) -> Tuple[Tensor, Tensor, ColorState]:
+    """Bring the sources into the color space in which they are fused.
 
     Args:
         first: First source, (N, 1 or 3, H, W), RGB or gray.
         second: Second source, (N, 1 or 3, H, W).
-        fuser: Anything with ``color_space`` (``'luminance'`` or ``'rgb'``) and ``channels`` (the channel counts it takes); see
-            :class:`~mmfusion.models.fusers.BaseFuser`.
+        color_space: ``'luminance'`` (both become one channel) or ``'rgb'``.
+        channels: Numbers of channels that a source may have in ``'rgb'``: gray pairs stay gray where 1 is among them.
 
     Returns:
-        tuple: Both sources for the fuser, and the state that :func:`restore_color` needs.
+        tuple: Both sources in that space, and the state that :func:`restore_color` needs.
 
     Raises:
-        ValueError: A source has neither 1 nor 3 channels, or the fuser names an unknown color space.
+        ValueError: A source has neither 1 nor 3 channels, or the color space is unknown.
     """
+    if not isinstance(color_space, str):  # a fuser, as version 0.1.0 took it
+        warn_renamed('split_color', 'fuser', 'color_space, channels')
+        color_space, channels = color_space.color_space, color_space.channels
     for name, image in (('first', first), ('second', second)):
         if image.dim() != 4 or image.shape[1] not in (1, 3):
             raise ValueError(f'{name} source must be (N, 1 or 3, H, W), RGB or gray, got {tuple(image.shape)}')
-    if fuser.color_space not in COLOR_SPACES:
-        raise ValueError(f'{type(fuser).__name__}.color_space must be one of {COLOR_SPACES}, got {fuser.color_space!r}')
-    channels = max(first.shape[1], second.shape[1])
-    if fuser.color_space == 'rgb':
-        if channels == 3 or 1 not in fuser.channels:
+    if color_space not in COLOR_SPACES:
+        raise ValueError(f'color_space must be one of {COLOR_SPACES}, got {color_space!r}')
+    wanted = max(first.shape[1], second.shape[1])
+    if color_space == 'rgb':
+        if wanted == 3 or 1 not in channels:
             first, second = first.expand(-1, 3, -1, -1), second.expand(-1, 3, -1, -1)
-        return first, second, ColorState(None, channels)
+        return first, second, ColorState(None, wanted)
     chromas = []
     lumas = []
     for image in (first, second):
@@ -129,7 +134,7 @@ def split_color(first: Tensor, second: Tensor, fuser) -> Tuple[Tensor, Tensor, C
             image = ycbcr[:, :1]
         lumas.append(image)
     chroma = blend_chroma(*chromas) if len(chromas) == 2 else chromas[0] if chromas else None
-    return lumas[0], lumas[1], ColorState(chroma, channels)
+    return lumas[0], lumas[1], ColorState(chroma, wanted)
 
 
 def restore_color(fused: Tensor, state: ColorState) -> Tensor:

@@ -9,7 +9,7 @@ from mmfusion.models.layers.color import luminance
 
 
 def through_color(fuser, first, second):
-    a, b, state = split_color(first, second, fuser)
+    a, b, state = split_color(first, second, fuser.color_space, fuser.channels)
     return restore_color(fuser(a, b).fused, state)
 
 

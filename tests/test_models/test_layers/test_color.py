@@ -7,9 +7,9 @@ import torch
 
 from mmfusion.models.layers import blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 
-LUMINANCE = SimpleNamespace(color_space='luminance', channels=(1, ))
-RGB = SimpleNamespace(color_space='rgb', channels=(3, ))
-RGB_OR_GREY = SimpleNamespace(color_space='rgb', channels=(1, 3))
+LUMINANCE = ('luminance', (1, ))
+RGB = ('rgb', (3, ))
+RGB_OR_GREY = ('rgb', (1, 3))
 
 
 def as_cv(image):
@@ -46,7 +46,7 @@ def test_wrong_channels():
 def test_luminance_of_one_color_source(colored):
     color, grey = torch.rand(2, 3, 16, 17), torch.rand(2, 1, 16, 17)
     sources = (color, grey) if colored == 'first' else (grey, color)
-    first, second, state = split_color(*sources, LUMINANCE)
+    first, second, state = split_color(*sources, *LUMINANCE)
     assert first.shape == second.shape == (2, 1, 16, 17) and state.channels == 3
     own = first if colored == 'first' else second
     torch.testing.assert_close(restore_color(own, state), color, atol=1e-6, rtol=0)  # its own Y brings the picture back
@@ -58,25 +58,25 @@ def test_luminance_of_one_color_source(colored):
 
 def test_two_grey_sources_stay_grey():
     a, b = torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16)
-    for fuser in (LUMINANCE, RGB_OR_GREY):
-        first, second, state = split_color(a, b, fuser)
+    for space in (LUMINANCE, RGB_OR_GREY):
+        first, second, state = split_color(a, b, *space)
         assert first is a and second is b
         assert restore_color(a, state).shape == (1, 1, 16, 16)
-    first, second, state = split_color(a, b, RGB)
+    first, second, state = split_color(a, b, *RGB)
     assert first.shape == second.shape == (1, 3, 16, 16)
     torch.testing.assert_close(restore_color(first, state), a, atol=1e-6, rtol=0)
 
 
 def test_rgb_fuser_gets_rgb():
     color, grey = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16)
-    first, second, state = split_color(color, grey, RGB_OR_GREY)
+    first, second, state = split_color(color, grey, *RGB_OR_GREY)
     assert torch.equal(first, color) and torch.equal(second, grey.expand(-1, 3, -1, -1))
     assert torch.equal(restore_color(first, state), color)
 
 
 def test_grey_stored_as_rgb_takes_no_share_in_the_chroma():
     color, grey = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16).expand(-1, 3, -1, -1)
-    chroma = split_color(color, grey, LUMINANCE)[2].chroma
+    chroma = split_color(color, grey, *LUMINANCE)[2].chroma
     torch.testing.assert_close(chroma, rgb_to_ycbcr(color)[:, 1:], atol=1e-6, rtol=0)
 
 
@@ -93,13 +93,20 @@ def test_blend_formula():
 
 def test_gradient_reaches_the_fused_luminance():
     fused = torch.rand(1, 1, 16, 16, requires_grad=True)
-    state = split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16), LUMINANCE)[2]
+    state = split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16), *LUMINANCE)[2]
     restore_color(fused, state).sum().backward()
     torch.testing.assert_close(fused.grad, torch.full_like(fused, 3.))
 
 
 def test_clear_errors():
     with pytest.raises(ValueError, match='second source'):
-        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 2, 16, 16), LUMINANCE)
+        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 2, 16, 16), *LUMINANCE)
     with pytest.raises(ValueError, match='color_space'):
-        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), SimpleNamespace(color_space='lab', channels=(3, )))
+        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), 'lab', (3, ))
+
+
+def test_a_fuser_in_place_of_its_color_space_warns():
+    first, second = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16)
+    with pytest.warns(DeprecationWarning, match="split_color: 'fuser' is called 'color_space, channels' now"):
+        found = split_color(first, second, SimpleNamespace(color_space='rgb', channels=(3, )))
+    assert torch.equal(found[1], split_color(first, second, *RGB)[1]) and found[2] == split_color(first, second, *RGB)[2]

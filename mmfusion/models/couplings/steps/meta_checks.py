@@ -2,15 +2,13 @@
 from typing import Any, Mapping
 
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
 from ..task_network import count_classes
-from .optimizers import refuse_accumulation, refuse_wrapped_parts
-from .state import trainable
+from .optimizers import check_part_optimizers
 
 LARGEST_EPS = 1e-10
 
@@ -45,30 +43,16 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
         UserError: There is one optimizer for all, one is missing or unknown, gradients are to be accumulated or are of half precision, Adam's eps
             would swallow the gradient, or parts of the model are wrapped one by one.
     """
-    if not isinstance(optim_wrapper, OptimWrapperDict):
-        raise UserError("MetaCoupling needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', "
-                        'fuser=dict(optimizer=...), tasks=dict(optimizer=...))')
-    learning = dict(fuser=True, tasks=bool(trainable(coupling.tasks)), guide=coupling.guide is not None and coupling.guide_weight > 0)
-    needed = {name for name, learns in learning.items() if learns}
-    found = set(optim_wrapper.keys())
-    if needed - found:
-        raise UserError(f'optim_wrapper has no {sorted(needed - found)}; MetaCoupling needs an optimizer for each of {sorted(needed)}')
-    if found - needed - {'loss_generator', 'guide'}:
-        raise UserError(f'optim_wrapper has {sorted(found - needed)}, but MetaCoupling knows {sorted(needed | {"loss_generator"})}')
-    for name, wrapper in optim_wrapper.items():
-        if isinstance(wrapper, AmpOptimWrapper) or type(wrapper).__name__ == 'BFloat16OptimWrapper':
-            raise UserError(f'optim_wrapper.{name} is a {type(wrapper).__name__}, but MetaCoupling trains in float32: gradients of the loss '
-                            "generation module are about 1e-8 and vanish in half precision. Use type='OptimWrapper', without --amp")
-        refuse_accumulation(wrapper, f'optim_wrapper.{name}', 'MetaCoupling')
+    parts = {name: part for name, part in coupling.learning_parts().items() if name in ('fuser', 'tasks', 'guide')}
+    check_part_optimizers(coupling, optim_wrapper, parts, separate=tuple(parts), optional=('loss_generator', 'guide'))
     device = next(coupling.fuser.parameters()).device.type
     if torch.is_autocast_enabled(device) or any(not p.dtype.is_floating_point or p.dtype.itemsize < 4 for p in coupling.parameters()):
         raise UserError('MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in half precision. '
                         'Leave autocast and half() out')
-    if 'loss_generator' in found:
+    if 'loss_generator' in optim_wrapper:
         eps = max(group.get('eps', 0.) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
         if eps > LARGEST_EPS:
             raise UserError(f'optim_wrapper.loss_generator: eps={eps:g} is too large for gradients of about 1e-8; set eps={LARGEST_EPS:g} or less')
-    refuse_wrapped_parts(coupling)
 
 
 def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:

@@ -1,6 +1,7 @@
 """Optimizers of couplings that compute their gradients themselves: which parts they serve, and what such couplings cannot take."""
-from typing import Dict, List, Sequence, Union
+from typing import Collection, Dict, List, Union
 
+import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -13,7 +14,13 @@ from .state import trainable
 Wrappers = Union[OptimWrapper, OptimWrapperDict]
 
 
-def check_part_optimizers(coupling: nn.Module, optim_wrapper: Wrappers, parts: Dict[str, nn.Module], separate: Sequence[str] = ()) -> None:
+def check_part_optimizers(
+    coupling: nn.Module,
+    optim_wrapper: Wrappers,
+    parts: Dict[str, nn.Module],
+    separate: Collection[str] = (),
+    optional: Collection[str] = (),
+) -> None:
     """Check the optimizers of a coupling that sets gradients itself.
 
     Args:
@@ -21,10 +28,11 @@ def check_part_optimizers(coupling: nn.Module, optim_wrapper: Wrappers, parts: D
         optim_wrapper: One wrapper for all, or an ``OptimWrapperDict`` with one for each part.
         parts: Modules that learn, by the key of their optimizer.
         separate: Parts that need an optimizer of their own.
+        optional: Parts that may have one and do without.
 
     Raises:
-        UserError: An optimizer is missing, unknown or leaves weights out, gradients are to be accumulated or scaled, or parts of the model are
-            wrapped one by one.
+        UserError: An optimizer is missing, unknown or leaves weights out, gradients are to be accumulated or are of a lower precision than that
+            of the coupling, or parts of the model are wrapped one by one.
     """
     name = type(coupling).__name__
     example = ', '.join(f'{part}=dict(optimizer=...)' for part in parts)
@@ -32,8 +40,8 @@ def check_part_optimizers(coupling: nn.Module, optim_wrapper: Wrappers, parts: D
         found = set(optim_wrapper.keys())
         if set(parts) - found:
             raise UserError(f'optim_wrapper has no {sorted(set(parts) - found)}; {name} needs an optimizer for each of {sorted(parts)}: {example}')
-        if found - set(parts):
-            raise UserError(f'optim_wrapper has {sorted(found - set(parts))}, but the parts of this {name} that learn are {sorted(parts)}')
+        if found - set(parts) - set(optional):
+            raise UserError(f'optim_wrapper has {sorted(found - set(parts))}, but {name} knows {sorted({*parts, *optional})}')
         wrappers = dict(optim_wrapper.items())
     elif separate:
         raise UserError(f"{name} needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', {example})")
@@ -43,11 +51,28 @@ def check_part_optimizers(coupling: nn.Module, optim_wrapper: Wrappers, parts: D
         if any(id(parameter) not in covered for module in parts.values() for parameter in trainable(module)):
             raise UserError(f'optim_wrapper leaves weights of {name} out; build it for the whole model')
     for key, wrapper in wrappers.items():
-        if isinstance(wrapper, AmpOptimWrapper):
-            raise UserError(f'optim_wrapper ({key}): {name} compares gradients, which a loss scale would distort; for mixed precision use '
-                            "type='BFloat16OptimWrapper', otherwise type='OptimWrapper'")
-        refuse_accumulation(wrapper, f'optim_wrapper ({key})', name)
+        place = key if wrapper is optim_wrapper else f'optim_wrapper.{key}'
+        refuse_precision(wrapper, place, coupling)
+        refuse_accumulation(wrapper, place, name)
     refuse_wrapped_parts(coupling)
+
+
+def refuse_precision(wrapper: OptimWrapper, place: str, coupling: nn.Module) -> None:
+    """Raise a UserError where an optimizer trains in a lower precision than a coupling states (``precision``).
+
+    Args:
+        wrapper: The optimizer wrapper.
+        place: Its place in the config, for the message.
+        coupling: The coupling.
+    """
+    name, kind = type(coupling).__name__, type(wrapper).__name__
+    scaled = isinstance(wrapper, AmpOptimWrapper)
+    if coupling.precision == 'float32' and (scaled or getattr(wrapper, 'autocast_dtype', torch.float32) != torch.float32):
+        raise UserError(f"{place} is a {kind}, but {name} trains in float32: its gradients are small and vanish in half precision. Use "
+                        "type='OptimWrapper', without --amp")
+    if coupling.precision == 'bfloat16' and scaled:
+        raise UserError(f'{place}: {name} compares gradients, which a loss scale would distort; for mixed precision use '
+                        "type='BFloat16OptimWrapper', otherwise type='OptimWrapper'")
 
 
 def refuse_accumulation(wrapper: OptimWrapper, place: str, coupling: str, instead: str = 'batch_size') -> None:
