@@ -12,7 +12,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmfusion.evaluation.metrics import FusionMetric
@@ -23,6 +22,7 @@ from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.steps.state import TrainingState, trainable
 from mmfusion.registry import DATASETS, MODELS, OPTIMIZERS, build_configured
 from mmfusion.utils import UserError, load_fusion_checkpoint
+from mmfusion.utils.compat import is_batch_norm
 from mmfusion.utils.errors import building
 from mmfusion.utils.random_state import random_state, set_random_state
 
@@ -234,7 +234,7 @@ def _total(coupling: BaseCoupling, batch: dict, training: bool) -> torch.Tensor:
 
 
 def _estimate_statistics(coupling: nn.Module, loader: DataLoader, seed: int) -> None:
-    norms = [part for part in coupling.fuser.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    norms = [part for part in coupling.fuser.modules() if is_batch_norm(part) and part.track_running_stats]
     if not norms:
         return
     momenta = [part.momentum for part in norms]

@@ -9,6 +9,7 @@ from mmfusion.engine.hooks import RuntimeInfoHook
 from mmfusion.engine.loops import check_loop
 from mmfusion.models.couplings.task_network import count_classes
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import starts_from_checkpoint
 from mmfusion.utils.unwrap import unwrap
 
 from .single_sample_batch import check_single_sample_batch
@@ -106,7 +107,7 @@ def _check_hooks(runner: Runner) -> None:
 
 def _check_frozen(runner: Runner) -> None:
     """A network that never learns must get its weights from somewhere, and going on from random ones is no choice."""
-    if runner._load_from or runner._resume:
+    if starts_from_checkpoint(runner):
         return
     model = unwrap(runner.model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():

@@ -3,11 +3,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmfusion.utils.compat import BUILT_LATER
 from mmfusion.utils.errors import building
-
-#: What mmengine builds when training or testing begins, and not with the runner.
-LATER = ('build_dataloader', 'build_evaluator', 'build_optim_wrapper', 'build_param_scheduler', 'build_test_loop', 'build_train_loop',
-         'build_val_loop', '_init_model_weights')
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -21,6 +18,6 @@ def build_runner(cfg: Config) -> Runner:
     """
     with building():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    for name in LATER:
+    for name in BUILT_LATER:
         setattr(runner, name, building()(getattr(runner, name)))
     return runner

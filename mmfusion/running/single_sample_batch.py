@@ -10,11 +10,11 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mmfusion.models.couplings.base import BaseCoupling
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import is_batch_norm
 from mmfusion.utils.unwrap import unwrap
 
 
@@ -70,7 +70,7 @@ def norms_of_single_values(model: BaseCoupling, loader: DataLoader) -> List[str]
 
     shared = get_world_size() > 1
     norms = [(name, module) for name, module in model.named_modules()
-             if isinstance(module, _BatchNorm) and not (shared and isinstance(module, nn.SyncBatchNorm))]
+             if is_batch_norm(module) and not (shared and isinstance(module, nn.SyncBatchNorm))]
     if not norms:
         return found
     handles = [module.register_forward_pre_hook(look(name)) for name, module in norms]

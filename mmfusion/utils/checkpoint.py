@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmfusion.fileio.reading import read_text, reason
 from mmfusion.moved import moved_names
 
-from .compat import array_globals
+from .compat import array_globals, replace_loaders
 from .errors import UserError
 from .state_dict import State, compare, is_plain, listing, state_dict_of
 from .unwrap import unwrap
@@ -95,8 +95,6 @@ def _explained(load: Callable[[], object], path: object) -> object:
 
 def load_mmengine_safely() -> None:
     """Let mmengine load files and downloads as :func:`safe_load` does; by itself it runs pickled code where ``weights_only=True`` refuses a file."""
-    from mmengine.runner import checkpoint
-
     def load(file: object, map_location: object = None, weights_only: Optional[bool] = None) -> object:
         name = file if isinstance(file, (str, Path)) else 'the checkpoint'
         return _named(_load(file, name, map_location), name)
@@ -104,7 +102,7 @@ def load_mmengine_safely() -> None:
     def load_url(url: str, *args, **kwargs) -> object:
         return _named(_explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url), url)
 
-    checkpoint._safe_torch_load, checkpoint.load_url = load, load_url
+    replace_loaders(load, load_url)
 
 
 def _named(content: object, path: object) -> dict:

@@ -1,7 +1,8 @@
 """Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends on."""
+import time
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Any, List
+from typing import Any, Callable, List
 
 from .errors import UserError
 
@@ -80,6 +81,49 @@ def read_yaml_as_data() -> None:
 
 
 # Private names of other packages. A new release of one of them is checked here.
+
+#: What mmengine's runner builds when training or testing begins, and not with the runner.
+BUILT_LATER = ('build_dataloader', 'build_evaluator', 'build_optim_wrapper', 'build_param_scheduler', 'build_test_loop', 'build_train_loop',
+               'build_val_loop', '_init_model_weights')
+
+
+def starts_from_checkpoint(runner: Any) -> bool:
+    """Whether a runner of mmengine will load a checkpoint, or go on from one, before it begins."""
+    return bool(runner._load_from or runner._resume)
+
+
+def decide_val_interval(loop: Any) -> None:
+    """Bring ``val_interval`` of a training loop of mmengine up to date with its ``dynamic_intervals``."""
+    if hasattr(loop, '_decide_current_val_interval'):
+        loop._decide_current_val_interval()
+
+
+def count_elapsed(timer: Any, seconds: float) -> None:
+    """Let mmengine's ``IterTimerHook`` count seconds that belong to no iteration, and measure the next one from now."""
+    timer.time_sec_tot += seconds
+    timer.t = time.time()
+
+
+def clip_gradients(optim_wrapper: Any) -> None:
+    """Clip the gradients of an optimizer wrapper of mmengine as it would before its step."""
+    optim_wrapper._clip_grad()
+
+
+def loss_scale_update(optim_wrapper: Any) -> Any:
+    """What mmengine's ``AmpOptimWrapper`` hands to the update of its loss scale: a fixed scale, or None for a dynamic one."""
+    return optim_wrapper._scale_update_param
+
+
+def replace_loaders(load: Callable, load_url: Callable) -> None:
+    """Let mmengine load files by ``load(file, map_location, weights_only)`` and downloads by ``load_url(url, ...)``."""
+    from mmengine.runner import checkpoint
+    checkpoint._safe_torch_load, checkpoint.load_url = load, load_url
+
+
+def is_batch_norm(module: Any) -> bool:
+    """Whether a module is a batch norm of any number of dimensions."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+    return isinstance(module, _BatchNorm)
 
 
 def accumulative_counts(optim_wrapper: Any) -> int:

@@ -17,7 +17,7 @@ from mmfusion.fileio import write_text
 from mmfusion.fileio.backend import WholeLocalBackend  # noqa: F401 - importing it registers it
 from mmfusion.registry import HOOKS
 from mmfusion.utils import NonFiniteError, UserError
-from mmfusion.utils.compat import accumulative_counts
+from mmfusion.utils.compat import accumulative_counts, decide_val_interval
 from mmfusion.utils.unwrap import unwrap
 
 GRADIENTS = 'gradients'  # key in a checkpoint
@@ -202,8 +202,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             return False
         if self.by_epoch != hasattr(loop, 'run_epoch') or step < loop.val_begin:
             return False
-        if hasattr(loop, '_decide_current_val_interval'):
-            loop._decide_current_val_interval()
+        decide_val_interval(loop)
         return step % loop.val_interval == 0 or step == (loop.max_epochs if self.by_epoch else loop.max_iters)
 
 

@@ -7,6 +7,7 @@ from mmengine.hooks import IterTimerHook
 
 from mmfusion.registry import LOOPS
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import count_elapsed
 
 from .coupling_train_loop import CouplingTrainLoop
 
@@ -94,8 +95,7 @@ class MetaTrainLoop(CouplingTrainLoop):
         self.runner.call_hook('after_meta_epoch')
         for hook in self.runner.hooks:
             if isinstance(hook, IterTimerHook):  # part of the time to go, but of no iteration
-                hook.time_sec_tot += time.time() - start
-                hook.t = time.time()
+                count_elapsed(hook, time.time() - start)
 
     def _pairs_of_batches(self) -> Iterator[Tuple[dict, dict]]:
         """Batches of shuffled passes, two by two; every pass has an order that no epoch of phase 2 has."""

@@ -6,7 +6,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from mmfusion.utils import UserError
-from mmfusion.utils.compat import accumulative_counts
+from mmfusion.utils.compat import accumulative_counts, clip_gradients, loss_scale_update
 
 
 class PartOptimWrapper(OptimWrapperDict):
@@ -96,9 +96,9 @@ class PartOptimWrapper(OptimWrapperDict):
         for wrapper in self.wrappers:
             if wrapper.clip_grad_kwargs:
                 scaler.unscale_(wrapper.optimizer)
-                wrapper._clip_grad()
+                clip_gradients(wrapper)
             scaler.step(wrapper.optimizer, **kwargs)
-        scaler.update(first._scale_update_param)
+        scaler.update(loss_scale_update(first))
 
     def zero_grad(self, **kwargs) -> None:
         """Drop all gradients."""
