@@ -57,3 +57,25 @@ def test_the_warning_names_the_line_of_the_caller(former, name, tmp_path):
     program.write_text(f'import os\nfrom {former} import {name}\n')
     answer = subprocess.run([sys.executable, '-W', 'always::DeprecationWarning:__main__', program], capture_output=True, text=True)
     assert answer.returncode == 0 and f'{program}:2: DeprecationWarning' in answer.stderr
+
+
+def test_filters_without_a_metric_warn_and_work():
+    import numpy as np
+    import torch
+
+    from mmfusion.evaluation.functional.common import filters
+    image = torch.rand(1, 1, 9, 8, dtype=torch.float64)
+    taps = filters.gaussian_taps(3, 1.)
+    with pytest.warns(DeprecationWarning, match='filters.filter2d is mmfusion.evaluation.functional.common.former_filters.filter2d now'):
+        found = filters.filter2d(image, np.outer(taps, taps))
+    with pytest.warns(DeprecationWarning, match='gaussian_filter_valid'):
+        smooth = filters.gaussian_filter_valid(image, 3, 1.)
+    torch.testing.assert_close(found, filters.separable_filter(image, taps))
+    assert torch.equal(smooth, filters.separable_filter(image, taps))
+
+
+def test_a_moved_name_may_have_another_name_today():
+    from mmfusion.models.fusers.tc_moa import mae_weights
+    from mmfusion.utils.conversion import read_official
+    with pytest.warns(DeprecationWarning, match='mae_weights.read_state is mmfusion.utils.conversion.read_official now'):
+        assert mae_weights.read_state is read_official

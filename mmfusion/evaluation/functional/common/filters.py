@@ -7,6 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmfusion.moved import moved_names
+
+__getattr__ = moved_names(__name__, dict.fromkeys(('filter2d', 'gaussian_filter_valid'), 'mmfusion.evaluation.functional.common.former_filters'))
+
 # how a filter sees beyond the border: not at all, zeros, the last pixel, mirrored with (..ba|ab..) or without (..cb|abc) the last pixel
 BORDERS = {
     'valid': (cv2.BORDER_CONSTANT, None),
@@ -56,26 +60,6 @@ def separable_filter(image: Tensor, column_taps: np.ndarray, row_taps: Optional[
     return flat.view(*image.shape[:2], *flat.shape[-2:])
 
 
-def filter2d(image: Tensor, kernel: np.ndarray, border: str = 'valid') -> Tensor:
-    """Correlate with a 2-D kernel of odd size that does not separate.
-
-    Args:
-        image: (N, C, H, W) float64, H and W at least as large as the kernel.
-        kernel: (kh, kw) float64.
-        border: One of :data:`BORDERS`.
-
-    Returns:
-        (N, C, H, W) float64, or (N, C, H - kh + 1, W - kw + 1) for ``'valid'``.
-    """
-    high, wide = kernel.shape[0] // 2, kernel.shape[1] // 2
-    cv_border, torch_border = BORDERS[border]
-    if not image.is_cuda:
-        planes = [cv2.filter2D(plane, cv2.CV_64F, kernel, borderType=cv_border) for plane in image.flatten(0, 1).numpy()]
-        return _stack(planes, image, *((high, wide) if border == 'valid' else (0, 0)))
-    flat = F.conv2d(_pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border), torch.as_tensor(kernel).to(image)[None, None])
-    return flat.view(*image.shape[:2], *flat.shape[-2:])
-
-
 def box_sum(image: Tensor, size: int) -> Tensor:
     """Sums over square windows that lie inside the image; exact for whole numbers, as no weight is rounded.
 
@@ -91,20 +75,6 @@ def box_sum(image: Tensor, size: int) -> Tensor:
     # running sums: the cost does not depend on the size
     planes = [cv2.boxFilter(plane, cv2.CV_64F, (size, size), normalize=False) for plane in image.flatten(0, 1).numpy()]
     return _stack(planes, image, size // 2, size // 2)
-
-
-def gaussian_filter_valid(image: Tensor, size: int, sigma: float) -> Tensor:
-    """Smooth with a separable Gaussian window, only where the whole window lies inside the image.
-
-    Args:
-        image: (N, C, H, W) float64, H and W at least ``size``.
-        size: Odd window width.
-        sigma: Standard deviation in pixels.
-
-    Returns:
-        (N, C, H - size + 1, W - size + 1) float64.
-    """
-    return separable_filter(image, gaussian_taps(size, sigma))
 
 
 def _stack(planes: list, image: Tensor, high: int, wide: int) -> Tensor:

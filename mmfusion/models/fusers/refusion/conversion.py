@@ -62,7 +62,14 @@ def convert_fuser(state: State) -> State:
 
 
 def convert_loss_module(state: State) -> State:
-    """Weights of an official loss generation module for :class:`LossGenerationModule`; raises as :func:`convert_fuser`."""
+    """Weights of an official loss generation module for :class:`LossGenerationModule`, of whoever kept one in a training of one's own.
+
+    Args:
+        state: Tensors by their official names, as ``mmfusion.utils.conversion.read_official`` gives them.
+
+    Raises:
+        UserError: As :func:`convert_fuser`.
+    """
     return rename(_without_aliases(state), loss_module_rules(), 'the loss generation module of TDFusion')
 
 
