@@ -81,7 +81,7 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
     if unknown:
         message = f'not part of {what}, unexpected keys: {first_of(sorted(unknown))}'
         if len(unknown) == len(state):
-            message += f'. None of its {len(state)} keys belongs there: these are the weights of another method, or of another program'
+            message += '. Not one of its keys belongs there: these are the weights of another method, or of another program'
         raise UserError(message)
     return converted
 
