@@ -15,10 +15,10 @@ _street = dict(_delete_=True, type='PairFolderDataset', data_prefix=dict(first='
 _rated = dict(test_mode=True, pipeline=_base_.test_pipeline)
 
 train_dataloader = dict(
-    dataset=dict(tasks=dict(visible_infrared=dict(_street, data_root='data/MSRS/train/', pipeline=_street_pipeline))))
+    dataset=dict(fusion_tasks=dict(visible_infrared=dict(_street, data_root='data/MSRS/train/', pipeline=_street_pipeline))))
 val_dataloader = dict(
     dataset=dict(
-        tasks=dict(
+        fusion_tasks=dict(
             visible_infrared=dict(_street, data_root='data/MSRS/test/', **_rated),
             multi_exposure=dict(_delete_=True, type='MEFBDataset', data_root='data/MEFB/', **_rated),
             multi_focus=dict(_delete_=True, type='MFIFBDataset', data_root='data/MFIFB/', **_rated))))

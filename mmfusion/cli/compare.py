@@ -31,14 +31,11 @@ def main(argv=None):
     """Run the comparison."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.experiments.comparison import columns, compare, tabulate
-    from mmfusion.fileio import write_text
+    from mmfusion.experiments.comparison import compare, write_table
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     with remark(lambda: 'the same command goes on from the last checkpoint'):
         results = compare(cfg, args.variants, args.seeds, args.work_dir, args.minutes)
-    table = tabulate(results, columns(results))
-    write_text(args.work_dir / 'table.md', table + '\n')
-    print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}')
+    print(f'\n{write_table(results, args.work_dir)}')

@@ -32,9 +32,8 @@ def main(argv=None):
     """Run the protocol."""
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
-    from mmfusion.experiments.comparison import columns, tabulate
+    from mmfusion.experiments.comparison import write_table
     from mmfusion.experiments.downstream import run_downstream
-    from mmfusion.fileio import write_text
     from mmfusion.running.run_config import existing_checkpoint
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark
@@ -45,6 +44,4 @@ def main(argv=None):
     with remark(lambda: 'the same command goes on from the last picture or checkpoint'):
         results = run_downstream(cfg, args.fusion, args.seeds, args.work_dir, args.weights, args.device, args.minutes, args.name)
     if results:
-        table = tabulate(results, columns(results))
-        write_text(args.work_dir / 'table.md', table + '\n')
-        print(f'\n{table}\n\nwritten to {args.work_dir / "table.md"}; every result.json says how it came about')
+        print(f'\n{write_table(results, args.work_dir)}; every result.json says how it came about')

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from mmfusion.engine.hooks import FirstLossHook
 from mmfusion.experiments import claim, data_identity, run_identity
-from mmfusion.fileio import write_json
+from mmfusion.fileio import write_json, write_text
 from mmfusion.fileio.markdown import markdown_table
 from mmfusion.fileio.reading import read_record
 from mmfusion.manifest import write_manifest
@@ -198,6 +198,17 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
 def columns(results: Sequence[dict]) -> Dict[str, str]:
     """Those of :data:`COLUMNS` that the results have."""
     return {title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)}
+
+
+def write_table(results: Sequence[dict], folder: Path) -> str:
+    """Write the table of all results as ``table.md`` into a folder.
+
+    Returns:
+        str: The table, and where it was written.
+    """
+    table, path = tabulate(results, columns(results)), Path(folder) / 'table.md'
+    write_text(path, table + '\n')
+    return f'{table}\n\nwritten to {path}'
 
 
 def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:

@@ -62,10 +62,13 @@ def with_present_names(values: Dict[str, Any], names: Dict[str, str]) -> Dict[st
 
 
 def _merged(inherited: Any, said: Any) -> Any:
+    """What a config says over what it inherits, as mmengine merges them."""
     if not isinstance(said, dict):
         return said
     said = dict(said)
-    return said if said.pop('_delete_', False) or not isinstance(inherited, dict) else {**inherited, **said}
+    if said.pop('_delete_', False) or not isinstance(inherited, dict):
+        inherited = {}
+    return {**inherited, **{key: _merged(inherited.get(key), value) for key, value in said.items()}}
 
 
 def name_fusion_task(options: Dict[str, Any], known: Collection[str], owner: str) -> Dict[str, Any]:

@@ -164,14 +164,14 @@ def parameters_of(fuser):
 class TCMoATwin(TCMoA):
     """The twin as a fuser with published options, so that tools/analysis_tools/benchmark.py can time it."""
 
-    def fuse(self, first, second, task=None, scale=None, shift=None):
+    def fuse(self, first, second, fusion_task=None, scale=None, shift=None):
         """Fuse as :func:`twin` does."""
         assert scale in (None, 1.) and not shift
         height, width = first.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         first, second = (F.pad(x, padding, mode='reflect') if any(padding) else x for x in (first, second))
         config = dict(CONFIG, **self.arch._asdict(), shift_window_size=self.encoder.window, upsample=self.upsample)
-        out = twin(parameters_of(self), config, first, second, self.tasks.index(task or self.task), self.training)
+        out = twin(parameters_of(self), config, first, second, self.fusion_tasks.index(fusion_task or self.fusion_task), self.training)
         losses = dict(loss_prompt=out['prompt'], loss_balance=out['aux'] / (self.epoch + 1)) if self.training else {}
         return FuserOutput(out['fused'][..., :height, :width], losses)
 

@@ -1,9 +1,8 @@
 """Base of all couplings: the parts, fusing with guidance and color, and named losses."""
 from abc import abstractmethod
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
@@ -17,11 +16,10 @@ from mmfusion.utils.renamed import FORMER_TASK, FUSION_TASK, name_fusion_task, w
 
 from .steps.image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
 from .steps.loss_check import LossCheck
+from .steps.losses import Losses, loss_context, prefixed
 from .steps.state import trainable
-from .task_network import TaskNetwork
+from .task_network import FrozenTasks, TaskNetwork, what_is_frozen
 
-Losses = Dict[str, Union[Tensor, List[Tensor]]]
-FrozenTasks = Union[Sequence[str], Dict[str, str]]
 RESERVED_NAMES = ('fusion', 'fuser', 'guide')
 
 
@@ -313,61 +311,3 @@ class BaseCoupling(BaseModel):
             if self.task_weights[name] > 0:
                 losses.update(prefixed(name, task.loss(image, data_samples), self.task_weights[name]))
         return losses
-
-
-def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str, str]:
-    """What of each task network is frozen, by the name of the task; those that learn as a whole are missing.
-
-    Args:
-        frozen_tasks: Names of tasks that are frozen as a whole, or a dict.
-        tasks: Names of all tasks.
-
-    Raises:
-        ValueError: A name is none of the tasks, or ``frozen_tasks`` is a bare string.
-
-    Examples:
-        >>> what_is_frozen(('det', ), ('det', 'seg'))
-        {'det': 'all'}
-    """
-    if isinstance(frozen_tasks, str):
-        raise InputError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
-    frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
-    unknown = set(frozen) - set(tasks)
-    if unknown:
-        raise InputError(f'frozen_tasks names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
-    return frozen
-
-
-def prefixed(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
-    """Put ``prefix`` before every name and ``weight`` on every loss; other logged values (accuracy) stay as they are.
-
-    Examples:
-        >>> prefixed('det', dict(loss_cls=torch.tensor(2.), acc=torch.tensor(90.)), 0.5)
-        {'det.loss_cls': tensor(1.), 'det.acc': tensor(90.)}
-    """
-
-    def scaled(value):
-        return [item * weight for item in value] if isinstance(value, (list, tuple)) else value * weight
-
-    return {f'{prefix}.{name}': scaled(value) if 'loss' in name else value for name, value in losses.items()}
-
-
-def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
-    """Labels that fusion losses may use.
-
-    Returns:
-        dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
-        ``seg``, (N, H, W) class indices, when every sample has a class map; ``fusion_task``, its name, when all samples name the same, a tuple of
-        names when they differ (``task`` is its former name, for one version more).
-    """
-    context: Dict[str, object] = {}
-    task = fusion_task(data_samples)
-    if task is not None:
-        context[FUSION_TASK] = context[FORMER_TASK] = task
-    if all('gt_instances' in sample for sample in data_samples):
-        context['boxes'] = [sample.gt_instances.bboxes for sample in data_samples]
-    if all('gt_sem_seg' in sample for sample in data_samples):
-        maps = [sample.gt_sem_seg.data.squeeze(0) for sample in data_samples]
-        height, width = (max(seg.shape[axis] for seg in maps) for axis in (0, 1))  # of several sizes in tests
-        context['seg'] = torch.stack([F.pad(seg, (0, width - seg.shape[1], 0, height - seg.shape[0]), value=255) for seg in maps])
-    return context

@@ -10,7 +10,8 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import InputError
 
-from .base import BaseCoupling, Fusion, Losses
+from .base import BaseCoupling, Fusion
+from .steps.losses import Losses
 from .task_network import TaskNetwork
 
 COLORS = 3

@@ -6,7 +6,8 @@ from torch import Tensor
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
-from .base import BaseCoupling, Losses
+from .base import BaseCoupling
+from .steps.losses import Losses
 
 
 @MODELS.register_module()

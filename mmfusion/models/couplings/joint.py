@@ -6,7 +6,9 @@ from torch import Tensor
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 
-from .base import BaseCoupling, FrozenTasks, Losses
+from .base import BaseCoupling
+from .steps.losses import Losses
+from .task_network import FrozenTasks
 
 
 @MODELS.register_module()

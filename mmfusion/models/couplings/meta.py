@@ -14,13 +14,14 @@ from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
-from .base import BaseCoupling, FrozenTasks, Fusion, Losses, prefixed
+from .base import BaseCoupling, Fusion
 from .steps.image_sizes import put_together
+from .steps.losses import Losses, prefixed
 from .steps.meta_checks import check_labels, check_optimizers, check_options
 from .steps.meta_update import fuser_steps, generator_step, mean_of_first
 from .steps.pair_batch import PairBatch, random_crop, resize_batch, swap_roles
 from .steps.state import TrainingState, at_rest, average_gradients, optimizer_step, trainable
-from .task_network import PREDICTION_FIELDS
+from .task_network import PREDICTION_FIELDS, FrozenTasks
 
 Log = Dict[str, Tensor]
 Size = Tuple[int, int]

@@ -14,7 +14,8 @@ from mmfusion.registry import MODELS, OPTIMIZERS
 from mmfusion.structures import TASK_KEY, FusionDataSample
 from mmfusion.utils import UserError
 
-from .base import BaseCoupling, Losses, prefixed
+from .base import BaseCoupling
+from .steps.losses import Losses, prefixed
 from .steps.optimizers import refuse_accumulation
 from .steps.state import TrainingState, average_gradients, set_gradients, trainable
 

@@ -16,11 +16,13 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 from mmfusion.visualization.genotype import draw_genotype
 
-from .base import BaseCoupling, FrozenTasks, Losses, prefixed
+from .base import BaseCoupling
 from .steps.implicit_gradient import Gradients, combine, projection_coefficient
 from .steps.latency_table import LatencyTable, expected_latency, load_latency_table
+from .steps.losses import Losses, prefixed
 from .steps.optimizers import check_part_optimizers, precision_context
 from .steps.state import average_gradients, trainable
+from .task_network import FrozenTasks
 
 Log = Dict[str, Tensor]
 

@@ -17,6 +17,7 @@ SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
 #: What of a task network may be frozen; see :class:`TaskNetwork`.
 FREEZE = ('all', 'weights', 'all_but_head')
+FrozenTasks = Union[Sequence[str], Dict[str, str]]
 
 
 def straight_through_clamp(image: Tensor) -> Tensor:
@@ -189,3 +190,26 @@ class TaskNetwork(BaseModule):
                 if name in result:
                     setattr(sample, name, getattr(result, name))
         return data_samples
+
+
+def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str, str]:
+    """What of each task network is frozen, by the name of the task; those that learn as a whole are missing.
+
+    Args:
+        frozen_tasks: Names of tasks that are frozen as a whole, or a dict.
+        tasks: Names of all tasks.
+
+    Raises:
+        ValueError: A name is none of the tasks, or ``frozen_tasks`` is a bare string.
+
+    Examples:
+        >>> what_is_frozen(('det', ), ('det', 'seg'))
+        {'det': 'all'}
+    """
+    if isinstance(frozen_tasks, str):
+        raise InputError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
+    frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
+    unknown = set(frozen) - set(tasks)
+    if unknown:
+        raise InputError(f'frozen_tasks names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
+    return frozen

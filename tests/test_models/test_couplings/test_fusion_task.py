@@ -203,6 +203,8 @@ def test_former_keys_replace_what_is_inherited():
     with pytest.warns(DeprecationWarning):
         assert call(task='a', fusion_task='b', rest=1) == dict(fusion_task='a', rest=1)
         assert call(tasks=dict(_delete_=True, a=1), fusion_tasks=dict(b=2)) == dict(fusion_tasks=dict(a=1))
+        far = dict(b=dict(x=1, y=dict(z=1)), c=3)
+        assert call(tasks=dict(b=dict(y=dict(_delete_=True, w=2))), fusion_tasks=far) == dict(fusion_tasks=dict(b=dict(x=1, y=dict(w=2)), c=3))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert call(fusion_task='b') == dict(fusion_task='b')

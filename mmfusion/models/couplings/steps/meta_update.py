@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mmfusion.models.layers import whole_images
 from mmfusion.utils import NonFiniteError, UserError
 
-from ..base import BaseCoupling, prefixed
+from ..base import BaseCoupling
+from .losses import prefixed
 from .pair_batch import PairBatch
 from .state import average_gradients, set_gradients, trainable
 
