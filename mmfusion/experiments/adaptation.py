@@ -179,7 +179,7 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
     settings = adaptation_settings(cfg)
     parts = dict(train=settings.dataloader, test=cfg.test_dataloader)
     files = [Path(root) / f'{result["init"]}_seed{result["seed"]}.json' for result in results]
-    write_manifest(root, 'adaptation', config=cfg, data={name: DATASETS.build(dict(part['dataset'])) for name, part in parts.items()},
+    write_manifest(root, 'adaptation', config=cfg, data={name: build_configured(DATASETS, dict(part['dataset'])) for name, part in parts.items()},
                    weights={f'{name}/{Path(path).name}': path for name, paths in inits.items() for path in paths}, outputs=files,
                    seeds=list(seeds), protocol=settings.protocol,
                    results={file.stem: result['rows'][-1] for file, result in zip(files, results)})

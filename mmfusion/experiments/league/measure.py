@@ -17,7 +17,7 @@ from mmfusion.experiments.verdict.recorder import PredictionRecorder
 from mmfusion.fileio.image_reading import to_working_range
 from mmfusion.fileio.image_writing import FileNames
 from mmfusion.fileio.reading import MAX_TEXT_BYTES, parse_json, read_bytes, sha256
-from mmfusion.registry import MODELS
+from mmfusion.registry import MODELS, build_configured
 from mmfusion.running.checks import name_classes
 from mmfusion.utils import UserError
 from mmfusion.utils.progress import progress_bar
@@ -166,8 +166,8 @@ def _network_alone(network: Network, pairs: PairSet):
     _set_classes(cfg, len(classes))
     if 'if_absent' in cfg['init_cfg']:
         cfg['init_cfg']['if_absent'] = 'error'
-    coupling = MODELS.build(
-        dict(type='JointCoupling', fuser=dict(type='SourceFuser', source='first'), tasks=dict(task=cfg))
+    coupling = build_configured(
+        MODELS, dict(type='JointCoupling', fuser=dict(type='SourceFuser', source='first'), tasks=dict(task=cfg))
     )
     name_classes(coupling, pairs.meta)
     logger = MMLogger.get_current_instance()

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmfusion.datasets.transforms import LoadPair
 from mmfusion.experiments.identity import data_identity
 from mmfusion.fileio.image_reading import read_size
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 
 from .settings import Pairs
 
@@ -38,7 +38,7 @@ class PairSet:
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self.dataset = DATASETS.build(dict(copy.deepcopy(pairs.dataset), pipeline=[], test_mode=True))
+        self.dataset = build_configured(DATASETS, dict(copy.deepcopy(pairs.dataset), pipeline=[], test_mode=True))
         self.meta = dict(getattr(self.dataset, 'metainfo', {}))
         self._items = [self.dataset.get_data_info(index) for index in range(len(self.dataset))]
         self.names = [str(item['sample_id']) for item in self._items]

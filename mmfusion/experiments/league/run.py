@@ -14,6 +14,7 @@ from mmfusion.fileio import write_csv, write_text
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.manifest import write_manifest
 from mmfusion.utils import UserError, register_all_modules
+from mmfusion.utils.errors import WriteError
 
 from .cells import DONE, FAILED, MISSING, SKIPPED, Cell, Plan, make_plan, run_job
 from .page import write_page
@@ -175,7 +176,7 @@ def write_results(plan: Plan, root: Path, resamples: int = RESAMPLES) -> League:
             root, 'league', runs=runs, outputs=result.files.values(), protocol=plan.settings.protocol, results=ranks
         )
     except OSError as error:
-        raise OSError(
+        raise WriteError(
             f'{error}. Every measurement is kept: free space, and the same command writes tables and page'
         ) from error
     return result

@@ -8,7 +8,7 @@ from mmfusion.manifest import Places, versions
 from mmfusion.manifest.content import config_digest
 from mmfusion.manifest.data import list_samples
 from mmfusion.manifest.hashing import SHORT, digest, hash_files
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 from mmfusion.utils import UserError
 
 MAX_NAMED = 10
@@ -110,7 +110,7 @@ def _flat(facts: Any) -> List[dict]:
 
 def _listed(dataset: dict) -> Iterator[Dict[str, str]]:
     """Samples of each data set inside a built one, in the order in which a manifest lists them."""
-    built = [DATASETS.build(dataset)]
+    built = [build_configured(DATASETS, dataset)]
     while built:
         current = built.pop(0)
         if getattr(current, 'dataset', None) is not None:

@@ -12,8 +12,6 @@ from typing import Dict, List, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmfusion.engine.hooks import FIRST_LOSS, FirstLossHook
 from mmfusion.evaluation.folders.matching import find_scenes
@@ -21,8 +19,9 @@ from mmfusion.evaluation.folders.scoring import Rating, score_scene, single_thre
 from mmfusion.evaluation.metrics import SampleFacts
 from mmfusion.fileio.reading import read_json
 from mmfusion.manifest import Places
-from mmfusion.registry import DATASETS
+from mmfusion.registry import DATASETS, build_configured
 from mmfusion.running.manifests import SAMPLES_FILE
+from mmfusion.running.runner import build_runner
 from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 from mmfusion.utils import load_fusion_checkpoint
 
@@ -113,7 +112,7 @@ def _recompute_answers(entry: dict, folder: Path, places: Places, sample: Option
         outcome.done.append('answers were not computed again: the test set is made of several')
         return
     chosen = set(draw(list(stated), sample, seed))
-    built = DATASETS.build(dict(copy.deepcopy(dataset.to_dict()), pipeline=[]))
+    built = build_configured(DATASETS, dict(copy.deepcopy(dataset.to_dict()), pipeline=[]))
     indices = [index for index in range(len(built)) if str(_name(built.get_data_info(index))) in chosen]
     dataset.indices = indices
     weights = [places.find(facts['file']) for facts in entry.get('weights', {}).values()]
@@ -144,7 +143,7 @@ def answers(cfg: Config, weights: Optional[str], work_dir: str) -> Dict[str, dic
     cfg.custom_hooks, cfg.resume, cfg.load_from = [], False, None
     (cfg.get('default_hooks') or {}).pop('visualization', None)
     task = use_task_checkpoint(cfg, weights) if weights else None
-    runner = _build(cfg)
+    runner = build_runner(cfg)
     if task:
         start_from_task_checkpoint(runner.model, task, weights)
     elif weights:
@@ -177,7 +176,7 @@ def _recompute_first_loss(entry: dict, places: Places, outcome: Outcome) -> None
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=entry['seeds'])
     with tempfile.TemporaryDirectory() as work_dir:
         cfg.work_dir = work_dir
-        runner = _build(cfg)
+        runner = build_runner(cfg)
         runner.register_hook(FirstLossHook())
         runner.register_hook(_EndAfterFirst())
         with contextlib.suppress(_Enough):
@@ -193,10 +192,6 @@ def _config(entry: dict, places: Places) -> Config:
     cfg.launcher = 'none'
     cfg.experiment_name = f'verify_{os.getpid()}_{random.getrandbits(32)}'  # mmengine knows one message hub for each name
     return cfg
-
-
-def _build(cfg: Config) -> Runner:
-    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
 
 
 def _name(item: dict) -> object:
