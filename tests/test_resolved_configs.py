@@ -85,7 +85,7 @@ def test_a_config_from_scratch_has_no_pretrained_task_network(today):
 def test_hooks_that_are_not_listed_any_more_are_part_of_the_one_that_every_runner_has(today):
     from mmfusion.engine.hooks import runtime_info_hook
     assert runtime_info_hook.EpochSeedHook is HOOKS.get('mmfusion.EpochSeedHook') and runtime_info_hook.SyncBuffersHook is SyncBuffersHook
-    assert not [name for name, cfg in today.items() if any(hook['type'] in RUNTIME_HOOKS for hook in cfg['custom_hooks'])]
+    assert not [name for name, cfg in today.items() if any(hook['type'] in RUNTIME_HOOKS for hook in cfg.get('custom_hooks', ()))]
 
 
 @pytest.mark.parametrize('change', [
