@@ -245,7 +245,7 @@ def main() -> None:
         command.add_argument('--manifest', nargs='+', metavar='WORK_DIR')
         command.add_argument('--without-manifest', metavar='REASON')
         command.add_argument('--command', nargs='+', default=[])
-        command.add_argument('--table' if action == 'add' else '--name')
+        command.add_argument('--table' if action == 'add' else '--name', metavar='FILE' if action == 'add' else 'NAME')
     args = parser.parse_args()
     if args.action:
         (add if args.action == 'add' else stated)(args)

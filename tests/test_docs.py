@@ -82,7 +82,7 @@ def missing_paths(text):
 def known_options():
     sources = [*(REPO / 'mmfusion' / 'cli').glob('*.py'), *(REPO / 'tools').rglob('*.py'),
                *(REPO / 'benchmarks').glob('*.py'),
-               REPO / 'tests' / 'twins' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py']
+               REPO / 'tests' / 'twins' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py', REPO / 'docs' / 'results_tables.py']
     return {option for file in sources for option in re.findall(r"'(--[a-z-]+)'", file.read_text())} | FOREIGN_OPTIONS
 
 
