@@ -54,6 +54,8 @@ PUBLISHED: Dict[str, str] = {
     'sage': 'SAGE',
     'lrrnet': 'LRRNet',
     'didfuse': 'DIDFuse',
+    'lesefuse': 'LeSeFuse',
+    'smoa': 'SMoA',
 }
 CONVERTERS: Dict[str, Command] = {
     'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),

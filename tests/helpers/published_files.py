@@ -88,6 +88,36 @@ def sage():
     return keys
 
 
+def lesefuse():
+    keys = conv('conv1x1', 1, 32, 1, 1)
+    cells = dict(ir=(1, 16, '1 3 1 r5 r3 1 1'), vis=(1, 16, '5 r1 r3 1 r1 r1 5'), fu=(128, 8, '3 1 r1 r5 r1 3 r3'))
+    for name, (channels_in, channels, operations) in cells.items():
+        keys[f'cell_{name}.preprocess.op.1.weight'] = (channels, channels_in, 1, 1)
+        for k, operation in enumerate(operations.split()):
+            place, size = f'cell_{name}._ops.{k}', int(operation[-1])
+            keys.update({**conv(f'{place}.op', channels, channels, size, size), **norm(f'{place}.bn', channels)})
+            if operation.startswith('r'):
+                keys.update(conv(f'{place}.conv1x1', channels, channels, 1, 1))
+    return keys
+
+
+def smoa():
+    separable = {f'op.{place + i}.weight': shape for place in (1, 4) for i, shape in enumerate([(16, 1, 3, 3), (16, 16, 1, 1)])}
+    operations = dict(
+        s=separable, S={key: (*shape[:2], 5, 5) if shape[1] == 1 else shape for key, shape in separable.items()},
+        d={key: separable[key] for key in ('op.1.weight', 'op.2.weight')},
+        D={**{f'conv{i}.conv.weight': (16, 16 * i, 3, 3) for i in (1, 2, 3)}, 'lrelu.weight': (1, )},
+        a={'conv1.weight': (16, 16, 3, 3), 'conv2.conv.weight': (16, 16, 3, 3), 'se.spatial.conv.weight': (1, 2, 3, 3), 'relu.weight': (1, )})
+    keys = {'encoder1.stem.1.weight': (8, 1, 3, 3), 'encoder2.stem.1.weight': (8, 1, 3, 3), **conv('decoder.ConvLayer', 1, 64, 3, 3)}
+    for name, kinds, inputs in (('encoder1', 'sassSSDD', ((8, 8), (8, 64))), ('encoder2', 'addssass', ((8, 8), (8, 64))),
+                                ('decoder', 'sDssSsDs', ((64, 64), (64, 64)))):
+        for cell, channels_in in enumerate(inputs):
+            keys.update({f'{name}.cells.{cell}.preprocess{i}.op.1.weight': (16, number, 1, 1) for i, number in enumerate(channels_in)})
+            for k, kind in enumerate(kinds):
+                keys.update({f'{name}.cells.{cell}._ops.{k}.{key}': shape for key, shape in operations[kind].items()})
+    return keys
+
+
 #: Official keys and shapes of the methods.
 OFFICIAL = dict(
     densefuse=densefuse(),
@@ -97,6 +127,8 @@ OFFICIAL = dict(
     sage=sage(),
     lrrnet=lrrnet(),
     didfuse=didfuse(),
+    lesefuse=lesefuse(),
+    smoa=smoa(),
 )
 
 
@@ -108,6 +140,8 @@ def made_up(method):
             state[key] = torch.randn(shape) / np.sqrt(np.prod(shape[1:]))
             if '.conv_Wd' in key:  # what an iteration repeats must not grow
                 state[key] /= 4
+            elif key == 'conv1x1.weight':  # a picture within [0, 1]
+                state[key] /= 16
         elif key.endswith('num_batches_tracked'):
             state[key] = torch.tensor(3)
         elif key.endswith('lamj'):  # thresholds, some of them negative

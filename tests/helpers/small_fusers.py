@@ -1,6 +1,8 @@
 """Arguments that make a fuser small enough for a sweep over all of them, where its defaults are too large."""
 
 SMALL = {
+    'LeSeFuse': dict(width=4),
+    'SMoA': dict(width=4),
     'DIDFuse': dict(width=8),
     'LRRNet': dict(width=8),
     'MoEFusion': dict(base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(6, 8), global_grid=(3, 4)),

@@ -170,6 +170,111 @@ def sage(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.T
     return torch.tanh(F.conv2d(x, state['final_decoder.0.weight'], state['final_decoder.0.bias'], padding=1))
 
 
+def _conv(state: State, name: str, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+    """Convolution with reflected borders, depthwise where the weights are."""
+    weight = state[f'{name}.weight']
+    pad = dilation * (weight.shape[-1] // 2)
+    groups = x.shape[1] if weight.shape[1] == 1 else 1
+    return F.conv2d(F.pad(x, (pad, ) * 4, mode='reflect'), weight, state.get(f'{name}.bias'), dilation=dilation, groups=groups)
+
+
+def lesefuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """LeSeFuse."""
+
+    def conv(name, x, dilation=1):
+        return F.relu(_norm(state, f'{name}.bn', _conv(state, f'{name}.op', x, dilation)))
+
+    def residual(name, x, dilation=1):
+        x = _conv(state, f'{name}.conv1x1', x)
+        return conv(name, x, dilation) + x
+
+    def enter(cell, x):
+        return F.conv2d(F.relu(x), state[f'{cell}.preprocess.op.1.weight'])
+
+    def cell_ir(x):
+        op = 'cell_ir._ops.{}'.format
+        s0 = enter('cell_ir', x)
+        s1 = conv(op(0), s0)
+        s2 = conv(op(1), s0) + conv(op(2), s1)
+        s3 = residual(op(3), s0, 2) + residual(op(4), s1)
+        s4 = conv(op(5), s2) + conv(op(6), s1)
+        return torch.cat([s1, s2, s3, s4], dim=1)
+
+    def cell_vis(x):
+        op = 'cell_vis._ops.{}'.format
+        s0 = enter('cell_vis', x)
+        s1 = conv(op(0), s0)
+        s2 = residual(op(1), s0) + residual(op(2), s0)
+        s3 = conv(op(3), s1) + residual(op(4), s2)
+        s4 = residual(op(5), s0) + conv(op(6), s1, 2)
+        return torch.cat([s1, s2, s3, s4], dim=1)
+
+    def cell_fu(x):
+        op = 'cell_fu._ops.{}'.format
+        s0 = enter('cell_fu', x)
+        s1 = conv(op(0), s0)
+        s2 = conv(op(1), s0) + residual(op(2), s0)
+        s3 = residual(op(3), s1) + residual(op(4), s2)
+        s4 = conv(op(5), s0) + residual(op(6), s2, 2)
+        return torch.cat([s1, s2, s3, s4], dim=1)
+
+    return _conv(state, 'conv1x1', cell_fu(torch.cat([cell_ir(infrared), cell_vis(visible)], dim=1)))
+
+
+def smoa(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """SMoA on values of 0..255, image by image."""
+
+    def sep(name, x):
+        for first, second in ((1, 2), (4, 5)):
+            x = _conv(state, f'{name}.op.{second}', _conv(state, f'{name}.op.{first}', F.relu(x)))
+        return x
+
+    def dil(name, x):
+        return _conv(state, f'{name}.op.2', _conv(state, f'{name}.op.1', F.relu(x), dilation=2))
+
+    def dense(name, x):
+        x1 = F.prelu(_conv(state, f'{name}.conv1.conv', x), state[f'{name}.lrelu.weight'])
+        x2 = F.prelu(_conv(state, f'{name}.conv2.conv', torch.cat([x, x1], dim=1)), state[f'{name}.lrelu.weight'])
+        x3 = F.prelu(_conv(state, f'{name}.conv3.conv', torch.cat([x, x1, x2], dim=1)), state[f'{name}.lrelu.weight'])
+        return 0.333333 * x3 + x
+
+    def attention(name, x):
+        y = _conv(state, f'{name}.conv1', x)
+        u = _conv(state, f'{name}.conv2.conv', F.prelu(y, state[f'{name}.relu.weight']))
+        pooled = torch.cat([u.max(1, keepdim=True)[0], u.mean(1, keepdim=True)], dim=1)
+        return F.prelu(u * torch.sigmoid(_conv(state, f'{name}.se.spatial.conv', pooled)) + y, state[f'{name}.relu.weight'])
+
+    def cell(name, table, x, y):
+        states = [F.conv2d(F.relu(z), state[f'{name}.preprocess{i}.op.1.weight']) for i, z in enumerate((x, y))]
+        for k in range(0, 8, 2):
+            states.append(sum(op(f'{name}._ops.{k + i}', states[number]) for i, (op, number) in enumerate(table[k:k + 2])))
+        return torch.cat(states[2:], dim=1)
+
+    def encode(name, table, x):
+        stem = F.conv2d(F.pad(x * 255, (1, 1, 1, 1), mode='reflect'), state[f'{name}.stem.1.weight'])
+        first = cell(f'{name}.cells.0', table, stem, stem)
+        return first, cell(f'{name}.cells.1', table, stem, first)
+
+    def weight(a):
+        t = torch.trunc(a / a.max() * 255)
+        inside = (t >= 0) & (t <= 255)
+        h = torch.bincount(t[inside].long(), minlength=256)
+        i = torch.arange(256)
+        s = ((i[:, None] - i).abs() * h).sum(1).to(a.dtype)
+        return torch.where(inside, (s / s.max())[t.clamp(0, 255).long()], 0)
+
+    def merge(a, b):
+        w = torch.stack([weight(x) - weight(y) for x, y in zip(a.detach(), b.detach())])
+        return (0.5 + 0.5 * w) * a + (0.5 - 0.5 * w) * b
+
+    a = encode('encoder1', [(sep, 0), (attention, 1), (sep, 0), (sep, 2), (sep, 0), (sep, 3), (dense, 4), (dense, 3)], infrared)
+    b = encode('encoder2', [(attention, 1), (dil, 0), (dil, 0), (sep, 2), (sep, 0), (attention, 2), (sep, 0), (sep, 1)], visible)
+    shallow, deep = (merge(x, y) for x, y in zip(a, b))
+    table = [(sep, 0), (dense, 1), (sep, 2), (sep, 0), (sep, 2), (sep, 0), (dense, 4), (sep, 0)]
+    x = cell('decoder.cells.1', table, deep, cell('decoder.cells.0', table, shallow, deep))
+    return _conv(state, 'decoder.ConvLayer', x) / 255
+
+
 TWINS: Dict[str, Callable] = dict(
     densefuse=densefuse,
     ifcnn=ifcnn,
@@ -178,4 +283,6 @@ TWINS: Dict[str, Callable] = dict(
     sage=sage,
     lrrnet=lrrnet,
     didfuse=didfuse,
+    lesefuse=lesefuse,
+    smoa=smoa,
 )

@@ -4,12 +4,14 @@ from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, Max
 from .densefuse import DenseFuse
 from .didfuse import DIDFuse
 from .ifcnn import IFCNN
+from .lesefuse import LeSeFuse
 from .lrrnet import LRRNet
 from .moe_fusion import MoEFusion
 from .plain_conv import PlainConvFuser
 from .refusion import ReFusion
 from .sage import SAGE
 from .seafusion import SeAFusion
+from .smoa import SMoA
 from .tardal import TarDAL
 from .tc_moa import TCMoA
 from .tim import TIM, SearchableTIM, TwoStageTIM
@@ -24,12 +26,14 @@ __all__ = [
     'LRRNet',
     'IFCNN',
     'LaplacianPyramidFuser',
+    'LeSeFuse',
     'MaximumFuser',
     'MoEFusion',
     'PlainConvFuser',
     'ReFusion',
     'SAGE',
     'SeAFusion',
+    'SMoA',
     'SearchableTIM',
     'SourceFuser',
     'TarDAL',

@@ -1,9 +1,8 @@
 """DIDFuse: background and detail of both sources, added and decoded.
 
 Z. Zhao, S. Xu, C. Zhang, J. Liu, P. Li, J. Zhang, "DIDFuse: deep image decomposition for infrared and visible image fusion", IJCAI 2020, 970-976,
-arXiv 2003.09210.
-Written from a description of the method, without official code; github.com/Zhaozixiang1228/IVIF-DIDFuse states no license for code and weights, so
-none are shipped. ``mmfusion convert didfuse`` brings the official weights over.
+arXiv 2003.09210. Written from a description of the method, without official code; github.com/Zhaozixiang1228/IVIF-DIDFuse states no license for code
+and weights, so none are shipped. ``mmfusion convert didfuse`` brings the official weights over.
 """
 from typing import List, Optional, Sequence, Union
 

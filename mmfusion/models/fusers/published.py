@@ -10,6 +10,7 @@ from mmfusion.utils.errors import UserError
 from mmfusion.utils.state_dict import STATE_KEYS, State, compare
 
 from .base import BaseFuser
+from .lesefuse import CELLS as LESEFUSE_CELLS
 from .official import convert_files, fuser_without_weights
 
 SOURCES = ('visible', 'infrared')
@@ -136,6 +137,38 @@ def _didfuse(weights: State) -> State:
     return weights
 
 
+def _lesefuse_rules() -> List[Rule]:
+    rules = [(r'conv1x1\.(\w+)', r'picture.\1')]
+    for official, name in (('ir', 'infrared'), ('vis', 'visible'), ('fu', 'fusion')):
+        rules.append((rf'cell_{official}\.preprocess\.op\.1\.weight', f'{name}.enter.0.weight'))
+        operations = [operation for step in LESEFUSE_CELLS[name] for operation, _ in step]
+        for k, operation in enumerate(operations):
+            inner = 'plain.' * operation.startswith('res')
+            rules += _layers({rf'cell_{official}\._ops\.{k}\.{layer}': f'{name}.operations.{k}.{ours}'
+                              for layer, ours in (('op', f'{inner}conv'), ('bn', f'{inner}norm'), ('conv1x1', 'pointwise'))})
+    return rules
+
+
+def _smoa_rules() -> List[Rule]:
+    cells = {r'encoder1\.cells': 'infrared.cells', r'encoder2\.cells': 'visible.cells', r'decoder\.cells': 'decoder'}
+    layers = {**{rf'op\.{place}': name for place, name in ((1, 'depthwise.0'), (2, 'pointwise.0'), (4, 'depthwise.1'), (5, 'pointwise.1'))},
+              **{rf'conv{i + 1}\.conv': f'convs.{i}' for i in range(3)}, 'lrelu': 'activation', 'relu': 'activation', 'conv1': 'conv1',
+              r'se\.spatial\.conv': 'score'}
+    rules = _layers({r'encoder1\.stem\.1': 'infrared.stem', r'encoder2\.stem\.1': 'visible.stem', r'decoder\.ConvLayer': 'picture'})
+    for official, name in cells.items():
+        rules += [(rf'{official}\.(\d)\.preprocess(\d)\.op\.1\.weight', rf'{name}.\1.enter.\2.weight'),
+                  *((rf'{official}\.(\d)\._ops\.(\d)\.{layer}\.weight', rf'{name}.\1.operations.\2.{ours}.weight') for layer, ours in layers.items())]
+    return rules
+
+
+def _smoa(weights: State) -> State:
+    """For values of 0..1 in place of 0..255; an attention has one convolution of the name that three of a dense operation have."""
+    dense = {key.rsplit('convs.', 1)[0] for key in weights if key.endswith('convs.0.weight')}
+    weights = {key if 'convs.1.' not in key or key.rsplit('convs.', 1)[0] in dense else key.replace('convs.1.', 'conv2.'): value
+               for key, value in weights.items()}
+    return {key: value * 255 if '.stem.' in key else value / 255 if key.startswith('picture.') else value for key, value in weights.items()}
+
+
 PUBLISHED: Dict[str, PublishedMethod] = dict(
     densefuse=PublishedMethod(
         'DenseFuse',
@@ -151,6 +184,8 @@ PUBLISHED: Dict[str, PublishedMethod] = dict(
     lrrnet=PublishedMethod('LRRNet', _lrrnet_rules(), lambda _: dict(type='LRRNet'), _lrrnet),
     didfuse=PublishedMethod(
         'DIDFuse', _didfuse_rules(), lambda _: dict(type='DIDFuse'), _didfuse, ('weight', *STATE_KEYS), ('encoder.', 'decoder.')),
+    lesefuse=PublishedMethod('LeSeFuse', _lesefuse_rules(), lambda _: dict(type='LeSeFuse'), _without_tiny_values),
+    smoa=PublishedMethod('SMoA', _smoa_rules(), lambda _: dict(type='SMoA'), _smoa, parts=('encoder1.', 'encoder2.', 'decoder.')),
 )
 
 

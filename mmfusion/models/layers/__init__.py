@@ -13,6 +13,7 @@ from .restormer import ChannelAttention, GatedFeedForward, PixelNorm, RestormerB
 from .ssim import gaussian_means, ms_ssim, ssim_map, ssim_maps
 from .strided_pointwise import avoid_strided_pointwise
 from .strips import whole_images
+from .summed_cell import SummedCell
 
 __all__ = [
     'ChannelAttention',
@@ -23,6 +24,7 @@ __all__ = [
     'NoisyTopKGate',
     'PixelNorm',
     'RestormerBlock',
+    'SummedCell',
     'avoid_strided_pointwise',
     'balance_loss',
     'blend_chroma',

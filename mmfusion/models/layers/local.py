@@ -48,6 +48,6 @@ def map_local(function: Callable[..., Tensor], *images: Tensor, reach: int, widt
             above, below = min(start, reach), min(rows - stop, reach)
             part = function(*(image[n:n + 1, :, start - above:stop + below] for image in images))
             if result is None:
-                result = part.new_empty(number, part.shape[1], rows, columns)
+                result = part.new_empty(number, rows, columns, part.shape[1]).permute(0, 3, 1, 2)
             result[n:n + 1, :, start:stop] = part[:, :, above:part.shape[2] - below]
     return result

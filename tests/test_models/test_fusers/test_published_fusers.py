@@ -23,25 +23,34 @@ from mmfusion.utils import UserError
 
 
 class Recording(NamedTuple):
-    """Whose numbers a file holds, their scale where it is not [0, 1], and arguments of the fuser beside those of the published network."""
+    """Whose numbers a file holds, their scale where it is not [0, 1], arguments of the fuser beside those of the published network, and the
+    share of pixels that have to agree to 1e-5."""
 
     method: str
     scale: float = 1
     arguments: dict = {}  # noqa: RUF012
+    share: float = 1
 
 
 RECORDED = dict(
     densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
     seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
-    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'))
+    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), lesefuse=Recording('lesefuse'),
+    smoa=Recording('smoa', 255, share=0.998))  # features that round to the other side of one of 256 levels
 METHODS = sorted(OFFICIAL)
 
 
 def converted(method, state, **arguments):
     """Fuser with official weights, in eval mode."""
-    fuser = MODELS.build({**PUBLISHED[method].fuser(state), **arguments})
+    dtype = next(value.dtype for value in state.values() if value.is_floating_point())
+    fuser = MODELS.build({**PUBLISHED[method].fuser(state), **arguments}).to(dtype)
     fuser.load_state_dict(convert_state(method, state))
     return fuser.eval()
+
+
+def in_double(state):
+    """Tolerances of twins then measure formulas and not rounding, which a network that counts levels makes large."""
+    return {key: value.double() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def sources(fuser, batch=2, size=(17, 30)):
@@ -70,29 +79,32 @@ def test_recorded_numbers_of_the_official_program(name, shared_dir):
     for pair, output in zip(pairs, recorded['outputs']):
         with torch.no_grad():
             fused = fuser(*pair).fused
-        torch.testing.assert_close(fused, output / RECORDED[name].scale, atol=1e-5, rtol=0)
+        expected = output / RECORDED[name].scale
+        agree = torch.isclose(fused, expected, atol=1e-5, rtol=0)
+        assert agree.float().mean() >= RECORDED[name].share, (fused - expected).abs().max()
+        torch.testing.assert_close(fused, expected, atol=1e-5 if RECORDED[name].share == 1 else 1e-3, rtol=0)
 
 
 @pytest.mark.parametrize('size', [(16, 16), (17, 30), (45, 16)])
 @pytest.mark.parametrize('method', METHODS)
 def test_twin(method, size, monkeypatch):
     monkeypatch.setattr(local, 'STRIP_BYTES', 1)  # strips as low as they get
-    state = made_up(method)
+    state = in_double(made_up(method))
     fuser = converted(method, state)
-    visible, infrared = sources(fuser, size=size)
+    visible, infrared = (image.double() for image in sources(fuser, size=size))
     with torch.no_grad():
         fused, expected = fuser(visible, infrared).fused, TWINS[method](state, visible, infrared)
     assert expected.std() > 1e-3  # a constant picture would say nothing
-    torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fused, expected, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_gradients_of_the_twin(method):
     """Every parameter learns, and learns what the formulas say."""
-    state = made_up(method)
+    state = in_double(made_up(method))
     fuser = converted(method, state)
-    visible, infrared = sources(fuser)
-    weights = torch.rand(visible.shape)
+    visible, infrared = (image.double() for image in sources(fuser))
+    weights = torch.rand(visible.shape).double()
     (fuser(visible, infrared).fused * weights).sum().backward()
     leaves = {key: value.clone().requires_grad_(value.is_floating_point() and 'running_' not in key) for key, value in state.items()}
     (TWINS[method](leaves, visible, infrared) * weights).sum().backward()
@@ -133,7 +145,8 @@ def test_command_and_config(method, tmp_path, capsys):
 OFFICIAL_WEIGHTS = dict(
     densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', ifcnn='ifcnn_ivif', seafusion='seafusion_ivif',
     tardal='tardal_ivif_batch_statistics', tardalplusplus='tardal_ivif', sage='sage_ivif',
-    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif')
+    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif',
+    lesefuse='lesefuse_ivif', smoa='smoa_ivif')
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
@@ -278,9 +291,10 @@ def test_weights_that_decayed_to_nothing_are_zero():
     assert not weight[0, :9].any() and torch.equal(weight[0, 9:], official[0, 9:])
 
 
-@pytest.mark.parametrize('arguments', [dict(type='LRRNet', width=0), dict(type='LRRNet', blocks=0), dict(type='DIDFuse', width=0)])
+@pytest.mark.parametrize('arguments', [dict(type='LRRNet', width=0), dict(type='LRRNet', blocks=0), dict(type='DIDFuse', width=0),
+                                       dict(type='LeSeFuse', width=3), dict(type='SMoA', width=0)])
 def test_arguments_out_of_range(arguments):
-    with pytest.raises(ValueError, match='at least 1'):
+    with pytest.raises(ValueError, match='at least 1|an even number'):
         MODELS.build(arguments)
 
 
