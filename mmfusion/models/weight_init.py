@@ -1,5 +1,5 @@
 """Starting from published weights, also on a machine without a network."""
-from typing import Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 from urllib.error import URLError
 
 from mmengine.logging import print_log
@@ -39,11 +39,10 @@ class PretrainedIfReachable(PretrainedInit):
         try:
             load(module)
         except (URLError, ConnectionError, TimeoutError) as error:
-            print_log(
+            _warn_of_random_start(
+                module,
                 f'{type(module).__name__} starts from RANDOM weights: {self.checkpoint} could not be reached ({error}). '
-                'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.',
-                logger='current',
-                level=30)
+                'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.')
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -111,7 +110,18 @@ class PretrainedTask(PretrainedInit):
             reason = str(error) if isinstance(error, MissingCheckpoint) else (
                 f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. Download the file and set '
                 '`init_cfg.checkpoint` to its path, or `init_cfg=None` if random weights are meant')
-            print_log(f'{type(network).__name__} starts from RANDOM weights{kept}: {reason}', logger='current', level=30)
+            _warn_of_random_start(network, f'{type(network).__name__} starts from RANDOM weights{kept}: {reason}')
+
+
+def _warn_of_random_start(module: nn.Module, text: str) -> None:
+    """Say it in the log, and leave it with the module for the summary at the end of a training."""
+    module.random_start = text
+    print_log(text, logger='current', level=30)
+
+
+def random_starts(model: nn.Module) -> List[str]:
+    """A sentence for each part of a model that starts from random weights because published ones are not there."""
+    return list(dict.fromkeys(module.random_start for module in model.modules() if hasattr(module, 'random_start')))
 
 
 def _classes_of(dataset: str, segmentation: bool) -> Sequence[str]:

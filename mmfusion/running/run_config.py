@@ -80,7 +80,7 @@ def picture_summary(folder: Path) -> list:
     for sub in sorted(path for path in folder.glob('*') if path.is_dir()):
         count = sum(1 for _ in sub.glob('*.png'))
         if count:
-            lines.append(f'  {count} pictures in {sub}')
+            lines.append(f'  {count} picture{"s" * (count > 1)} in {sub}')
     return lines
 
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from mmfusion.engine.hooks import FirstLossHook
+from mmfusion.models.weight_init import random_starts
 from mmfusion.utils import UserError, check_resumable, load_fusion_checkpoint, newest_checkpoint, safe_load
 from mmfusion.utils.interrupt import remark
 
@@ -187,4 +188,6 @@ def summary(runner: Runner) -> str:
     last = find_latest_checkpoint(str(work_dir))
     lines += [f'  work dir    {work_dir}'] + ([f'  checkpoint  {last}'] if last else [])
     lines += ['fused images:', *pictures] if (pictures := picture_summary(work_dir / 'fused')) else []
+    if not (runner._load_from or runner._resume):  # otherwise these weights were replaced
+        lines += [f'warning: {text}' for text in random_starts(runner.model)]
     return '\n'.join(lines)
