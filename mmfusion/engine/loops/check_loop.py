@@ -1,12 +1,13 @@
 """Check that loop, optimizers and model wrapper suit a coupling, before a training that would go wrong in silence."""
 
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapperDict
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmfusion.engine.optim_wrappers import PartOptimWrapper
 from mmfusion.utils import UserError
+from mmfusion.utils.unwrap import unwrap
 
 from .coupling_train_loop import CouplingTrainLoop
 
@@ -24,8 +25,8 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
         UserError: The loop passes over the step of the coupling, its parts are wrapped one by one, or the optimizers
             leave weights out; with the remedy.
     """
-    wrapped = is_model_wrapper(model)
-    coupling = model.module if wrapped else model
+    coupling = unwrap(model)
+    wrapped = coupling is not model
     averages = getattr(coupling, 'averages_gradients', None)
     if averages is None:
         return
