@@ -16,6 +16,7 @@ from mmfusion.registry import DATASETS, OPTIMIZERS, build_configured
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
+from .own_step import own_train_step
 from .synthetic import synthetic_batch
 
 PARTS = ('forward', 'train', 'data')
@@ -96,6 +97,8 @@ class Workload:
 
     def _train(self, what: str) -> Optional[Callable[[], object]]:
         coupling = self.coupling
+        if what == 'coupling' and coupling.averages_gradients:
+            return self._own_step()
         inputs, samples = self._prepared(True)
         with torch.no_grad(), self._precision():
             fusion = coupling.fuse(inputs, data_samples=samples)
@@ -128,6 +131,17 @@ class Workload:
         with self._precision():
             names = [name for name in compute() if 'loss' in name]
         return step if names else None
+
+    def _own_step(self) -> Callable[[], object]:
+        one = self.batch['inputs']
+        shape, channels = tuple(one['first'][0].shape[-2:]), tuple(len(one[source][0]) for source in ('first', 'second'))
+        own = own_train_step(self.coupling, self.cfg.get('optim_wrapper'), shape, self.batch_size, channels)
+
+        def step():
+            with self._precision():
+                return own()
+
+        return step
 
     def _optimizer(self, modules: Iterable[nn.Module]) -> Optional[OptimWrapper]:
         parameters = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]

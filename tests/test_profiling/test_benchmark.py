@@ -69,6 +69,30 @@ def test_training_step_computes_gradients_and_changes_no_weight():
     assert all(torch.equal(old, new) for old, new in zip(before, workload.coupling.parameters()))
 
 
+PART = dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1))
+SMALL = dict(channels=4, heads=2, blocks=1)
+OWN_STEPS = dict(
+    bilevel=(dict(type='mmfusion.BilevelCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), tasks=dict(seg=segmentor())), PART),
+    meta=(
+        dict(type='mmfusion.MetaCoupling', fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=segmentor()), crop_size=32,
+             loss_generator=dict(type='LossGenerationModule', **SMALL)),
+        dict(constructor='PartOptimWrapperConstructor', fuser=PART, tasks=PART)),
+    meta_init=(dict(type='mmfusion.MetaInitCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), inner_steps=1), PART))
+
+
+@pytest.mark.parametrize('kind', OWN_STEPS)
+def test_a_coupling_that_has_a_step_of_its_own_is_timed_by_it(kind, monkeypatch):
+    model, wrapper = OWN_STEPS[kind]
+    workload = Workload(Config(dict(model=dict(model, fuser=dict(type='ReFusion', **SMALL)), optim_wrapper=wrapper)), SHAPE, batch_size=2)
+    before = [parameter.clone() for parameter in workload.coupling.parameters()]
+    steps, own = [], type(workload.coupling).train_step
+    monkeypatch.setattr(type(workload.coupling), 'train_step', lambda self, *args: steps.append(own(self, *args)) or steps[-1])
+    step = workload.function('train')
+    step()
+    assert len(steps) == 1 and steps[0]['loss'].isfinite()
+    assert all(torch.equal(old, new) for old, new in zip(before, workload.coupling.parameters()))
+
+
 def test_compare_gives_a_ratio():
     result = run_benchmark({'one': config(), 'other': config('AverageFuser')}, ['forward'], ['fuser'], 3, 1, shape=SHAPE)
     assert [('ratio' in row, row['config']) for row in result['rows']] == [(True, 'one'), (False, 'other')]
