@@ -4,6 +4,8 @@ import errno
 import functools
 import os
 import re
+import select
+import signal
 import sys
 from typing import Callable, Iterator, Optional
 
@@ -88,7 +90,7 @@ def friendly_main(main: Callable) -> Callable:
 
     Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file, and weights that cannot be
     downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM end the command with one line and
-    exit code 130 or 143.
+    exit code 130 or 143; a reader that leaves early (``mmfusion info | head -1``) ends it without a word, with 141.
 
     Examples:
         >>> @friendly_main
@@ -104,7 +106,13 @@ def friendly_main(main: Callable) -> Callable:
     def wrapper(*args, **kwargs):
         try:
             with sigterm_as_exception():
-                return main(*args, **kwargs)
+                result = main(*args, **kwargs)
+                sys.stdout.flush()
+                return result
+        except BrokenPipeError:
+            if not _reader_is_gone():
+                raise
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except (KeyboardInterrupt, Terminated) as stop:
             if os.environ.get('MMFUSION_DEBUG') == '1':
                 raise
@@ -120,6 +128,17 @@ def friendly_main(main: Callable) -> Callable:
             raise SystemExit(getattr(error, 'exit_code', 2)) from None
 
     return wrapper
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads the standard output any more; what is left of it is dropped then."""
+    output = sys.stdout.fileno()
+    poller = select.poll()
+    poller.register(output, 0)
+    if not any(event & select.POLLERR for _, event in poller.poll(0)):
+        return False  # another pipe broke, such as that of a worker
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # python flushes once more when it ends
+    return True
 
 
 def user_message(error: BaseException) -> Optional[str]:

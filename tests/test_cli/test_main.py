@@ -145,3 +145,15 @@ def test_fuse_with_one_source(capsys):
     with pytest.raises(SystemExit):
         main(['fuse', 'a.png'])
     assert 'give two sources, or none to fuse a demo pair' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_leaves_early(unbuffered, tmp_path):
+    """``mmfusion configs | head -1`` ends without a traceback."""
+    environment = {**os.environ, 'PYTHONPATH': str(Path(mmfusion.__file__).parents[1]), 'PYTHONUNBUFFERED': unbuffered}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, '-m', 'mmfusion', 'configs'], cwd=tmp_path, env=environment, stdout=writer, stderr=subprocess.PIPE,
+                          text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == ''
