@@ -56,6 +56,7 @@ PUBLISHED: Dict[str, str] = {
     'didfuse': 'DIDFuse',
     'lesefuse': 'LeSeFuse',
     'smoa': 'SMoA',
+    'gifnet': 'GIFNet',
 }
 CONVERTERS: Dict[str, Command] = {
     'moe_fusion': Command('convert_moe_fusion', 'fusion head and two-stream detector of MoE-Fusion'),

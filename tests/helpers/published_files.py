@@ -118,6 +118,30 @@ def smoa():
     return keys
 
 
+def gifnet():
+    swin, join = 'extractor_multask.SwinTransformerSpecific', 'cnnDecoder.fuseComplementFeatures.mlp'
+    keys = {f'{join}.0.weight': (98, 196, 1, 1), f'{join}.2.weight': (128, 98, 1, 1)}
+    for i in range(3):
+        keys.update(conv(f'getSharedFeatures.conv_{i + 1}.conv2d', 32, 2 + 32 * i, 3, 3))
+    for name, widths in (('decoder_rec', (98, 64, 32, 16, 1)), ('cnnDecoder', (128, 64, 32, 16, 1))):
+        for i in range(4):
+            keys.update(conv(f'{name}.decoder.{3 * i + 1}', widths[i + 1], widths[i], 3, 3))
+    for name in 'patch_embed_ivif.proj', 'patch_embed_mfif.proj', 'patch_unembed.proj.0':
+        keys.update(conv(f'{swin}.{name}', 98, 98, 3, 3))
+    for i in range(2):
+        keys.update({f'{swin}.layer1.weights.{i}': (1, ), f'{swin}.layer1.weights_mfif.{i}': (1, )})
+        block = f'{swin}.layer1.blocks.{i}'
+        keys.update({f'{block}.attn.attn.relative_positions': (64, 64, 2), **conv(f'{block}.attn.attn.meta.0', 256, 2),
+                     **conv(f'{block}.attn.attn.meta.2', 2, 256)})
+        for stream in '', '_mfif':
+            keys.update({f'{block}.norm1{stream}.{kind}': (1, 98, 1, 1) for kind in ('weight', 'bias')})
+            for name, *shape in (('norm1{}.meta1', 98, 1, 1, 1), ('norm1{}.meta2', 98, 1, 1, 1), ('attn.conv{}', 98, 1, 5, 5),
+                                 ('attn.V{}', 98, 98, 1, 1), ('attn.proj{}', 98, 98, 1, 1), ('attn.QK{}', 196, 98, 1, 1),
+                                 ('mlp{}.mlp.0', 196, 98, 1, 1), ('mlp{}.mlp.2', 98, 196, 1, 1)):
+                keys.update(conv(f'{block}.{name.format(stream)}', *shape))
+    return keys
+
+
 #: Official keys and shapes of the methods.
 OFFICIAL = dict(
     densefuse=densefuse(),
@@ -129,6 +153,7 @@ OFFICIAL = dict(
     didfuse=didfuse(),
     lesefuse=lesefuse(),
     smoa=smoa(),
+    gifnet=gifnet(),
 )
 
 

@@ -1,6 +1,7 @@
 """Arguments that make a fuser small enough for a sweep over all of them, where its defaults are too large."""
 
 SMALL = {
+    'GIFNet': dict(width=4),
     'LeSeFuse': dict(width=4),
     'SMoA': dict(width=4),
     'DIDFuse': dict(width=8),

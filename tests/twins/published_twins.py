@@ -275,6 +275,62 @@ def smoa(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.T
     return _conv(state, 'decoder.ConvLayer', x) / 255
 
 
+def gifnet(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+    """GIFNet with both streams through both blocks; block 1 of the first one changes nothing."""
+    swin = 'extractor_multask.SwinTransformerSpecific'
+
+    def windows(x, border):
+        x = F.pad(x, border, mode='reflect')
+        n, c, h, w = x.shape
+        return x.reshape(n, 2, c // 2, h // 8, 8, w // 8, 8).permute(0, 3, 5, 1, 4, 6, 2).reshape(-1, 2, 64, c // 2)
+
+    def back(x, shape, border):
+        n, c, h, w = shape
+        rows, columns = (h + border[2] + border[3]) // 8, (w + border[0] + border[1]) // 8
+        x = x.reshape(n, rows, columns, 2, 8, 8, c // 2).permute(0, 3, 6, 1, 4, 2, 5).reshape(n, c, 8 * rows, 8 * columns)
+        return x[:, :, border[2]:border[2] + h, border[0]:border[0] + w]
+
+    def block(number, a, m):
+        place = f'{swin}.layer1.blocks.{number}'
+        h, w = a.shape[-2:]
+        border = (4, (4 - w) % 8, 4, (4 - h) % 8) if number else (0, -w % 8, 0, -h % 8)
+        steps = torch.tensor([[[i // 8 - j // 8, i % 8 - j % 8] for j in range(64)] for i in range(64)], dtype=a.dtype)
+        bias = F.relu(F.linear(torch.sign(steps) * torch.log(1 + steps.abs()), *parameters(f'{place}.attn.attn.meta.0')))
+        bias = F.linear(bias, *parameters(f'{place}.attn.attn.meta.2')).permute(2, 0, 1)
+        parts, results = [], []
+        for suffix, x in (('', a), ('_mfif', m)):
+            mean = x.mean((1, 2, 3), keepdim=True)
+            deviation = torch.sqrt((x - mean).square().mean((1, 2, 3), keepdim=True) + 1e-5)
+            n = (x - mean) / deviation * state[f'{place}.norm1{suffix}.weight'] + state[f'{place}.norm1{suffix}.bias']
+            scale, shift = _conv(state, f'{place}.norm1{suffix}.meta1', deviation), _conv(state, f'{place}.norm1{suffix}.meta2', mean)
+            q, k = _conv(state, f'{place}.attn.QK{suffix}', n).chunk(2, dim=1)
+            parts.append((q, k, _conv(state, f'{place}.attn.V{suffix}', n), scale, shift))
+        for (q, k, v, scale, shift), suffix, x in zip(parts, ('', '_mfif'), (a, m)):
+            q = parts[1][0] if number == 0 else q
+            scores = windows(q, border) / q.shape[1]**0.5 * 2**0.5 @ windows(k, border).transpose(-2, -1) + bias
+            y = back(scores.softmax(-1) @ windows(v, border), x.shape, border) + _conv(state, f'{place}.attn.conv{suffix}', v)
+            x = x + _conv(state, f'{place}.attn.proj{suffix}', y) * scale + shift
+            hidden = F.relu(_conv(state, f'{place}.mlp{suffix}.mlp.0', x))
+            results.append(x + _conv(state, f'{place}.mlp{suffix}.mlp.2', hidden))
+        return results
+
+    def parameters(name):
+        return state[f'{name}.weight'], state[f'{name}.bias']
+
+    features = torch.cat([infrared, visible], dim=1)
+    for i in (1, 2, 3):
+        features = torch.cat([features, F.relu(_conv(state, f'getSharedFeatures.conv_{i}.conv2d', features))], dim=1)
+    h, w = features.shape[-2:]
+    padded = F.pad(features, (0, -w % 4, 0, -h % 4), mode='reflect')
+    a, m = block(0, *(_conv(state, f'{swin}.patch_embed_{stream}.proj', padded) for stream in ('ivif', 'mfif')))
+    a, m = block(1, a, m + state[f'{swin}.layer1.weights_mfif.0'] * a)
+    x = torch.cat([features, _conv(state, f'{swin}.patch_unembed.proj.0', m)[:, :, :h, :w]], dim=1)
+    x = _conv(state, 'cnnDecoder.fuseComplementFeatures.mlp.2', F.relu(_conv(state, 'cnnDecoder.fuseComplementFeatures.mlp.0', x)))
+    for i in (1, 4, 7):
+        x = F.relu(_conv(state, f'cnnDecoder.decoder.{i}', x))
+    return torch.tanh(_conv(state, 'cnnDecoder.decoder.10', x)) / 2 + 0.5
+
+
 TWINS: Dict[str, Callable] = dict(
     densefuse=densefuse,
     ifcnn=ifcnn,
@@ -285,4 +341,5 @@ TWINS: Dict[str, Callable] = dict(
     didfuse=didfuse,
     lesefuse=lesefuse,
     smoa=smoa,
+    gifnet=gifnet,
 )

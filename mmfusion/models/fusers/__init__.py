@@ -3,6 +3,7 @@ from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .densefuse import DenseFuse
 from .didfuse import DIDFuse
+from .gifnet import GIFNet
 from .ifcnn import IFCNN
 from .lesefuse import LeSeFuse
 from .lrrnet import LRRNet
@@ -23,6 +24,7 @@ __all__ = [
     'DenseFuse',
     'FalseColorFuser',
     'FuserOutput',
+    'GIFNet',
     'LRRNet',
     'IFCNN',
     'LaplacianPyramidFuser',

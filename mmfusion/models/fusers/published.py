@@ -169,6 +169,44 @@ def _smoa(weights: State) -> State:
     return {key: value * 255 if '.stem.' in key else value / 255 if key.startswith('picture.') else value for key, value in weights.items()}
 
 
+def _gifnet_rules() -> List[Rule]:
+    swin = r'extractor_multask\.SwinTransformerSpecific'
+    rules = [(rf'{swin}\.layer1\.weights_mfif\.0', 'share'), *_layers({
+        **{rf'getSharedFeatures\.conv_{i + 1}\.conv2d': f'features.{i}' for i in range(3)},
+        rf'{swin}\.patch_embed_ivif\.proj': 'embed_ivif', rf'{swin}\.patch_embed_mfif\.proj': 'embed_mfif',
+        rf'{swin}\.patch_unembed\.proj\.0': 'unembed', r'cnnDecoder\.fuseComplementFeatures\.mlp\.0': 'join',
+        r'cnnDecoder\.fuseComplementFeatures\.mlp\.2': 'expand', **{rf'cnnDecoder\.decoder\.{3 * i + 1}': f'decoder.{i}' for i in range(4)}})]
+    for block, name in enumerate(('first', 'second')):
+        place = rf'{swin}\.layer1\.blocks\.{block}'
+        rules += [(rf'{place}\.attn\.attn\.meta\.(\d)\.(\w+)', rf'{name}.position.\1.\2'), (rf'{place}\.attn\.attn\.relative_positions', '')]
+        for suffix, stream in (('', f'{name}.streams.0'), ('_mfif', f'{name}.streams.{1 - block}')):
+            if block and not suffix:  # without influence on the picture
+                continue
+            layers = {rf'attn\.QK{suffix}': 'query_key', rf'attn\.V{suffix}': 'value', rf'attn\.conv{suffix}': 'local',
+                      rf'attn\.proj{suffix}': 'output', rf'norm1{suffix}\.meta1': 'scale', rf'norm1{suffix}\.meta2': 'shift',
+                      **{rf'mlp{suffix}\.mlp\.{i}': f'mlp.{i}' for i in (0, 2)}}
+            rules += [(rf'{place}\.norm1{suffix}\.(weight|bias)', rf'{stream}.norm_\1'),
+                      *_layers({rf'{place}\.{layer}': f'{stream}.{ours}' for layer, ours in layers.items()})]
+    return [*rules, (r'decoder_rec\..+', ''), (rf'{swin}\.layer1\.(weights|weights_mfif)\.\d', ''),
+            (rf'{swin}\.layer1\.blocks\.1\.(norm1|attn\.(QK|V|conv|proj)|mlp)\..+', '')]
+
+
+def _gifnet(weights: State) -> State:
+    """Both streams are embedded by one convolution, and one layer makes queries, keys and values; the first stream of all does without queries."""
+    weights = {key: value.flatten(1) if key.endswith(('scale.weight', 'shift.weight', 'output.weight')) else
+               value.flatten() if '.norm_' in key else value for key, value in weights.items()}
+    for kind in 'weight', 'bias':
+        parts = [weights.pop(key) for key in (f'embed_ivif.{kind}', f'embed_mfif.{kind}') if key in weights]
+        if parts:
+            weights[f'embed.{kind}'] = torch.cat(parts)
+    for key in [key for key in weights if '.query_key.' in key and key.replace('query_key', 'value') in weights]:
+        made, value = weights.pop(key), weights.pop(key.replace('query_key', 'value'))
+        if key.startswith('first.streams.0'):
+            made = made[len(value):]
+        weights[key.replace('query_key', 'project')] = torch.cat([made, value]).reshape(len(made) + len(value), *value.shape[1:2])
+    return weights
+
+
 PUBLISHED: Dict[str, PublishedMethod] = dict(
     densefuse=PublishedMethod(
         'DenseFuse',
@@ -186,6 +224,7 @@ PUBLISHED: Dict[str, PublishedMethod] = dict(
         'DIDFuse', _didfuse_rules(), lambda _: dict(type='DIDFuse'), _didfuse, ('weight', *STATE_KEYS), ('encoder.', 'decoder.')),
     lesefuse=PublishedMethod('LeSeFuse', _lesefuse_rules(), lambda _: dict(type='LeSeFuse'), _without_tiny_values),
     smoa=PublishedMethod('SMoA', _smoa_rules(), lambda _: dict(type='SMoA'), _smoa, parts=('encoder1.', 'encoder2.', 'decoder.')),
+    gifnet=PublishedMethod('GIFNet', _gifnet_rules(), lambda _: dict(type='GIFNet'), _gifnet),
 )
 
 

@@ -37,7 +37,7 @@ def map_local(function: Callable[..., Tensor], *images: Tensor, reach: int, widt
         True
     """
     number, _, rows, columns = images[0].shape
-    height = max(2 * reach, STRIP_BYTES // (width * columns * images[0].element_size()))
+    height = max(2 * reach, 1, STRIP_BYTES // (width * columns * images[0].element_size()))
     if images[0].device.type != 'cpu' or height >= rows or torch.is_grad_enabled() or must_stay_whole():
         return function(*images)
     height = -(-rows // -(-rows // height))  # strips of about equal height

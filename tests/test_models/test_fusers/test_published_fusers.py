@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from published_files import OFFICIAL, made_up
 from published_twins import TWINS
+from small_fusers import SMALL
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.main import PUBLISHED as COMMANDS
@@ -16,7 +17,7 @@ from mmfusion.cli.main import main as mmfusion
 from mmfusion.model_zoo import add_model
 from mmfusion.models.fusers import published
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
-from mmfusion.models.layers import local
+from mmfusion.models.layers import local, whole_images
 from mmfusion.models.layers.color import luminance
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
@@ -35,7 +36,7 @@ class Recording(NamedTuple):
 RECORDED = dict(
     densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
     seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
-    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), lesefuse=Recording('lesefuse'),
+    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), gifnet=Recording('gifnet'), lesefuse=Recording('lesefuse'),
     smoa=Recording('smoa', 255, share=0.998))  # features that round to the other side of one of 256 levels
 METHODS = sorted(OFFICIAL)
 
@@ -116,6 +117,18 @@ def test_gradients_of_the_twin(method):
         torch.testing.assert_close(parameter.grad, expected[key] / scale[key]**2, atol=1e-4, rtol=1e-3, msg=lambda text, key=key: f'{key}: {text}')
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_second_derivatives(method):
+    """A step of a meta coupling needs them: what moves the gradient of the fuser."""
+    name = PUBLISHED[method].fuser({})['type']
+    fuser = MODELS.build(dict(type=name, **SMALL.get(name, {}))).double().train()
+    first, second = (image.double() for image in sources(fuser, size=(16, 20)))
+    with whole_images():
+        gradients = torch.autograd.grad(fuser(first, second).fused.square().sum(), list(fuser.parameters()), create_graph=True)
+    again = torch.autograd.grad(sum(gradient.square().sum() for gradient in gradients), list(fuser.parameters()))
+    assert all(torch.isfinite(gradient).all() for gradient in again) and any(gradient.any() for gradient in again)
+
+
 def files(tmp_path, method, state=None):
     path = tmp_path / f'{method}.official'
     torch.save(made_up(method) if state is None else state, path)
@@ -146,7 +159,7 @@ OFFICIAL_WEIGHTS = dict(
     densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', ifcnn='ifcnn_ivif', seafusion='seafusion_ivif',
     tardal='tardal_ivif_batch_statistics', tardalplusplus='tardal_ivif', sage='sage_ivif',
     lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif',
-    lesefuse='lesefuse_ivif', smoa='smoa_ivif')
+    lesefuse='lesefuse_ivif', smoa='smoa_ivif', gifnet='gifnet_ivif')
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
@@ -292,7 +305,7 @@ def test_weights_that_decayed_to_nothing_are_zero():
 
 
 @pytest.mark.parametrize('arguments', [dict(type='LRRNet', width=0), dict(type='LRRNet', blocks=0), dict(type='DIDFuse', width=0),
-                                       dict(type='LeSeFuse', width=3), dict(type='SMoA', width=0)])
+                                       dict(type='LeSeFuse', width=3), dict(type='SMoA', width=0), dict(type='GIFNet', width=1)])
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match='at least 1|an even number'):
         MODELS.build(arguments)
