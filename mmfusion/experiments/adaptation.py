@@ -199,7 +199,8 @@ def _init_weights(coupling: BaseCoupling) -> None:
     level = logger.level
     logger.setLevel('WARNING')
     try:
-        coupling.init_weights()
+        with building():
+            coupling.init_weights()
     finally:
         logger.setLevel(level)
 

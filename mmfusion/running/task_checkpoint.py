@@ -8,6 +8,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmfusion.utils import UserError
+from mmfusion.utils.errors import building
 from mmfusion.utils.state_dict import listing, state_dict_of
 from mmfusion.utils.unwrap import unwrap
 
@@ -75,7 +76,8 @@ def start_from_task_checkpoint(model: nn.Module, name: str, checkpoint: str) -> 
         raise UserError(f'{checkpoint} holds the task network {name!r} alone, and the rest of the model would be random:'
                         + listing('weights without values', others) + '\nGive the checkpoint of the whole coupling, or test with a fuser that has no '
                         'weights: --cfg-options model.fuser.type=AverageFuser')
-    model.init_weights()
+    with building():
+        model.init_weights()
 
 
 def _others(keys: Iterable[str], name: str) -> list:

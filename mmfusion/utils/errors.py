@@ -11,7 +11,8 @@ from typing import Callable, Iterator, Optional
 
 from .interrupt import Terminated, describe, sigterm_as_exception
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# a disk that is full or cannot be written: errors without the name of a file
+_OF_NO_FILE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _BUILDING = (KeyError, TypeError, AssertionError, ValueError, OSError)
 # mmengine ends such a sentence with a dump of whole sections of the config
 _DUMP = re.compile(r', but got \w+=')
@@ -88,9 +89,10 @@ def building(what: str = 'the config') -> Iterator[None]:
 def friendly_main(main: Callable) -> Callable:
     """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
 
-    Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file, and weights that cannot be
-    downloaded. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM end the command with one line and
-    exit code 130 or 143; a reader that leaves early (``mmfusion info | head -1``) ends it without a word, with 141.
+    Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file, weights that cannot be
+    downloaded, and a GPU without enough memory. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM
+    end the command with one line and exit code 130 or 143; a reader that leaves early (``mmfusion info | head -1``) ends it without a word,
+    with 141.
 
     Examples:
         >>> @friendly_main
@@ -148,7 +150,9 @@ def user_message(error: BaseException) -> Optional[str]:
     if _is_download(error):
         return (f"weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or "
                 "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'")
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+    if _is_out_of_memory(error):
+        return f'{str(error).splitlines()[0]} Lower the batch size or the size of crops, or train with --amp'
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_NO_FILE):
         return str(error)
     return None
 
@@ -164,6 +168,11 @@ def _without_traceback(text: str) -> str:
         return text
     final = re.split(r'^  File .*\n(?:    .*\n)*', text, flags=re.M)[-1].strip()
     return re.sub(r'^[\w.]*(Error|Exception): ', '', final)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    torch = sys.modules.get('torch')  # not loaded: it has raised nothing
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _is_download(error: BaseException) -> bool:

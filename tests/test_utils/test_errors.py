@@ -142,6 +142,17 @@ def test_files_that_the_system_refuses(capsys, tmp_path):
         friendly_main(lambda: (_ for _ in ()).throw(OSError('of no file')).__next__())()
 
 
+def test_a_gpu_without_enough_memory(capsys):
+
+    def crowded():
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.\nmuch more')
+
+    with pytest.raises(SystemExit):
+        friendly_main(crowded)()
+    shown = capsys.readouterr().err
+    assert 'Tried to allocate 2.00 GiB. Lower the batch size' in shown and 'much more' not in shown
+
+
 def test_what_is_not_of_the_config_passes_through_its_building():
     for error in (UserError('mend it'), AttributeError('a bug'), URLError('no network')):
         with pytest.raises(type(error)) as caught, building():

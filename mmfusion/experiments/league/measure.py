@@ -20,6 +20,7 @@ from mmfusion.fileio.reading import MAX_TEXT_BYTES, parse_json, read_bytes, sha2
 from mmfusion.registry import MODELS, build_configured
 from mmfusion.running.checks import name_classes
 from mmfusion.utils import UserError
+from mmfusion.utils.errors import building
 from mmfusion.utils.progress import progress_bar
 
 from .methods import Pictures, make_inferencer
@@ -174,7 +175,8 @@ def _network_alone(network: Network, pairs: PairSet):
     level = logger.level
     logger.setLevel('WARNING')  # mmengine lists every parameter
     try:
-        coupling.init_weights()
+        with building():
+            coupling.init_weights()
     finally:
         logger.setLevel(level)
     return coupling.eval()

@@ -25,7 +25,7 @@ from mmfusion.running.checks import check_testing
 from mmfusion.running.manifests import record_test, watch_samples
 from mmfusion.running.runner import build_runner
 from mmfusion.utils import UserError, register_all_modules
-from mmfusion.utils.errors import user_message
+from mmfusion.utils.errors import building, user_message
 
 from ..comparison import IDENTITY_FILE, RESULT_FILE, train_and_test
 from .record import Record
@@ -218,7 +218,8 @@ def _test(cfg: Config, name: str, facts: dict) -> dict:
     cfg.resume = False
     runner = build_runner(cfg)
     check_testing(runner, runner.test_loop)
-    runner.model.init_weights()
+    with building():
+        runner.model.init_weights()
     samples = watch_samples(runner)
     metrics = {key: float(value) for key, value in runner.test().items() if isinstance(value, (int, float))}
     record_test(runner, cfg, metrics, samples)

@@ -24,6 +24,7 @@ from mmfusion.running.manifests import SAMPLES_FILE
 from mmfusion.running.runner import build_runner
 from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 from mmfusion.utils import load_fusion_checkpoint
+from mmfusion.utils.errors import building
 
 #: Largest relative difference of a metric: the same arithmetic, perhaps in another order.
 METRIC_TOLERANCE = 1e-6
@@ -149,7 +150,8 @@ def answers(cfg: Config, weights: Optional[str], work_dir: str) -> Dict[str, dic
     elif weights:
         load_fusion_checkpoint(runner.model, weights)
     else:
-        runner.model.init_weights()
+        with building():
+            runner.model.init_weights()
     runner.test()
     return next(metric for metric in runner.test_evaluator.metrics if isinstance(metric, SampleFacts)).facts
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from mmfusion.registry import MODELS, OPTIMIZERS
+from mmfusion.registry import MODELS, OPTIMIZERS, build_configured
 from mmfusion.structures import TASK_KEY, FusionDataSample
 from mmfusion.utils import UserError
 
@@ -140,7 +140,7 @@ class MetaInitCoupling(BaseCoupling):
         parameters = trainable(self.fuser)
         saved = TrainingState(self.fuser)
         start = [parameter.detach().clone() for parameter in parameters]
-        optimizer = OPTIMIZERS.build(dict(copy.deepcopy(self.inner_optimizer), params=parameters))
+        optimizer = build_configured(OPTIMIZERS, dict(copy.deepcopy(self.inner_optimizer), params=parameters))
         before = None
         try:
             for batch in batches[:-1]:
