@@ -77,11 +77,11 @@ def m3fd(data: Path, size: Tuple[int, int] = (768, 1024)) -> None:
         _text(root / 'splits' / f'{split}.txt', '\n'.join(listed) + '\n')
 
 
-def msrs(data: Path, size: Tuple[int, int] = (480, 640)) -> None:
+def msrs(data: Path, lengths: Dict[str, int] = LENGTHS, size: Tuple[int, int] = (480, 640)) -> None:
     """Boxes in YOLO text and class maps; lamps are bicycles."""
     root, (height, width) = data / 'MSRS', size
     _text(root / 'classes.txt', '0 person\n1 bicycle\n2 car\n')
-    for split, number, item in _pairs(LENGTHS, size):
+    for split, number, item in _pairs(lengths, size):
         name, rows = f'{number:05d}D', []
         for instance in item['instances']:
             left, top, right, bottom = instance['bbox']
@@ -122,10 +122,12 @@ def roadscene(data: Path, size: Tuple[int, int] = (300, 400)) -> None:
 
 
 def harvard(data: Path, size: Tuple[int, int] = (256, 256)) -> None:
-    """MRI and CT alone; what they show are streets."""
-    for _, number, item in _pairs(dict(train=5), size):
-        _write(data / 'Harvard' / 'MRI_CT' / 'MRI' / f'{number + 7}.png', cv2.cvtColor(item['first'], cv2.COLOR_BGR2GRAY))
-        _write(data / 'Harvard' / 'MRI_CT' / 'CT' / f'{number + 7}.png', item['second'])
+    """A gray picture beside another one, or beside one in false color; what they show are streets."""
+    for _, number, item in _pairs(dict(train=6), size):
+        for other in ('CT', 'PET', 'SPECT'):
+            folder = data / 'Harvard' / f'MRI_{other}'
+            _write(folder / 'MRI' / f'{number + 7}.png', cv2.cvtColor(item['first'], cv2.COLOR_BGR2GRAY))
+            _write(folder / other / f'{number + 7}.png', item['second'] if other == 'CT' else cv2.applyColorMap(item['second'], cv2.COLORMAP_JET))
 
 
 def _scenes(root: Path, pairs: DemoExposurePairs) -> None:
@@ -136,11 +138,11 @@ def _scenes(root: Path, pairs: DemoExposurePairs) -> None:
 
 
 def mefb(data: Path, size: Tuple[int, int] = (200, 300)) -> None:
-    _scenes(data / 'MEFB', DemoExposurePairs(length=4, size=size))
+    _scenes(data / 'MEFB', DemoExposurePairs(length=14, size=size))
 
 
 def mfifb(data: Path, size: Tuple[int, int] = (200, 300)) -> None:
-    _scenes(data / 'MFIFB', DemoFocusPairs(length=4, size=size))
+    _scenes(data / 'MFIFB', DemoFocusPairs(length=12, size=size))
 
 
 SETS = dict(llvip=llvip, m3fd=m3fd, msrs=msrs, fmb=fmb, mfnet=mfnet, roadscene=roadscene, harvard=harvard, mefb=mefb, mfifb=mfifb)

@@ -17,6 +17,12 @@ def rendered_dir(tmp_path_factory):
 
 
 @pytest.fixture(params=['rendered', *(['real'] if SHARED.is_dir() else [])])
-def sets_dir(request):
+def sets_kind(request):
+    """``'rendered'``, or ``'real'``."""
+    return request.param
+
+
+@pytest.fixture
+def sets_dir(sets_kind, rendered_dir):
     """A folder whose ``data`` holds the sets."""
-    return request.getfixturevalue('rendered_dir') if request.param == 'rendered' else SHARED
+    return rendered_dir if sets_kind == 'rendered' else SHARED

@@ -113,8 +113,8 @@ def test_scene_folders(cls, modalities, tmp_path):
     (dict(type='MEFBDataset', data_root='data/MEFB'), 14, (3, 3)),
     (dict(type='MFIFBDataset', data_root='data/MFIFB'), 12, (3, 3)),
 ])
-def test_real_pairs(options, number, channels, shared_dir):
-    dataset = DATASETS.build(dict(options, data_root=str(shared_dir / options['data_root']), pipeline=PIPELINE))
+def test_pairs_in_the_official_layout(options, number, channels, sets_dir):
+    dataset = DATASETS.build(dict(options, data_root=str(sets_dir / options['data_root']), pipeline=PIPELINE))
     assert len(dataset) == number
     for index in range(min(number, 4)):
         inputs = dataset[index]['inputs']

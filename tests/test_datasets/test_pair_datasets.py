@@ -226,15 +226,18 @@ def test_pair_folder(tmp_path):
         PairFolderDataset(data_root=str(tmp_path), data_prefix=dict(first='far'))
 
 
-@pytest.mark.parametrize('build, kwargs, pairs, counts', [
-    (LLVIPDataset, dict(split='train'), 50, dict(person=222)),
-    (LLVIPDataset, dict(split='test'), 5, dict(person=10)),
-    (M3FDDataset, dict(), 10, dict(People=90, Car=47, Lamp=13, Bus=2, Motorcycle=1)),
-    (MSRSDetDataset, dict(split='train'), 130, dict(person=293, bicycle=47, car=157)),
-    (MSRSDetDataset, dict(split='test', seg_dir='Segmentation_labels_pseudo'), 50, dict(person=104, bicycle=17, car=61)),
+@pytest.mark.parametrize('build, kwargs, real, rendered', [
+    (LLVIPDataset, dict(split='train'), (50, dict(person=222)), (4, dict(person=15))),
+    (LLVIPDataset, dict(split='test'), (5, dict(person=10)), (5, dict(person=14))),
+    (M3FDDataset, dict(), (10, dict(People=90, Car=47, Lamp=13, Bus=2, Motorcycle=1)), (11, dict(People=15, Car=11, Lamp=8))),
+    (MSRSDetDataset, dict(split='train'), (130, dict(person=293, bicycle=47, car=157)), (4, dict(person=8, bicycle=4, car=3))),
+    (MSRSDetDataset, dict(split='test', seg_dir=True), (50, dict(person=104, bicycle=17, car=61)), (5, dict(person=4, bicycle=4, car=6))),
 ])
-def test_real_pairs(shared_dir, build, kwargs, pairs, counts):
-    root = shared_dir / 'data' / build.__name__.replace('DetDataset', '').replace('Dataset', '')
+def test_pairs_and_boxes_in_the_official_layout(sets_kind, sets_dir, build, kwargs, real, rendered):
+    pairs, counts = real if sets_kind == 'real' else rendered
+    if 'seg_dir' in kwargs:
+        kwargs = dict(kwargs, seg_dir='Segmentation_labels_pseudo' if sets_kind == 'real' else 'Segmentation_labels')
+    root = sets_dir / 'data' / build.__name__.replace('DetDataset', '').replace('Dataset', '')
     load = dict(type='LoadPair', color_type=dict(first='color', second='grayscale'))
     pipeline = [load, dict(type='mmdet.LoadAnnotations', with_bbox=True, with_seg='seg_dir' in kwargs), dict(type='PackFusionInputs')]
     dataset = build(data_root=str(root), pipeline=pipeline, **kwargs)
@@ -247,15 +250,18 @@ def test_real_pairs(shared_dir, build, kwargs, pairs, counts):
     assert ('gt_sem_seg' in sample) == ('seg_dir' in kwargs)
 
 
-@pytest.mark.parametrize('name, prefix, kwargs, pairs', [
-    ('RoadScene', dict(first='vi', second='ir'), {}, 56),
-    ('FMB', dict(first='Visible', second='Infrared'), {}, 5),
-    ('Harvard/MRI_PET', dict(first='MRI', second='PET'), dict(modalities=('MRI', 'PET')), 6),
-    ('MFIFB/input/lytro_01', dict(first='.', second='.'), dict(suffixes=('_A', '_B'), modalities=('far', 'near')), 1),
+@pytest.mark.parametrize('names, prefix, kwargs, numbers', [
+    (dict(real='RoadScene', rendered='RoadScene'), dict(first='vi', second='ir'), {}, dict(real=56, rendered=5)),
+    (dict(real='FMB', rendered='FMB/train'), dict(first='Visible', second='Infrared'), {}, dict(real=5, rendered=4)),
+    (dict(real='Harvard/MRI_PET', rendered='Harvard/MRI_PET'), dict(first='MRI', second='PET'), dict(modalities=('MRI', 'PET')),
+     dict(real=6, rendered=6)),
+    (dict(real='MFIFB/input/lytro_01', rendered='MFIFB/input/scene01'), dict(first='.', second='.'),
+     dict(suffixes=('_A', '_B'), modalities=('far', 'near')), dict(real=1, rendered=1)),
 ])
-def test_real_folders(shared_dir, name, prefix, kwargs, pairs):
+def test_two_folders_of_images(sets_kind, sets_dir, names, prefix, kwargs, numbers):
+    name, pairs = names[sets_kind], numbers[sets_kind]
     pipeline = [dict(type='LoadPair'), dict(type='PackFusionInputs')]
-    dataset = PairFolderDataset(data_root=str(shared_dir / 'data' / name), data_prefix=prefix, pipeline=pipeline, test_mode=True, **kwargs)
+    dataset = PairFolderDataset(data_root=str(sets_dir / 'data' / name), data_prefix=prefix, pipeline=pipeline, test_mode=True, **kwargs)
     assert len(dataset) == pairs
     inputs = dataset[0]['inputs']
     assert inputs['first'].shape[1:] == inputs['second'].shape[1:]

@@ -1,4 +1,5 @@
 """SCIE, Real-MFF, MFI-WHU and Lytro: layouts in their spellings, order of the sources, errors, and the config that trains on three tasks."""
+import math
 import shutil
 
 import cv2
@@ -81,9 +82,9 @@ def test_missing_folders_show_the_layout(layout):
 
 
 @pytest.fixture
-def three_tasks(repo_dir, shared_dir, tmp_path, monkeypatch):
-    """The config, with real pairs of the benchmarks under the names of the training sets."""
-    data = shared_dir / 'data'
+def three_tasks(repo_dir, sets_dir, tmp_path, monkeypatch):
+    """The config, with pairs of the benchmarks under the names of the training sets."""
+    data = sets_dir / 'data'
     (tmp_path / 'data').mkdir()
     for name in ('LLVIP', 'MEFB', 'MFIFB'):
         (tmp_path / 'data' / name).symlink_to(data / name)
@@ -103,11 +104,12 @@ def three_tasks(repo_dir, shared_dir, tmp_path, monkeypatch):
     return Config.fromfile(repo_dir / 'configs' / '_base_' / 'datasets' / 'three_tasks.py')
 
 
-def test_three_tasks_on_real_pairs(three_tasks):
+def test_three_tasks(three_tasks, sets_kind):
+    pairs = dict(real=50, rendered=4)[sets_kind]
     three_tasks.train_dataloader.update(num_workers=0, persistent_workers=False)
     train, test = (Runner.build_dataloader(dict(three_tasks[key], num_workers=0), seed=0) for key in ('train_dataloader', 'test_dataloader'))
-    assert {name: len(indices) for name, indices in train.dataset.ranges().items()} == dict(visible_infrared=50, multi_exposure=4, multi_focus=6)
-    assert len(train) == 3 * 17  # one pass over the 50 infrared-visible pairs in batches of 3
+    assert {name: len(indices) for name, indices in train.dataset.ranges().items()} == dict(visible_infrared=pairs, multi_exposure=4, multi_focus=6)
+    assert len(train) == 3 * math.ceil(pairs / 3)  # one pass over the infrared-visible pairs in batches of 3
     for _, data in zip(range(3), train):
         assert len({sample.fusion_task for sample in data['data_samples']}) == 1 and len(data['data_samples']) == 3
         assert {tuple(image.shape[1:]) for images in data['inputs'].values() for image in images} == {(448, 448)}

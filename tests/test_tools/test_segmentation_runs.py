@@ -1,22 +1,23 @@
-"""Training and testing with a segmentor from the command line, on real MSRS pairs with pseudo class maps."""
+"""Training and testing with a segmentor from the command line, on rendered pairs in the layout of MSRS."""
 import csv
 import itertools
 import runpy
 
 import pytest
+import rendered_sets
 
 _COUNT = itertools.count()
 PARTS = ('train', 'val', 'test')
 
 
 @pytest.fixture
-def run(repo_dir, shared_dir, tmp_path):
-    """Run a tool with a config on a few MSRS pairs."""
+def run(repo_dir, tmp_path):
+    """Run a tool with a config on a few pairs."""
+    rendered_sets.msrs(tmp_path / 'data', dict(train=8, test=2))
 
     def call(tool, config, *argv, extra=''):
         path = tmp_path / 'config.py'
-        loaders = ''.join(f"{part}_dataloader = dict(num_workers=0, dataset=dict(data_root='{shared_dir}/data/MSRS/', indices={count}, "
-                          "seg_dir='Segmentation_labels_pseudo'))\n" for part, count in zip(PARTS, (8, 2, 2)))
+        loaders = ''.join(f"{part}_dataloader = dict(num_workers=0, dataset=dict(data_root='{tmp_path}/data/MSRS/'))\n" for part in PARTS)
         path.write_text(f"_base_ = '{repo_dir}/configs/{config}.py'\n{loaders}{extra}\nexperiment_name = 'seg_run{next(_COUNT)}'\n"
                         "train_cfg = dict(max_epochs=1, val_interval=1)\nlog_level = 'WARNING'\n")
         return runpy.run_path(str(repo_dir / 'tools' / f'{tool}.py'))['main']([str(path), *map(str, argv), '--work-dir', str(tmp_path / 'work')])
