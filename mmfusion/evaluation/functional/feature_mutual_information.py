@@ -1,5 +1,7 @@
 """Mutual information of local features, of M. Haghighat and others (FMI)."""
 import math
+from functools import lru_cache, reduce
+from typing import NamedTuple, Tuple
 
 import scipy.fft
 import torch
@@ -10,7 +12,8 @@ from .common.per_source import PerSource
 
 WINDOW = 3
 CELLS = WINDOW * WINDOW
-CHUNK = 8192  # windows at a time on the CPU: the temporaries stay in the cache
+STEPS = 2 * CELLS - 1  # cells that a staircase through 9x9 meets
+ROWS = 12  # rows of windows at a time on the CPU: most temporaries stay in the cache
 FEATURES = ('none', 'gradient', 'dct')
 TINY = 1e-300
 
@@ -54,23 +57,23 @@ def feature_mutual_information(fused: Tensor, first: Tensor, second: Tensor, fea
         raise ValueError(f'feature must be one of {FEATURES}, got {feature!r}')
     images = check_images(min_size=WINDOW, fused=fused, first=first, second=second)
     features = [_extract(image.squeeze(1), feature) for image in images]
+    height, width = (length - WINDOW + 1 for length in fused.shape[-2:])
+    rows = height if fused.is_cuda else ROWS
     sums = torch.zeros(2, len(fused), dtype=torch.float64, device=fused.device)
     for n in range(len(fused)):
-        # (9, windows), places in column-major order, so that arithmetic runs along contiguous windows
-        windows = [values[n].unfold(0, WINDOW, 1).unfold(1, WINDOW, 1).permute(3, 2, 0, 1).reshape(CELLS, -1) for values in features]
-        step = windows[0].shape[1] if fused.is_cuda else CHUNK
-        for raw_f, *raw_sources in zip(*(values.split(step, dim=1) for values in windows)):
-            stretched = [_stretch(raw) for raw in (raw_f, *raw_sources)]
-            pdf_f, *pdfs = (values / values.sum(0) for values in stretched)
-            flat_f, *flats = ((values == 1).all(0) for values in stretched)  # a window with contrast has a zero
-            same = [(raw == raw_f).all(0) for raw in raw_sources]
+        for top in range(0, height, rows):
+            # (9, windows), places in column-major order, so that arithmetic runs along contiguous windows
+            raw_f, *raw_sources = (torch.stack([values[n, top + row:top + row + min(rows, height - top), column:column + width]
+                                                for column in range(WINDOW) for row in range(WINDOW)]).flatten(1) for values in features)
+            of_fused, *of_sources = map(_describe, (raw_f, *raw_sources))
+            same = [_equal(raw, raw_f) for raw in raw_sources]
             if not symmetric:
-                same[0] = torch.where(same[1], same[0], (raw_sources[0] == stretched[0]).all(0))
-            for i, (pdf, flat) in enumerate(zip(pdfs, flats)):
-                information = _normalised_information(pdf_f, pdf)
-                information.masked_fill_(flat & flat_f | same[i], 1)
+                same[0] = torch.where(same[1], same[0], _equal(raw_sources[0], _stretch(raw_f)))
+            for i, of_source in enumerate(of_sources):
+                information = _normalised_information(of_fused, of_source)
+                information.masked_fill_(of_fused.flat & of_source.flat | same[i], 1)
                 sums[i, n] += information.sum()
-    first_value, second_value = sums / windows[0].shape[1]
+    first_value, second_value = sums / (height * width)
     return PerSource(first_value, second_value, (first_value + second_value) / 2)
 
 
@@ -99,52 +102,100 @@ def _stretch(window: Tensor) -> Tensor:
     return (window - low).div_(high - low).masked_fill_(low == high, 1)
 
 
-def _log(values: Tensor) -> Tensor:
-    """Logarithm that is finite at zero, so that zero times it is zero."""
-    return values.clamp_min(TINY).log_()
+def _equal(window: Tensor, other: Tensor) -> Tensor:
+    """(windows,) whether all nine values agree."""
+    return reduce(torch.maximum, (window - other).abs_()) == 0
 
 
-def _normalised_information(f: Tensor, x: Tensor) -> Tensor:
-    """(windows,) normalized mutual information of distributions (9, windows)."""
-    centred_f, centred_x = f - f.mean(0), x - x.mean(0)
-    product = (centred_f * centred_x).sum(0)
-    correlation = product / (centred_f.square().sum(0) * centred_x.square().sum(0)).sqrt_()
-    correlation.masked_fill_(product == 0, 0)
+class _Windows(NamedTuple):
+    pdf: Tensor  # (9, windows)
+    flat: Tensor  # (windows,)
+    entropy: Tensor
+    spread: Tensor  # sum of squares about the mean
+
+
+@lru_cache(maxsize=8)
+def _functionals(device: torch.device) -> Tuple[Tensor, ...]:
+    """Linear functionals as matrices: sum over 9 and over 17 places, cumulation to 8 places; of a cumulated distribution its sum, its second moment
+    (less than 81 by it), and the sum of the smaller one over all pairs of places; the latter for 16 places."""
+    to_device = dict(dtype=torch.float64, device=device)
+    inner = torch.arange(CELLS - 1, **to_device)
+    pairs = (2 * (CELLS - 2 - inner) + 1, 2 * (2 * CELLS - 3 - torch.arange(STEPS - 1, **to_device)) + 1)
+    return (torch.ones(1, CELLS, **to_device), torch.ones(1, STEPS, **to_device), torch.ones(CELLS - 1, CELLS, **to_device).tril(),
+            torch.stack([torch.ones_like(inner), 2 * inner + 3, pairs[0]]), pairs[1][None])
+
+
+def _describe(raw: Tensor) -> _Windows:
+    """Windows (9, windows) as distributions."""
+    total = _functionals(raw.device)[0]
+    # step by step: a reduction over a short leading dimension takes several times as long
+    low = reduce(torch.minimum, raw)
+    flat = low == reduce(torch.maximum, raw)
+    pdf = (raw - low).masked_fill_(flat, 1)
+    pdf.div_(total @ pdf)
+    entropy = (total @ (pdf + TINY).log_().mul_(pdf))[0].neg_()
+    return _Windows(pdf, flat, entropy, (total @ pdf.square())[0].sub_(1 / CELLS))
+
+
+def _normalised_information(f: _Windows, x: _Windows) -> Tensor:
+    """(windows,) normalized mutual information of distributions."""
+    total, all_steps, cumulate, moments, pairs = _functionals(f.pdf.device)
+    correlation = (total @ (f.pdf * x.pdf))[0].sub_(1 / CELLS).div_((f.spread * x.spread).sqrt_())
+    correlation.masked_fill_(f.flat | x.flat, 0)
     # the lower bound of (F, X) is the upper bound of F and X in reverse order
-    x = torch.where(correlation < 0, x.flip(0), x)
-    correlation.abs_()
-    places = torch.arange(1., CELLS + 1, dtype=f.dtype, device=f.device)[:, None]
-    mean_f, mean_x = (places * f).sum(0), (places * x).sum(0)
-    var_f, var_x = ((places.square() * pdf).sum(0).sub_(mean * mean) for pdf, mean in ((f, mean_f), (x, mean_x)))
-    log_f, log_x = _log(f), _log(x)
-    entropy_f, entropy_x = ((pdf * log).sum(0).neg_() for pdf, log in ((f, log_f), (x, log_x)))
-    rows, columns, mass = _staircase(f.cumsum(0), x.cumsum(0))
-    covariance = (mass * (rows + 1) * (columns + 1)).sum(0).sub_(mean_f * mean_x)
-    share = correlation * (var_f * var_x).sqrt_() / covariance
+    pdf_x = x.pdf.lerp(x.pdf.flip(0), (correlation < 0).to(x.pdf))
+    cdf_f, cdf_x = cumulate @ f.pdf, cumulate @ pdf_x
+    (sum_f, second_f, smaller_f), (sum_x, second_x, smaller_x) = moments @ cdf_f, moments @ cdf_x
+    var_f, var_x = (CELLS**2 - second - (CELLS - sum_).square_() for second, sum_ in ((second_f, sum_f), (second_x, sum_x)))
+    levels, mass, cell = _staircase(cdf_f, cdf_x)
+    # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both less those of each
+    covariance = (pairs @ levels)[0].sub_(smaller_f).sub_(smaller_x).div_(2).addcmul_(sum_f, sum_x, value=-1)
+    share = correlation.abs_().mul_((var_f * var_x).clamp_min_(0).sqrt_()).div_(covariance)
     share.masked_fill_((correlation == 0) | (var_f <= 0) | (var_x <= 0), 0)
     # entropy of the independent part in closed form, then the at most 17 places where the extreme distribution adds to it
     rest = 1 - share
-    log_rest = _log(rest.abs())
-    independent = rest * (entropy_f + entropy_x - log_rest)
-    cell = f.gather(0, rows).mul_(x.gather(0, columns)).mul_(rest)
-    cell_log = log_f.gather(0, rows).add_(log_x.gather(0, columns)).add_(log_rest).mul_(cell)
-    joint = cell.add_(mass.mul_(share))
-    entropy = cell_log.sub_(_log(joint.abs()).mul_(joint)).sum(0).add_(independent)
-    total = entropy_f.add_(entropy_x)
-    return (total - entropy).mul_(2).div_(total).masked_fill_(total == 0, 0)
+    log_rest = rest.abs().clamp_min_(TINY).log_()
+    log_cell = (cell + TINY).log_()
+    cell.mul_(rest)
+    joint = cell.addcmul(mass, share)
+    entropy = (all_steps @ cell)[0].mul_(log_rest).add_((all_steps @ log_cell.mul_(cell))[0])
+    log_square = torch.addcmul(joint.new_tensor(TINY), joint, joint, out=mass).log_()  # the blend may be negative
+    entropy.sub_((all_steps @ log_square.mul_(joint))[0], alpha=0.5)
+    both = f.entropy + x.entropy
+    entropy.addcmul_(rest, both - log_rest)
+    return (both - entropy).mul_(2).div_(both).masked_fill_(both == 0, 0)
 
 
-def _staircase(cdf_f: Tensor, cdf_x: Tensor):
-    """Cells with mass of the upper bound min(F, X): their rows, columns (17, windows) and masses, walking from the first to the last cell."""
-    n_windows, steps = cdf_f.shape[1], 2 * CELLS - 1
-    rows = torch.zeros(steps, n_windows, dtype=torch.int64, device=cdf_f.device)
-    columns, reached = torch.zeros_like(rows), torch.empty(steps, n_windows, dtype=cdf_f.dtype, device=cdf_f.device)
-    cdf_f[-1:], cdf_x[-1:] = 1, 1
-    for k in range(steps):
-        level_f, level_x = cdf_f.gather(0, rows[k:k + 1])[0], cdf_x.gather(0, columns[k:k + 1])[0]
-        torch.minimum(level_f, level_x, out=reached[k])
-        if k + 1 < steps:
-            down = (level_f <= level_x) & (rows[k] < CELLS - 1) | (columns[k] == CELLS - 1)
-            torch.add(rows[k], down, out=rows[k + 1])
-            torch.add(columns[k], ~down, out=columns[k + 1])
-    return rows, columns, torch.cat([reached[:1], reached.diff(dim=0)])
+def _staircase(cdf_f: Tensor, cdf_x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    """Cells with mass of the upper bound min(F, X), walking from the first to the last one.
+
+    Args:
+        cdf_f: (8, windows) cumulated distribution without its last value, which is 1.
+        cdf_x: Likewise.
+
+    Returns:
+        The 16 values in order; mass of each of the 17 cells between them; product of the probabilities of its row and column.
+    """
+    # The last bit of a number tells from which of the two it is: as numbers in [1, 2] they can spare it, and none is denormal.
+    tagged_f = (cdf_f + 1).view(torch.int64).bitwise_or_(1).view(cdf_f.dtype)
+    tagged_x = (cdf_x + 1).view(torch.int64).bitwise_and_(-2).view(cdf_x.dtype)
+    merged = torch.cat([tagged_f, tagged_x.flip(0)])  # bitonic: rising, then falling (K. E. Batcher, 1968)
+    for size in (8, 4, 2, 1):
+        halves = merged.view(-1, 2, size, merged.shape[1])
+        merged = torch.stack([halves[:, 0].minimum(halves[:, 1]), halves[:, 0].maximum(halves[:, 1])], dim=1).view_as(merged)
+    of_f = merged.view(torch.int64).bitwise_and(1).to(merged.dtype)
+    chosen = torch.stack([of_f, 1 - of_f], dim=1)
+    # the next values of F and X below and above each cell
+    below, above = merged.new_empty(2, STEPS, 2, merged.shape[1])
+    below[0], above[-1] = 1, 2 + 4e-15  # a sum of nine may exceed 1 by rounding
+    for k in range(STEPS - 1):
+        torch.lerp(below[k], merged[k], chosen[k], out=below[k + 1])
+    for k in reversed(range(STEPS - 1)):
+        torch.lerp(above[k + 1], merged[k], chosen[k], out=above[k])
+    levels = merged.sub_(1)
+    mass = merged.new_empty(STEPS, merged.shape[1])
+    mass[0] = levels[0]
+    torch.sub(levels[1:], levels[:-1], out=mass[1:-1])
+    torch.sub(1, levels[-1], out=mass[-1])
+    steps = above.sub_(below)
+    return levels, mass, steps[:, 0] * steps[:, 1]
