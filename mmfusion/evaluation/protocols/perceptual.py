@@ -2,12 +2,16 @@
 from functools import partial
 from typing import Callable, Dict
 
+from mmfusion.moved import moved_names
+
 from ..functional.chen_blum import MIN_SIZE, chen_blum
 from ..functional.chen_varshney import BLOCK, chen_varshney
 from ..functional.local_similarity import WINDOW, local_similarity
 from ..functional.piella import WINDOW as PIELLA_WINDOW
 from ..functional.piella import edge_weighted_quality, piella_quality
 from .spec import MetricSpec
+
+__getattr__ = moved_names(__name__, {'NO_STABILISER': f'{__name__}:NO_STABILIZER'})  # former spelling
 
 NO_STABILIZER = ('No constant stabilizes {} in flat windows. Where two images are flat (black or saturated regions, medical images), {}; the '
                  'program itself prints rounding noise there, which may exceed 1.')
