@@ -11,9 +11,16 @@ remark = ('Own parts of public sets, not their official test sets: no official b
           'authors published, whatever these were trained on.')
 
 _rule, _own = dict(kind='rule'), dict(kind='mmfusion')
-_published = dict(
+_published = dict(  # title, official files
     densefuse=('DenseFuse', 'densefuse_gray.model'),
-    seafusion=('SeAFusion', 'FILE'))
+    ifcnn=('IFCNN', 'IFCNN-MAX.pth'),
+    seafusion=('SeAFusion', 'SeAFusion.pth'),
+    didfuse=('DIDFuse', 'Encoder_weight_IJCAI.pkl Decoder_weight_IJCAI.pkl'),
+    tardal=('TarDAL', 'tardal.pt'),
+    sage=('SAGE', 'checkpoints.pt'),
+    lesefuse=('LeSeFuse', 'weights_epoch_50.pt'),
+    gifnet=('GIFNet', 'Final.model'),
+    smoa=('SMoA', 'encoder1_epoch50.pt encoder2_epoch50.pt decoder_epoch50.pt'))
 methods = dict(
     visible=dict(kind='source', model=dict(type='SourceFuser', source='first'), title='visible alone'),
     infrared=dict(kind='source', model=dict(type='SourceFuser', source='second'), title='infrared alone'),
@@ -22,10 +29,14 @@ methods = dict(
     laplacian=dict(_rule, model='LaplacianPyramidFuser', title='Laplacian pyramid'),
     **{name: dict(model=f'{name}_ivif', weights=f'checkpoints/{name}.pth', title=title,
                   get=f'mmfusion convert {name} {file} checkpoints/{name}.pth') for name, (title, file) in _published.items()},
+    # nearly black without the stretch that its program applies
+    lrrnet=dict(model=dict(type='LRRNet', stretch_sources=True, postprocess=['stretch']), weights='checkpoints/lrrnet.pth',
+                title='LRRNet, stretched', get='mmfusion convert lrrnet FILE checkpoints/lrrnet.pth'),
     refusion=dict(model=dict(type='ReFusion'), weights='checkpoints/refusion_ivif.pth', title='ReFusion',
                   get='mmfusion convert tdfusion FILE checkpoints/refusion_ivif.pth'),
-    **{name: dict(_own, model=name)
-       for name in ('plain_conv_rendered', 'plain_conv', 'plain_conv_det', 'tdfusion', 'moe_fusion', 'tim')})
+    plain_conv_det=dict(_own, model='plain_conv_det', remark='Learned from YOLOX-nano itself, on the pairs of MSRS/train.'),
+    tdfusion=dict(_own, model='tdfusion', remark='Its loss was learned with YOLOX-nano, on the pairs of MSRS/train.'),
+    **{name: dict(_own, model=name) for name in ('plain_conv_rendered', 'plain_conv', 'moe_fusion', 'tim')})
 
 _folder = dict(type='PairFolderDataset', data_root='data/RoadScene/', data_prefix=dict(first='vi', second='ir'))
 pairs = dict(
@@ -41,5 +52,5 @@ networks = dict(yolox_nano=dict(title='YOLOX-nano from COCO', network=_base_.det
 cost = dict(image_size=(640, 480), repeats=5, reference='plain_conv_rendered')
 
 # Trainings of a task network on the pictures of every method take hours; an entry each, for those who have them:
-# courses = dict(msrs_det=dict(title='RTMDet-s on M3FD', config='downstream_m3fd', seeds=(0, 1, 2)))
+# courses = dict(m3fd_det=dict(title='trained RTMDet-s', config='downstream_m3fd', seeds=(0, 1, 2)))
 courses = dict()

@@ -20,8 +20,9 @@ from mmfusion.experiments.league.cells import make_plan
 from mmfusion.experiments.league.cost import fuse, measure_here
 from mmfusion.experiments.league.methods import build_method
 from mmfusion.experiments.league.settings import Cost, Method
-from mmfusion.experiments.league.standing import rank_methods
+from mmfusion.experiments.league.standing import rank_methods, rank_overall
 from mmfusion.experiments.locking import locked
+from mmfusion.experiments.verdict.resampling import draw_weights
 from mmfusion.models.fusers import MaximumFuser
 from mmfusion.utils import UserError
 from mmfusion.utils.shipped import config_names
@@ -78,6 +79,15 @@ def test_ranks_and_their_intervals_by_hand():
         assert ranks[name]['EN'].low == min(np.quantile(places[:, index], 0.025), ranks[name]['EN'].value)
     assert (ranks['c']['EN'].value, ranks['c']['EN'].low, ranks['c']['EN'].high) == (1, 1, 1)
     assert ranks['a']['EN'].high > ranks['a']['EN'].low  # the data cannot tell a from b
+
+
+def test_the_overall_rank_is_among_those_that_are_everywhere():
+    rng = np.random.default_rng(0)
+    one = {name: {'EN': rng.normal(mean, 0.01, 5)} for name, mean in (('a', 1), ('b', 2), ('c', 3))}
+    two = {name: {'EN': rng.normal(mean, 0.01, 7)} for name, mean in (('a', 5), ('b', 4), ('d', 9))}
+    weights = {name: draw_weights(count, 200) for name, count in (('one', 5), ('two', 7))}
+    overall = rank_overall(dict(one=one, two=two), ['EN'], 'default', weights)
+    assert {name: tuple(value) for name, value in overall.items()} == {'a': (1.5, 1.5, 1.5), 'b': (1.5, 1.5, 1.5)}
 
 
 def test_done_cells_are_read(config, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ td.first { font-weight: 700; } td.from { text-align: left; color: var(--soft); }
 button { font: inherit; font-weight: 600; color: inherit; background: none; border: 1px solid transparent; border-radius: 4px;
   padding: .2rem .3rem; cursor: pointer; text-align: inherit; white-space: normal; }
 button:hover { border-color: var(--line); background: var(--box); } button:focus-visible { outline: 3px solid var(--ink); outline-offset: 1px; }
+thead th[data-kind=text], thead th[data-kind=text] button { text-align: left; }
 th[aria-sort=ascending] button::after { content: " \\25B2"; } th[aria-sort=descending] button::after { content: " \\25BC"; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem 2rem; }
 .charts figure { margin: .5rem 0; } .charts svg { width: 100%; }
@@ -130,7 +131,7 @@ def lead(plan: Plan, standing: Standing) -> List[str]:
             f'By the mean rank over {len(settings.metrics)} metrics ({sets}), {title[first]} is first of {len(ranked)}:'
             f' {_rank_text(ranked[first])}'
             + (
-                f'; the intervals of {_and([title[name] for name in level])} reach into its own.'
+                f'; {_intervals([title[name] for name in level])} into its own.'
                 if level
                 else ', and no interval reaches into its own.'
             )
@@ -162,6 +163,10 @@ def lead(plan: Plan, standing: Standing) -> List[str]:
                     )
                 )
     return sentences
+
+
+def _intervals(names: Sequence[str]) -> str:
+    return f'the intervals of {_and(names)} reach' if len(names) > 1 else f'the interval of {names[0]} reaches'
 
 
 def _rank_text(estimate) -> str:
@@ -274,9 +279,7 @@ def _charts(plan: Plan, standing: Standing, overview: Table) -> str:
         unit = time.about.split(', which')[0].removeprefix('time ')
         svg = draw_scatter(points, f'time, {unit}', column.title, column.better == 'higher', about, lines)
         if svg:
-            caption = (
-                f'{column.about[:1].upper()}{column.about[1:]}; up is better, left is faster. Lines: 95 % intervals.'
-            )
+            caption = f'{column.about}; up is better, left is faster. Lines: 95 % intervals.'
             charts.append(f'<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>')
     kinds = {kind: about for kind, about in ABOUT_KINDS.items() if kind != 'source' and kind in overview.kinds.values()}
     return (
@@ -351,6 +354,9 @@ def _made(plan: Plan, standing: Standing, result) -> List[str]:
             f'{len(pairs)} pairs ({type(pairs.dataset).__name__}). {settings.pairs[data].remark}'
             + (f' Hash of the names: {split[:16]}.' if split else '')
         )
+    for name in standing.methods:
+        if settings.methods[name].remark:
+            facts[settings.methods[name].title] = settings.methods[name].remark
     facts['Pictures'] = (
         'Fused at the size of the sources, stored as 8-bit png files, rated and looked at from these files.'
     )

@@ -31,6 +31,7 @@ class Method(NamedTuple):
         folder: Folder of fused pictures, in place of a model: ``FOLDER/DATA/NAME.png``, or ``FOLDER/NAME.png``.
         get: What to do when the weights are missing.
         options: Keyword arguments for every call of the fuser.
+        remark: What a reader of its figures must know.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method(NamedTuple):
     folder: Optional[str] = None
     get: str = ''
     options: Mapping[str, Any] = {}
+    remark: str = ''
 
 
 class Pairs(NamedTuple):

@@ -77,7 +77,7 @@ class Standing(NamedTuple):
 
     Attributes:
         sets: By name of the set.
-        overall: Mean over the sets of the mean rank, of methods that are on all of them.
+        overall: Mean over the sets of the mean rank, of methods that are on all of them and ranked among themselves.
         costs: By method, see :func:`~mmfusion.experiments.league.cost.measure_cost`.
         courses: Metrics by course, method and seed.
         resamples: Number of resamplings.
@@ -98,7 +98,7 @@ class Standing(NamedTuple):
 
 def read_standing(plan: Plan, root: Path, resamples: int = RESAMPLES) -> Standing:
     """Read every cell that is done, and rank."""
-    sets, draws, costs, courses = {}, {}, {}, {}
+    sets, costs, courses, rated, draws = {}, {}, {}, {}, {}
     done = [cell for cell in plan.cells if cell.state(root) == DONE]
     for cell in done:
         if cell.kind == 'cost':
@@ -106,7 +106,7 @@ def read_standing(plan: Plan, root: Path, resamples: int = RESAMPLES) -> Standin
         elif cell.kind == 'course':
             courses.setdefault(cell.name, {})[cell.method] = cell.result(root)['values']
     for data, pairs in plan.pairs.items():
-        weights = draw_weights(len(pairs), resamples)
+        weights = draws[data] = draw_weights(len(pairs), resamples, len(sets))
         scores = {
             cell.method: cell.result(root)['values'] for cell in done if (cell.kind, cell.data) == ('scores', data)
         }
@@ -115,7 +115,7 @@ def read_standing(plan: Plan, root: Path, resamples: int = RESAMPLES) -> Standin
             for method, found in scores.items()
         }
         ranked = {name: row for name, row in values.items() if plan.settings.methods[name].kind != 'source'}
-        means, ranks, mean_rank, drawn = rank_methods(ranked, plan.settings.metrics, plan.settings.protocol, weights)
+        means, ranks, mean_rank, _ = rank_methods(ranked, plan.settings.metrics, plan.settings.protocol, weights)
         for name in values.keys() - ranked.keys():
             once = np.ones((1, len(pairs)))
             means[name] = {metric: float(weighted_mean(row, once)[0]) for metric, row in values[name].items()}
@@ -125,8 +125,9 @@ def read_standing(plan: Plan, root: Path, resamples: int = RESAMPLES) -> Standin
                 records.setdefault(cell.name, {})[cell.method] = load_record(cell.folder(root))
         answers = {name: judge_network(name, found, weights) for name, found in records.items()}
         sets[data] = SetStanding(data, pairs.names, values, means, ranks, mean_rank, answers)
-        draws[data] = drawn
-    return Standing(sets, _overall(sets, draws), costs, courses, resamples)
+        rated[data] = ranked
+    overall = rank_overall(rated, plan.settings.metrics, plan.settings.protocol, draws)
+    return Standing(sets, overall, costs, courses, resamples)
 
 
 def rank_methods(
@@ -225,13 +226,27 @@ def judge_network(name: str, records: Dict[str, Record], weights: np.ndarray) ->
     return Answers(name, metric, values, ranks, level, records, found)
 
 
-def _overall(sets: Mapping[str, SetStanding], draws: Mapping[str, Mapping[str, np.ndarray]]) -> Dict[str, Estimate]:
-    """Mean over the sets, resampled within each."""
-    ranked = [data for data in sets if sets[data].mean_rank]
-    everywhere = [
-        method for method in (draws[ranked[0]] if ranked else ()) if all(method in draws[data] for data in ranked)
+def rank_overall(
+    values: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    metrics: Sequence[str],
+    protocol: str,
+    weights: Mapping[str, np.ndarray],
+) -> Dict[str, Estimate]:
+    """Mean over the sets of the mean rank, of the methods that are on all of them and ranked among themselves.
+
+    Args:
+        values: (I, ) by set, method and metric.
+        metrics: Names of metrics.
+        protocol: Their protocol.
+        weights: (B, I) by set: how often each image is drawn; the sets are drawn independently of each other.
+    """
+    sets = [data for data, rows in values.items() if rows]
+    everywhere = [name for name in (values[sets[0]] if sets else ()) if all(name in values[data] for data in sets)]
+    drawn = [
+        rank_methods({name: values[data][name] for name in everywhere}, metrics, protocol, weights[data])[3]
+        for data in sets
     ]
-    return {method: estimate(np.mean([draws[data][method] for data in ranked], axis=0)) for method in everywhere}
+    return {name: estimate(np.mean([part[name] for part in drawn], axis=0)) for name in everywhere}
 
 
 def best_two(values: Mapping[str, float], higher: bool = True) -> Dict[str, int]:

@@ -130,7 +130,10 @@ def choose_detail(pictures: Sequence[np.ndarray], truth: np.ndarray) -> Window:
         truth: (n, 4) xyxy boxes of objects.
     """
     height, width = pictures[0].shape[:2]
-    variance = np.stack([image.astype(np.float32).mean(2) for image in pictures]).var(0)
+    gray = [image.astype(np.float32).mean(2) for image in pictures]
+    if not len(truth):  # detail, not brightness: a gray sky differs most from a white one
+        gray = [image - cv2.GaussianBlur(image, (0, 0), 3) for image in gray]
+    variance = np.stack(gray).var(0)
     across = max(32, round(_DETAIL * width))
     if len(truth):
         scores = [
