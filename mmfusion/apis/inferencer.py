@@ -69,7 +69,8 @@ class FusionInferencer:
         self.coupling, pipeline, self.meta, self.card = build_coupling(model, weights, device)
         self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
-        options = {} if index is None else {key: value for key, value in pipeline[index].items() if key != 'type'}
+        # a cache is for pairs that are read again and again, and reduced sizes are for a pipeline that shrinks
+        options = {} if index is None else {key: value for key, value in pipeline[index].items() if key not in ('type', 'cache', 'reduce_to')}
         with building('LoadPair'):
             self.load = LoadPair(**{**options, **(load or {})})
         self.pack = PackFusionInputs()

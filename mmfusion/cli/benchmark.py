@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmfusion.utils import friendly_main
 
-from .arguments import prepare_process
+from .arguments import add_cfg_options, parse_with_options, prepare_process
 
 
 def parse_args(argv=None):
@@ -23,8 +23,11 @@ def parse_args(argv=None):
     parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
     parser.add_argument('--threads', type=int, help='threads of torch')
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--workers', type=int, default=4, help='part data: for how many data workers to say whether they keep up (default: 4)')
+    parser.add_argument('--step-ms', type=float, default=50., help='part data: with a training step of so many milliseconds (default: 50)')
+    add_cfg_options(parser)
     parser.add_argument('--json', help='write the numbers to this file')
-    return parser.parse_args(argv)
+    return parse_with_options(parser, argv)
 
 
 @friendly_main
@@ -39,11 +42,12 @@ def main(argv=None):
     if args.threads:
         torch.set_num_threads(args.threads)
     device = select_device(args.device)
-    cfgs = {Path(path).stem if args.compare != args.config else label: load_config(path)
+    cfgs = {Path(path).stem if args.compare != args.config else label: load_config(path, args.cfg_options)
             for label, path in (('first', args.config), ('second', args.compare)) if path}
     register_all_modules()
     result = run_benchmark(cfgs, args.parts.split(','), args.what.split(','), args.repeats, args.warmup, shape=tuple(args.shape),
-                           batch_size=args.batch_size, channels=tuple(args.channels), device=str(device), amp=args.amp)
+                           batch_size=args.batch_size, channels=tuple(args.channels), device=str(device), amp=args.amp,
+                           workers=args.workers, step_ms=args.step_ms)
     print(format_result(result))
     if args.json:
         write_json(args.json, result)

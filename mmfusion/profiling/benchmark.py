@@ -1,6 +1,7 @@
 """Timing the parts of a config: forward, training step and data loading; alone or against another config in one run."""
 import contextlib
 import copy
+from functools import cached_property
 from typing import Callable, Dict, Iterable, Optional, Sequence, Tuple
 
 import torch
@@ -16,6 +17,7 @@ from mmfusion.registry import DATASETS, OPTIMIZERS, build_configured
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
+from .data_loading import PipelineClock, pairs_in_time
 from .own_step import own_train_step
 from .synthetic import synthetic_batch
 
@@ -40,8 +42,13 @@ class Workload:
     def __init__(self, cfg: Config, shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), device: str = 'cpu',
                  amp: bool = False) -> None:
         self.cfg, self.batch_size, self.device, self.amp = cfg, batch_size, torch.device(device), amp
-        self.coupling: BaseCoupling = build_coupling(cfg, device=device, warn=False).coupling
         self.batch = synthetic_batch(shape, batch_size, channels)
+        self.clock: Optional[PipelineClock] = None
+
+    @cached_property
+    def coupling(self) -> BaseCoupling:
+        """The model; data loading does without."""
+        return build_coupling(self.cfg, device=str(self.device), warn=False).coupling
 
     def function(self, part: str, what: str = 'coupling') -> Optional[Callable[[], object]]:
         """One call's worth of work; None when the config has no such thing (a fuser without parameters does not train).
@@ -155,6 +162,7 @@ class Workload:
         if not self.cfg.get('train_dataloader'):
             raise UserError('the config has no train_dataloader, so there is no data loading to time')
         dataset = build_configured(DATASETS, self.cfg.train_dataloader.dataset)
+        self.clock = PipelineClock(dataset)
         position = iter(range(10**12))
 
         def load():
@@ -164,7 +172,7 @@ class Workload:
 
 
 def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 'train'), whats: Sequence[str] = ('coupling', ), repeats: int = 10,
-                  warmup: int = 2, **options) -> dict:
+                  warmup: int = 2, workers: int = 4, step_ms: float = 50.0, **options) -> dict:
     """Time one config, or two against each other.
 
     The forward pass starts from batches in [0, 1] on the device and includes post-processing; the training step is loss, backward, gradient
@@ -176,17 +184,23 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
         whats: Out of :data:`WHATS`.
         repeats: Rounds that count.
         warmup: Rounds before.
+        workers: Data workers, for the statement whether data loading keeps up.
+        step_ms: Milliseconds of a training step, likewise.
         options: As :class:`Workload`: ``shape``, ``batch_size``, ``channels``, ``device``, ``amp``.
 
     Returns:
         ``machine``, ``options`` and ``rows``; each row has ``part``, ``what``, ``config``, medians in ms (``wall_ms``, ``cpu_ms``,
         ``gpu_ms``), ``spread``, ``images_per_s``, ``memory_mb`` and, with two configs, ``ratio`` (first over second, median over rounds).
+        ``data_loading`` by config, when that was timed: CPU milliseconds ``per_pair`` (collating included) and of each transform (``transforms``),
+        and the largest ``batch_size`` that so many workers have ready within a step.
         ``joint_overhead`` by config, when coupling, fusion and task were trained: see :func:`joint_overhead`.
 
     Raises:
         ValueError: A part or a what is unknown, or there are more than two configs.
         UserError: The configs have nothing of what was asked for.
     """
+    if workers < 1 or not step_ms > 0:
+        raise InputError(f'workers must be at least 1 and step_ms above 0, got {workers} and {step_ms}')
     for name, chosen, known in (('parts', parts, PARTS), ('what', whats, WHATS)):
         if not chosen or set(chosen) - set(known):
             raise InputError(f'{name} must be out of {", ".join(known)}, got {", ".join(chosen)}')
@@ -213,6 +227,8 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
                     row['ratio'] = ratio(timings[row['what'], one], timings[row['what'], other])
                     row['cpu_ratio'] = ratio(timings[row['what'], one], timings[row['what'], other], 'cpu')
         result['rows'] += rows
+        if part == 'data':
+            result['data_loading'] = {row['config']: _data_loading(row, workloads[row['config']], warmup, workers, step_ms) for row in rows}
         if part == 'train':
             overheads = {name: joint_overhead(timings, name) for name in cfgs}
             result['joint_overhead'] = {name: value for name, value in overheads.items() if value}
@@ -228,6 +244,12 @@ def _row(part: str, what: str, name: str, timing: Timing, batch_size: int) -> di
         'part': part, 'what': what, 'config': name, 'wall_ms': wall * 1e3, 'cpu_ms': timing.median('cpu') * 1e3, 'gpu_ms': timing.median('gpu') * 1e3,
         'spread': timing.spread(), 'images_per_s': batch_size / wall, 'memory_mb': None if timing.memory is None else timing.memory / 2**20
     }
+
+
+def _data_loading(row: dict, workload: Workload, warmup: int, workers: int, step_ms: float) -> dict:
+    per_pair = row['cpu_ms'] / workload.batch_size
+    return dict(per_pair=per_pair, transforms=workload.clock.per_pair(warmup * workload.batch_size), workers=workers, step_ms=step_ms,
+                batch_size=pairs_in_time(per_pair, workers, step_ms))
 
 
 def joint_overhead(timings: Dict[Tuple[str, str], Timing], name: str) -> Optional[Dict[str, float]]:
@@ -269,6 +291,10 @@ def format_result(result: dict) -> str:
     for name, value in result.get('joint_overhead', {}).items():
         lines.append(f'{name}: the joint training step takes {value["wall"]:.3f} (wall) and {value["cpu"]:.3f} (CPU) '
                      'of the fusion and task steps apart')
+    for name, data in result.get('data_loading', {}).items():
+        steps = ', '.join(f'{step} {value:.1f}' for step, value in data['transforms'].items())
+        lines += [f'{name}: {data["per_pair"]:.1f} ms of CPU time for a pair' + (f' ({steps})' if steps else ''),
+                  f'{name}: {data["workers"]} workers with a core each have up to {data["batch_size"]} pairs ready every {data["step_ms"]:g} ms']
     if any('ratio' in row for row in result['rows']):
         lines.append('ratio: first config over second, median over rounds in which they took turns')
     return '\n'.join(line.rstrip() for line in lines)

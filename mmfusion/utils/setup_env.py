@@ -37,7 +37,9 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     for name in _SUBPACKAGES:
         if name in present:
             import_module(f'mmfusion.{name}')
-    import_module('mmfusion.evaluation.metrics.coco_metric')  # takes the place of mmdet's; apart, since scoring folders needs no mmdet
+    # apart, since scoring folders and reading pairs need no mmdet
+    import_module('mmfusion.evaluation.metrics.coco_metric')  # takes the place of mmdet's
+    import_module('mmfusion.datasets.transforms.reduced_resize')
     if init_default_scope:
         set_default_scope()
 

@@ -174,3 +174,21 @@ def test_tools(repo_dir, capsys, tmp_path, monkeypatch):
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(f'mmfusion.profiling.{name}'))
     assert result.attempted and not result.failed
+
+
+def test_data_loading_by_transform(capsys):
+    cfg = config()
+    dataset = dict(type='DemoPairs', length=5, size=(64, 64), pipeline=[
+        dict(type='LoadPair'), dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        *(dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5)) for _ in range(2)), dict(type='PackFusionInputs')])
+    cfg.train_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset))
+    result = run_benchmark({'a': cfg}, ['data'], repeats=4, warmup=1, batch_size=2, shape=SHAPE, workers=3, step_ms=20.)
+    data = result['data_loading']['a']
+    assert list(data['transforms']) == ['LoadPair', 'LoadAnnotations', 'Paired(RandomFlip)', 'Paired(RandomFlip) 2', 'PackFusionInputs']
+    assert all(value >= 0 for value in data['transforms'].values()) and data['per_pair'] > 0
+    assert data['batch_size'] == int(3 * 20 / data['per_pair'])
+    text = format_result(result)
+    assert 'Paired(RandomFlip) 2' in text and '3 workers with a core each' in text and 'every 20 ms' in text
+    json.dumps(result)
+    with pytest.raises(ValueError, match='workers must be at least 1'):
+        run_benchmark({'a': cfg}, ['data'], shape=SHAPE, workers=0)

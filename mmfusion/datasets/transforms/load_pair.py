@@ -1,12 +1,13 @@
 """Loading both source images of a pair."""
-from typing import Any, Sequence, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.fileio.errors import PairDataError
-from mmfusion.fileio.image_reading import read_alpha, read_image, to_working_range
+from mmfusion.fileio.image_cache import build_cache
+from mmfusion.fileio.image_reading import read_alpha, read_image, reduction_for, to_working_range
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils.errors import InputError
 
@@ -65,13 +66,20 @@ class LoadPair(BaseTransform):
             the file, but 1 when it stores gray as three equal channels.
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
         stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
+        reduce_to: (width, height) that the pipeline shrinks to. Pairs of jpg files of at least twice that are decoded at 1/2, 1/4 or 1/8 of their
+            size, never below it, which is quicker and gives slightly other values. Labels still count in pixels of the files, so the resize that
+            follows must be :class:`ReducedResize`. One value for both sources.
+        cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the next epochs and for all data
+            workers; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and without. One value for both sources.
 
     Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by the data set) takes the
     fourth channel of the file alone; the same for ``first``.
 
-    Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W).
+    Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W); of a pair that was decoded at a reduced size ``reduced_from``, its full
+    (H, W), which is also that of ``img_shape`` and ``ori_shape``.
 
     Raises:
+        UserError: The folder of the cache cannot be used.
         PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range.
 
     Examples:
@@ -85,7 +93,9 @@ class LoadPair(BaseTransform):
     def __init__(self,
                  color_type: Union[str, dict] = 'auto',
                  bit_depth: Union[int, dict, None] = None,
-                 stretch: Union[Sequence[float], dict, None] = None):
+                 stretch: Union[Sequence[float], dict, None] = None,
+                 reduce_to: Optional[Sequence[int]] = None,
+                 cache: Optional[dict] = None):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
         self.stretch = per_source(stretch, 'stretch')
@@ -98,31 +108,60 @@ class LoadPair(BaseTransform):
         for value in self.stretch.values():
             if value is not None and not (len(value) == 2 and 0 <= value[0] < value[1] <= 100):
                 raise ValueError(f'stretch must be two percentiles 0 <= low < high <= 100, got {value!r}')
+        if reduce_to is not None and not (len(reduce_to) == 2 and all(isinstance(side, int) and side >= MIN_SIZE for side in reduce_to)):
+            raise ValueError(f'reduce_to must be (width, height) in pixels, at least {MIN_SIZE} each, got {reduce_to!r}')
+        self.reduce_to = None if reduce_to is None else tuple(reduce_to)
+        self.cache = build_cache(cache)
 
     def transform(self, results: dict) -> dict:
         """Load both sources."""
+        reduction, full = self._reduction(results)
         names = {}
         for source in SOURCES:
-            image, names[source] = self._fetch(results, source)
-            if min(image.shape[:2]) < MIN_SIZE:
-                raise PairDataError('image too small', f'{names[source]} has {image.shape[1]}x{image.shape[0]} pixels; '
-                                    f'sources must be at least {MIN_SIZE}x{MIN_SIZE}')
-            image = to_working_range(image, names[source], self.bit_depth[source], self.stretch[source])
-            results[source] = convert_color(image, self.color_type[source])
+            results[source], names[source] = self._load(results, source, reduction)
         sizes = [results[source].shape[:2] for source in SOURCES]
         if sizes[0] != sizes[1]:
             first, second = (f'{names[source]} has {size[1]}x{size[0]} pixels' for source, size in zip(SOURCES, sizes))
             raise PairDataError('size mismatch', f'{first}, {second}; the sources of a pair must be registered and of one size')
-        results['img_shape'] = results['ori_shape'] = sizes[0]
+        results['img_shape'] = results['ori_shape'] = full or sizes[0]
+        if reduction > 1:
+            results['reduced_from'] = full
         return results
 
-    def _fetch(self, results: dict, source: str) -> tuple:
-        if source not in results:
-            path = results.get(f'{source}_path')
-            if path is None:
-                raise PairDataError('missing partner', f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'")
-            alpha = results.get(f'{source}_channel') == 'alpha'
-            return (read_alpha if alpha else read_image)(path), path
+    def _reduction(self, results: dict) -> Tuple[int, Optional[Tuple[int, int]]]:
+        """The part of their size at which both files are decoded, and their full (H, W) if it was looked at."""
+        paths = [results.get(f'{source}_path') for source in SOURCES]
+        if self.reduce_to is None or None in paths or any(source in results or f'{source}_channel' in results for source in SOURCES):
+            return 1, None
+        return reduction_for(paths, self.reduce_to[::-1])
+
+    def _load(self, results: dict, source: str, reduction: int) -> Tuple[np.ndarray, str]:
+        """One source as it goes on, and its name for messages."""
+        if source in results:
+            image, name = self._given(results, source)
+            return self._convert(image, name, source), name
+        path = results.get(f'{source}_path')
+        if path is None:
+            raise PairDataError('missing partner', f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'")
+        alpha = results.get(f'{source}_channel') == 'alpha'
+
+        def decode() -> np.ndarray:
+            return self._convert(read_alpha(path) if alpha else read_image(path, reduction), path, source)
+
+        if self.cache is None:
+            return decode(), path
+        how = repr((self.color_type[source], self.bit_depth[source], self.stretch[source], alpha, reduction))
+        return self.cache.load(path, how, decode), path
+
+    def _convert(self, image: np.ndarray, name: str, source: str) -> np.ndarray:
+        if min(image.shape[:2]) < MIN_SIZE:
+            raise PairDataError('image too small', f'{name} has {image.shape[1]}x{image.shape[0]} pixels; '
+                                f'sources must be at least {MIN_SIZE}x{MIN_SIZE}')
+        image = to_working_range(image, name, self.bit_depth[source], self.stretch[source])
+        return convert_color(image, self.color_type[source])
+
+    @staticmethod
+    def _given(results: dict, source: str) -> Tuple[np.ndarray, str]:
         image, name = results[source], f"the array '{source}' of sample {results.get('sample_id', '?')}"
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
             found = image.shape if isinstance(image, np.ndarray) else type(image).__name__
@@ -130,4 +169,5 @@ class LoadPair(BaseTransform):
         return (image[..., None] if image.ndim == 2 else image), name
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch})'
+        return (f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
+                f'reduce_to={self.reduce_to}, cache={self.cache})')

@@ -1,6 +1,7 @@
 """Packing of a pipeline's results into tensors and a data sample."""
 from typing import Sequence
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -21,9 +22,11 @@ META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'or
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
     """(H, W, C) BGR or gray to a contiguous (C, H, W) RGB or gray tensor of the same type."""
-    if image.shape[2] == 3:
-        image = image[..., ::-1]
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    mirrored = image.strides[1] < 0  # as mmcv's flip leaves it, which copies slowly
+    if mirrored:
+        image = image[:, ::-1]
+    planes = cv2.split(np.ascontiguousarray(image))[::-1]
+    return torch.from_numpy(np.stack([cv2.flip(plane, 1) for plane in planes] if mirrored else planes))
 
 
 def _plain_boxes(boxes) -> torch.Tensor:
@@ -47,7 +50,7 @@ class PackFusionInputs(BaseTransform):
 
     Raises:
         KeyError: A source is missing.
-        ValueError: The sources differ in size, or are of a type, shape or range that no coupling takes.
+        ValueError: The sources differ in size, are of a type, shape or range that no coupling takes, or are still of a reduced size.
 
     Examples:
         >>> import numpy as np
@@ -61,6 +64,8 @@ class PackFusionInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack one sample."""
+        if 'reduced_from' in results:
+            raise InputError('PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), and no ReducedResize followed')
         images = self._check(results)
         sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'img_shape' not in sample:

@@ -48,7 +48,8 @@ class Paired(BaseTransform):
     Raises:
         ValueError: The transform normalized an 8-bit source.
         TypeError: The transform mixes several samples (mosaic, mixup).
-        RuntimeError: The transform treated the sources differently (sizes differ, or one of the two was rejected).
+        RuntimeError: The transform treated the sources differently (sizes differ, or one of the two was rejected), or it does not know what to do
+            with images of a reduced size.
 
     Examples:
         >>> import numpy as np
@@ -103,6 +104,10 @@ class Paired(BaseTransform):
                                    f'{images[source].shape[:2]}: '
                                    'it depends on the image content or draws from a generator that Paired cannot reset')
         set_random_state(end)
+        if 'reduced_from' in output:
+            raise UserError(f'{type(self.wrapped).__name__} got images that LoadPair decoded at a reduced size (reduce_to), while labels count in '
+                               "pixels of the files; the first transform in Paired after LoadPair must be dict(type='ReducedResize', ...), or one "
+                               "that resizes by it, as dict(type='RandomResize', resize_type='mmfusion.ReducedResize', ...)")
         output.update(images)
         output['img_shape'] = shape
         return output

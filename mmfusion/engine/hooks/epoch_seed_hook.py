@@ -2,6 +2,7 @@
 import random
 from functools import partial
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import worker_init_fn as mmengine_worker_init_fn
@@ -33,7 +34,7 @@ def seed_everything(value: int) -> None:
 @MMENGINE_FUNCTIONS.register_module(force=True)  # mmengine looks worker_init_fn up in its own registry, whatever the scope
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
-    """Seed numpy and python in a data worker from torch's seed there.
+    """Seed numpy and python in a data worker from torch's seed there, and keep OpenCV to one thread.
 
     torch gives each worker the seed ``base + worker_id``, and draws ``base`` from the main process's generator whenever workers start.
     mmengine's own function seeds every epoch's workers alike, which repeats the same augmentations in each epoch.
@@ -41,6 +42,7 @@ def seed_worker(worker_id: int) -> None:
     value = torch.initial_seed() % 2**32
     random.seed(value)
     np.random.seed(value)
+    cv2.setNumThreads(0)  # forked workers have it from env_cfg, spawned ones do not
 
 
 @HOOKS.register_module()
