@@ -1,4 +1,6 @@
-"""Official weights of published fusers, made up: their keys and shapes with random values."""
+"""Official weights of published fusers, made up: their keys and shapes with random values; and recordings of the official programs."""
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -155,6 +157,31 @@ OFFICIAL = dict(
     smoa=smoa(),
     gifnet=gifnet(),
 )
+
+
+class Recording(NamedTuple):
+    """Whose numbers a file holds, their scale where it is not [0, 1], arguments of the fuser beside those of the published network, and the
+    share of pixels that have to agree to 1e-5."""
+
+    method: str
+    scale: float = 1
+    arguments: dict = {}  # noqa: RUF012
+    share: float = 1
+
+
+RECORDED = dict(
+    densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
+    seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
+    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), gifnet=Recording('gifnet'), lesefuse=Recording('lesefuse'),
+    smoa=Recording('smoa', 255, share=0.998))  # features that round to the other side of one of 256 levels
+
+
+def read_recording(path):
+    """A file ``NAME.pt`` with official weights, inputs and outputs, and its pairs of inputs, visible first, in [0, 1]."""
+    recorded = torch.load(path, weights_only=True)
+    scale = RECORDED[path.stem].scale
+    return recorded, [[inputs.get(key, inputs.get(place)) / scale for key, place in (('visible', 'first'), ('infrared', 'second'))]
+                      for inputs in recorded['inputs']]
 
 
 def made_up(method):

@@ -64,8 +64,8 @@ class LeSeFuse(BaseFuser):
         return FuserOutput(map_local(self._fuse, first, second, reach=REACH, width=8 * self.width), {})
 
     def _fuse(self, visible: Tensor, infrared: Tensor) -> Tensor:
-        features = torch.cat([self.infrared(channels_last(infrared)), self.visible(channels_last(visible))], dim=1)  # (N, 8 width, H, W)
-        return self.picture(self.fusion(features))
+        features = [*self.infrared([channels_last(infrared)]), *self.visible([channels_last(visible)])]
+        return self.picture(torch.cat(self.fusion(features), dim=1))
 
 
 class Plain(ConvNorm):

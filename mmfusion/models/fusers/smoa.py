@@ -71,8 +71,8 @@ class SMoA(BaseFuser):
 
     def _decode(self, features: Tensor) -> Tensor:
         shallow, deep = channels_last(features).chunk(2, dim=1)
-        x = self.decoder[0](shallow, deep)
-        return self.picture(self.decoder[1](deep, x))
+        x = self.decoder[0]([shallow], [deep])
+        return self.picture(torch.cat(self.decoder[1]([deep], x), dim=1))
 
 
 class Encoder(nn.Module):
@@ -85,9 +85,9 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, 8 width, H, W)."""
-        stem = self.stem(channels_last(image))
+        stem = [self.stem(channels_last(image))]
         shallow = self.cells[0](stem, stem)
-        return torch.cat([shallow, self.cells[1](stem, shallow)], dim=1)
+        return torch.cat([*shallow, *self.cells[1](stem, shallow)], dim=1)
 
 
 class Separable(nn.Module):

@@ -1,6 +1,6 @@
 """Cell of searched operations, whose states are sums of what operations make of earlier states."""
 from functools import reduce
-from typing import Callable, Sequence, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ Step = Sequence[Tuple[str, int]]
 
 
 class SummedCell(nn.Module):
-    """States one after the other, each a sum of operations on earlier ones; the new ones side by side are the output.
+    """States one after the other, each a sum of operations on earlier ones; the new ones are the output.
 
     The first states are the inputs after ReLU and a pointwise convolution without bias.
 
@@ -28,11 +28,16 @@ class SummedCell(nn.Module):
         self.enter = nn.ModuleList(nn.Conv2d(number, channels, 1, bias=False) for number in channels_in)
         self.operations = nn.ModuleList(build(name, channels) for step in steps for name, _ in step)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Inputs (N, channels_in[i], H, W) to (N, C steps, H, W)."""
-        states = [layer(F.relu(x)) for layer, x in zip(self.enter, inputs)]
+    def forward(self, *inputs: Sequence[Tensor]) -> List[Tensor]:
+        """Inputs, each of parts (N, c, H, W) that have channels_in[i] channels together, to the new states, (N, C, H, W) each."""
+        states = [_enter(layer, parts) for layer, parts in zip(self.enter, inputs)]
         operations = iter(self.operations)
         for sources in self.sources:
-            parts = [next(operations)(states[number]) for number in sources]
-            states.append(reduce(torch.add, parts))
-        return torch.cat(states[len(inputs):], dim=1)
+            states.append(reduce(torch.add, [next(operations)(states[number]) for number in sources]))
+        return states[len(inputs):]
+
+
+def _enter(layer: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:
+    """Pointwise convolution of the parts side by side, which are not copied for it."""
+    weights = layer.weight.split([part.shape[1] for part in parts], dim=1)
+    return reduce(torch.add, [F.conv2d(F.relu(part), weight) for part, weight in zip(parts, weights)])

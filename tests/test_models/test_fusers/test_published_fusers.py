@@ -1,13 +1,12 @@
 """Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin everywhere; their converters."""
 import contextlib
 import io
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from published_files import OFFICIAL, made_up
+from published_files import OFFICIAL, RECORDED, made_up, read_recording
 from published_twins import TWINS
 from small_fusers import SMALL
 
@@ -22,22 +21,6 @@ from mmfusion.models.layers.color import luminance
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
-
-class Recording(NamedTuple):
-    """Whose numbers a file holds, their scale where it is not [0, 1], arguments of the fuser beside those of the published network, and the
-    share of pixels that have to agree to 1e-5."""
-
-    method: str
-    scale: float = 1
-    arguments: dict = {}  # noqa: RUF012
-    share: float = 1
-
-
-RECORDED = dict(
-    densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
-    seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
-    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), gifnet=Recording('gifnet'), lesefuse=Recording('lesefuse'),
-    smoa=Recording('smoa', 255, share=0.998))  # features that round to the other side of one of 256 levels
 METHODS = sorted(OFFICIAL)
 
 
@@ -68,9 +51,7 @@ def recording(shared_dir, name):
     path = shared_dir / 'reference' / 'zoo' / f'{name}.pt'
     if not path.is_file():
         pytest.skip(f'{path.name} is not on this machine')
-    recorded = torch.load(path, weights_only=True)
-    return recorded, [[inputs.get(key, inputs.get(place)) / RECORDED[name].scale for key, place in (('visible', 'first'), ('infrared', 'second'))]
-                      for inputs in recorded['inputs']]
+    return read_recording(path)
 
 
 @pytest.mark.parametrize('name', RECORDED)
