@@ -7,8 +7,12 @@ import scipy.fft
 import torch
 from torch import Tensor
 
+from mmfusion.moved import moved_names
+
 from .common.checks import check_images
 from .common.per_source import PerSource
+
+__getattr__ = moved_names(__name__, {'CHUNK': f'{__name__}:ROWS'})  # windows at a time were counted one by one
 
 WINDOW = 3
 CELLS = WINDOW * WINDOW
