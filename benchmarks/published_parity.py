@@ -13,6 +13,7 @@ from mmfusion.utils import setup_cpu_env
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tests' / 'helpers'))
 ENOUGH = 1e-5
+BUFFERS = ('running_', 'num_batches_tracked', 'relative_positions')  # what official files hold beside parameters
 
 
 def parse_args():
@@ -42,7 +43,7 @@ def main():
         with torch.no_grad():
             differences = torch.cat([(fuser(*pair).fused - output / RECORDED[name].scale).abs().flatten()
                                      for pair, output in zip(pairs, recorded['outputs'])])
-        learned = sum(value.numel() for key, value in state.items() if 'running_' not in key and not key.endswith('num_batches_tracked'))
+        learned = sum(value.numel() for key, value in state.items() if not any(buffer in key for buffer in BUFFERS))
         print(f'{name:15} {sum(p.numel() for p in fuser.parameters()):10} {learned:11} {differences.max().item():10.1e}  '
               f'{(differences > ENOUGH).sum().item()} of {differences.numel()}', flush=True)
 
