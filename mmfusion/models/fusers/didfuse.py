@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.models.layers import ConvNorm, channels_last, map_local
+from mmfusion.models.layers.single_channel import conv_to_one_channel
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -63,9 +64,10 @@ class DIDFuse(BaseFuser):
 
     def _fuse(self, first: Tensor, second: Tensor) -> Tensor:
         shallow, deep, parts = (a + b for a, b in zip(self.encode(first), self.encode(second)))
-        x = torch.cat([self.join_parts(parts), deep], dim=1)
-        x = torch.cat([self.join_features(x), shallow], dim=1)
-        return self.picture(x).sigmoid()
+        x = self.join_features(torch.cat([self.join_parts(parts), deep], dim=1))
+        if self.picture.is_affine:
+            return conv_to_one_channel([x, shallow], *self.picture.folded()).sigmoid()
+        return self.picture(torch.cat([x, shallow], dim=1)).sigmoid()
 
 
 def _layer(channels_in: int, channels_out: int, padding_mode: str = 'zeros') -> nn.Sequential:

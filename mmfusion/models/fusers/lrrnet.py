@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmfusion.models.layers.postprocess import stretch
+from mmfusion.models.layers.single_channel import add_shifted
 from mmfusion.models.layers.strips import must_stay_whole
 from mmfusion.registry import MODELS
 
@@ -98,7 +99,8 @@ class SparseCoding(BaseModule):
         residual = image
         for writer, reader in zip([self.start, *self.correct], readers):
             codes, maps = step(codes, _neighborhoods(residual), _writing_matrix(writer), _reading_matrix(reader))
-            pictures = [_add_shifted(part, image.shape[-2:]) + layer.bias for part, layer in zip(maps.split(9, dim=2), reader)]
+            parts = maps.transpose(1, 2).unflatten(2, image.shape[-2:]).split(9, dim=1)  # (N, 9, H, W) each
+            pictures = [add_shifted(part) + layer.bias for part, layer in zip(parts, reader)]
             residual = image - pictures[0]
         return tuple(pictures)
 
@@ -147,11 +149,5 @@ def _writing_matrix(layer: nn.Conv2d) -> Tensor:
 
 
 def _reading_matrix(layers: Sequence[nn.Conv2d]) -> Tensor:
-    """Weights of convolutions to one channel, each of its own share of the channels, (C, 9 layers), for :func:`_add_shifted`."""
+    """Weights of convolutions to one channel, each of its own share of the channels, (C, 9 layers), for :func:`add_shifted`."""
     return torch.block_diag(*(layer.weight[0].flatten(1) for layer in layers))
-
-
-def _add_shifted(maps: Tensor, size: Tuple[int, int]) -> Tensor:
-    """Sum of nine maps (N, HW, 9), each shifted to where a 3x3 kernel sees it, as (N, 1, H, W)."""
-    maps = F.pad(maps.transpose(1, 2).unflatten(2, size), (1, 1, 1, 1), mode='reflect')
-    return F.conv2d(maps, torch.eye(9, dtype=maps.dtype, device=maps.device).view(1, 9, 3, 3))

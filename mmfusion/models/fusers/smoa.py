@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.models.layers import SummedCell, channels_last, map_local
+from mmfusion.models.layers.single_channel import conv_to_one_channel
 from mmfusion.models.layers.summed_cell import Step
 from mmfusion.registry import MODELS
 
@@ -72,7 +73,7 @@ class SMoA(BaseFuser):
     def _decode(self, features: Tensor) -> Tensor:
         shallow, deep = channels_last(features).chunk(2, dim=1)
         x = self.decoder[0]([shallow], [deep])
-        return self.picture(torch.cat(self.decoder[1]([deep], x), dim=1))
+        return conv_to_one_channel(self.decoder[1]([deep], x), self.picture.weight, self.picture.bias)
 
 
 class Encoder(nn.Module):

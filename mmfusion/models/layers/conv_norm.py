@@ -1,4 +1,6 @@
 """Convolution and batch norm as one layer."""
+from typing import Tuple
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,8 +38,17 @@ class ConvNorm(nn.Module):
             return self.norm(self.conv(x))
         if self.per_image:
             return F.instance_norm(self.conv(x), weight=self.norm.weight, bias=self.norm.bias, eps=self.norm.eps)
+        return self.conv._conv_forward(x, *self.folded())
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the norm is a fixed affine map now, so that :meth:`folded` is the whole layer."""
+        return not self.norm.training and not self.per_image
+
+    def folded(self) -> Tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that the layer is with the running statistics."""
         scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
         bias = self.norm.bias - scale * self.norm.running_mean
         if self.conv.bias is not None:
             bias = bias + scale * self.conv.bias
-        return self.conv._conv_forward(x, self.conv.weight * scale[:, None, None, None], bias)
+        return self.conv.weight * scale[:, None, None, None], bias

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from mmfusion.models.layers import ConvNorm, local, map_local
+from mmfusion.models.layers.single_channel import conv_to_one_channel
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,10 @@ def test_folded_norm(mode):
     torch.testing.assert_close(layer(x), layer.norm(layer.conv(x)))
     layer(x).sum().backward()
     assert all(parameter.grad.any() for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize('split', [(5, ), (2, 3), (1, 1, 3)])
+def test_one_channel(split):
+    x, weight, bias = torch.rand(2, 5, 9, 7).double(), torch.rand(1, 5, 3, 3).double(), torch.rand(1).double()
+    expected = nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1), mode='reflect'), weight, bias)
+    torch.testing.assert_close(conv_to_one_channel(x.split(split, dim=1), weight, bias), expected, atol=1e-14, rtol=0)
