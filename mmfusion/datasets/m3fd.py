@@ -12,7 +12,7 @@ from .voc_pair_dataset import VOCPairDataset
 class M3FDDataset(VOCPairDataset):
     """M3FD detection pairs with their official layout: 4200 pairs, 1024x768, six classes.
 
-    There is no official split. Make a scene-disjoint one with ``tools/dataset_converters/m3fd_split.py`` and give its id list as ``ann_file``; an
+    There is no official split. Make a scene-disjoint one with ``mmfusion split-m3fd`` and give its id list as ``ann_file``; an
     ``ann_file`` outside ``data_root`` needs an absolute path. Without ``ann_file`` all pairs are used. Objects marked ``difficult`` are ignored in
     training and evaluation.
 

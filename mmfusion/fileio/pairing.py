@@ -115,7 +115,7 @@ def read_id_list(path: str) -> List[str]:
         PairDataError: The file is no text, holds no name, or one twice.
     """
     if not Path(path).is_file():
-        raise MissingFileError(f'id list {path} does not exist; for M3FD make it with tools/dataset_converters/m3fd_split.py (see {DOCS})')
+        raise MissingFileError(f'id list {path} does not exist; for M3FD make it with mmfusion split-m3fd (see {DOCS})')
     try:
         names = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, shown as one message without a traceback."""
+"""Errors that a user can fix, shown as one message without a traceback."""
 import contextlib
 import errno
 import functools
@@ -19,7 +19,7 @@ _DUMP = re.compile(r', but got \w+=')
 
 
 class UserError(RuntimeError):
-    """Something the user can mend: a path, a key, a missing package. The message names it and says what to do."""
+    """Something the user can fix: a path, a key, a missing package. The message names it and says what to do."""
 
     exit_code = 2
 

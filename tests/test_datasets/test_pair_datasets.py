@@ -72,7 +72,7 @@ def test_id_list_and_split_hash(m3fd, monkeypatch):
         (m3fd / 'bad.txt').write_text(text)
         with pytest.raises(PairDataError, match=message):
             M3FDDataset(data_root=str(m3fd), ann_file='bad.txt')
-    with pytest.raises(FileNotFoundError, match='m3fd_split.py'):
+    with pytest.raises(FileNotFoundError, match='mmfusion split-m3fd'):
         M3FDDataset(data_root=str(m3fd), ann_file='gone.txt')
 
 

@@ -49,7 +49,7 @@ class SearchCoupling(BaseCoupling):
         tasks: Configs of task networks by name; those without trainable weights judge and do not learn.
         task_weights: Factor of each task's losses.
         upper: F: ``'fusion'``, ``'task'``, or ``'both'`` (their sum).
-        latency_table: Path of a table that ``tools/analysis_tools/measure_latency.py`` wrote; needed for a latency weight above 0.
+        latency_table: Path of a table that ``mmfusion latency`` wrote; needed for a latency weight above 0.
         latency_weight: The factor :math:`\lambda`.
         legacy_sign: Step on :math:`F_a + \eta c f_a`, as the published program does, with the learning rate of the weights as :math:`\eta`.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.

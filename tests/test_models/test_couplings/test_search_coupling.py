@@ -191,7 +191,7 @@ def test_bad_options(options, message):
 
 
 def test_bad_files_and_optimizers(tmp_path):
-    with pytest.raises(FileNotFoundError, match='measure_latency.py'):
+    with pytest.raises(FileNotFoundError, match='mmfusion latency'):
         build(latency_table=str(tmp_path / 'none.json'))
     (tmp_path / 'bad.json').write_text('{')
     with pytest.raises(ValueError, match='is not JSON'):

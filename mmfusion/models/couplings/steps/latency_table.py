@@ -33,7 +33,7 @@ class LatencyTable(NamedTuple):
             values = torch.tensor([[float(self.milliseconds[position][name]) for name in candidates] for position in positions])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
-                             'tools/analysis_tools/measure_latency.py and the config of this search') from None
+                             'mmfusion latency and the config of this search') from None
         if not (values > 0).all() or not torch.isfinite(values).all():
             raise InputError('every number of the latency table must be positive')
         return values
@@ -61,7 +61,7 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
     if not isinstance(source, dict):
         path = Path(source)
         if not path.is_file():
-            raise MissingFileError(f'no latency table {path}: measure one with tools/analysis_tools/measure_latency.py, on the device that counts')
+            raise MissingFileError(f'no latency table {path}: measure one with mmfusion latency, on the device on which the network will run')
         try:
             source = read_json(path)
         except ValueError as error:
