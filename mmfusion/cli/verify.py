@@ -30,7 +30,7 @@ def parse_args(argv=None):
         action='append',
         default=[],
         metavar='NAME=DIR',
-        help='where a folder lies on this machine that the manifest calls @NAME; may be given several times',
+        help='where a folder lies on this machine that the manifest calls NAME (data/MSRS) or @NAME; may be given several times',
     )
     parser.add_argument(
         '--other-versions', action='store_true', help='mention other versions of packages without counting them'
@@ -55,7 +55,8 @@ def main(argv=None):
         name, mark, folder = text.partition('=')
         if not mark or not Path(folder).is_dir():
             raise UserError(f'--root {text}: write NAME=DIR with a folder that exists')
-        roots['@' + name.removeprefix('@')] = str(Path(folder).resolve())
+        for known in {name, '@' + name.removeprefix('@')}:
+            roots[known] = str(Path(folder).resolve())
     select_device(args.device)
     register_all_modules()
     result = verify(args.run, None if args.all else args.sample, args.seed, roots, args.other_versions)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Union
 
 from mmfusion.fileio import write_json
-from mmfusion.fileio.reading import read_record, sha256
+from mmfusion.fileio.reading import read_json, read_record, sha256
 from mmfusion.utils.errors import UserError
 
 from .data import FileSet, describe_dataset, describe_files
@@ -61,7 +61,6 @@ def write_manifest(
 
     Raises:
         OSError: The file cannot be written; the message names it.
-        UserError: There is a damaged manifest.
         TypeError: JSON cannot hold the results.
     """
     folder = Path(folder)
@@ -103,8 +102,7 @@ def write_manifest(
     )
     entry.update({name: places.share_all(value) for name, value in stated.items() if value not in (None, {}, [])})
     path = folder / MANIFEST_FILE
-    entries = read_manifest(folder) if path.exists() else {}
-    known = read_record(folder / PLACES_FILE, 'remove it') if (folder / PLACES_FILE).exists() else {}
+    entries, known = _former(path, 'entries'), _former(folder / PLACES_FILE)
     write_json(folder / PLACES_FILE, {**known, key or kind: places.to_dict()}, indent=1)
     write_json(path, dict(manifest=FORMAT, entries={**entries, key or kind: entry}), indent=1)
     return path
@@ -152,6 +150,16 @@ def _describe(part: Any, places: Places) -> Any:
     if isinstance(part, (str, Path)):
         return describe_files([path for path in Path(part).rglob('*') if path.is_file()], part, places)
     return describe_dataset(part, places)
+
+
+def _former(path: Path, key: Optional[str] = None) -> dict:
+    """What a file has held so far; nothing where it is absent or damaged, as a result that took hours must not be lost for it."""
+    try:
+        content = read_json(path)
+        found = content if key is None else content[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _outputs(folder: Path, files: Iterable[PathLike]) -> Dict[str, Optional[str]]:

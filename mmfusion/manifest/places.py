@@ -49,10 +49,8 @@ class Places:
 
     def find(self, path: str) -> str:
         """The path on this machine; a name that is not known is left as it is."""
-        name, _, rest = path.partition('/')
-        if name in self.folders:
-            return os.path.join(self.folders[name], rest) if rest else self.folders[name]
-        return path if path.startswith(MARK) else os.path.normpath(os.path.join(self.base, path))
+        known = self._known(path)
+        return known or (path if path.startswith(MARK) else os.path.normpath(os.path.join(self.base, path)))
 
     def share_all(self, node: Any, keep_tuples: bool = False) -> Any:
         """Nested settings as JSON has them, with absolute paths and those that lead out of the current folder replaced.
@@ -91,7 +89,7 @@ class Places:
             return {key: self.find_all(value) for key, value in node.items()}
         if isinstance(node, list):
             return [self.find_all(value) for value in node]
-        return self.find(node) if isinstance(node, str) and node.startswith(MARK) else node
+        return (self._known(node) or node) if isinstance(node, str) else node
 
     def to_dict(self) -> Dict[str, Any]:
         """What :meth:`from_dict` reads."""
@@ -101,6 +99,14 @@ class Places:
     def from_dict(cls, content: dict) -> 'Places':
         """Reverse of :meth:`to_dict`."""
         return cls(content.get('folders'), content.get('base'))
+
+    def _known(self, path: str) -> Optional[str]:
+        """The path below a folder that has a name, else None."""
+        for name, folder in self.folders.items():
+            inside = _below(path.rstrip('/'), name)
+            if inside is not None:
+                return folder if inside == '.' else os.path.join(folder, inside)
+        return None
 
     def _new_name(self, stem: str) -> str:
         name, count = f'{MARK}{stem}', 1

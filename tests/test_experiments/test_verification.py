@@ -156,3 +156,21 @@ def test_without_the_data_it_says_what_to_do(place, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([str(place / 'tested'), '--root', 'MSRS=nowhere'])
     assert ended.value.code == 2 and 'NAME=DIR' in capsys.readouterr().err
+
+
+def test_paths_relative_to_where_it_was_made_and_other_folders(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(place)
+    apis.test('joint.py', 'work/epoch_1.pth', 'again', device='cpu', cfg_options={'test_dataloader.dataset.data_root': 'MSRS/'})
+    entry = read_json(place / 'again' / 'manifest.json')['entries']['test']
+    assert entry['data']['test']['root'] == 'MSRS' and entry['weights']['epoch_1.pth']['file'] == 'work/epoch_1.pth'
+    assert str(place) not in json.dumps({key: value for key, value in entry.items() if key != 'config'})
+    monkeypatch.chdir(tmp_path)
+    assert not verify('/'.join((place.name, 'again'))).findings
+    shutil.move(place / 'MSRS', tmp_path / 'elsewhere')
+    with pytest.raises(UserError, match='--root MSRS=DIR'):
+        verify(place / 'again', 0)
+    main([str(place / 'again'), '--root', f'MSRS={tmp_path / "elsewhere"}'])
+    change_pixel(tmp_path / 'elsewhere' / 'test' / 'vi' / 'test0.png')
+    with pytest.raises(SystemExit) as ended:
+        main([str(place / 'again'), '--root', f'MSRS={tmp_path / "elsewhere"}', '--sample', '0'])
+    assert ended.value.code == 1

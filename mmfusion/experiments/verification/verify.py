@@ -1,10 +1,11 @@
 """Checking a result: its manifest, those of the runs that it is drawn from, and a sample of its numbers."""
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Union
 
-from mmfusion.manifest import read_manifest
+from mmfusion.manifest import Places, read_manifest
 from mmfusion.manifest.content import read_places
 from mmfusion.manifest.facts import code
 
@@ -64,27 +65,39 @@ def verify(
     """
     findings: List[Finding] = []
     notes: List[str] = []
-    todo, seen, entries = [Path(folder)], set(), 0
+    folder = Path(folder).resolve()
+    todo, seen, entries = [folder], set(), 0
     while todo:
         current = todo.pop(0)
-        if current.resolve() in seen:
+        if current in seen:
             continue
-        seen.add(current.resolve())
+        seen.add(current)
         for key, entry in read_manifest(current).items():
-            where = f'{os.path.relpath(current, folder)}: {key}' if current != Path(folder) else key
-            texts, remarks = _check(entry, key, current, sample, seed, roots or {}, other_versions)
+            where = f'{os.path.relpath(current, folder)}: {key}' if current != folder else key
+            places = read_places(current, key)
+            places.folders.update(roots or {})
+            with _working_in(places.base):  # settings name paths relative to it
+                texts, remarks = _check(entry, places, current, sample, seed, other_versions)
             findings += [Finding(where, text) for text in texts]
             notes += [f'{where}: {remark}' for remark in remarks]
-            todo += [current / run for run in entry.get('runs', ())]
+            todo += [(current / run).resolve() for run in entry.get('runs', ())]
             entries += 1
     return Verification(findings, list(dict.fromkeys(notes)), entries)
 
 
-def _check(
-    entry: dict, key: str, folder: Path, sample: Optional[int], seed: int, roots: Dict[str, str], other_versions: bool
-) -> tuple:
-    places = read_places(folder, key)
-    places.folders.update(roots)
+@contextlib.contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    """Be in the folder that a result was made in, where there is still one."""
+    before = os.getcwd()
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], seed: int, other_versions: bool) -> tuple:
     changed = list(check_versions(entry))
     texts = [] if other_versions else changed
     notes = changed if other_versions else []
