@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmfusion.engine.hooks import EMAHook
+from mmfusion.engine.hooks.ema_hook import update_at_once
 from mmfusion.registry import DATASETS, METRICS, MODELS
 from mmfusion.utils import register_all_modules
 
@@ -75,3 +76,26 @@ def test_test_after_training_sees_the_averaged_weights(tmp_path, name):
     for _ in range(2):  # the training's weights are back after each test
         assert runner.test()['weight'] == pytest.approx(float(stored), abs=1e-6)
         assert float(runner.model.layer.weight.detach()) == last
+
+
+@pytest.mark.parametrize('update_buffers', [False, True])
+@pytest.mark.parametrize('kind, options', [('ExponentialMovingAverage', dict(momentum=0.3, interval=2)),
+                                           ('mmdet.ExpMomentumEMA', dict(momentum=0.1, gamma=3)), ('StochasticWeightAverage', dict())])
+def test_one_call_for_all_weights_gives_the_same_average(kind, options, update_buffers):
+    register_all_modules()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    ours, theirs = (MODELS.build(dict(type=kind, update_buffers=update_buffers, **options), default_args=dict(model=network)) for _ in range(2))
+    update_at_once(ours)
+    assert ('update_parameters' in vars(ours)) == (kind != 'StochasticWeightAverage')
+    for step in range(5):
+        with torch.no_grad():
+            for weight in (*network.parameters(), network[1].running_mean):
+                weight.add_(torch.randn(weight.shape))
+            network[1].num_batches_tracked.fill_(step)
+        for average in (ours, theirs):
+            average.update_parameters(network)
+    assert ours.steps == theirs.steps == 5
+    for (name, one), two in zip(ours.module.state_dict().items(), theirs.module.state_dict().values()):
+        assert torch.allclose(one.double(), two.double(), rtol=1e-6, atol=1e-7), name
+    assert (ours.module[0].weight - network[0].weight).abs().max() > 1e-3
