@@ -13,7 +13,7 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
 JOINT = dict(type='JointCoupling', fuser=FUSER, fusion_loss=L1, tasks=dict(seg=segmentor()))
-ADAM = dict(type='Adam', lr=0.01)
+ADAM = dict(type='Adam', lr=0.01, fused=True)  # as TrainableOptimWrapperConstructor has it by itself
 
 
 def trained(folder, model=JOINT, wrapper=None, clip=0.05, optimizer=ADAM, **options):

@@ -5,6 +5,8 @@ import torch
 from moe_fusion_twin import twin
 
 from mmfusion.models.fusers import MoEFusion
+from mmfusion.models.fusers.moe_fusion import blocks
+from mmfusion.models.fusers.moe_fusion.blocks import ConvExpert, run_together
 from mmfusion.models.fusers.moe_fusion.conversion import convert_fusion_head
 from mmfusion.models.layers import cv_squared
 from mmfusion.models.losses import BoxGuidedPixelLoss, SobelMaxLoss
@@ -165,7 +167,8 @@ def test_only_chosen_experts_run():
     runs = {}
     for mixture in MIXTURES.values():
         for index, expert in enumerate(getattr(fuser, f'{mixture}_experts')):
-            expert.register_forward_hook(lambda layer, args, out, key=(mixture, index): runs.update({key: runs.get(key, 0) + len(out)}))
+            # the last layer: the first ones of experts on the same features run together
+            expert[-1].register_forward_hook(lambda layer, args, out, key=(mixture, index): runs.update({key: runs.get(key, 0) + len(out)}))
     seen = watch_gates(fuser)
     first, second, attention = inputs(6)
     with torch.no_grad():
@@ -186,20 +189,42 @@ def test_idle_experts_get_zero_gradient_in_training():
             assert (max(norms) > 0) == (index in seen[mixture].chosen)
 
 
-def test_each_half_of_the_local_experts_sees_one_source():
+def test_each_half_of_the_local_experts_sees_one_source(monkeypatch):
     fuser = make_fuser().train()
     seen = watch_gates(fuser)
     first, second, attention = inputs(8)
-    received = {}
-    for index, expert in enumerate(fuser.foreground_experts):
-        expert.register_forward_hook(lambda layer, args, out, index=index: received.setdefault(index, []).append(args[0]))
+    received, experts = {}, list(fuser.foreground_experts)
+
+    def watched(chosen, x):
+        for expert in chosen:
+            if expert in experts:
+                received.setdefault(experts.index(expert), []).append(x)
+        return run_together(chosen, x)
+
+    monkeypatch.setattr(blocks, 'run_together', watched)
     fuser(first, second, attention=attention)
+    assert len(received) == 4
     area = torch.nn.functional.interpolate(attention.amax(1, keepdim=True), size=(24, 30), mode='bilinear', align_corners=True)
     features = [fuser.encoder_first(first)[1] * area, fuser.encoder_second(second)[1] * area]
     for index, tensors in received.items():
         images = [n for n in range(8) if index in seen['foreground'].chosen[n]]
         if images:
             torch.testing.assert_close(torch.cat(tensors), features[index // 2][images])
+
+
+@pytest.mark.parametrize('channels', [(6, 3), (6, 4, 5)])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_experts_that_run_together(channels, layout):
+    """Outputs and gradients of each by itself."""
+    experts = [ConvExpert(channels).double() for _ in range(3)]
+    results = []
+    x = torch.rand(2, channels[0], 9, 8, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    weights = [weight for expert in experts for weight in expert.parameters()]
+    for outputs in (run_together(experts, x), [expert(x) for expert in experts], [run_together([expert], x)[0] for expert in experts]):
+        loss = sum((index + 1) * output.square().sum() for index, output in enumerate(outputs))
+        results.append([*outputs, *torch.autograd.grad(loss, [x, *weights])])
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0])
 
 
 def test_topk_per_modality():

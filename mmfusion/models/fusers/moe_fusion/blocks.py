@@ -1,5 +1,5 @@
 """Parts of MoE-Fusion: the dense encoder of one source, the two kinds of experts, and running only the chosen ones."""
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,33 @@ class ConvExpert(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
+def run_together(experts: Sequence[ConvExpert], x: Tensor) -> List[Tensor]:
+    """What each of some experts makes of the same features; their first convolutions, which read the widest features, run as one.
+
+    A narrow expert leaves most of a vector register empty, and in the backward pass the gradient of the features is made once instead of added up.
+
+    Args:
+        experts: Experts of equal widths.
+        x: (N, C, H, W).
+
+    Returns:
+        One tensor (N, C', H, W) for each expert.
+    """
+    if len(experts) == 1:
+        return [experts[0](x)]
+    first = [expert[0] for expert in experts]
+    hidden = F.conv2d(x, torch.cat([layer.weight for layer in first]), torch.cat([layer.bias for layer in first]), padding=1)
+    depth = len(experts[0])
+    if depth > 1:
+        hidden = F.relu_(hidden)
+    inner = not hidden.is_contiguous() and hidden.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if inner else torch.contiguous_format
+    parts = [part.contiguous(memory_format=layout) for part in hidden.split(first[0].out_channels, dim=1)]
+    for index in range(2, depth):
+        parts = [expert[index](part) for expert, part in zip(experts, parts)]
+    return parts
+
+
 def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, mode: str) -> Tensor:
     """Run on each image the experts it chose, and combine them.
 
@@ -81,10 +108,14 @@ def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, 
     images = [single[id(x)] for x in inputs]
     combined = []
     for image, picked in enumerate(chosen):
-        outputs = [experts[e](images[e][image]) for e in picked]
-        combined.append(log_combine(outputs, [gate.gates[image, e] for e in picked], mode))
+        outputs: Dict[int, Tensor] = {}
+        for source in {id(inputs[e]): e for e in picked}.values():  # experts that see the same features run together
+            same = [e for e in picked if inputs[e] is inputs[source]]
+            outputs.update(zip(same, run_together([experts[e] for e in same], images[source][image])))
+        combined.append(log_combine([outputs[e] for e in picked], [gate.gates[image, e] for e in picked], mode))
     result = combined[0] if len(combined) == 1 else torch.cat(combined)
     idle = sorted(set(range(len(experts))) - {e for picked in chosen for e in picked})
     if torch.is_grad_enabled() and experts.training and idle:
-        result = result + sum(experts[e](inputs[e][:0]).sum(dtype=result.dtype) for e in idle)  # adds zero
+        # Adds zero. Detached, or the gradient of the slice would fill and add features of zeros.
+        result = result + sum(experts[e](inputs[e][:0].detach()).sum(dtype=result.dtype) for e in idle)
     return result
