@@ -5,7 +5,7 @@
     python benchmarks/training_step.py ../before configs/tim_msrs_light.py
     python benchmarks/training_step.py ../before configs/tdfusion_msrs_light.py --meta
 
-Both sides train the config of the other checkout, with random weights, on the same random pictures.
+Both sides train the same config, that of this checkout (with --theirs that of the other one), with random weights, on the same random pictures.
 """
 import argparse
 import copy
@@ -23,7 +23,8 @@ def parse_args(argv=None):
     """Options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('other', help='root of the other checkout')
-    parser.add_argument('config', help='config, relative to that root')
+    parser.add_argument('config', help='config, relative to the root of this checkout')
+    parser.add_argument('--theirs', action='store_true', help='take the config of the other checkout')
     parser.add_argument('--meta', action='store_true', help='the meta step instead of the training step')
     parser.add_argument('--shape', type=int, nargs=2, default=(192, 160), metavar=('H', 'W'))
     parser.add_argument('--batch-size', type=int, default=4)
@@ -47,7 +48,7 @@ def work(args):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     register_all_modules()
-    cfg = load_config(str(Path(args.other) / args.config))
+    cfg = load_config(args.config)
     model = MODELS.build(cfg.model).train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     batches = [synthetic_batch(tuple(args.shape), args.batch_size, seed=seed) for seed in range(2)]
@@ -89,7 +90,8 @@ def main(argv=None):
     if args.worker:
         return work(args)
     other = Path(args.other).resolve()
-    passed = [str(other), args.config, '--shape', *map(str, args.shape), '--batch-size', str(args.batch_size), *(['--meta'] if args.meta else [])]
+    config = str((other if args.theirs else ROOT) / args.config)
+    passed = [str(other), config, '--shape', *map(str, args.shape), '--batch-size', str(args.batch_size), *(['--meta'] if args.meta else [])]
     workers = dict(before=start(other, passed), here=start(ROOT, passed))
     seconds, peak = {name: [] for name in workers}, {}
     for index in range(args.rounds):

@@ -149,3 +149,9 @@ def inside_functorch() -> bool:
     """Whether a transformation of torch.func (grad, vmap...) is running."""
     import torch
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def traced() -> bool:
+    """Whether torch.compile, torch.jit or torch.func looks at the code, where gradients of our own are out of place."""
+    import torch
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or inside_functorch()

@@ -8,6 +8,7 @@ from .gating import GateOutput, NoisyTopKGate, balance_loss, cv_squared
 from .gradients import sobel_magnitude, sobel_xy, stronger
 from .local import map_local
 from .postprocess import check_postprocess, postprocess
+from .prelu import PReLU
 from .pyramid import from_laplacian_pyramid, laplacian_pyramid
 from .restormer import ChannelAttention, GatedFeedForward, PixelNorm, RestormerBlock, restormer_blocks
 from .ssim import gaussian_means, ms_ssim, ssim_map, ssim_maps
@@ -22,6 +23,7 @@ __all__ = [
     'GateOutput',
     'GatedFeedForward',
     'NoisyTopKGate',
+    'PReLU',
     'PixelNorm',
     'RestormerBlock',
     'SummedCell',

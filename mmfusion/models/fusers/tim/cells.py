@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmfusion.models.layers import PReLU
+
 from .genotype import Cell
 from .operations import BatchNorm, build_operation, conv
 
@@ -69,9 +71,9 @@ class Down(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.pointwise = conv(channels, channels)
-        self.activation1 = nn.PReLU()
+        self.activation1 = PReLU()
         self.conv = conv(channels, channels, 3)
-        self.activation2 = nn.PReLU()
+        self.activation2 = PReLU()
         self.blur = Blur()
         self.project = conv(channels, 2 * channels)
         self.shortcut = conv(channels, 2 * channels)
@@ -88,9 +90,9 @@ class Up(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.pointwise = conv(channels, channels)
-        self.activation1 = nn.PReLU()
+        self.activation1 = PReLU()
         self.transposed = nn.ConvTranspose2d(channels, channels, 3, stride=2, padding=1, output_padding=1, bias=False)
-        self.activation2 = nn.PReLU()
+        self.activation2 = PReLU()
         self.project = conv(channels, channels // 2)
         self.shortcut = conv(channels, channels // 2)
 
@@ -108,7 +110,7 @@ class SelectiveMerge(nn.Module):
         super().__init__()
         hidden = max(channels // 8, 4)
         self.squeeze = conv(channels, hidden)
-        self.activation = nn.PReLU()
+        self.activation = PReLU()
         self.scores = nn.ModuleList(conv(hidden, channels) for _ in range(number))
 
     def weights(self, mean: Tensor) -> Tensor:
@@ -177,7 +179,7 @@ class Stem(nn.Sequential):
 
     def __init__(self, channels: int, norm: bool = False) -> None:
         norms = [BatchNorm(channels)] if norm else []
-        super().__init__(reflected(2, 2 * channels), nn.PReLU(), reflected(2 * channels, channels), *norms, nn.PReLU())
+        super().__init__(reflected(2, 2 * channels), PReLU(), reflected(2 * channels, channels), *norms, PReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 2, H, W) to (N, C, H, W)."""
@@ -198,5 +200,5 @@ class Head(nn.Sequential):
     """
 
     def __init__(self, channels: int, hidden: int, linear: bool = False) -> None:
-        activation = [] if linear else [nn.PReLU()]
+        activation = [] if linear else [PReLU()]
         super().__init__(reflected(channels, hidden), *activation, reflected(hidden, hidden // 2), nn.Conv2d(hidden // 2, 1, 1))
