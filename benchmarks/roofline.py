@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """The least time that a fuser's convolutions and matrix products allow on this machine, beside the time that it takes.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests/twins:tests/helpers python benchmarks/roofline.py benchmarks/tim_light.py --compare benchmarks/tim_light_twin.py
+    OMP_NUM_THREADS=1 PYTHONPATH=tests/twins:tests/helpers python benchmarks/roofline.py \\
+        benchmarks/tim_light.py --compare benchmarks/tim_light_twin.py
 
 One pair in evaluation mode, CPU times. Printed are
 
@@ -13,6 +14,7 @@ One pair in evaluation mode, CPU times. Printed are
 """
 import argparse
 from collections import Counter
+from functools import partial
 
 from mmfusion.cli.arguments import prepare_process
 
@@ -40,8 +42,9 @@ def record(run):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             output = function(*args, **(kwargs or {}))
             if function._overloadpacket in flop_registry:
-                self.heavy[function, repr(tree_map(_described, (args, kwargs or {})))] += 1
-                arguments[function, repr(tree_map(_described, (args, kwargs or {})))] = tree_map(_described, (args, kwargs or {}))
+                described = tree_map(_described, (args, kwargs or {}))
+                self.heavy[function, repr(described)] += 1
+                arguments[function, repr(described)] = described
             elif not function.is_view:
                 tensors = [value for value in tree_flatten((args, kwargs, output))[0] if isinstance(value, torch.Tensor)]
                 self.size += sum(value.numel() * value.element_size() for value in tensors)
@@ -64,12 +67,15 @@ def alone(operations, repeats):
     from mmfusion.profiling.timing import measure
 
     def tensor(value):
-        return torch.empty_strided(value[1], value[2]).uniform_(-1, 1) if _is_tensor(value) else value
+        if not _is_tensor(value):
+            return value
+        _, size, stride = value
+        return torch.rand(1 + sum((length - 1) * step for length, step in zip(size, stride))).as_strided(size, stride)  # expanded ones too
 
     total = 0.0
     for function, described, number in operations:
         args, kwargs = tree_map(tensor, described, is_leaf=_is_tensor)
-        total += number * min(measure({'': lambda: function(*args, **kwargs)}, repeats, 1)[''].cpu)
+        total += number * min(measure({'': partial(function, *args, **kwargs)}, repeats, 1)[''].cpu)
     return total
 
 
