@@ -1,4 +1,4 @@
-"""mmcv's compiled operators under autocast: what they have no kernel for is computed in float32."""
+"""mmcv's compiled operators under autocast and behind ``channels_last``: they get float32 and the default layout where they know nothing else."""
 import functools
 import inspect
 import sys
@@ -51,7 +51,8 @@ def _is_narrow(value: Any) -> bool:
 
 
 def _wide(value: Any) -> Any:
-    return value.float() if _is_narrow(value) else value
+    value = value.float() if _is_narrow(value) else value
+    return value.contiguous() if isinstance(value, Tensor) else value
 
 
 def _as(value: Any, dtype: torch.dtype) -> Any:

@@ -85,3 +85,17 @@ def test_float32_passes_untouched():
     x = torch.randn(1, 2, 9, 9, dtype=torch.double, requires_grad=True)
     rois = torch.tensor([[0., 1., 1., 7., 7.]], dtype=torch.double)
     assert torch.autograd.gradcheck(lambda value: RoIAlignFunction.apply(value, rois, (2, 2), 1.0, 2, 'avg', True), x)
+
+
+def test_operators_in_channels_last():
+    from mmcv.ops import RoIAlign
+    widen_mmcv_ops()
+    operator = RoIAlign(3, 0.5)
+    rois = torch.tensor([[0, 1., 1, 12, 14], [1, 3, 2, 15, 10]])
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.rand(2, 4, 9, 8, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout).requires_grad_()
+        output = operator(x, rois)
+        output.square().sum().backward()
+        results.append((output, x.grad))
+    torch.testing.assert_close(*results)

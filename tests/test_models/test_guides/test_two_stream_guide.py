@@ -107,6 +107,21 @@ def test_streams_learn_as_the_detector_itself_does():
             torch.testing.assert_close(torch.stack(losses[f'{name}.{key}']), torch.stack(value), rtol=1e-4, atol=1e-4)
 
 
+def test_boxes_are_cut_out_of_features_in_any_layout():
+    """mmcv's RoIAlign on a CPU does not look at strides; the guide's features lie in channels_last there."""
+    guide = make_guide('two-stage').eval()
+    first, second, _ = make_batch()
+    boxes = [torch.tensor([[4., 6., 50., 40.], [30., 10., 90., 60.]]), torch.tensor([[0., 0., 96., 64.]])]
+    rois = torch.cat([torch.cat([torch.full((len(box), 1), float(index)), box], 1) for index, box in enumerate(boxes)])
+    with torch.no_grad():
+        (features, _), _ = guide._gate(first, second, [(64, 96)] * 2)
+        assert any(not level.is_contiguous() for level in features)
+        extractor = guide.first.roi_head.bbox_roi_extractor
+        found, expected = (extractor(levels[:4], rois) for levels in (features, [level.contiguous() for level in features]))
+    assert expected.std() > 0
+    torch.testing.assert_close(found, expected)
+
+
 def test_attention_formula():
     layer = CrossModalAttention(in_channels=6, attention_channels=5).eval()
     first, second = [[torch.randn(2, 6, s, s + 1) for s in (8, 4)] for _ in range(2)]
