@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmfusion.models.layers.channels_last import channels_last
 from mmfusion.models.pretrained import pretrained_last
 from mmfusion.models.scoped import build_scoped
 from mmfusion.structures import FusionDataSample
@@ -15,6 +16,9 @@ from .steps.task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_b
 
 SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
+#: Backbones and heads that are tried to give the same with channels innermost in memory, which is faster on a CPU. Other networks may take views of
+#: their features that this layout does not allow, and keep the default one.
+LAYOUT_TRIED = ('CSPDarknet', 'CSPNeXt', 'MobileNetV2'), ('YOLOXHead', 'RTMDetHead', 'RTMDetSepBNHead', 'SegformerHead', 'FCNHead')
 #: What of a task network may be frozen; see :class:`TaskNetwork`.
 FREEZE = ('all', 'weights', 'all_but_head')
 FrozenTasks = Union[Sequence[str], Dict[str, str]]
@@ -150,7 +154,17 @@ class TaskNetwork(BaseModule):
             for name in SHAPE_FIELDS:
                 if name not in copy:
                     copy.set_metainfo({name: tuple(data['inputs'].shape[-2:])})
-        return data['inputs'], data['data_samples']
+        inputs = data['inputs']
+        if self._channels_last and not torch.is_autocast_enabled(inputs.device.type):
+            inputs = channels_last(inputs)
+        return inputs, data['data_samples']
+
+    @property
+    def _channels_last(self) -> bool:
+        """Whether the network is known to work with channels innermost in memory."""
+        network, (backbones, heads) = self.network, LAYOUT_TRIED
+        head = getattr(network, 'bbox_head' if self.kind == 'detection' else 'decode_head', None)
+        return type(getattr(network, 'backbone', None)).__name__ in backbones and type(head).__name__ in heads
 
     @contextmanager
     def _large_enough(self, images: Sequence[Tensor], training: bool) -> Iterator[None]:

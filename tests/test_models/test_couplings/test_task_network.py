@@ -6,7 +6,7 @@ import pytest
 import tiny_models
 import torch
 
-from mmfusion.models.couplings import TaskNetwork
+from mmfusion.models.couplings import TaskNetwork, task_network
 
 
 def test_network_input_equals_that_of_an_image_file():
@@ -165,3 +165,40 @@ def test_published_configs_are_task_networks_as_they_are(base, kind, tmp_path):
     assert coupling.tasks.net.kind == kind
     losses = coupling(*tiny_models.make_batch(2), mode='loss')
     assert any(key.startswith('net.') for key in losses)
+
+
+@pytest.mark.parametrize('name', ['detectors/yolox_nano', 'detectors/rtmdet_tiny', 'segmentors/mobilenet_v2_light'])
+def test_layout_of_the_light_networks_changes_nothing(name, monkeypatch, repo_dir):
+    """Losses and the gradients of the fused image and of all weights, with channels innermost and in the default layout.
+
+    Batch norms are in evaluation mode: over a handful of pixels they would amplify the rounding.
+    """
+    from mmengine.config import Config
+    base = Config.fromfile(repo_dir / 'configs' / '_base_' / f'{name}.py')
+    task = TaskNetwork({**base[name.split('/')[0][:-1]].to_dict(), 'init_cfg': None}).train()
+    for module in task.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    _, samples = tiny_models.make_batch(2, 64, 96)
+    results = []
+    assert task._channels_last
+    for tried in (task_network.LAYOUT_TRIED, ((), ())):
+        monkeypatch.setattr(task_network, 'LAYOUT_TRIED', tried)
+        image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        inputs, _ = task.preprocess(image, samples, training=True)
+        assert inputs.is_contiguous() == (tried == ((), ()))
+        torch.manual_seed(0)
+        losses = task.loss(image, samples)
+        losses = {key: sum(value) if isinstance(value, list) else value for key, value in losses.items() if 'loss' in key}
+        gradients = torch.autograd.grad(sum(losses.values()), [image, *task.parameters()], allow_unused=True)
+        results.append((losses, torch.cat([gradient.reshape(-1) for gradient in gradients if gradient is not None])))
+    (losses, gradients), (expected, wanted) = results
+    torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
+    assert (gradients - wanted).norm() < 1e-4 * wanted.norm()
+
+
+def test_other_networks_keep_their_layout():
+    for make in (tiny_models.faster_rcnn, tiny_models.detr, tiny_models.segmentor):
+        task = TaskNetwork(make())
+        _, samples = tiny_models.make_batch(2)
+        assert task.preprocess(torch.rand(2, 3, 64, 96), samples, training=True)[0].is_contiguous()
