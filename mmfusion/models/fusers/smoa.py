@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, 8 width, H, W)."""
-        stem = [self.stem(channels_last(image))]
+        stem = [self.stem(image)]  # in the default layout: features are rounded to 256 levels, and another layout changes their last digits
         shallow = self.cells[0](stem, stem)
         return torch.cat([*shallow, *self.cells[1](stem, shallow)], dim=1)
 

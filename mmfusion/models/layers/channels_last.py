@@ -19,5 +19,6 @@ def channels_last(image: Tensor) -> Tensor:
     if image.device.type != 'cpu':
         return image
     if image.shape[1] == 1:
-        return image.permute(0, 2, 3, 1).reshape(*image.shape[:1], *image.shape[2:], 1).permute(0, 3, 1, 2)
+        count, _, height, width = image.shape
+        return image.flatten().view(count, height, width, 1).permute(0, 3, 1, 2)  # a reshape would keep the strides
     return image.contiguous(memory_format=torch.channels_last)

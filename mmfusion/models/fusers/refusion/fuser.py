@@ -32,6 +32,7 @@ class ReFusion(BaseFuser):
         ValueError: ``heads`` does not divide ``channels``, or a number is too small.
 
     Examples:
+        >>> import torch
         >>> fuser = ReFusion(channels=8, blocks=1).eval()
         >>> fuser(torch.rand(1, 1, 17, 30), torch.rand(1, 1, 17, 30)).fused.shape
         torch.Size([1, 1, 17, 30])
