@@ -2,7 +2,7 @@
 import time
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 from .errors import UserError
 
@@ -155,3 +155,11 @@ def traced() -> bool:
     """Whether torch.compile, torch.jit or torch.func looks at the code, where gradients of our own are out of place."""
     import torch
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or inside_functorch()
+
+
+def fused_convolution() -> Optional[Callable]:
+    """oneDNN's convolution with an activation behind it, which torch.compile uses on a CPU; None where this build of torch has none."""
+    import torch
+    if not torch.backends.mkldnn.is_available():
+        return None
+    return getattr(torch.ops.mkldnn, '_convolution_pointwise', None)

@@ -7,9 +7,10 @@ license, so none are shipped; ``mmfusion convert densefuse`` brings the official
 from typing import Optional, Sequence, Union
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.models.layers import channels_last
+from mmfusion.models.layers import ConvAct, channels_last
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -59,16 +60,26 @@ class DenseFuse(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, ``in_channels``, H, W) batches in [0, 1]."""
-        both = self.encode(channels_last(torch.cat([first, second])))  # (2N, 4 width, H, W)
-        return FuserOutput(self.decoder(both.unflatten(0, (2, -1)).mean(0)), {})
+        x = torch.lerp(*self.encode(torch.cat([first, second])).chunk(2), 0.5)
+        x = self.decoder[0](x)
+        for layer in self.decoder[1:]:
+            x = layer(_pad(x))
+        return FuserOutput(x, {})
 
     def encode(self, image: Tensor) -> Tensor:
-        """Features (N, 4 ``width``, H, W) of images (N, ``in_channels``, H, W)."""
-        x = self.stem(image)
+        """Features of images (N, ``in_channels``, H, W), with reflected borders: (N, 4 ``width``, H + 2, W + 2).
+
+        New features get their border once, and keep it when they are joined with earlier ones and averaged.
+        """
+        x = _pad(self.stem(_pad(image)))
         for layer in self.dense:
-            x = torch.cat([x, layer(x)], dim=1)
+            x = torch.cat([x, _pad(layer(x))], dim=1)
         return x
 
 
-def _layer(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode='reflect'), nn.ReLU(inplace=True))
+def _layer(channels_in: int, channels_out: int) -> ConvAct:
+    return ConvAct(nn.Conv2d(channels_in, channels_out, 3), nn.ReLU(inplace=True))
+
+
+def _pad(x: Tensor) -> Tensor:
+    return F.pad(channels_last(x), (1, 1, 1, 1), mode='reflect')

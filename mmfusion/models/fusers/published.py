@@ -67,9 +67,9 @@ def _ifcnn_rules() -> List[Rule]:
 
 def _tardal_rules() -> List[Rule]:
     return [(r'dense\.(\d+)\.0\.(\w+)', r'dense.\1.0.conv.\2'), (r'dense\.(\d+)\.1\.(\w+)', r'dense.\1.0.norm.\2'),
-            *_norm_layers((r'encoder\.0', r'encoder\.1', 'stem.0'), (r'fuse\.1\.0', r'fuse\.1\.1', 'decoder.2.0'),
-                          (r'fuse\.2\.0', r'fuse\.2\.1', 'decoder.3.0')),
-            (r'fuse\.0\.0\.(\w+)', r'decoder.0.\1'), (r'fuse\.3\.0\.(\w+)', r'decoder.4.\1')]
+            *_norm_layers((r'encoder\.0', r'encoder\.1', 'stem.0'), (r'fuse\.1\.0', r'fuse\.1\.1', 'decoder.1.0'),
+                          (r'fuse\.2\.0', r'fuse\.2\.1', 'decoder.2.0')),
+            (r'fuse\.0\.0\.(\w+)', r'decoder.0.0.\1'), (r'fuse\.3\.0\.(\w+)', r'decoder.3.\1')]
 
 
 def _sage_rules() -> List[Rule]:
@@ -80,12 +80,12 @@ def _sage_rules() -> List[Rule]:
 
 
 def _seafusion_rules() -> List[Rule]:
-    rules = [(rf'decode{i}\.conv\.(\w+)', rf'decoder.{2 * (4 - i)}.\1') for i in (4, 3, 2, 1)]
+    rules = [(rf'decode{i}\.conv\.(\w+)', rf'decoder.{4 - i}.0.\1') for i in (4, 3, 2)] + [(r'decode1\.conv\.(\w+)', r'decoder.3.\1')]
     rules.append((r'decode\d\.bn\.\w+', ''))  # the published program never uses them
-    layers = {r'dense\.conv1\.conv': 'dense1', r'dense\.conv2\.conv': 'dense2', r'convdown\.conv': 'project', r'convup\.conv': 'project_gradient'}
+    layers = {r'dense\.conv1\.conv': 'dense1.0', r'dense\.conv2\.conv': 'dense2.0', r'convdown\.conv': 'project', r'convup\.conv': 'project_gradient'}
     for branch, name in (('vis', 'visible'), ('inf', 'infrared')):
-        rules.append((rf'{branch}_conv\.conv\.(\w+)', rf'{name}.0.\1'))
-        for block, place in ((f'{branch}_rgbd1', f'{name}.2'), (f'{branch}_rgbd2', f'{name}.3')):
+        rules.append((rf'{branch}_conv\.conv\.(\w+)', rf'{name}.0.0.\1'))
+        for block, place in ((f'{branch}_rgbd1', f'{name}.1'), (f'{branch}_rgbd2', f'{name}.2')):
             rules += [(rf'{block}\.{old}\.(\w+)', rf'{place}.{new}.\1') for old, new in layers.items()]
             rules += [(rf'{block}\.sobelconv\.conv{axis}\.weight', f'{place}.{new}') for axis, new in (('x', 'across'), ('y', 'down'))]
     return rules

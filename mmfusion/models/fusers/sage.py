@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.models.layers import ConvNorm, channels_last
+from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -58,7 +58,7 @@ class SAGE(BaseFuser):
 
 
 def _layer(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(ConvNorm(channels_in, channels_out, kernel), nn.LeakyReLU(0.01, inplace=True))
+    return ConvAct(ConvNorm(channels_in, channels_out, kernel), nn.LeakyReLU(0.01, inplace=True))
 
 
 def _level(channels_in: int, channels_out: int) -> nn.Sequential:

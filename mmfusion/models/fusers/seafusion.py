@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.models.layers import channels_last, depthwise_conv3x3
+from mmfusion.models.layers import ConvAct, channels_last, depthwise_conv3x3
+from mmfusion.models.layers.conv_act import fused_conv2d, fuses
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -42,10 +43,9 @@ class SeAFusion(BaseFuser):
         if width < 1:
             raise ValueError(f'SeAFusion: width must be at least 1, got {width}')
         self.visible, self.infrared = (nn.Sequential(
-            _conv(1, width), _LeakyReLU(), GradientDenseBlock(width, 2 * width), GradientDenseBlock(2 * width, 3 * width)) for _ in range(2))
+            _layer(1, width), GradientDenseBlock(width, 2 * width), GradientDenseBlock(2 * width, 3 * width)) for _ in range(2))
         self.decoder = nn.Sequential(
-            _conv(6 * width, 4 * width), _LeakyReLU(), _conv(4 * width, 2 * width), _LeakyReLU(), _conv(2 * width, width), _LeakyReLU(),
-            _conv(width, 1))
+            _layer(6 * width, 4 * width), _layer(4 * width, 2 * width), _layer(2 * width, width), nn.Conv2d(width, 1, 3, padding=1))
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch, (N, 1, H, W) each in [0, 1]."""
@@ -63,25 +63,26 @@ class GradientDenseBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.dense1, self.dense2 = _conv(channels_in, channels_in), _conv(2 * channels_in, channels_in)
+        self.dense1, self.dense2 = _layer(channels_in, channels_in), _layer(2 * channels_in, channels_in)
         self.project = nn.Conv2d(3 * channels_in, channels_out, 1)
         sobel = torch.tensor([[1., 0., -1.], [2., 0., -2.], [1., 0., -1.]])
         self.across, self.down = (nn.Parameter(kernel.repeat(channels_in, 1, 1, 1)) for kernel in (sobel, sobel.T))
         self.project_gradient = nn.Conv2d(channels_in, channels_out, 1)
+        self.activation = nn.LeakyReLU(0.1, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, channels_out, H, W)."""
-        dense = torch.cat([x, F.leaky_relu_(self.dense1(x), 0.2)], dim=1)
-        dense = torch.cat([dense, F.leaky_relu_(self.dense2(dense), 0.2)], dim=1)  # 3 C
+        dense = self.dense1(x)
+        dense = [x, dense, self.dense2(torch.cat([x, dense], dim=1))]
         gradient = depthwise_conv3x3(x, self.across).abs() + depthwise_conv3x3(x, self.down).abs()
-        return F.leaky_relu_(self.project(dense) + self.project_gradient(gradient), 0.1)
+        # one convolution in the place of two and a sum
+        weight = torch.cat([self.project.weight, self.project_gradient.weight], dim=1)
+        bias = self.project.bias + self.project_gradient.bias
+        x = torch.cat([*dense, gradient], dim=1)
+        if fuses(x):
+            return fused_conv2d(x, weight, bias, self.activation)
+        return self.activation(F.conv2d(x, weight, bias))
 
 
-def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
-
-
-class _LeakyReLU(nn.LeakyReLU):
-
-    def __init__(self) -> None:
-        super().__init__(0.2, inplace=True)
+def _layer(channels_in: int, channels_out: int) -> ConvAct:
+    return ConvAct(nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.LeakyReLU(0.2, inplace=True))

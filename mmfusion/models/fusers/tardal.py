@@ -10,7 +10,7 @@ from typing import Optional, Sequence, Union
 import torch
 from torch import Tensor, nn
 
-from mmfusion.models.layers import ConvNorm, channels_last
+from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -50,13 +50,13 @@ class TarDAL(BaseFuser):
             raise ValueError(f'TarDAL: width and depth must be at least 1, got {width} and {depth}')
 
         def layer(channels_in: int, channels_out: int) -> nn.Sequential:
-            return nn.Sequential(ConvNorm(channels_in, channels_out, per_image=batch_statistics), nn.ReLU(inplace=True))
+            return ConvAct(ConvNorm(channels_in, channels_out, per_image=batch_statistics), nn.ReLU(inplace=True))
 
         self.stem = layer(2, width)
         self.dense = nn.ModuleList(layer(width * (i + 1), width) for i in range(depth))
         wide = width * (depth + 1)
         self.decoder = nn.Sequential(
-            nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(inplace=True), layer(wide, 2 * width), layer(2 * width, width),
+            ConvAct(nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(inplace=True)), layer(wide, 2 * width), layer(2 * width, width),
             nn.Conv2d(width, 1, 3, padding=1))
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:

@@ -2,6 +2,7 @@
 from .channels_last import channels_last
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine
+from .conv_act import ConvAct
 from .conv_norm import ConvNorm
 from .depthwise import depthwise_conv3x3
 from .gating import GateOutput, NoisyTopKGate, balance_loss, cv_squared
@@ -19,6 +20,7 @@ from .summed_cell import SummedCell
 __all__ = [
     'ChannelAttention',
     'ColorState',
+    'ConvAct',
     'ConvNorm',
     'GateOutput',
     'GatedFeedForward',
