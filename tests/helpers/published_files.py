@@ -173,7 +173,7 @@ RECORDED = dict(
     densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
     seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
     lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), gifnet=Recording('gifnet'), lesefuse=Recording('lesefuse'),
-    smoa=Recording('smoa', 255, share=0.998))  # features that round to the other side of one of 256 levels
+    smoa=Recording('smoa', 255, share=0.99))  # features that round to the other side of one of 256 levels
 
 
 def read_recording(path):

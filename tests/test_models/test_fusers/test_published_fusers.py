@@ -81,6 +81,17 @@ def test_twin(method, size, monkeypatch):
 
 
 @pytest.mark.parametrize('method', METHODS)
+def test_inference_and_learning_agree(method):
+    """In float32, where nothing learns, layers run as one operation that are several elsewhere."""
+    fuser = converted(method, made_up(method))
+    pair = sources(fuser, batch=1, size=(45, 38))
+    with torch.no_grad():
+        fused = fuser(*pair).fused
+    agree = torch.isclose(fused, fuser(*pair).fused, atol=1e-5, rtol=1e-5)
+    assert agree.float().mean() >= RECORDED[method].share
+
+
+@pytest.mark.parametrize('method', METHODS)
 def test_gradients_of_the_twin(method):
     """Every parameter learns, and learns what the formulas say."""
     state = in_double(made_up(method))
