@@ -131,7 +131,7 @@ def check_base(base: Config) -> None:
     model = base.get('model') or {}
     if not model.get('tasks'):
         raise UserError(
-            'a verdict needs task networks, and the config has none in model.tasks; give the'
+            'a verdict needs task networks, and the config has no task network in model.tasks; give the'
             ' config of a coupling such as configs/moe_fusion_msrs_light.py'
         )
     kinds = ('JointCoupling', *RULES.values())
