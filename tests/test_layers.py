@@ -14,7 +14,7 @@ LAYERS = [
     'utils.errors utils.lazy',
     'fileio',
     'utils',
-    'registry structures manifest',
+    'registry structures manifest registration',
     'evaluation.functional',
     'evaluation.protocols',
     'evaluation evaluation.reports',

@@ -34,6 +34,7 @@ COMMANDS: Dict[str, Command] = {
     'check-networks': Command('check_networks', 'try detectors and segmentors of mmdet and mmseg behind a fuser'),
     'downstream': Command('downstream', 'judge a fusion by a task network that is trained on its images'),
     'adapt': Command('adapt', 'measure how fast initializations learn a new fusion task'),
+    'register': Command('register', 'register the second image of a pair onto the first, or say that it cannot be done'),
     'models': Command('models', 'list trained models, show their cards, add and remove some'),
     'convert': Command('convert', 'convert checkpoints of the official programs'),
     'split-m3fd': Command('split_m3fd', 'make a scene-disjoint split of M3FD'),

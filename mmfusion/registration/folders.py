@@ -1,0 +1,125 @@
+"""Registration of folders of pairs: a row for each, a rig from all, and how well a registered set really is."""
+from pathlib import Path
+from typing import Callable, Iterator, List, NamedTuple, Optional, Union
+
+import numpy as np
+
+from mmfusion.fileio.errors import PairDataError
+from mmfusion.fileio.image_reading import read_image
+from mmfusion.fileio.pairing import index_images, match_pairs
+from mmfusion.fileio.whole import write_csv
+from mmfusion.utils.errors import UserError
+
+from .geometry import corner_distance, fitting_matrix
+from .registering import Registration, register_pair
+from .rig import Lens
+
+FIELDS = ('name', 'accepted', 'confidence', 'offset', 'offset_320', 'reasons')
+
+
+class PairRegistration(NamedTuple):
+    """Result of one pair of a folder.
+
+    Attributes:
+        name: Stem of the files.
+        result: None when the pair could not be read.
+        message: Why it could not be read.
+    """
+
+    name: str
+    result: Optional[Registration]
+    message: str = ''
+
+    @property
+    def offset(self) -> float:
+        """Mean distance of the second image's corners from where equal names and sizes put them, in pixels of the first image."""
+        rest = fitting_matrix(self.result.first_shape, self.result.second_shape)
+        return corner_distance(self.result.matrix, rest, self.result.second_shape)
+
+    def row(self) -> dict:
+        """A row of the csv file, with the fields :data:`FIELDS`."""
+        if self.result is None:
+            return dict(name=self.name, accepted='', confidence='', offset='', offset_320='', reasons=self.message)
+        offset = self.offset
+        return dict(name=self.name, accepted=self.result.accepted, confidence=round(self.result.confidence, 4), offset=round(offset, 2),
+                    offset_320=round(offset * 320 / self.result.first_shape[1], 2), reasons='; '.join(self.result.reasons))
+
+
+def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[tuple]:
+    """(name, first path, second path) of two folders, by stem.
+
+    Raises:
+        UserError: A folder does not exist, or no name is in both.
+    """
+    for folder in (first, second):
+        if not Path(folder).is_dir():
+            raise UserError(f'folder {folder} does not exist')
+    pairs = [pair for pair in match_pairs(index_images(str(first)), index_images(str(second))) if pair.first and pair.second]
+    if not pairs:
+        raise UserError(f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders)')
+    return [tuple(pair) for pair in pairs]
+
+
+def register_folders(first: Union[str, Path],
+                     second: Union[str, Path],
+                     lenses: Optional[dict] = None,
+                     done: Callable[[PairRegistration], None] = lambda row: None,
+                     **options) -> Iterator[PairRegistration]:
+    """Register every pair of two folders; what cannot be read is reported in its row, and the others go on.
+
+    Args:
+        first: Folder of first images.
+        second: Folder of second images, matched by stem.
+        lenses: :class:`~mmfusion.registration.Lens` by source; distortion is taken out first.
+        done: Called after each pair.
+        options: Arguments of :func:`~mmfusion.registration.register_pair`.
+
+    Raises:
+        UserError: A folder does not exist, no name is in both, or an option is out of range.
+    """
+    lenses = lenses or {}
+    for name, *paths in find_pairs(first, second):
+        try:
+            images = [_straight(read_image(path), lenses.get(source)) for path, source in zip(paths, ('first', 'second'))]
+        except PairDataError as error:
+            row = PairRegistration(name, None, str(error))
+        else:
+            row = PairRegistration(name, register_pair(*images, **options))
+        done(row)
+        yield row
+
+
+def _straight(image: np.ndarray, lens: Optional[Lens]) -> np.ndarray:
+    return image if lens is None else lens.undistort(image)
+
+
+def worst_first(rows: List[PairRegistration]) -> List[PairRegistration]:
+    """Unreadable and refused pairs first, then by distance from registered, the largest first."""
+    def key(row: PairRegistration):
+        if row.result is None:
+            return 0, 0.
+        return (2, -row.offset) if row.result.accepted else (1, row.result.confidence)
+
+    return sorted(rows, key=key)
+
+
+def write_rows(path: Union[str, Path], rows: List[PairRegistration]) -> None:
+    """Write the rows to a csv file, whole or not at all."""
+    write_csv(path, (row.row() for row in rows), FIELDS)
+
+
+def summarize(rows: List[PairRegistration]) -> str:
+    """A few lines on a set: how many could be judged, and how far they are off."""
+    judged = [row for row in rows if row.result is not None and row.result.accepted]
+    lines = [f'{len(judged)} of {len(rows)} pairs could be judged']
+    if judged:
+        offsets = np.array([row.offset for row in judged])
+        unit = 320 / judged[0].result.first_shape[1]
+        lines.append(f'corners are off by {np.median(offsets):.1f} pixels (median), {np.percentile(offsets, 90):.1f} (90 %), {offsets.max():.1f} (largest); '
+                     f'at a width of 320 these are {np.median(offsets) * unit:.1f}, {np.percentile(offsets, 90) * unit:.1f} and {offsets.max() * unit:.1f}')
+        shapes = {(row.result.first_shape, row.result.second_shape) for row in judged}
+        if len(shapes) == 1 and len(judged) > 2:
+            middle = np.median(np.stack([row.result.matrix for row in judged]), axis=0)
+            common = corner_distance(middle, fitting_matrix(*next(iter(shapes))), judged[0].result.second_shape)
+            lines.append(f'a common part of {common:.1f} pixels is in all of them: a fixed rig that is a little off shows so')
+    return '\n'.join(lines)

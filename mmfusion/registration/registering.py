@@ -1,0 +1,212 @@
+"""Registration of a pair, with a confidence and a gate."""
+from dataclasses import dataclass, field
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from mmfusion.utils.errors import UserError
+
+from .agreement import window_agreement
+from .features import Picture, align, content_mask, similarity
+from .gate import Checks, judge
+from .geometry import MODELS, corner_distance, fitting_matrix, scale_matrix, valid_region, warp
+from .refine import refine
+from .search import scale_grid, search
+
+WORKING_WIDTH = 320
+MIN_SIDE = 64
+THRESHOLD = 0.5
+_KEPT = 6  # coarse candidates that are refined
+_APART = 0.04  # of the width: candidates closer than this are one
+_PRIOR = 0.1  # taken from a score per width of movement: of two equal places the nearer one
+_SAME_VIEW = (0.88, 1.14)
+_OTHER_VIEW = (0.5, 2.)
+
+
+@dataclass
+class Registration:
+    """How the second image of a pair lies on the first.
+
+    Attributes:
+        matrix: (3, 3) float64: from pixels (x, y, 1) of the second image to pixels of the first.
+        model: Kind of transform.
+        confidence: That the corners are right within a few pixels at a width of 320, in [0, 1].
+        accepted: The confidence reaches the threshold. Do not warp otherwise.
+        reasons: Why it was refused, one sentence each; empty when accepted.
+        checks: The figures behind the confidence.
+        first_shape: (height, width) of the first image.
+        second_shape: (height, width) of the second.
+    """
+
+    matrix: np.ndarray
+    model: str
+    confidence: float
+    accepted: bool
+    reasons: List[str]
+    checks: Dict[str, float]
+    first_shape: Tuple[int, int]
+    second_shape: Tuple[int, int]
+    _valid: Optional[np.ndarray] = field(default=None, repr=False, compare=False)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(height, width) bool: pixels of the first image that the second covers."""
+        if self._valid is None:
+            self._valid = valid_region(self.matrix, self.second_shape, self.first_shape)
+        return self._valid
+
+    def warp(self, second: np.ndarray) -> np.ndarray:
+        """The second image on the pixels of the first; zero where :attr:`valid` is False.
+
+        Raises:
+            UserError: The registration was refused, or the image has another size than the one that was registered.
+        """
+        if not self.accepted:
+            raise UserError('this pair was not registered: ' + '; '.join(self.reasons))
+        if second.shape[:2] != self.second_shape:
+            raise UserError('the image to warp has {1}x{0} pixels, the registered one had {3}x{2}'.format(*second.shape[:2], *self.second_shape))
+        moved = warp(second, self.matrix, self.first_shape)
+        if moved.ndim < second.ndim:
+            moved = moved[..., None]
+        moved[~self.valid] = 0
+        return moved
+
+    def to_dict(self) -> dict:
+        """Plain values, as ``mmfusion register --json`` prints them."""
+        return dict(matrix=[[float(value) for value in row] for row in self.matrix], model=self.model, confidence=round(self.confidence, 4),
+                    accepted=self.accepted, reasons=list(self.reasons), checks={name: round(float(value), 4) for name, value in self.checks.items()},
+                    first_size=list(self.first_shape[::-1]), second_size=list(self.second_shape[::-1]))
+
+
+class _Place(NamedTuple):
+    score: float
+    matrix: np.ndarray
+
+
+def register_pair(first: np.ndarray,
+                  second: np.ndarray,
+                  model: str = 'similarity',
+                  threshold: float = THRESHOLD,
+                  scales: Optional[Sequence[float]] = None,
+                  max_shift: float = 0.25) -> Registration:
+    """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
+
+    A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 96 pixels wide; the best six places are refined by
+    Gauss-Newton steps on orientation features up to a width of 320 (:mod:`~mmfusion.registration.features`).
+    The result is only as good as its confidence: below the threshold it says why, and must not be used.
+
+    Args:
+        first: (H, W), (H, W, 1) or (H, W, 3) BGR, any numeric type. It stays as it is.
+        second: The image to be brought onto it, of any size.
+        model: ``'translation'``, ``'similarity'``, ``'affine'`` or ``'homography'``; the fewer parameters, the steadier.
+        threshold: Least confidence of an accepted result, in [0, 1].
+        scales: Least and greatest size of what the second image shows, relative to equal widths; by default 0.88 to 1.14 for images of one
+            size, 0.5 to 2 for others.
+        max_shift: Largest shift of the centers as a part of the size.
+
+    Raises:
+        UserError: An argument is out of range, or an image is no picture, holds NaN, or is smaller than 64 pixels.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> scene = cv2.GaussianBlur(rng.uniform(0, 255, (160, 200)).astype(np.float32), (0, 0), 3)
+        >>> scene = cv2.normalize(scene, None, 0, 255, cv2.NORM_MINMAX)
+        >>> result = register_pair(scene[10:130, 10:170], 255 - scene[14:134, 16:176], model='translation')
+        >>> result.accepted, result.matrix[:2, 2].round(1).tolist()
+        (True, [6.0, 4.0])
+    """
+    if model not in MODELS:
+        raise UserError(f'no transform model {model!r}; choose from {", ".join(MODELS)}')
+    if not 0 <= threshold <= 1 or not 0 < max_shift <= 0.5:
+        raise UserError(f'threshold must lie in [0, 1] and max_shift in (0, 0.5], got {threshold} and {max_shift}')
+    shapes = first.shape[:2], second.shape[:2]
+    scales = (_SAME_VIEW if shapes[0] == shapes[1] else _OTHER_VIEW) if scales is None else tuple(scales)
+    if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
+        raise UserError(f'scales must be the least and the greatest, both positive, got {scales}')
+    pictures = [_picture(image, name) for image, name in ((first, 'first'), (second, 'second'))]
+    factors = [min(1., WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1., max(1., scales[1])))]
+    small, moving = (picture.resized(factor) for picture, factor in zip(pictures, factors))
+    pyramid = _Pair(small, moving)
+    best, runner_up = pyramid.find(model, scale_grid(*scales), max_shift)
+    checks = pyramid.check(best, runner_up, model)
+    matrix = np.linalg.inv(scale_matrix(factors[0])) @ best.matrix @ scale_matrix(factors[1])
+    confidence, reasons = judge(checks, threshold)
+    return Registration(matrix / matrix[2, 2], model, confidence, not reasons, reasons, checks._asdict(), *shapes)
+
+
+def _picture(image: np.ndarray, name: str) -> Picture:
+    """A gray picture of an array, on a scale of about 0 to 255."""
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        raise UserError(f'the {name} image must be an array (H, W), (H, W, 1) or (H, W, 3)')
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise UserError(f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels; registration needs at least {MIN_SIDE}x{MIN_SIDE}')
+    gray = image.astype(np.float32)
+    if not np.isfinite(gray).all():
+        raise UserError(f'the {name} image holds NaN or infinite values; mend the file')
+    if gray.ndim == 3:
+        gray = gray[..., 0] if gray.shape[2] == 1 else cv2.cvtColor(gray, cv2.COLOR_BGR2GRAY)
+    mask = content_mask(gray)
+    if image.dtype != np.uint8:
+        inside = gray[mask > 0]
+        low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0., 1.)
+        gray = (np.clip(gray, low, high) - low) * (255 / max(high - low, 1e-12))
+    return Picture(gray, mask)
+
+
+class _Pair:
+    """Both reduced images and what is asked of them."""
+
+    def __init__(self, first: Picture, second: Picture) -> None:
+        self.first, self.second = first, second
+        self.rest = fitting_matrix(first.shape, second.shape)
+
+    def moved(self, matrix: np.ndarray, other: Optional[np.ndarray] = None) -> float:
+        """Mean distance of the corners from another transform (by default from rest), in widths of the first image."""
+        return corner_distance(matrix, self.rest if other is None else other, self.second.shape) / self.first.shape[1]
+
+    def score(self, matrix: np.ndarray, widths: Sequence[int]) -> float:
+        """Similarity, lowered where little overlaps and where much has to move."""
+        total = float(np.mean([similarity(align(self.first, self.second, matrix, width)) for width in widths]))
+        return total * min(1., self.overlap(matrix) / 0.9)**0.5 - _PRIOR * self.moved(matrix)
+
+    def overlap(self, matrix: np.ndarray) -> float:
+        """Shared area over that of the image that covers less."""
+        width = 80
+        factor = width / self.first.shape[1]
+        shape = (max(1, round(self.first.shape[0] * factor)), width)
+        inside = valid_region(scale_matrix(factor) @ matrix, self.second.shape, shape)
+        spread = abs(np.linalg.det(matrix[:2, :2])) * self.second.shape[0] * self.second.shape[1] * factor**2
+        return float(inside.sum()) / max(1., min(inside.size, spread))
+
+    def find(self, model: str, scales: np.ndarray, max_shift: float) -> Tuple[_Place, float]:
+        """Best place, and the score (at a width of 160) of the best one elsewhere."""
+        coarse = search(self.first, self.second, scales, max_shift=max_shift)
+        ranked = sorted(coarse, key=lambda candidate: _PRIOR * self.moved(candidate.matrix) - candidate.score)
+        kept: List[np.ndarray] = []
+        for candidate in ranked:
+            if all(self.moved(candidate.matrix, other) > _APART for other in kept):
+                kept.append(candidate.matrix)
+            if len(kept) == _KEPT:
+                break
+        if not kept:  # an image without content
+            return _Place(0., self.rest), 0.
+        simple = model if model == 'translation' else 'similarity'
+        matrices = [refine(self.first, self.second, matrix, simple, (80, 160)) for matrix in kept]
+        places = sorted((_Place(self.score(matrix, (160, )), matrix) for matrix in matrices), key=lambda place: -place.score)
+        finals = [refine(self.first, self.second, place.matrix, model, (160, 320)) for place in places[:3]]
+        best = max((_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals), key=lambda place: place.score)
+        elsewhere = [place.score for place in places if self.moved(place.matrix, best.matrix) > _APART]
+        elsewhere += [self.score(matrix, (160, )) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
+        return best, max(elsewhere, default=0.)
+
+    def check(self, best: _Place, runner_up: float, model: str) -> Checks:
+        """The figures that the gate looks at."""
+        aligned = align(self.first, self.second, best.matrix, 160)
+        windows = window_agreement(aligned)
+        back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, (160, ))
+        there_and_back = self.moved(np.linalg.inv(back), best.matrix) * WORKING_WIDTH
+        scale = np.sqrt(abs(np.linalg.det(best.matrix[:2, :2])) / abs(np.linalg.det(self.rest[:2, :2])))
+        return Checks(similarity=similarity(aligned), gain=best.score - self.score(self.rest, (160, 320)), lead=self.score(best.matrix, (160, )) - runner_up,
+                      windows=windows.share, window_distance=windows.distance, contrast=windows.contrast, window_count=windows.count,
+                      round_trip=there_and_back, overlap=self.overlap(best.matrix), scale=float(scale), movement=self.moved(best.matrix))
