@@ -120,11 +120,11 @@ def register_pair(first: np.ndarray,
         raise UserError(f'no transform model {model!r}; choose from {", ".join(MODELS)}')
     if not 0 <= threshold <= 1 or not 0 < max_shift <= 0.5:
         raise UserError(f'threshold must lie in [0, 1] and max_shift in (0, 0.5], got {threshold} and {max_shift}')
+    pictures = [_picture(image, name) for image, name in ((first, 'first'), (second, 'second'))]
     shapes = first.shape[:2], second.shape[:2]
     scales = (_SAME_VIEW if shapes[0] == shapes[1] else _OTHER_VIEW) if scales is None else tuple(scales)
     if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
         raise UserError(f'scales must be the least and the greatest, both positive, got {scales}')
-    pictures = [_picture(image, name) for image, name in ((first, 'first'), (second, 'second'))]
     factors = [min(1., WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1., max(1., scales[1])))]
     small, moving = (picture.resized(factor) for picture, factor in zip(pictures, factors))
     pyramid = _Pair(small, moving)
@@ -150,7 +150,7 @@ def _picture(image: np.ndarray, name: str) -> Picture:
     if image.dtype != np.uint8:
         inside = gray[mask > 0]
         low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0., 1.)
-        gray = (np.clip(gray, low, high) - low) * (255 / max(high - low, 1e-12))
+        gray = ((np.clip(gray, low, high) - low) * (255 / max(high - low, 1e-12))).astype(np.float32)
     return Picture(gray, mask)
 
 
