@@ -28,6 +28,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
     parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
                         help='options of the fuser, such as fusion_task=multi_focus shift=0.2 for TC-MoA')
+    parser.add_argument('--registration', metavar='auto|RIG', help='for pairs that do not lie on each other or differ in size: estimate each transform, or apply '
+                        'that of a rig file made by mmfusion register')
     parser.add_argument('--out', help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)')
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')
@@ -56,7 +58,8 @@ def main(argv=None) -> None:
     from mmfusion.model_zoo import DEFAULT_MODEL, find_model
     if args.model is not None:
         find_model(args.model)  # a name alone, no class and no file: its error lists the models
-    fuse = FusionInferencer(args.model or args.config or DEFAULT_MODEL, args.weights, args.device, fuser_options=args.fuser_options)
+    fuse = FusionInferencer(args.model or args.config or DEFAULT_MODEL, args.weights, args.device, fuser_options=args.fuser_options,
+                            load=None if args.registration is None else dict(registration=args.registration))
     if fuse.card is not None:
         print(f'fusing with {fuse.card.name}: {fuse.card.summary}')
     results = fuse(

@@ -12,7 +12,7 @@ from .features import Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, scale_matrix, valid_region, warp
 from .refine import refine
-from .search import scale_grid, search
+from .search import DEGREES, scale_grid, search
 
 WORKING_WIDTH = 320
 MIN_SIDE = 64
@@ -102,7 +102,7 @@ def register_pair(first: np.ndarray,
         model: ``'translation'``, ``'similarity'``, ``'affine'`` or ``'homography'``; the fewer parameters, the steadier.
         threshold: Least confidence of an accepted result, in [0, 1].
         scales: Least and greatest size of what the second image shows, relative to equal widths; by default 0.88 to 1.14 for images of one
-            size, 0.5 to 2 for others.
+            size, 0.5 to 2 for others. A translation has none: one pixel stays one pixel.
         max_shift: Largest shift of the centers as a part of the size.
 
     Raises:
@@ -123,6 +123,8 @@ def register_pair(first: np.ndarray,
     pictures = [_picture(image, name) for image, name in ((first, 'first'), (second, 'second'))]
     shapes = first.shape[:2], second.shape[:2]
     scales = (_SAME_VIEW if shapes[0] == shapes[1] else _OTHER_VIEW) if scales is None else tuple(scales)
+    if model == 'translation':  # one pixel for one pixel
+        scales = (shapes[1][1] / shapes[0][1], ) * 2
     if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
         raise UserError(f'scales must be the least and the greatest, both positive, got {scales}')
     factors = [min(1., WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1., max(1., scales[1])))]
@@ -181,7 +183,7 @@ class _Pair:
 
     def find(self, model: str, scales: np.ndarray, max_shift: float) -> Tuple[_Place, float]:
         """Best place, and the score (at a width of 160) of the best one elsewhere."""
-        coarse = search(self.first, self.second, scales, max_shift=max_shift)
+        coarse = search(self.first, self.second, scales, (0., ) if model == 'translation' else DEGREES, max_shift)
         ranked = sorted(coarse, key=lambda candidate: _PRIOR * self.moved(candidate.matrix) - candidate.score)
         kept: List[np.ndarray] = []
         for candidate in ranked:

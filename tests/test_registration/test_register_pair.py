@@ -72,6 +72,7 @@ def test_warp_and_valid_go_together():
     visible, infrared = scene(0)
     second, truth = moved(infrared, 1, 0, (12., 0.))
     result = register_pair(visible, second, 'translation')
+    assert np.array_equal(result.matrix[:2, :2], np.eye(2))
     back = result.warp(second)
     assert back.shape == visible.shape and back.dtype == np.uint8
     inside = result.valid & (np.arange(320) < 300)

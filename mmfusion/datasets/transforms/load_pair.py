@@ -8,7 +8,9 @@ from mmcv.transforms import BaseTransform
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_cache import build_cache
 from mmfusion.fileio.image_reading import read_alpha, read_image, reduction_for, to_working_range
+from mmfusion.registration import build_registrar
 from mmfusion.registry import TRANSFORMS
+from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
 SOURCES = ('first', 'second')
@@ -71,6 +73,10 @@ class LoadPair(BaseTransform):
             follows must be :class:`ReducedResize`. One value for both sources.
         cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the next epochs and for all data
             workers; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and without. One value for both sources.
+        registration: For pairs that do not lie on each other or differ in size. ``'auto'`` estimates where the second image lies, pair by pair
+            (:func:`~mmfusion.registration.register_pair`), ``dict(model='affine', threshold=0.7)`` with its arguments; the path of a rig file, made
+            by ``mmfusion register``, applies one transform to all. The first image and the labels stay as they are; the second is warped onto the
+            first, and shows the first where it has nothing. A pair without a trustworthy transform is an error. One value for both sources.
 
     Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by the data set) takes the
     fourth channel of the file alone; the same for ``first``.
@@ -78,9 +84,13 @@ class LoadPair(BaseTransform):
     Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W); of a pair that was decoded at a reduced size ``reduced_from``, its full
     (H, W), which is also that of ``img_shape`` and ``ori_shape``.
 
+    With ``registration`` also ``registration``: ``matrix`` (3 rows of 3, from pixels of the second image to pixels of the first), ``confidence`` and
+    ``coverage``, the part of the first image that the second covers.
+
     Raises:
-        UserError: The folder of the cache cannot be used.
-        PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range.
+        UserError: The folder of the cache or the rig file cannot be used.
+        PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range;
+            a pair cannot be registered.
 
     Examples:
         >>> import numpy as np
@@ -95,7 +105,8 @@ class LoadPair(BaseTransform):
                  bit_depth: Union[int, dict, None] = None,
                  stretch: Union[Sequence[float], dict, None] = None,
                  reduce_to: Optional[Sequence[int]] = None,
-                 cache: Optional[dict] = None):
+                 cache: Optional[dict] = None,
+                 registration: Union[str, dict, None] = None):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
         self.stretch = per_source(stretch, 'stretch')
@@ -112,6 +123,10 @@ class LoadPair(BaseTransform):
             raise ValueError(f'reduce_to must be (width, height) in pixels, at least {MIN_SIZE} each, got {reduce_to!r}')
         self.reduce_to = None if reduce_to is None else tuple(reduce_to)
         self.cache = build_cache(cache)
+        if registration is not None and reduce_to is not None:
+            raise ValueError('registration needs the pictures as the files have them; leave reduce_to out')
+        self.registration = registration
+        self.register = build_registrar(registration)
 
     def transform(self, results: dict) -> dict:
         """Load both sources."""
@@ -119,14 +134,28 @@ class LoadPair(BaseTransform):
         names = {}
         for source in SOURCES:
             results[source], names[source] = self._load(results, source, reduction)
+        if self.register is not None:
+            self._register(results, names)
         sizes = [results[source].shape[:2] for source in SOURCES]
         if sizes[0] != sizes[1]:
             first, second = (f'{names[source]} has {size[1]}x{size[0]} pixels' for source, size in zip(SOURCES, sizes))
-            raise PairDataError('size mismatch', f'{first}, {second}; the sources of a pair must be registered and of one size')
+            raise PairDataError('size mismatch', f'{first}, {second}; the sources of a pair must be registered and of one size; '
+                                "LoadPair(registration='auto') registers them")
         results['img_shape'] = results['ori_shape'] = full or sizes[0]
         if reduction > 1:
             results['reduced_from'] = full
         return results
+
+    def _register(self, results: dict, names: dict) -> None:
+        """Bring the second image onto the first; where it has nothing, it shows the first, so that no border is invented."""
+        try:
+            first, second, results['registration'], valid = self.register(results['first'], results['second'])
+        except UserError as error:
+            raise PairDataError('not registered', f'{names["first"]} and {names["second"]}: {error}') from None
+        filler = convert_color(to_working_range(first, names['first']), 'color' if second.shape[2] == 3 else 'grayscale')
+        if filler.dtype != second.dtype:
+            filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
+        results['first'], results['second'] = first, np.where(valid[..., None], second, filler)
 
     def _reduction(self, results: dict) -> Tuple[int, Optional[Tuple[int, int]]]:
         """The part of their size at which both files are decoded, and their full (H, W) if it was looked at."""
@@ -170,4 +199,4 @@ class LoadPair(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
-                f'reduce_to={self.reduce_to}, cache={self.cache})')
+                f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration})')
