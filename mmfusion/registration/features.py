@@ -14,7 +14,8 @@ from .geometry import local_scale, scale_matrix, warp
 ANGLES = np.arange(4) * (np.pi / 4)  # four, since OpenCV filters four channels at once
 _DIRECTIONS = np.stack([np.cos(ANGLES), np.sin(ANGLES)]).astype(np.float32)
 _SIGMA = 0.8
-_SMOOTHING = 2.
+SMOOTHING = 2.
+FINE = 1.  # smoothing for the last steps, when edges lie within a pixel or two of each other
 
 
 class Picture(NamedTuple):
@@ -89,7 +90,7 @@ def content_mask(image: np.ndarray) -> np.ndarray:
     return mask
 
 
-def orientation_features(picture: Picture, sigma: float = _SIGMA, smoothing: float = _SMOOTHING) -> Features:
+def orientation_features(picture: Picture, sigma: float = _SIGMA, smoothing: float = SMOOTHING) -> Features:
     """Features of an image.
 
     Args:
@@ -128,7 +129,7 @@ class Aligned(NamedTuple):
         return self.first.weight * self.second.weight
 
 
-def align(first: Picture, second: Picture, matrix: np.ndarray, width: int) -> Aligned:
+def align(first: Picture, second: Picture, matrix: np.ndarray, width: int, smoothing: float = SMOOTHING) -> Aligned:
     """Features of both images with the first reduced to a width.
 
     Args:
@@ -136,12 +137,14 @@ def align(first: Picture, second: Picture, matrix: np.ndarray, width: int) -> Al
         second: Second image; it is reduced first as far as the matrix would, so that nothing is skipped.
         matrix: From pixels of the second to pixels of the first.
         width: Width to reduce the first image to; never enlarged.
+        smoothing: Of the features, in pixels of that width.
     """
     factor = min(1., width / first.shape[1])
     reduced = first.resized(factor)
     shrink = min(1., factor * local_scale(matrix))
     moved = scale_matrix(factor) @ matrix @ np.linalg.inv(scale_matrix(shrink))
-    return Aligned(orientation_features(reduced), orientation_features(second.resized(shrink).warped(moved, reduced.shape)), factor)
+    features = [orientation_features(part, smoothing=smoothing) for part in (reduced, second.resized(shrink).warped(moved, reduced.shape))]
+    return Aligned(*features, factor)
 
 
 def similarity(aligned: Aligned) -> float:

@@ -4,7 +4,7 @@ from typing import Sequence
 import cv2
 import numpy as np
 
-from .features import Picture, align
+from .features import SMOOTHING, Picture, align
 from .geometry import center, motion_basis, scale_matrix, step_matrix, warp
 
 _SOFTNESS = 1.  # squared difference of features at which a pixel counts half
@@ -12,7 +12,8 @@ _RIDGE = 1e-5  # of the mean curvature: keeps directions at rest that the pictur
 _STILL = 0.02  # pixels
 
 
-def refine(first: Picture, second: Picture, matrix: np.ndarray, model: str, widths: Sequence[int], steps: int = 10) -> np.ndarray:
+def refine(first: Picture, second: Picture, matrix: np.ndarray, model: str, widths: Sequence[int], steps: int = 10,
+           smoothing: float = SMOOTHING) -> np.ndarray:
     """Improve a transform.
 
     Args:
@@ -22,14 +23,16 @@ def refine(first: Picture, second: Picture, matrix: np.ndarray, model: str, widt
         model: One of :data:`~mmfusion.registration.geometry.MODELS`; the steps are of this kind.
         widths: Widths to which the first image is reduced, one after the other.
         steps: Most steps at each width.
+        smoothing: Of the features: how far edges may be apart, in pixels of each width.
     """
     for width in widths:
-        matrix = _refine_level(first, second, matrix, model, width, steps)
+        matrix = _refine_level(first, second, matrix, model, width, steps, smoothing)
     return matrix / matrix[2, 2]
 
 
-def _refine_level(first: Picture, second: Picture, matrix: np.ndarray, model: str, width: int, steps: int) -> np.ndarray:
-    aligned = align(first, second, matrix, width)
+def _refine_level(first: Picture, second: Picture, matrix: np.ndarray, model: str, width: int, steps: int,
+                  smoothing: float) -> np.ndarray:
+    aligned = align(first, second, matrix, width, smoothing)
     values, weight = aligned.first
     height, width = weight.shape
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=1 / 8)

@@ -8,7 +8,7 @@ import numpy as np
 from mmfusion.utils.errors import UserError
 
 from .agreement import window_agreement
-from .features import Picture, align, content_mask, similarity
+from .features import FINE, Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, scale_matrix, valid_region, warp
 from .refine import refine
@@ -197,6 +197,7 @@ class _Pair:
         matrices = [refine(self.first, self.second, matrix, simple, (80, 160)) for matrix in kept]
         places = sorted((_Place(self.score(matrix, (160, )), matrix) for matrix in matrices), key=lambda place: -place.score)
         finals = [refine(self.first, self.second, place.matrix, model, (160, 320)) for place in places[:3]]
+        finals = [refine(self.first, self.second, matrix, model, (320, ), smoothing=FINE) for matrix in finals]
         best = max((_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals), key=lambda place: place.score)
         elsewhere = [place.score for place in places if self.moved(place.matrix, best.matrix) > _APART]
         elsewhere += [self.score(matrix, (160, )) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
