@@ -3,10 +3,11 @@
     python benchmarks/registration.py --rendered 40 --pairs MSRS=data/MSRS/test/vi,data/MSRS/test/ir --warps 10 --out warps.json
     python benchmarks/registration.py --fit warps.json
 
-Each pair is warped by seeded transforms: up to 12 pixels, 3 degrees and 6 % at a width of 320 (``known``), farther than the search looks (``far``), or
-it gets the second image of another pair (``stranger``). The error is the mean distance of the corners from where they belong, in pixels of a width
+Each pair is warped by seeded transforms: up to 12 pixels, 3 degrees and 6 % at a width of 320 (``known``), farther than the search looks (``far``),
+or it gets the second image of another pair (``stranger``). The error is the mean distance of the corners from where they belong, in pixels of a width
 of 320. Pairs of real data sets are taken as registered, which they are within 1 to 3 such pixels.
 """
+
 import argparse
 import json
 import time
@@ -22,7 +23,7 @@ from mmfusion.registration import register_pair
 from mmfusion.registration.gate import FEATURES, describe
 from mmfusion.registration.geometry import center, corner_distance, similarity_matrix
 
-GOOD, BAD = 3., 8.
+GOOD, BAD = 3.0, 8.0
 UNIT = 320
 RANGES = dict(known=((0, 12), (0, 3), (0, 0.06)), far=((100, 140), (12, 40), (0.2, 0.35)))  # shift, degrees, scale
 
@@ -38,6 +39,7 @@ def draw_warp(rng: np.random.Generator, shape: Tuple[int, int], kind: str) -> np
 def rendered(count: int, size: Tuple[int, int]) -> Iterator[Tuple[str, np.ndarray, np.ndarray]]:
     """Pairs of the demo data set."""
     from mmfusion.datasets import DemoPairs
+
     pairs = DemoPairs(length=count, size=size, seed=7)
     for index in range(count):
         item = pairs.get_data_info(index)
@@ -68,29 +70,46 @@ def measure(cases: List[tuple], warps: int, kinds: List[str], model: str) -> Lis
                 unit = UNIT / first.shape[1]
                 truth = np.linalg.inv(matrix)
                 error = 1e3 if kind == 'stranger' else corner_distance(result.matrix, truth, shape) * unit
-                rows.append(dict(set=name.split('/')[0], pair=name, warp=warp, kind=kind, error=error, seconds=seconds, confidence=result.confidence,
-                                 accepted=result.accepted, before=corner_distance(np.eye(3), truth, shape) * unit, checks=result.checks))
+                rows.append(
+                    dict(
+                        set=name.split('/')[0],
+                        pair=name,
+                        warp=warp,
+                        kind=kind,
+                        error=error,
+                        seconds=seconds,
+                        confidence=result.confidence,
+                        accepted=result.accepted,
+                        before=corner_distance(np.eye(3), truth, shape) * unit,
+                        checks=result.checks,
+                    )
+                )
     return rows
 
 
 def report(rows: List[dict]) -> str:
     """Errors and refusals by set and kind of warp."""
-    lines = [f'{"set":12}{"warp":10}{"count":>6}{"before":>8}{"median":>8}{"90 %":>8}{"< 3 px":>8}{"refused":>9}{"> 8 px":>8}{"refused":>9}{"s":>7}']
+    lines = [
+        f'{"set":12}{"warp":10}{"count":>6}{"before":>8}{"median":>8}{"90 %":>8}{"< 3 px":>8}{"refused":>9}{"> 8 px":>8}{"refused":>9}{"s":>7}'
+    ]
     keys = sorted({(row['kind'], row['set']) for row in rows})
     for kind, name in [*keys, *((kind, 'all') for kind in sorted({key[0] for key in keys}))]:
         part = [row for row in rows if row['kind'] == kind and name in (row['set'], 'all')]
         error, refused = np.array([row['error'] for row in part]), ~np.array([row['accepted'] for row in part])
         good, bad = error < GOOD, error > BAD
-        share = lambda mask: f'{refused[mask].mean():.0%}' if mask.any() else '-'  # noqa: E731
+        shares = [f'{refused[mask].mean():.0%}' if mask.any() else '-' for mask in (good, bad)]
         before, seconds = (np.median([row[key] for row in part]) for key in ('before', 'seconds'))
-        lines.append(f'{name:12}{kind:10}{len(part):6}{before:8.1f}{np.median(error):8.2f}{np.percentile(error, 90):8.2f}{good.sum():8}{share(good):>9}'
-                     f'{bad.sum():8}{share(bad):>9}{seconds:7.2f}')
+        lines.append(
+            f'{name:12}{kind:10}{len(part):6}{before:8.1f}{np.median(error):8.2f}{np.percentile(error, 90):8.2f}{good.sum():8}'
+            f'{shares[0]:>9}{bad.sum():8}{shares[1]:>9}{seconds:7.2f}'
+        )
     return '\n'.join(lines)
 
 
 def fit(rows: List[dict]) -> Dict[str, float]:
     """Logistic regression of right (below 3 px) against wrong (above 8 px), with a small ridge; both sides weigh the same."""
     from scipy.optimize import minimize
+
     rows = [row for row in rows if not GOOD <= row['error'] <= BAD]
     inputs = np.array([list(describe(row['checks']).values()) for row in rows])
     right = np.array([row['error'] < GOOD for row in rows])
@@ -99,12 +118,14 @@ def fit(rows: List[dict]) -> Dict[str, float]:
 
     def loss(parameters: np.ndarray) -> float:
         margin = (inputs @ parameters) * np.where(right, 1, -1)
-        return float((weight * np.logaddexp(0, -margin)).sum() + 1e-3 * (parameters[:-1]**2).sum())
+        return float((weight * np.logaddexp(0, -margin)).sum() + 1e-3 * (parameters[:-1] ** 2).sum())
 
     found = minimize(loss, np.zeros(inputs.shape[1])).x
     score = inputs @ found
-    print(f'{right.sum()} right, {(~right).sum()} wrong; refused at 0.5: {(score[right] < 0).mean():.1%} of the right ones, {(score[~right] < 0).mean():.1%} '
-          'of the wrong ones')
+    print(
+        f'{right.sum()} right, {(~right).sum()} wrong; refused at 0.5: {(score[right] < 0).mean():.1%} of the right ones, '
+        f'{(score[~right] < 0).mean():.1%} of the wrong ones'
+    )
     return dict(zip([*FEATURES, 'bias'], found.round(2).tolist()))
 
 
@@ -112,7 +133,9 @@ def main() -> None:
     """Measure or fit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rendered', type=int, default=0, metavar='N', help='rendered pairs')
-    parser.add_argument('--size', type=int, nargs=2, default=(480, 640), metavar=('HEIGHT', 'WIDTH'), help='of rendered pairs')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(480, 640), metavar=('HEIGHT', 'WIDTH'), help='of rendered pairs'
+    )
     parser.add_argument('--pairs', action='append', default=[], metavar='NAME=FIRST,SECOND', help='two folders')
     parser.add_argument('--limit', type=int, default=50, help='most pairs of a folder')
     parser.add_argument('--warps', type=int, default=1, help='warps of each pair')

@@ -28,8 +28,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
     parser.add_argument('--fuser-options', nargs='+', metavar='KEY=VALUE',
                         help='options of the fuser, such as fusion_task=multi_focus shift=0.2 for TC-MoA')
-    parser.add_argument('--registration', metavar='auto|RIG', help='for pairs that do not lie on each other or differ in size: estimate each transform, or apply '
-                        'that of a rig file made by mmfusion register')
+    parser.add_argument('--registration', metavar='auto|RIG', help='for pairs that do not lie on each other or differ in size: '
+                        'estimate each transform, or apply that of a rig file made by mmfusion register')
     parser.add_argument('--out', help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)')
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')

@@ -6,6 +6,7 @@
 
 A pair below the threshold of confidence is refused with the figures, and nothing is warped; the exit code is then 1.
 """
+
 import argparse
 import json
 import os
@@ -18,17 +19,35 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('first', help='first image (visible), or a folder; it is never warped')
     parser.add_argument('second', help='second image (infrared), or a folder; sizes may differ')
-    parser.add_argument('--model', default='similarity', choices=['translation', 'similarity', 'affine', 'homography'],
-                        help='kind of transform (default: similarity)')
-    parser.add_argument('--threshold', type=float, default=0.5, help='least confidence of an accepted pair (default: 0.5)')
-    parser.add_argument('--scales', type=float, nargs=2, metavar=('LOW', 'HIGH'),
-                        help='size of the view of the second image relative to the first (default: 0.88 1.14 for images of one size, 0.5 2 for others)')
-    parser.add_argument('--max-shift', type=float, default=0.25, help='largest shift as a part of the size (default: 0.25)')
+    parser.add_argument(
+        '--model',
+        default='similarity',
+        choices=['translation', 'similarity', 'affine', 'homography'],
+        help='kind of transform (default: similarity)',
+    )
+    parser.add_argument(
+        '--threshold', type=float, default=0.5, help='least confidence of an accepted pair (default: 0.5)'
+    )
+    parser.add_argument(
+        '--scales',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='size of the view of the second image relative to the first (default: 0.88 1.14 for images of one size, '
+        '0.5 2 for others)',
+    )
+    parser.add_argument(
+        '--max-shift', type=float, default=0.25, help='largest shift as a part of the size (default: 0.25)'
+    )
     parser.add_argument('--json', action='store_true', help='print the result as JSON')
     parser.add_argument('--out', help='of two files: write the second image on the pixels of the first')
     parser.add_argument('--picture', metavar='FILE', help='of two files: write check patterns before and after')
-    parser.add_argument('--rig', metavar='FILE', help='of two folders: estimate one transform from all pairs, and write it')
-    parser.add_argument('--check', action='store_true', help='of two folders: list how far each pair is off, worst first')
+    parser.add_argument(
+        '--rig', metavar='FILE', help='of two folders: estimate one transform from all pairs, and write it'
+    )
+    parser.add_argument(
+        '--check', action='store_true', help='of two folders: list how far each pair is off, worst first'
+    )
     parser.add_argument('--csv', metavar='FILE', help='of two folders: write a row for each pair')
     return parser.parse_args(argv)
 
@@ -60,6 +79,7 @@ def _files(args: argparse.Namespace, options: dict) -> None:
     from mmfusion.fileio.image_writing import write_image
     from mmfusion.registration import register_pair
     from mmfusion.registration.pictures import before_and_after
+
     first, second = (read_image(path) for path in (args.first, args.second))
     result = register_pair(first, second, **options)
     print(json.dumps(result.to_dict()) if args.json else describe(result))
@@ -77,23 +97,37 @@ def describe(result) -> str:
     rows = '\n'.join('  ' + '  '.join(f'{value:12.6g}' for value in row) for row in result.matrix)
     verdict = 'accepted' if result.accepted else 'refused: ' + '; '.join(result.reasons)
     figures = ', '.join(f'{name} {value:.2f}' for name, value in result.checks.items())
-    return f'{result.model}, from pixels (x, y, 1) of the second image to pixels of the first:\n{rows}\nconfidence {result.confidence:.2f}, {verdict}\n({figures})'
+    return (
+        f'{result.model}, from pixels (x, y, 1) of the second image to pixels of the first:\n{rows}\n'
+        f'confidence {result.confidence:.2f}, {verdict}\n({figures})'
+    )
 
 
 def _folders(args: argparse.Namespace, options: dict) -> None:
     from mmfusion.registration import estimate_rig
     from mmfusion.registration.folders import find_pairs, register_folders, summarize, worst_first, write_rows
     from mmfusion.utils.progress import progress_bar
+
     with progress_bar(len(find_pairs(args.first, args.second)), 'registering') as bar:
         rows = list(register_folders(args.first, args.second, done=lambda row: bar.update(), **options))
     listed = worst_first(rows) if args.check else rows
     if args.json:
-        print(json.dumps([dict(name=row.name, **(row.result.to_dict() if row.result else dict(message=row.message))) for row in listed]))
+        print(
+            json.dumps(
+                [
+                    dict(name=row.name, **(row.result.to_dict() if row.result else dict(message=row.message)))
+                    for row in listed
+                ]
+            )
+        )
     else:
         for row in listed:
             values = row.row()
-            print(f'{row.name:24}' + (f'off by {values["offset"]:8.2f} px, confidence {values["confidence"]:.2f}' if row.result else '')
-                  + (f'  refused: {values["reasons"]}' if values['reasons'] else ''))
+            print(
+                f'{row.name:24}'
+                + (f'off by {values["offset"]:8.2f} px, confidence {values["confidence"]:.2f}' if row.result else '')
+                + (f'  refused: {values["reasons"]}' if values['reasons'] else '')
+            )
         print(summarize(rows))
     if args.csv:
         write_rows(args.csv, listed)

@@ -4,6 +4,7 @@ An edge keeps its direction when the modality changes, though neither its sign n
 directions, without sign, less their mean, smoothed and brought to unit length where there is structure (after Ye et al., "Fast and robust
 matching for multimodal remote sensing image registration", IEEE TGRS 57(11), 2019, whose channels are the same but for the subtracted mean).
 """
+
 from typing import NamedTuple
 
 import cv2
@@ -14,8 +15,8 @@ from .geometry import local_scale, scale_matrix, warp
 ANGLES = np.arange(4) * (np.pi / 4)  # four, since OpenCV filters four channels at once
 _DIRECTIONS = np.stack([np.cos(ANGLES), np.sin(ANGLES)]).astype(np.float32)
 _SIGMA = 0.8
-SMOOTHING = 2.
-FINE = 1.  # smoothing for the last steps, when edges lie within a pixel or two of each other
+SMOOTHING = 2.0
+FINE = 1.0  # smoothing for the last steps, when edges lie within a pixel or two of each other
 
 
 class Picture(NamedTuple):
@@ -39,7 +40,10 @@ class Picture(NamedTuple):
         if factor >= 1:
             return self
         size = tuple(max(1, round(length * factor)) for length in self.shape[::-1])
-        return Picture(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), cv2.resize(self.mask, size, interpolation=cv2.INTER_NEAREST))
+        return Picture(
+            cv2.resize(self.image, size, interpolation=cv2.INTER_AREA),
+            cv2.resize(self.mask, size, interpolation=cv2.INTER_NEAREST),
+        )
 
     def warped(self, matrix: np.ndarray, shape) -> 'Picture':
         """On the pixels of another image (height, width)."""
@@ -59,7 +63,7 @@ class Features(NamedTuple):
 
     def centered(self, weight: np.ndarray) -> np.ndarray:
         """Values less their mean over ``weight``, times ``weight``."""
-        total = max(float(weight.sum()), 1.)
+        total = max(float(weight.sum()), 1.0)
         mean = np.einsum('hwc,hw->c', self.values, weight) / total
         return (self.values - mean) * weight[..., None]
 
@@ -100,13 +104,17 @@ def orientation_features(picture: Picture, sigma: float = _SIGMA, smoothing: flo
     """
     smooth = cv2.GaussianBlur(picture.image, (0, 0), sigma)
     gradient = np.stack([cv2.Scharr(smooth, cv2.CV_32F, 1, 0), cv2.Scharr(smooth, cv2.CV_32F, 0, 1)], axis=-1)
-    weight = cv2.erode(picture.mask, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1).astype(np.float32)
+    weight = cv2.erode(picture.mask, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1).astype(
+        np.float32
+    )
     channels = np.abs((gradient * (weight / 32)[..., None]) @ _DIRECTIONS)
     channels = np.maximum(channels - channels.mean(-1, keepdims=True), 0)
     channels = cv2.GaussianBlur(channels, (0, 0), smoothing)
     squares = np.einsum('hwc,hwc->hw', channels, channels)
     inside = squares[weight > 0]
-    floor = 0.5 * float(np.sqrt(np.median(inside))) + 1e-3 if inside.size else 1.  # what is weaker than half the median counts as noise
+    floor = (
+        0.5 * float(np.sqrt(np.median(inside))) + 1e-3 if inside.size else 1.0
+    )  # what is weaker than half the median counts as noise
     return Features(channels * (weight / np.sqrt(squares + floor**2))[..., None], weight)
 
 
@@ -139,11 +147,14 @@ def align(first: Picture, second: Picture, matrix: np.ndarray, width: int, smoot
         width: Width to reduce the first image to; never enlarged.
         smoothing: Of the features, in pixels of that width.
     """
-    factor = min(1., width / first.shape[1])
+    factor = min(1.0, width / first.shape[1])
     reduced = first.resized(factor)
-    shrink = min(1., factor * local_scale(matrix))
+    shrink = min(1.0, factor * local_scale(matrix))
     moved = scale_matrix(factor) @ matrix @ np.linalg.inv(scale_matrix(shrink))
-    features = [orientation_features(part, smoothing=smoothing) for part in (reduced, second.resized(shrink).warped(moved, reduced.shape))]
+    features = [
+        orientation_features(part, smoothing=smoothing)
+        for part in (reduced, second.resized(shrink).warped(moved, reduced.shape))
+    ]
     return Aligned(*features, factor)
 
 
@@ -152,4 +163,4 @@ def similarity(aligned: Aligned) -> float:
     weight = aligned.weight
     first, second = aligned.first.centered(weight), aligned.second.centered(weight)
     power = float(np.vdot(first, first)) * float(np.vdot(second, second))
-    return float(np.vdot(first, second)) / np.sqrt(power) if power > 0 else 0.
+    return float(np.vdot(first, second)) / np.sqrt(power) if power > 0 else 0.0

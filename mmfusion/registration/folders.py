@@ -1,4 +1,5 @@
 """Registration of folders of pairs: a row for each, a rig from all, and how well a registered set really is."""
+
 from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Optional, Union
 
@@ -41,8 +42,14 @@ class PairRegistration(NamedTuple):
         if self.result is None:
             return dict(name=self.name, accepted='', confidence='', offset='', offset_320='', reasons=self.message)
         offset = self.offset
-        return dict(name=self.name, accepted=self.result.accepted, confidence=round(self.result.confidence, 4), offset=round(offset, 2),
-                    offset_320=round(offset * 320 / self.result.first_shape[1], 2), reasons='; '.join(self.result.reasons))
+        return dict(
+            name=self.name,
+            accepted=self.result.accepted,
+            confidence=round(self.result.confidence, 4),
+            offset=round(offset, 2),
+            offset_320=round(offset * 320 / self.result.first_shape[1], 2),
+            reasons='; '.join(self.result.reasons),
+        )
 
 
 def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[tuple]:
@@ -54,17 +61,23 @@ def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[tuple]
     for folder in (first, second):
         if not Path(folder).is_dir():
             raise UserError(f'folder {folder} does not exist')
-    pairs = [pair for pair in match_pairs(index_images(str(first)), index_images(str(second))) if pair.first and pair.second]
+    pairs = [
+        pair for pair in match_pairs(index_images(str(first)), index_images(str(second))) if pair.first and pair.second
+    ]
     if not pairs:
-        raise UserError(f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders)')
+        raise UserError(
+            f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders)'
+        )
     return [tuple(pair) for pair in pairs]
 
 
-def register_folders(first: Union[str, Path],
-                     second: Union[str, Path],
-                     lenses: Optional[dict] = None,
-                     done: Callable[[PairRegistration], None] = lambda row: None,
-                     **options) -> Iterator[PairRegistration]:
+def register_folders(
+    first: Union[str, Path],
+    second: Union[str, Path],
+    lenses: Optional[dict] = None,
+    done: Callable[[PairRegistration], None] = lambda row: None,
+    **options,
+) -> Iterator[PairRegistration]:
     """Register every pair of two folders; what cannot be read is reported in its row, and the others go on.
 
     Args:
@@ -80,7 +93,9 @@ def register_folders(first: Union[str, Path],
     lenses = lenses or {}
     for name, *paths in find_pairs(first, second):
         try:
-            images = [_straight(read_image(path), lenses.get(source)) for path, source in zip(paths, ('first', 'second'))]
+            images = [
+                _straight(read_image(path), lenses.get(source)) for path, source in zip(paths, ('first', 'second'))
+            ]
         except PairDataError as error:
             row = PairRegistration(name, None, str(error))
         else:
@@ -95,9 +110,10 @@ def _straight(image: np.ndarray, lens: Optional[Lens]) -> np.ndarray:
 
 def worst_first(rows: List[PairRegistration]) -> List[PairRegistration]:
     """Unreadable and refused pairs first, then by distance from registered, the largest first."""
+
     def key(row: PairRegistration):
         if row.result is None:
-            return 0, 0.
+            return 0, 0.0
         return (2, -row.offset) if row.result.accepted else (1, row.result.confidence)
 
     return sorted(rows, key=key)
@@ -115,11 +131,16 @@ def summarize(rows: List[PairRegistration]) -> str:
     if judged:
         offsets = np.array([row.offset for row in judged])
         unit = 320 / judged[0].result.first_shape[1]
-        lines.append(f'corners are off by {np.median(offsets):.1f} pixels (median), {np.percentile(offsets, 90):.1f} (90 %), {offsets.max():.1f} (largest); '
-                     f'at a width of 320 these are {np.median(offsets) * unit:.1f}, {np.percentile(offsets, 90) * unit:.1f} and {offsets.max() * unit:.1f}')
+        middle, most, largest = np.median(offsets), np.percentile(offsets, 90), offsets.max()
+        lines.append(
+            f'corners are off by {middle:.1f} pixels (median), {most:.1f} (90 %), {largest:.1f} (largest); '
+            f'at a width of 320 these are {middle * unit:.1f}, {most * unit:.1f} and {largest * unit:.1f}'
+        )
         shapes = {(row.result.first_shape, row.result.second_shape) for row in judged}
         if len(shapes) == 1 and len(judged) > 2:
-            middle = np.median(np.stack([row.result.matrix for row in judged]), axis=0)
-            common = corner_distance(middle, fitting_matrix(*next(iter(shapes))), judged[0].result.second_shape)
-            lines.append(f'a common part of {common:.1f} pixels is in all of them: a fixed rig that is a little off shows so')
+            common = np.median(np.stack([row.result.matrix for row in judged]), axis=0)
+            distance = corner_distance(common, fitting_matrix(*next(iter(shapes))), judged[0].result.second_shape)
+            lines.append(
+                f'a common part of {distance:.1f} pixels is in all of them: a fixed rig that is a little off shows so'
+            )
     return '\n'.join(lines)

@@ -1,4 +1,5 @@
 """The gate: a confidence from figures that a wrong registration fails, and the sentences that say why a pair is refused."""
+
 from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
@@ -35,7 +36,9 @@ class Checks(NamedTuple):
 
 
 #: What the confidence is made of: a logistic function of these, fitted by ``benchmarks/registration.py --fit``.
-FEATURES: Dict[str, float] = dict(similarity=0.63, lead=1.21, windows=3.62, window_distance=0.15, contrast=1.41, round_trip=1.41)
+FEATURES: Dict[str, float] = dict(
+    similarity=0.63, lead=1.21, windows=3.62, window_distance=0.15, contrast=1.41, round_trip=1.41
+)
 BIAS = -7.79
 LEAST_OVERLAP = 0.35
 
@@ -45,10 +48,13 @@ def describe(checks: Dict[str, float]) -> Dict[str, float]:
     return dict(
         similarity=5 * checks['similarity'],
         lead=10 * checks['lead'],
-        windows=4 * checks['windows'] * checks['window_count'] / (checks['window_count'] + 6),  # few windows prove little
+        windows=4
+        * checks['windows']
+        * checks['window_count']
+        / (checks['window_count'] + 6),  # few windows prove little
         window_distance=-float(np.log1p(checks['window_distance'])),
         contrast=20 * checks['contrast'],
-        round_trip=-float(np.log1p(min(checks['round_trip'], 100.))),
+        round_trip=-float(np.log1p(min(checks['round_trip'], 100.0))),
     )
 
 

@@ -2,6 +2,7 @@
 
 A matrix is 3x3, float64, and takes pixels (x, y, 1) of the second image to pixels of the first; pixel centers have integer coordinates.
 """
+
 from typing import List, Tuple
 
 import cv2
@@ -38,7 +39,7 @@ def check_matrix(matrix, name: str = 'matrix') -> np.ndarray:
 def scale_matrix(factor: float) -> np.ndarray:
     """From pixels of an image to those of the same image resized by a factor (pixel areas coincide, as in :func:`cv2.resize`)."""
     offset = (factor - 1) / 2
-    return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.]])
+    return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.0]])
 
 
 def similarity_matrix(scale: float, angle: float, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -92,7 +93,7 @@ def local_scale(matrix: np.ndarray) -> float:
 
 def fitting_matrix(first: Shape, second: Shape) -> np.ndarray:
     """Where nothing is known: centers on each other, equal widths."""
-    return similarity_matrix(first[1] / second[1], 0., center(second), center(first))
+    return similarity_matrix(first[1] / second[1], 0.0, center(second), center(first))
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, shape: Shape, nearest: bool = False) -> np.ndarray:
@@ -126,7 +127,13 @@ def valid_region(matrix: np.ndarray, second: Shape, first: Shape) -> np.ndarray:
     along = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
     down = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
     room = 1e-6 * depth  # a whole shift ends exactly on the border
-    return (depth > 0) & (along >= -room) & (down >= -room) & (along <= (second[1] - 1) * depth + room) & (down <= (second[0] - 1) * depth + room)
+    return (
+        (depth > 0)
+        & (along >= -room)
+        & (down >= -room)
+        & (along <= (second[1] - 1) * depth + room)
+        & (down <= (second[0] - 1) * depth + room)
+    )
 
 
 def motion_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndarray, np.ndarray]]:

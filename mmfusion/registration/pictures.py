@@ -1,4 +1,5 @@
 """Check patterns: squares of the first and of the second image in turn, so that edges must run on across the squares."""
+
 import cv2
 import numpy as np
 

@@ -1,4 +1,5 @@
 """Refinement: Gauss-Newton steps on the difference of the features, from coarse pictures to finer ones."""
+
 from typing import Sequence
 
 import cv2
@@ -7,13 +8,20 @@ import numpy as np
 from .features import SMOOTHING, Picture, align
 from .geometry import center, motion_basis, scale_matrix, step_matrix, warp
 
-_SOFTNESS = 1.  # squared difference of features at which a pixel counts half
+_SOFTNESS = 1.0  # squared difference of features at which a pixel counts half
 _RIDGE = 1e-5  # of the mean curvature: keeps directions at rest that the pictures say nothing about
 _STILL = 0.02  # pixels
 
 
-def refine(first: Picture, second: Picture, matrix: np.ndarray, model: str, widths: Sequence[int], steps: int = 10,
-           smoothing: float = SMOOTHING) -> np.ndarray:
+def refine(
+    first: Picture,
+    second: Picture,
+    matrix: np.ndarray,
+    model: str,
+    widths: Sequence[int],
+    steps: int = 10,
+    smoothing: float = SMOOTHING,
+) -> np.ndarray:
     """Improve a transform.
 
     Args:
@@ -30,8 +38,9 @@ def refine(first: Picture, second: Picture, matrix: np.ndarray, model: str, widt
     return matrix / matrix[2, 2]
 
 
-def _refine_level(first: Picture, second: Picture, matrix: np.ndarray, model: str, width: int, steps: int,
-                  smoothing: float) -> np.ndarray:
+def _refine_level(
+    first: Picture, second: Picture, matrix: np.ndarray, model: str, width: int, steps: int, smoothing: float
+) -> np.ndarray:
     aligned = align(first, second, matrix, width, smoothing)
     values, weight = aligned.first
     height, width = weight.shape

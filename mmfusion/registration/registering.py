@@ -1,4 +1,5 @@
 """Registration of a pair, with a confidence and a gate."""
+
 from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -21,7 +22,7 @@ _KEPT = 6  # coarse candidates that are refined
 _APART = 0.04  # of the width: candidates closer than this are one
 _PRIOR = 0.1  # taken from a score per width of movement: of two equal places the nearer one
 _SAME_VIEW = (0.88, 1.14)
-_OTHER_VIEW = (0.5, 2.)
+_OTHER_VIEW = (0.5, 2.0)
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Registration:
         if not self.accepted:
             raise UserError('this pair was not registered: ' + '; '.join(self.reasons))
         if second.shape[:2] != self.second_shape:
-            raise UserError('the image to warp has {1}x{0} pixels, the registered one had {3}x{2}'.format(*second.shape[:2], *self.second_shape))
+            (height, width), (rows, columns) = second.shape[:2], self.second_shape
+            raise UserError(f'the image to warp has {width}x{height} pixels, the registered one had {columns}x{rows}')
         moved = warp(second, self.matrix, self.first_shape)
         if moved.ndim < second.ndim:
             moved = moved[..., None]
@@ -74,9 +76,16 @@ class Registration:
 
     def to_dict(self) -> dict:
         """Plain values, as ``mmfusion register --json`` prints them."""
-        return dict(matrix=[[float(value) for value in row] for row in self.matrix], model=self.model, confidence=round(self.confidence, 4),
-                    accepted=self.accepted, reasons=list(self.reasons), checks={name: round(float(value), 4) for name, value in self.checks.items()},
-                    first_size=list(self.first_shape[::-1]), second_size=list(self.second_shape[::-1]))
+        return dict(
+            matrix=[[float(value) for value in row] for row in self.matrix],
+            model=self.model,
+            confidence=round(self.confidence, 4),
+            accepted=self.accepted,
+            reasons=list(self.reasons),
+            checks={name: round(float(value), 4) for name, value in self.checks.items()},
+            first_size=list(self.first_shape[::-1]),
+            second_size=list(self.second_shape[::-1]),
+        )
 
 
 class _Place(NamedTuple):
@@ -84,12 +93,14 @@ class _Place(NamedTuple):
     matrix: np.ndarray
 
 
-def register_pair(first: np.ndarray,
-                  second: np.ndarray,
-                  model: str = 'similarity',
-                  threshold: float = THRESHOLD,
-                  scales: Optional[Sequence[float]] = None,
-                  max_shift: float = 0.25) -> Registration:
+def register_pair(
+    first: np.ndarray,
+    second: np.ndarray,
+    model: str = 'similarity',
+    threshold: float = THRESHOLD,
+    scales: Optional[Sequence[float]] = None,
+    max_shift: float = 0.25,
+) -> Registration:
     """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
 
     A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 96 pixels wide; the best six places are refined by
@@ -124,10 +135,12 @@ def register_pair(first: np.ndarray,
     shapes = first.shape[:2], second.shape[:2]
     scales = (_SAME_VIEW if shapes[0] == shapes[1] else _OTHER_VIEW) if scales is None else tuple(scales)
     if model == 'translation':  # one pixel for one pixel
-        scales = (shapes[1][1] / shapes[0][1], ) * 2
+        scales = (shapes[1][1] / shapes[0][1],) * 2
     if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
         raise UserError(f'scales must be the least and the greatest, both positive, got {scales}')
-    factors = [min(1., WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1., max(1., scales[1])))]
+    factors = [
+        min(1.0, WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1.0, max(1.0, scales[1])))
+    ]
     small, moving = (picture.resized(factor) for picture, factor in zip(pictures, factors))
     pyramid = _Pair(small, moving)
     best, runner_up = pyramid.find(model, scale_grid(*scales), max_shift)
@@ -139,10 +152,16 @@ def register_pair(first: np.ndarray,
 
 def _picture(image: np.ndarray, name: str) -> Picture:
     """A gray picture of an array, on a scale of about 0 to 255."""
-    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+    if (
+        not isinstance(image, np.ndarray)
+        or image.ndim not in (2, 3)
+        or (image.ndim == 3 and image.shape[2] not in (1, 3))
+    ):
         raise UserError(f'the {name} image must be an array (H, W), (H, W, 1) or (H, W, 3)')
     if min(image.shape[:2]) < MIN_SIDE:
-        raise UserError(f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels; registration needs at least {MIN_SIDE}x{MIN_SIDE}')
+        raise UserError(
+            f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels; registration needs at least {MIN_SIDE}x{MIN_SIDE}'
+        )
     gray = image.astype(np.float32)
     if not np.isfinite(gray).all():
         raise UserError(f'the {name} image holds NaN or infinite values; mend the file')
@@ -151,7 +170,7 @@ def _picture(image: np.ndarray, name: str) -> Picture:
     mask = content_mask(gray)
     if image.dtype != np.uint8:
         inside = gray[mask > 0]
-        low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0., 1.)
+        low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0.0, 1.0)
         gray = ((np.clip(gray, low, high) - low) * (255 / max(high - low, 1e-12))).astype(np.float32)
     return Picture(gray, mask)
 
@@ -170,7 +189,7 @@ class _Pair:
     def score(self, matrix: np.ndarray, widths: Sequence[int]) -> float:
         """Similarity, lowered where little overlaps and where much has to move."""
         total = float(np.mean([similarity(align(self.first, self.second, matrix, width)) for width in widths]))
-        return total * min(1., self.overlap(matrix) / 0.9)**0.5 - _PRIOR * self.moved(matrix)
+        return total * min(1.0, self.overlap(matrix) / 0.9) ** 0.5 - _PRIOR * self.moved(matrix)
 
     def overlap(self, matrix: np.ndarray) -> float:
         """Shared area over that of the image that covers less."""
@@ -179,11 +198,11 @@ class _Pair:
         shape = (max(1, round(self.first.shape[0] * factor)), width)
         inside = valid_region(scale_matrix(factor) @ matrix, self.second.shape, shape)
         spread = abs(np.linalg.det(matrix[:2, :2])) * self.second.shape[0] * self.second.shape[1] * factor**2
-        return float(inside.sum()) / max(1., min(inside.size, spread))
+        return float(inside.sum()) / max(1.0, min(inside.size, spread))
 
     def find(self, model: str, scales: np.ndarray, max_shift: float) -> Tuple[_Place, float]:
         """Best place, and the score (at a width of 160) of the best one elsewhere."""
-        coarse = search(self.first, self.second, scales, (0., ) if model == 'translation' else DEGREES, max_shift)
+        coarse = search(self.first, self.second, scales, (0.0,) if model == 'translation' else DEGREES, max_shift)
         ranked = sorted(coarse, key=lambda candidate: _PRIOR * self.moved(candidate.matrix) - candidate.score)
         kept: List[np.ndarray] = []
         for candidate in ranked:
@@ -192,24 +211,36 @@ class _Pair:
             if len(kept) == _KEPT:
                 break
         if not kept:  # an image without content
-            return _Place(0., self.rest), 0.
+            return _Place(0.0, self.rest), 0.0
         simple = model if model == 'translation' else 'similarity'
         matrices = [refine(self.first, self.second, matrix, simple, (80, 160)) for matrix in kept]
-        places = sorted((_Place(self.score(matrix, (160, )), matrix) for matrix in matrices), key=lambda place: -place.score)
+        places = sorted(
+            (_Place(self.score(matrix, (160,)), matrix) for matrix in matrices), key=lambda place: -place.score
+        )
         finals = [refine(self.first, self.second, place.matrix, model, (160, 320)) for place in places[:3]]
-        finals = [refine(self.first, self.second, matrix, model, (320, ), smoothing=FINE) for matrix in finals]
+        finals = [refine(self.first, self.second, matrix, model, (320,), smoothing=FINE) for matrix in finals]
         best = max((_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals), key=lambda place: place.score)
         elsewhere = [place.score for place in places if self.moved(place.matrix, best.matrix) > _APART]
-        elsewhere += [self.score(matrix, (160, )) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
-        return best, max(elsewhere, default=0.)
+        elsewhere += [self.score(matrix, (160,)) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
+        return best, max(elsewhere, default=0.0)
 
     def check(self, best: _Place, runner_up: float, model: str) -> Checks:
         """The figures that the gate looks at."""
         aligned = align(self.first, self.second, best.matrix, 160)
         windows = window_agreement(aligned)
-        back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, (160, ))
+        back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, (160,))
         there_and_back = self.moved(np.linalg.inv(back), best.matrix) * WORKING_WIDTH
         scale = np.sqrt(abs(np.linalg.det(best.matrix[:2, :2])) / abs(np.linalg.det(self.rest[:2, :2])))
-        return Checks(similarity=similarity(aligned), gain=best.score - self.score(self.rest, (160, 320)), lead=self.score(best.matrix, (160, )) - runner_up,
-                      windows=windows.share, window_distance=windows.distance, contrast=windows.contrast, window_count=windows.count,
-                      round_trip=there_and_back, overlap=self.overlap(best.matrix), scale=float(scale), movement=self.moved(best.matrix))
+        return Checks(
+            similarity=similarity(aligned),
+            gain=best.score - self.score(self.rest, (160, 320)),
+            lead=self.score(best.matrix, (160,)) - runner_up,
+            windows=windows.share,
+            window_distance=windows.distance,
+            contrast=windows.contrast,
+            window_count=windows.count,
+            round_trip=there_and_back,
+            overlap=self.overlap(best.matrix),
+            scale=float(scale),
+            movement=self.moved(best.matrix),
+        )

@@ -1,4 +1,5 @@
-"""What configs say about registration, as a function of a pair."""
+"""Registration as configs ask for it: a function of a pair."""
+
 from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
@@ -23,7 +24,9 @@ class RegisteredPair(NamedTuple):
     valid: np.ndarray
 
 
-def build_registrar(registration: Union[str, dict, None]) -> Optional[Callable[[np.ndarray, np.ndarray], RegisteredPair]]:
+def build_registrar(
+    registration: Union[str, dict, None],
+) -> Optional[Callable[[np.ndarray, np.ndarray], RegisteredPair]]:
     """A function of (first, second) that registers them.
 
     Args:
@@ -39,10 +42,14 @@ def build_registrar(registration: Union[str, dict, None]) -> Optional[Callable[[
         options = {} if registration == 'auto' else dict(registration)
         unknown = sorted(set(options) - {'model', 'threshold', 'scales', 'max_shift'})
         if unknown:
-            raise TypeError(f'registration has no argument {", ".join(unknown)}; it has model, threshold, scales, max_shift')
+            raise TypeError(
+                f'registration has no argument {", ".join(unknown)}; it has model, threshold, scales, max_shift'
+            )
         return _Estimated(options)
     if not isinstance(registration, str):
-        raise TypeError(f"registration must be 'auto', a dict or the path of a rig file, got {type(registration).__name__}")
+        raise TypeError(
+            f"registration must be 'auto', a dict or the path of a rig file, got {type(registration).__name__}"
+        )
     return _Fixed(Rig.load(registration))
 
 
@@ -54,7 +61,9 @@ class _Estimated:
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> RegisteredPair:
         result = register_pair(first, second, **self.options)
-        return RegisteredPair(first, result.warp(second), _summary(result.matrix, result.confidence, result.valid), result.valid)
+        return RegisteredPair(
+            first, result.warp(second), _summary(result.matrix, result.confidence, result.valid), result.valid
+        )
 
 
 class _Fixed:
@@ -65,8 +74,12 @@ class _Fixed:
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> RegisteredPair:
         first, second, valid = self.rig.apply(first, second)
-        return RegisteredPair(first, second, _summary(self.rig.matrix, 1., valid), valid)
+        return RegisteredPair(first, second, _summary(self.rig.matrix, 1.0, valid), valid)
 
 
 def _summary(matrix: np.ndarray, confidence: float, valid: np.ndarray) -> dict:
-    return dict(matrix=[[float(value) for value in row] for row in matrix], confidence=float(confidence), coverage=float(valid.mean()))
+    return dict(
+        matrix=[[float(value) for value in row] for row in matrix],
+        confidence=float(confidence),
+        coverage=float(valid.mean()),
+    )

@@ -1,4 +1,5 @@
 """A fixed pair of cameras: one transform from many pairs, kept in a small yaml file."""
+
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
@@ -16,8 +17,8 @@ from .registering import Registration
 
 FORMAT = 1
 LEAST_PAIRS = 3
-_OUTLIER = 3.  # times the median distance from the middle
-_STEADY = 8.  # pixels of 320: a rig whose pairs scatter more is none
+_OUTLIER = 3.0  # times the median distance from the middle
+_STEADY = 8.0  # pixels of 320: a rig whose pairs scatter more is none
 _DISTORTION = (4, 5, 8, 12, 14)  # numbers of coefficients that OpenCV knows
 
 
@@ -58,18 +59,28 @@ class Rig:
     first_shape: Shape
     second_shape: Shape
     pairs: int = 0
-    spread: float = 0.
+    spread: float = 0.0
     lenses: Dict[str, Lens] = field(default_factory=dict)
 
     def save(self, path: Union[str, Path]) -> None:
         """Write the yaml file, whole or not at all."""
-        content = dict(format=FORMAT, matrix=[[float(value) for value in row] for row in self.matrix], model=self.model,
-                       first_size=list(self.first_shape[::-1]), second_size=list(self.second_shape[::-1]), pairs=self.pairs, spread=round(self.spread, 3))
+        content = dict(
+            format=FORMAT,
+            matrix=[[float(value) for value in row] for row in self.matrix],
+            model=self.model,
+            first_size=list(self.first_shape[::-1]),
+            second_size=list(self.second_shape[::-1]),
+            pairs=self.pairs,
+            spread=round(self.spread, 3),
+        )
         lenses = {name: dict(camera=lens.camera, distortion=lens.distortion) for name, lens in self.lenses.items()}
         if lenses:
             content['lenses'] = lenses
-        write_text(path, '# from pixels (x, y, 1) of the second image to pixels of the first; sizes are (width, height)\n'
-                   + yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
+        write_text(
+            path,
+            '# from pixels (x, y, 1) of the second image to pixels of the first; sizes are (width, height)\n'
+            + yaml.safe_dump(content, sort_keys=False, default_flow_style=None),
+        )
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> 'Rig':
@@ -81,18 +92,28 @@ class Rig:
         try:
             content = yaml.safe_load(read_text(path))
         except FileNotFoundError:
-            raise UserError(f'rig file {path} does not exist; `mmfusion register FIRST SECOND --rig {path}` makes one from folders') from None
+            raise UserError(
+                f'rig file {path} does not exist; `mmfusion register FIRST SECOND --rig {path}` makes one from folders'
+            ) from None
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f'rig file {path} cannot be read: {" ".join(str(error).split())}') from None
         if not isinstance(content, dict) or content.get('format') != FORMAT:
-            raise UserError(f'{path} is no rig file of format {FORMAT}; make it with `mmfusion register FIRST SECOND --rig {path}`')
+            raise UserError(
+                f'{path} is no rig file of format {FORMAT}; make it with `mmfusion register FIRST SECOND --rig {path}`'
+            )
         shapes = [_shape(content.get(key), key, path) for key in ('first_size', 'second_size')]
         model = content.get('model')
         if model not in MODELS:
             raise UserError(f'rig file {path}: model must be one of {", ".join(MODELS)}, got {model!r}')
         lenses = {name: _lens(value, name, path) for name, value in (content.get('lenses') or {}).items()}
-        return cls(check_matrix(content.get('matrix'), f'matrix of rig file {path}'), model, *shapes, int(content.get('pairs') or 0),
-                   float(content.get('spread') or 0), lenses)
+        return cls(
+            check_matrix(content.get('matrix'), f'matrix of rig file {path}'),
+            model,
+            *shapes,
+            int(content.get('pairs') or 0),
+            float(content.get('spread') or 0),
+            lenses,
+        )
 
     def apply(self, first: np.ndarray, second: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both images without distortion, the second on the pixels of the first, and where it is known.
@@ -105,7 +126,9 @@ class Rig:
         """
         for name, image, shape in (('first', first, self.first_shape), ('second', second, self.second_shape)):
             if image.shape[:2] != shape:
-                raise UserError(f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, the rig was made for {shape[1]}x{shape[0]}')
+                raise UserError(
+                    f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, the rig was made for {shape[1]}x{shape[0]}'
+                )
         if 'first' in self.lenses:
             first = self.lenses['first'].undistort(first)
         if 'second' in self.lenses:
@@ -132,8 +155,10 @@ def estimate_rig(registrations: Sequence[Registration], lenses: Optional[Dict[st
     """
     used = [result for result in registrations if result.accepted]
     if len(used) < LEAST_PAIRS:
-        raise UserError(f'{len(used)} of {len(registrations)} pairs could be registered; a rig needs at least {LEAST_PAIRS}. Take pairs with more structure '
-                        'in both images')
+        raise UserError(
+            f'{len(used)} of {len(registrations)} pairs could be registered; a rig needs at least {LEAST_PAIRS}. '
+            'Take pairs with more structure in both images'
+        )
     if len({(result.model, result.first_shape, result.second_shape) for result in used}) > 1:
         raise UserError('the pairs of a rig must have the same sizes and the same transform model')
     model, first, second = used[0].model, used[0].first_shape, used[0].second_shape
@@ -144,7 +169,10 @@ def estimate_rig(registrations: Sequence[Registration], lenses: Optional[Dict[st
     matrix = _fit(model, points, kept.mean(0))
     spread = float(np.median([corner_distance(result.matrix, matrix, second) for result in used]))
     if spread * 320 / first[1] > _STEADY:
-        raise UserError(f'the pairs do not agree: their corners lie {spread:.1f} pixels from the common transform (median); is this one fixed pair of cameras?')
+        raise UserError(
+            f'the pairs do not agree: their corners lie {spread:.1f} pixels from the common transform (median); '
+            'is this one fixed pair of cameras?'
+        )
     return Rig(matrix, model, first, second, len(kept), spread, dict(lenses or {}))
 
 
@@ -168,19 +196,25 @@ def _fit(model: str, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _shape(value, key: str, path) -> Shape:
-    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) and length > 0 for length in value)):
+    if not (
+        isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) and length > 0 for length in value)
+    ):
         raise UserError(f'rig file {path}: {key} must be [width, height], got {value!r}')
     return value[1], value[0]
 
 
 def _lens(value, name: str, path) -> Lens:
     if name not in ('first', 'second') or not isinstance(value, dict) or set(value) != {'camera', 'distortion'}:
-        raise UserError(f"rig file {path}: lenses may have the entries 'first' and 'second', each with camera and distortion")
+        raise UserError(
+            f"rig file {path}: lenses may have the entries 'first' and 'second', each with camera and distortion"
+        )
     camera = check_matrix(value['camera'], f'camera of the {name} lens in {path}')
     try:
         distortion = np.array(value['distortion'], np.float64)
     except (TypeError, ValueError):
         distortion = np.array([np.nan])
     if distortion.ndim != 1 or len(distortion) not in _DISTORTION or not np.isfinite(distortion).all():
-        raise UserError(f'rig file {path}: distortion of the {name} lens must be {", ".join(map(str, _DISTORTION))} numbers, as OpenCV has them')
+        raise UserError(
+            f'rig file {path}: distortion of the {name} lens must be {", ".join(map(str, _DISTORTION))} numbers, as OpenCV has them'
+        )
     return Lens(camera.tolist(), distortion.tolist())

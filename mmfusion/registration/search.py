@@ -1,4 +1,5 @@
 """Coarse search: every turn and scale of a grid, all shifts at once by the Fourier transform."""
+
 from typing import List, NamedTuple, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from .features import Picture, orientation_features
 from .geometry import center, scale_matrix, similarity_matrix
 
 WIDTH = 96
-DEGREES = (-6., -4., -2., 0., 2., 4., 6.)
+DEGREES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 SCALE_STEP = 0.04  # in ln(scale)
 _LEAST_OVERLAP = 0.5  # of the smaller image; a score with less is lowered in proportion
 
@@ -31,7 +32,13 @@ def scale_grid(low: float, high: float) -> np.ndarray:
     return np.exp(np.linspace(np.log(low), np.log(high), count))
 
 
-def search(first: Picture, second: Picture, scales: Sequence[float], degrees: Sequence[float] = DEGREES, max_shift: float = 0.25) -> List[Candidate]:
+def search(
+    first: Picture,
+    second: Picture,
+    scales: Sequence[float],
+    degrees: Sequence[float] = DEGREES,
+    max_shift: float = 0.25,
+) -> List[Candidate]:
     """Best shift for every turn and scale, best first.
 
     Args:
@@ -51,7 +58,7 @@ def search(first: Picture, second: Picture, scales: Sequence[float], degrees: Se
     spectra = [_spectrum(part, size) for part in (values, np.einsum('hwc,hwc->hw', values, values), features.weight)]
     found = []
     for scale in scales:
-        shrink = min(1., scale * width / second.shape[1])
+        shrink = min(1.0, scale * width / second.shape[1])
         reduced = second.resized(shrink)
         stretch = scale * width / reduced.shape[1]
         for angle in degrees:
@@ -64,7 +71,9 @@ def search(first: Picture, second: Picture, scales: Sequence[float], degrees: Se
             row, column = np.unravel_index(score.argmax(), score.shape)
             shift = np.eye(3)
             shift[:2, 2] = _signed(columns[column], size[1]), _signed(rows[row], size[0])
-            whole = np.linalg.inv(scale_matrix(factor)) @ shift @ matrix @ scale_matrix(reduced.shape[1] / second.shape[1])
+            whole = (
+                np.linalg.inv(scale_matrix(factor)) @ shift @ matrix @ scale_matrix(reduced.shape[1] / second.shape[1])
+            )
             found.append(Candidate(float(score[row, column]), whole))
     return sorted(found, key=lambda candidate: -candidate.score)
 
@@ -77,19 +86,24 @@ def _correlate(spectra: Sequence[np.ndarray], moving, size: Sequence[int], area:
     """Correlation for every shift, each normalized by what overlaps there."""
     values = moving.centered(moving.weight)
     shared, power, other_power, overlap = fft.irfft2(
-        np.stack([
-            np.einsum('hwc,hwc->hw', spectra[0], _spectrum(values, size).conj()),
-            spectra[1] * (weight := _spectrum(moving.weight, size).conj()),
-            spectra[2] * _spectrum(np.einsum('hwc,hwc->hw', values, values), size).conj(),
-            spectra[2] * weight,
-        ]), size, axes=(1, 2))
+        np.stack(
+            [
+                np.einsum('hwc,hwc->hw', spectra[0], _spectrum(values, size).conj()),
+                spectra[1] * (weight := _spectrum(moving.weight, size).conj()),
+                spectra[2] * _spectrum(np.einsum('hwc,hwc->hw', values, values), size).conj(),
+                spectra[2] * weight,
+            ]
+        ),
+        size,
+        axes=(1, 2),
+    )
     score = shared / np.sqrt(np.maximum(power, 1e-3) * np.maximum(other_power, 1e-3))
     return score * np.clip(overlap / (area * _LEAST_OVERLAP), 0, 1)
 
 
 def _offsets(length: int, whole: int, max_shift: float) -> np.ndarray:
     reach = int(max_shift * length)
-    return np.r_[0:reach + 1, whole - reach:whole]
+    return np.r_[0 : reach + 1, whole - reach : whole]
 
 
 def _signed(offset: int, whole: int) -> int:

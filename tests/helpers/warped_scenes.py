@@ -1,4 +1,5 @@
 """Pairs of one scene in two modalities, warped by a known transform."""
+
 import cv2
 import numpy as np
 
@@ -18,10 +19,13 @@ def scene(seed=0, shape=(240, 320)):
                 box = cv2.boxPoints(((float(x), float(y)), (float(width), float(height)), angle)).astype(np.int32)
                 cv2.fillConvexPoly(image, box, float(rng.uniform(0, 255)))
     noise = [rng.normal(0, 3, shape).astype(np.float32) for _ in range(2)]
-    return tuple(np.clip(cv2.GaussianBlur(image, (0, 0), 1) + extra, 0, 255).astype(np.uint8) for image, extra in zip((visible, infrared), noise))
+    return tuple(
+        np.clip(cv2.GaussianBlur(image, (0, 0), 1) + extra, 0, 255).astype(np.uint8)
+        for image, extra in zip((visible, infrared), noise)
+    )
 
 
-def moved(image, scale=1.04, degrees=2., shift=(9., -6.), shape=None):
+def moved(image, scale=1.04, degrees=2.0, shift=(9.0, -6.0), shape=None):
     """The image warped, and the truth: from its pixels back to those of the scene."""
     shape = shape or image.shape
     matrix = similarity_matrix(scale, np.deg2rad(degrees), center(image.shape), center(shape) + shift)

@@ -1,4 +1,5 @@
 """mmfusion register: two files, two folders, rigs, checks, refusals and wrong options."""
+
 import csv
 import json
 
@@ -13,7 +14,7 @@ from mmfusion.cli.main import main
 @pytest.fixture
 def files(tmp_path):
     visible, infrared = scene(0)
-    second, truth = moved(infrared, 1, 0, (8., 4.))
+    second, truth = moved(infrared, 1, 0, (8.0, 4.0))
     cv2.imwrite(str(tmp_path / 'a.png'), visible)
     cv2.imwrite(str(tmp_path / 'b.png'), second)
     cv2.imwrite(str(tmp_path / 'stranger.png'), scene(9)[1])
@@ -27,13 +28,24 @@ def folders(tmp_path):
     for seed in range(3):
         visible, infrared = scene(seed)
         cv2.imwrite(str(tmp_path / 'vi' / f'{seed}.png'), visible)
-        cv2.imwrite(str(tmp_path / 'ir' / f'{seed}.png'), moved(infrared, 1, 0, (8., 4.))[0])
+        cv2.imwrite(str(tmp_path / 'ir' / f'{seed}.png'), moved(infrared, 1, 0, (8.0, 4.0))[0])
     return tmp_path
 
 
 def test_json_pictures_and_warp(files, capsys):
     folder, truth = files
-    main(['register', str(folder / 'a.png'), str(folder / 'b.png'), '--json', '--out', str(folder / 'c.png'), '--picture', str(folder / 'd.png')])
+    main(
+        [
+            'register',
+            str(folder / 'a.png'),
+            str(folder / 'b.png'),
+            '--json',
+            '--out',
+            str(folder / 'c.png'),
+            '--picture',
+            str(folder / 'd.png'),
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
     assert found['accepted'] and np.allclose(np.array(found['matrix'])[:2, 2], truth[:2, 2], atol=2)
     assert cv2.imread(str(folder / 'c.png')).shape[:2] == (240, 320)
@@ -50,27 +62,46 @@ def test_refused_pair_is_not_warped(files, capsys):
 
 
 def test_folders_make_a_rig(folders, capsys):
-    main(['register', str(folders / 'vi'), str(folders / 'ir'), '--model', 'translation', '--rig', str(folders / 'rig.yaml')])
+    main(
+        [
+            'register',
+            str(folders / 'vi'),
+            str(folders / 'ir'),
+            '--model',
+            'translation',
+            '--rig',
+            str(folders / 'rig.yaml'),
+        ]
+    )
     assert 'rig.yaml: 3 pairs' in capsys.readouterr().out
     from mmfusion.registration import Rig
+
     assert np.allclose(Rig.load(folders / 'rig.yaml').matrix[:2, 2], (-8, -4), atol=1)
 
 
 def test_check_lists_the_worst_first(folders, capsys):
-    cv2.imwrite(str(folders / 'ir' / '1.png'), moved(scene(1)[1], 1, 0, (16., 4.))[0])
+    cv2.imwrite(str(folders / 'ir' / '1.png'), moved(scene(1)[1], 1, 0, (16.0, 4.0))[0])
     (folders / 'ir' / '2.png').write_bytes(b'broken')
     main(['register', str(folders / 'vi'), str(folders / 'ir'), '--check', '--csv', str(folders / 'rows.csv')])
     out = capsys.readouterr().out
     assert '2 of 3 pairs could be judged' in out
-    rows = list(csv.DictReader(open(folders / 'rows.csv')))
+    rows = list(csv.DictReader((folders / 'rows.csv').read_text().splitlines()))
     assert [row['name'] for row in rows] == ['2', '1', '0']
     assert float(rows[1]['offset']) == pytest.approx(np.hypot(16, 4), abs=1.5) and 'png' in rows[0]['reasons']
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['a.png', 'vi'], 'give two files or two folders'), (['a.png', 'b.png', '--rig', 'r.yaml'], '--rig needs two folders'),
-    (['a.png', 'b.png', '--check', '--csv', 'x'], '--check and --csv need two folders'), (['vi', 'ir', '--out', 'c.png'], '--out needs two files'),
-    (['a.png', 'missing.png'], 'missing.png does not exist'), (['vi', 'vi'], 'hold no pair'), (['a.png', 'b.png', '--threshold', '3'], 'threshold must lie')])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['a.png', 'vi'], 'give two files or two folders'),
+        (['a.png', 'b.png', '--rig', 'r.yaml'], '--rig needs two folders'),
+        (['a.png', 'b.png', '--check', '--csv', 'x'], '--check and --csv need two folders'),
+        (['vi', 'ir', '--out', 'c.png'], '--out needs two files'),
+        (['a.png', 'missing.png'], 'missing.png does not exist'),
+        (['vi', 'vi'], 'hold no pair'),
+        (['a.png', 'b.png', '--threshold', '3'], 'threshold must lie'),
+    ],
+)
 def test_wrong_input(files, tmp_path, monkeypatch, capsys, arguments, message):
     (tmp_path / 'vi').mkdir()
     (tmp_path / 'ir').mkdir()

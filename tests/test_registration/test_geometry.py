@@ -1,10 +1,23 @@
 """Transforms: points, distances, coverage, warping, each by hand."""
+
 import cv2
 import numpy as np
 import pytest
 
-from mmfusion.registration.geometry import (MODELS, center, check_matrix, corner_distance, fitting_matrix, motion_basis, scale_matrix, similarity_matrix,
-                                            step_matrix, transform_points, valid_region, warp)
+from mmfusion.registration.geometry import (
+    MODELS,
+    center,
+    check_matrix,
+    corner_distance,
+    fitting_matrix,
+    motion_basis,
+    scale_matrix,
+    similarity_matrix,
+    step_matrix,
+    transform_points,
+    valid_region,
+    warp,
+)
 from mmfusion.utils import UserError
 
 
@@ -19,8 +32,10 @@ def test_scale_matrix_is_that_of_resize(factor):
 
 
 def test_similarity_matrix_turns_about_a_point():
-    matrix = similarity_matrix(2, np.pi / 2, np.array([3., 4.]), np.array([10., 20.]))
-    assert np.allclose(transform_points(matrix, np.array([[3., 4.], [4., 4.], [3., 5.]])), [[10, 20], [10, 22], [8, 20]])
+    matrix = similarity_matrix(2, np.pi / 2, np.array([3.0, 4.0]), np.array([10.0, 20.0]))
+    assert np.allclose(
+        transform_points(matrix, np.array([[3.0, 4.0], [4.0, 4.0], [3.0, 5.0]])), [[10, 20], [10, 22], [8, 20]]
+    )
 
 
 def test_fitting_matrix_puts_centers_on_each_other():
@@ -41,16 +56,25 @@ def test_motion_basis_is_the_derivative_of_step_matrix(model):
         assert np.allclose(moved, np.stack([dx, dy], axis=1), atol=1e-5), index
 
 
-@pytest.mark.parametrize('matrix, message', [
-    (np.ones((3, 3)), 'singular'), (np.diag([1., 1., 0.]), 'singular'), (np.eye(2), '3 rows of 3'), ([[1, 0, np.nan], [0, 1, 0], [0, 0, 1]], 'finite'),
-    ('abc', '3 rows of 3'), (None, '3 rows of 3'), ([[1, 2], [3]], '3 rows of 3')])
+@pytest.mark.parametrize(
+    'matrix, message',
+    [
+        (np.ones((3, 3)), 'singular'),
+        (np.diag([1.0, 1.0, 0.0]), 'singular'),
+        (np.eye(2), '3 rows of 3'),
+        ([[1, 0, np.nan], [0, 1, 0], [0, 0, 1]], 'finite'),
+        ('abc', '3 rows of 3'),
+        (None, '3 rows of 3'),
+        ([[1, 2], [3]], '3 rows of 3'),
+    ],
+)
 def test_check_matrix_refuses(matrix, message):
     with pytest.raises(UserError, match=message):
         check_matrix(matrix)
 
 
 def test_valid_region_is_where_a_picture_of_ones_is_whole():
-    matrix = similarity_matrix(1.1, 0.1, center((40, 50)), np.array([30., 22.]))
+    matrix = similarity_matrix(1.1, 0.1, center((40, 50)), np.array([30.0, 22.0]))
     ones = warp(np.ones((40, 50), np.float32), matrix, (48, 64))
     valid = valid_region(matrix, (40, 50), (48, 64))
     assert valid.any() and not valid.all()

@@ -1,4 +1,5 @@
 """Registration of pairs with known truth: found within a pixel or refused, whatever the polarity, size and depth."""
+
 import numpy as np
 import pytest
 from warped_scenes import moved, scene
@@ -24,7 +25,7 @@ def test_known_warp_is_found(seed, model):
 
 def test_homography():
     visible, infrared = scene(4)
-    second, truth = moved(infrared, 1, 0, (3., 2.))
+    second, truth = moved(infrared, 1, 0, (3.0, 2.0))
     tilt = np.eye(3)
     tilt[2, 0] = 1e-4
     second = warp(second, np.linalg.inv(tilt), second.shape)
@@ -36,7 +37,7 @@ def test_homography():
 
 def test_other_size_and_field_of_view():
     visible, infrared = scene(1, (360, 480))
-    second, truth = moved(infrared[40:320, 60:420], 0.7, 1., (4., 3.), (200, 256))
+    second, truth = moved(infrared[40:320, 60:420], 0.7, 1.0, (4.0, 3.0), (200, 256))
     crop = np.eye(3)
     crop[:2, 2] = 60, 40
     result = register_pair(visible, second)
@@ -59,7 +60,11 @@ def test_color_depth_and_polarity_do_not_matter():
 def test_refused(name):
     visible, infrared = scene(0)
     rng = np.random.default_rng(1)
-    second = dict(stranger=scene(9)[1], noise=rng.integers(0, 255, infrared.shape).astype(np.uint8), flat=np.full_like(infrared, 7))
+    second = dict(
+        stranger=scene(9)[1],
+        noise=rng.integers(0, 255, infrared.shape).astype(np.uint8),
+        flat=np.full_like(infrared, 7),
+    )
     second['too far'] = moved(infrared, 1, 40, (0, 0))[0]
     result = register_pair(visible, second[name])
     assert not result.accepted
@@ -70,7 +75,7 @@ def test_refused(name):
 
 def test_warp_and_valid_go_together():
     visible, infrared = scene(0)
-    second, truth = moved(infrared, 1, 0, (12., 0.))
+    second, truth = moved(infrared, 1, 0, (12.0, 0.0))
     result = register_pair(visible, second, 'translation')
     assert np.array_equal(result.matrix[:2, :2], np.eye(2))
     back = result.warp(second)
@@ -86,18 +91,35 @@ def test_warp_and_valid_go_together():
 
 def test_to_dict_is_plain():
     import json
+
     visible, infrared = scene(0)
     content = json.loads(json.dumps(register_pair(visible, infrared).to_dict()))
     assert content['first_size'] == [320, 240] and len(content['matrix']) == 3 and content['accepted'] is True
-    assert set(content) == {'matrix', 'model', 'confidence', 'accepted', 'reasons', 'checks', 'first_size', 'second_size'}
+    assert set(content) == {
+        'matrix',
+        'model',
+        'confidence',
+        'accepted',
+        'reasons',
+        'checks',
+        'first_size',
+        'second_size',
+    }
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(model='spline'), "no transform model 'spline'; choose from translation, similarity"),
-    (dict(threshold=2), r'threshold must lie in \[0, 1\]'), (dict(max_shift=0), 'max_shift'), (dict(scales=(2, 1)), 'scales must be'),
-    (dict(second=np.zeros((20, 20), np.uint8)), 'second image has 20x20 pixels; registration needs at least 64x64'),
-    (dict(second=np.full((80, 80), np.nan)), 'second image holds NaN'), (dict(first=np.zeros((80, 80, 4), np.uint8)), 'first image must be an array'),
-    (dict(first=None), 'first image must be an array')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(model='spline'), "no transform model 'spline'; choose from translation, similarity"),
+        (dict(threshold=2), r'threshold must lie in \[0, 1\]'),
+        (dict(max_shift=0), 'max_shift'),
+        (dict(scales=(2, 1)), 'scales must be'),
+        (dict(second=np.zeros((20, 20), np.uint8)), 'second image has 20x20 pixels; registration needs at least 64x64'),
+        (dict(second=np.full((80, 80), np.nan)), 'second image holds NaN'),
+        (dict(first=np.zeros((80, 80, 4), np.uint8)), 'first image must be an array'),
+        (dict(first=None), 'first image must be an array'),
+    ],
+)
 def test_bad_input(change, message):
     visible, infrared = scene(0)
     arguments = dict(first=visible, second=infrared, **{})
@@ -107,7 +129,7 @@ def test_bad_input(change, message):
 
 def test_content_mask_leaves_out_the_border_of_a_warp_alone():
     image = scene(0)[0]
-    second = moved(image, 1, 5, (20., 0.))[0]
+    second = moved(image, 1, 5, (20.0, 0.0))[0]
     mask = content_mask(second)
     assert mask[120, :8].sum() == 0 and mask[100:140, 60:260].all()
     assert content_mask(image).mean() > 0.99
@@ -123,7 +145,7 @@ def test_features_ignore_polarity_and_gain():
 
 def test_similarity_is_largest_at_the_truth():
     visible, infrared = (Picture(image.astype(np.float32), np.ones(image.shape, np.uint8)) for image in scene(0))
-    at = lambda x: similarity(align(visible, infrared, np.array([[1, 0, x], [0, 1, 0], [0, 0, 1.]]), 320))  # noqa: E731
+    at = lambda x: similarity(align(visible, infrared, np.array([[1, 0, x], [0, 1, 0], [0, 0, 1.0]]), 320))  # noqa: E731
     assert at(0) > at(4) > at(12)
     assert similarity(align(visible, visible, np.eye(3), 320)) == pytest.approx(1)
 
@@ -135,7 +157,7 @@ def test_search_finds_every_shift():
     for x, y in ((0, 0), (9, -7), (-14, 5)):
         second, truth = moved(infrared, 1, 0, (x, y))
         mask = warp(ones, np.linalg.inv(truth), (96, 96), nearest=True)
-        best = search(Picture(visible, ones), Picture(second, mask), [1.], [0.])[0]
+        best = search(Picture(visible, ones), Picture(second, mask), [1.0], [0.0])[0]
         assert np.allclose(best.matrix[:2, 2], (-x, -y), atol=1.5)
 
 

@@ -1,4 +1,5 @@
 """Registration while loading: pairs of other size, rigs, refusals, what the second image shows beyond its border."""
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mmfusion.utils import UserError
 
 def test_auto_brings_the_second_image_over():
     visible, infrared = scene(0)
-    second, _ = moved(infrared, 0.8, 0, (6., -3.), (200, 256))
+    second, _ = moved(infrared, 0.8, 0, (6.0, -3.0), (200, 256))
     results = LoadPair(registration='auto')(dict(first=visible, second=second))
     assert results['second'].shape == (240, 320, 1) and results['second'].dtype == np.uint8
     assert results['img_shape'] == results['ori_shape'] == (240, 320)
@@ -31,12 +32,14 @@ def test_beyond_its_border_it_shows_the_first(tmp_path, depth):
     Rig(shift, 'translation', (240, 320), (240, 320)).save(tmp_path / 'rig.yaml')
     visible, infrared = scene(0)
     second = infrared if depth == np.uint8 else infrared.astype(np.float32) / 255
-    results = LoadPair(registration=str(tmp_path / 'rig.yaml'))(dict(first=np.repeat(visible[..., None], 3, 2), second=second))
+    results = LoadPair(registration=str(tmp_path / 'rig.yaml'))(
+        dict(first=np.repeat(visible[..., None], 3, 2), second=second)
+    )
     scale = 1 if depth == np.uint8 else 255
     assert results['second'].dtype == depth
     assert np.abs(results['second'][:, :100, 0] * scale - visible[:, :100]).max() <= 1
     assert np.allclose(results['second'][:, 100:, 0] * scale, infrared[:, :220], atol=0.6)
-    assert results['registration'] == dict(matrix=shift.tolist(), confidence=1., coverage=220 / 320)
+    assert results['registration'] == dict(matrix=shift.tolist(), confidence=1.0, coverage=220 / 320)
 
 
 def test_refused_pair_is_an_error_that_names_it():
@@ -44,13 +47,18 @@ def test_refused_pair_is_an_error_that_names_it():
     with pytest.raises(PairDataError, match="array 'first' of sample .* this pair was not registered: confidence"):
         LoadPair(registration='auto')(dict(first=visible, second=scene(9)[1]))
     with pytest.raises(PairDataError, match='this pair was not registered'):
-        LoadPair(registration=dict(threshold=1.))(dict(first=visible, second=moved(infrared)[0]))
+        LoadPair(registration=dict(threshold=1.0))(dict(first=visible, second=moved(infrared)[0]))
 
 
-@pytest.mark.parametrize('arguments, error, message', [
-    (dict(registration=dict(kind='affine')), TypeError, 'no argument kind'), (dict(registration=3), TypeError, "must be 'auto', a dict or the path"),
-    (dict(registration='missing.yaml'), UserError, 'rig file missing.yaml does not exist'),
-    (dict(registration='auto', reduce_to=(320, 240)), ValueError, 'leave reduce_to out')])
+@pytest.mark.parametrize(
+    'arguments, error, message',
+    [
+        (dict(registration=dict(kind='affine')), TypeError, 'no argument kind'),
+        (dict(registration=3), TypeError, "must be 'auto', a dict or the path"),
+        (dict(registration='missing.yaml'), UserError, 'rig file missing.yaml does not exist'),
+        (dict(registration='auto', reduce_to=(320, 240)), ValueError, 'leave reduce_to out'),
+    ],
+)
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         LoadPair(**arguments)
@@ -58,10 +66,12 @@ def test_bad_arguments(arguments, error, message):
 
 def test_other_sizes_are_fused_with_the_inferencer(tmp_path):
     visible, infrared = scene(1)
-    second, _ = moved(infrared, 0.8, 0, (6., -3.), (200, 256))
+    second, _ = moved(infrared, 0.8, 0, (6.0, -3.0), (200, 256))
     cv2.imwrite(str(tmp_path / 'a.png'), visible)
     cv2.imwrite(str(tmp_path / 'b.png'), second)
     with pytest.raises(PairDataError, match="LoadPair\\(registration='auto'\\) registers them"):
         FusionInferencer('AverageFuser')(tmp_path / 'a.png', tmp_path / 'b.png')
-    fused = FusionInferencer('AverageFuser', load=dict(registration='auto'))(tmp_path / 'a.png', tmp_path / 'b.png')[0].fused
+    fused = FusionInferencer('AverageFuser', load=dict(registration='auto'))(tmp_path / 'a.png', tmp_path / 'b.png')[
+        0
+    ].fused
     assert fused.shape[:2] == (240, 320)
