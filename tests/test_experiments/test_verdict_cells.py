@@ -246,7 +246,7 @@ def test_tasks_alone(base, tmp_path):
 def test_configs_that_are_no_base(base, tmp_path):
     without_task = copy.deepcopy(base)
     without_task.model.pop('tasks')
-    with pytest.raises(UserError, match='has none in model.tasks'):
+    with pytest.raises(UserError, match='no task network in model.tasks'):
         verdict(without_task, tmp_path / 'a')
     for_tests = copy.deepcopy(base)
     for_tests.pop('train_dataloader')
