@@ -90,7 +90,7 @@ def write_page(plan: Plan, result, root: Path) -> None:
     sentences = lead(plan, standing)
     if sentences:
         parts.append('<div class="lead">' + ''.join(f'<p>{escape(sentence)}</p>' for sentence in sentences) + '</div>')
-    parts += [f'<p class="note">{escape(note)}</p>' for note in (*result.notes, *_unfinished(result))]
+    parts += [f'<p class="note">{escape(note)}</p>' for note in (*result.notes, *_unfinished(plan, result))]
     sets = [table for table in result.tables if table.key != 'overview']
     links = [('overview', 'Overview'), ('chart', 'Quality and time'), *((table.key, table.title) for table in sets), ('pictures', 'Pictures'),
              ('made', 'How this was made')]  # fmt: skip
@@ -183,13 +183,15 @@ def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ', '.join(words[:-1]) + f' and {words[-1]}'
 
 
-def _unfinished(result) -> List[str]:
-    waiting = len(result.missing)
-    return (
-        [f'Not the last word: {waiting} measurements are missing. The same command goes on with them.']
-        if waiting
-        else []
-    )
+def _unfinished(plan: Plan, result) -> List[str]:
+    if not result.missing:
+        return []
+    counts: Dict[str, int] = {}
+    for label in result.missing:
+        name = label.split(', ')[0]
+        counts[name] = counts.get(name, 0) + 1
+    methods = _and([f'{plan.settings.methods[name].title} ({count})' for name, count in counts.items()])
+    return [f'Not the last word: measurements are missing of {methods}. The same command goes on with them.']
 
 
 def _table(table: Table, caption: str) -> str:

@@ -200,7 +200,7 @@ def make_tables(plan: Plan, standing: Standing) -> List[Table]:
                 standing.overall,
                 'lower',
                 1,
-                'mean over the sets of the mean rank over the metrics',
+                'mean over the sets of the mean rank over the metrics, of methods on all sets, ranked among themselves',
             )
         )
     several = len(standing.sets) > 1
