@@ -9,7 +9,7 @@ from typing import List, Optional, Sequence, Union
 import torch
 from torch import Tensor, nn
 
-from mmfusion.models.layers import ConvNorm, channels_last, map_local
+from mmfusion.models.layers import ConvAct, ConvNorm, channels_last, map_local
 from mmfusion.models.layers.single_channel import conv_to_one_channel
 from mmfusion.registry import MODELS
 
@@ -70,5 +70,5 @@ class DIDFuse(BaseFuser):
         return self.picture(torch.cat([x, shallow], dim=1)).sigmoid()
 
 
-def _layer(channels_in: int, channels_out: int, padding_mode: str = 'zeros') -> nn.Sequential:
-    return nn.Sequential(ConvNorm(channels_in, channels_out, padding_mode=padding_mode), nn.PReLU())
+def _layer(channels_in: int, channels_out: int, padding_mode: str = 'zeros') -> ConvAct:
+    return ConvAct(ConvNorm(channels_in, channels_out, padding_mode=padding_mode), nn.PReLU())

@@ -9,10 +9,9 @@ import re
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.models.layers import ConvNorm, SummedCell, channels_last, map_local
+from mmfusion.models.layers import ConvAct, ConvNorm, SummedCell, channels_last, map_local
 from mmfusion.models.layers.summed_cell import Step
 from mmfusion.registry import MODELS
 
@@ -68,15 +67,11 @@ class LeSeFuse(BaseFuser):
         return self.picture(torch.cat(self.fusion(features), dim=1))
 
 
-class Plain(ConvNorm):
+class Plain(ConvAct):
     """Convolution with reflected borders, batch norm, ReLU."""
 
     def __init__(self, channels: int, kernel: int, dilation: int = 1) -> None:
-        super().__init__(channels, channels, kernel, dilation, 'reflect')
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H, W)."""
-        return F.relu(super().forward(x), inplace=True)
+        super().__init__(ConvNorm(channels, channels, kernel, dilation, 'reflect'), nn.ReLU(inplace=True))
 
 
 class Residual(nn.Module):

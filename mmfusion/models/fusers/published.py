@@ -143,7 +143,7 @@ def _lesefuse_rules() -> List[Rule]:
         rules.append((rf'cell_{official}\.preprocess\.op\.1\.weight', f'{name}.enter.0.weight'))
         operations = [operation for step in LESEFUSE_CELLS[name] for operation, _ in step]
         for k, operation in enumerate(operations):
-            inner = 'plain.' * operation.startswith('res')
+            inner = 'plain.0.' if operation.startswith('res') else '0.'
             rules += _layers({rf'cell_{official}\._ops\.{k}\.{layer}': f'{name}.operations.{k}.{ours}'
                               for layer, ours in (('op', f'{inner}conv'), ('bn', f'{inner}norm'), ('conv1x1', 'pointwise'))})
     return rules

@@ -23,7 +23,7 @@ class ConvAct(nn.Sequential):
 
     Args:
         layer: ``nn.Conv2d`` or :class:`ConvNorm`.
-        activation: ``nn.ReLU`` or ``nn.LeakyReLU``.
+        activation: ``nn.ReLU``, ``nn.LeakyReLU``, or ``nn.PReLU`` with one slope.
 
     Examples:
         >>> layer = ConvAct(nn.Conv2d(2, 4, 3, padding=1, padding_mode='reflect'), nn.ReLU())
@@ -62,6 +62,8 @@ def fused_conv2d(x: Tensor,
     """``activation(conv2d(x, weight, bias, ...))``, only where :func:`fuses` says so."""
     if isinstance(activation, nn.LeakyReLU):
         name, scalars = 'leaky_relu', [activation.negative_slope]
+    elif isinstance(activation, nn.PReLU):
+        name, scalars = 'leaky_relu', [activation.weight.item()]
     else:
         name, scalars = 'relu', []
     return _fused()(x, weight, bias, padding, (1, 1), dilation, groups, name, scalars, '')

@@ -6,7 +6,7 @@ from torch import nn
 from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
 from mmfusion.models.layers.conv_act import fuses
 
-ACTIVATIONS = dict(relu=nn.ReLU(), leaky=nn.LeakyReLU(0.3))
+ACTIVATIONS = dict(relu=nn.ReLU(), leaky=nn.LeakyReLU(0.3), prelu=nn.PReLU(init=0.4))
 
 
 def normed(**arguments):
