@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.models.layers import ConvAct, ConvNorm, SummedCell, channels_last, map_local
-from mmfusion.models.layers.summed_cell import Step
+from mmfusion.models.layers.summed_cell import Step, total
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -85,7 +85,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         x = self.pointwise(x)
-        return self.plain(x) + x
+        return total([self.plain(x), x])
 
 
 def build_operation(name: str, channels: int) -> nn.Module:

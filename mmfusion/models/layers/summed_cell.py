@@ -33,11 +33,17 @@ class SummedCell(nn.Module):
         states = [_enter(layer, parts) for layer, parts in zip(self.enter, inputs)]
         operations = iter(self.operations)
         for sources in self.sources:
-            states.append(reduce(torch.add, [next(operations)(states[number]) for number in sources]))
+            states.append(total([next(operations)(states[number]) for number in sources]))
         return states[len(inputs):]
 
 
 def _enter(layer: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:
     """Pointwise convolution of the parts side by side, which are not copied for it."""
     weights = layer.weight.split([part.shape[1] for part in parts], dim=1)
-    return reduce(torch.add, [F.conv2d(F.relu(part), weight) for part, weight in zip(parts, weights)])
+    return total([F.conv2d(F.relu(part), weight) for part, weight in zip(parts, weights)])
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """Sum of tensors of one shape, in the place of the first one where nothing learns."""
+    in_place = not torch.is_grad_enabled() and len({part.dtype for part in parts}) == 1  # autocast mixes types
+    return reduce(Tensor.add_ if in_place else torch.add, parts)
