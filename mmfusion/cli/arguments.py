@@ -33,6 +33,8 @@ def parse_search_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespac
 def _parse_training(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
     _add_common(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--compile', action='store_true', help='let torch.compile make the fuser faster, where that was measured to help; the '
+                        'first step of each picture size takes a minute')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate with the total batch size (the config's auto_scale_lr)")
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or from the last one in the work dir')
     parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')

@@ -14,6 +14,7 @@ from mmfusion.apis.build import build_coupling
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.profiling.timing import Timing, describe_machine, measure, ratio
 from mmfusion.registry import DATASETS, OPTIMIZERS, build_configured
+from mmfusion.running.compilation import compile_fuser
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
@@ -37,18 +38,22 @@ class Workload:
         channels: Channels of both sources.
         device: Device of the model.
         amp: Use autocast: float16 on a GPU, bfloat16 on a CPU. Without loss scaling.
+        compile: Compile the fuser, whether or not that is known to help.
     """
 
     def __init__(self, cfg: Config, shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), device: str = 'cpu',
-                 amp: bool = False) -> None:
-        self.cfg, self.batch_size, self.device, self.amp = cfg, batch_size, torch.device(device), amp
+                 amp: bool = False, compile: bool = False) -> None:
+        self.cfg, self.batch_size, self.device, self.amp, self.compile = cfg, batch_size, torch.device(device), amp, compile
         self.batch = synthetic_batch(shape, batch_size, channels)
         self.clock: Optional[PipelineClock] = None
 
     @cached_property
     def coupling(self) -> BaseCoupling:
         """The model; data loading does without."""
-        return build_coupling(self.cfg, device=str(self.device), warn=False).coupling
+        coupling = build_coupling(self.cfg, device=str(self.device), warn=False).coupling
+        if self.compile:
+            compile_fuser(coupling, self.device, measured=False)
+        return coupling
 
     def function(self, part: str, what: str = 'coupling') -> Optional[Callable[[], object]]:
         """One call's worth of work; None when the config has no such thing (a fuser without parameters does not train).
@@ -172,7 +177,7 @@ class Workload:
 
 
 def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 'train'), whats: Sequence[str] = ('coupling', ), repeats: int = 10,
-                  warmup: int = 2, workers: int = 4, step_ms: float = 50.0, **options) -> dict:
+                  warmup: int = 2, workers: int = 4, step_ms: float = 50.0, plain: Sequence[str] = (), **options) -> dict:
     """Time one config, or two against each other.
 
     The forward pass starts from batches in [0, 1] on the device and includes post-processing; the training step is loss, backward, gradient
@@ -186,7 +191,8 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
         warmup: Rounds before.
         workers: Data workers, for the statement whether data loading keeps up.
         step_ms: Milliseconds of a training step, likewise.
-        options: As :class:`Workload`: ``shape``, ``batch_size``, ``channels``, ``device``, ``amp``.
+        plain: Names of configs that run without ``amp`` and ``compile``, to compare with.
+        options: As :class:`Workload`: ``shape``, ``batch_size``, ``channels``, ``device``, ``amp``, ``compile``.
 
     Returns:
         ``machine``, ``options`` and ``rows``; each row has ``part``, ``what``, ``config``, medians in ms (``wall_ms``, ``cpu_ms``,
@@ -208,7 +214,7 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
         raise InputError(f'one config or two can be timed, got {len(cfgs)}')
     device = str(options.get('device', 'cpu'))
     result = {'machine': describe_machine(device), 'options': {**options, 'repeats': repeats, 'warmup': warmup}, 'rows': []}
-    workloads = {name: Workload(cfg, **options) for name, cfg in cfgs.items()}
+    workloads = {name: Workload(cfg, **{**options, **(dict(amp=False, compile=False) if name in plain else {})}) for name, cfg in cfgs.items()}
     batch_size = options.get('batch_size', 1)
     for part in parts:
         # everything of one part takes turns, so that its rows compare with each other
@@ -277,7 +283,8 @@ def format_result(result: dict) -> str:
         f'device {machine["device"]}, {machine["cpu_count"]} cores, {machine["torch_threads"]} torch threads, torch {machine["torch"]}, '
         f'OMP_WAIT_POLICY={machine["omp_wait_policy"] or "unset"}',
         f'load average {machine["load_average"]} before, {machine["load_average_after"]} after',
-        f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}, '
+        f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}'
+        f'{", compiled" if options.get("compile") else ""}, '
         f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds', '',
         f'{"part":8} {"what":9} {"config":28} {"wall ms":>9} {"+-":>5} {"CPU ms":>9} ' + (f'{"GPU ms":>9} ' if gpu else '')
         + f'{"img/s":>8} {"peak MiB":>9} {"ratio":>7}'

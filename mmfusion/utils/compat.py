@@ -145,6 +145,12 @@ def array_globals() -> list:
     return names + [(getattr(multiarray, name), f'numpy.core.multiarray.{name}') for name in ('_reconstruct', 'scalar')]
 
 
+def compiler_error() -> type:
+    """What torch's compiler raises."""
+    from torch._dynamo.exc import TorchDynamoException
+    return TorchDynamoException
+
+
 def inside_functorch() -> bool:
     """Whether a transformation of torch.func (grad, vmap...) is running."""
     import torch
