@@ -27,7 +27,7 @@ def check_matrix(matrix, name: str = 'matrix') -> np.ndarray:
     """
     try:
         found = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.shape != (3, 3) or not np.isfinite(found).all():
         raise UserError(f'{name} must be 3 rows of 3 finite numbers')

@@ -1,5 +1,6 @@
 """A fixed pair of cameras: one transform from many pairs, kept in a small yaml file."""
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
@@ -10,6 +11,7 @@ import yaml
 
 from mmfusion.fileio.reading import read_text
 from mmfusion.fileio.whole import write_text
+from mmfusion.fileio.yaml_handler import PlainYamlHandler
 from mmfusion.utils.errors import UserError
 
 from .geometry import MODELS, Shape, check_matrix, corner_distance, corners, transform_points, valid_region, warp
@@ -90,12 +92,12 @@ class Rig:
             UserError: It is absent, no rig file, or its values cannot be used; the message names the entry.
         """
         try:
-            content = yaml.safe_load(read_text(path))
+            content = PlainYamlHandler().load_from_fileobj(io.StringIO(read_text(path)))
         except FileNotFoundError:
             raise UserError(
                 f'rig file {path} does not exist; `mmfusion register FIRST SECOND --rig {path}` makes one from folders'
             ) from None
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f'rig file {path} cannot be read: {" ".join(str(error).split())}') from None
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise UserError(
@@ -103,16 +105,20 @@ class Rig:
             )
         shapes = [_shape(content.get(key), key, path) for key in ('first_size', 'second_size')]
         model = content.get('model')
-        if model not in MODELS:
+        if not isinstance(model, str) or model not in MODELS:
             raise UserError(f'rig file {path}: model must be one of {", ".join(MODELS)}, got {model!r}')
-        lenses = {name: _lens(value, name, path) for name, value in (content.get('lenses') or {}).items()}
+        lenses = content.get('lenses') or {}
+        if not isinstance(lenses, dict):
+            raise UserError(
+                f"rig file {path}: lenses must have the entries 'first' or 'second', got {type(lenses).__name__}"
+            )
         return cls(
             check_matrix(content.get('matrix'), f'matrix of rig file {path}'),
             model,
             *shapes,
-            int(content.get('pairs') or 0),
-            float(content.get('spread') or 0),
-            lenses,
+            int(_count(content, 'pairs', path)),
+            float(_count(content, 'spread', path)),
+            {name: _lens(value, name, path) for name, value in lenses.items()},
         )
 
     def apply(self, first: np.ndarray, second: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,10 +203,19 @@ def _fit(model: str, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def _shape(value, key: str, path) -> Shape:
     if not (
-        isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) and length > 0 for length in value)
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(length, int) and 0 < length < 1e6 for length in value)
     ):
         raise UserError(f'rig file {path}: {key} must be [width, height], got {value!r}')
     return value[1], value[0]
+
+
+def _count(content: dict, key: str, path) -> float:
+    value = content.get(key) or 0
+    if not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise UserError(f'rig file {path}: {key} must be a number of at least 0, got {value!r}')
+    return value
 
 
 def _lens(value, name: str, path) -> Lens:
@@ -211,7 +226,7 @@ def _lens(value, name: str, path) -> Lens:
     camera = check_matrix(value['camera'], f'camera of the {name} lens in {path}')
     try:
         distortion = np.array(value['distortion'], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         distortion = np.array([np.nan])
     if distortion.ndim != 1 or len(distortion) not in _DISTORTION or not np.isfinite(distortion).all():
         raise UserError(

@@ -35,6 +35,7 @@ NAMES = (
     'json config',
     'journal',
     'yaml config',
+    'rig file',
     'Python config',
     'checkpoint',
     'checkpoint to resume',

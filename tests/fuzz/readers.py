@@ -18,6 +18,7 @@ from seeds import (
     JOURNAL,
     LATENCY,
     RESULT,
+    RIG,
     SIZE,
     VOC,
     XML_BOMBS,
@@ -45,6 +46,7 @@ from mmfusion.models.fusers.tc_moa.mae_weights import load_mae
 from mmfusion.models.fusers.tc_moa.vit import Arch, MaskedAutoencoder
 from mmfusion.models.fusers.tim import load_genotype
 from mmfusion.models.fusers.tim.conversion import convert_stage1
+from mmfusion.registration import Rig
 from mmfusion.registry import MODELS
 from mmfusion.running.training import set_resume
 from mmfusion.utils import UserError, load_config, load_fusion_checkpoint
@@ -163,6 +165,11 @@ def check_latency(path: str) -> None:
     values = table.tensor(['cells.0'], ['a', 'b'])
     assert values.shape == (1, 2) and (values > 0).all()
     assert len(table.size) == 2
+
+
+def check_rig(path):
+    rig = Rig.load(path)
+    assert np.isfinite(rig.matrix).all() and rig.matrix[2, 2] == 1 and min(*rig.first_shape, *rig.second_shape) > 0
 
 
 def check_config(path: str) -> None:
@@ -352,6 +359,17 @@ def readers(marker: str) -> Dict[str, Reader]:
             ),
         ),
         [plain],
+    )
+    rig = yaml.safe_dump(RIG).encode()
+    found['rig file'] = Reader(
+        '.yaml',
+        check_rig,
+        (UserError,),
+        _from(
+            YAML_EXTRAS,
+            lambda rng: mutate_text(rng, [rig]) if rng.random() < 0.5 else yaml.safe_dump(mutate_tree(rng, RIG)).encode(),
+        ),
+        [rig],
     )
     python = ''.join(f'{key} = {value!r}\n' for key, value in CONFIG.items()).encode()
     found['Python config'] = text(check_config, [python], (UserError,), suffix='.py')

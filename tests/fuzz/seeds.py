@@ -150,6 +150,16 @@ CONFIG = dict(
     work_dir='x',
     custom_hooks=[dict(type='EpochSeedHook')],
 )
+RIG = dict(
+    format=1,
+    matrix=[[0.8, 0.01, 4.0], [-0.01, 0.8, 2.0], [0.0, 0.0, 1.0]],
+    model='similarity',
+    first_size=[64, 48],
+    second_size=[80, 60],
+    pairs=5,
+    spread=0.5,
+    lenses=dict(second=dict(camera=[[70.0, 0.0, 40.0], [0.0, 70.0, 30.0], [0.0, 0.0, 1.0]], distortion=[-0.3, 0.1, 0.0, 0.0])),
+)
 YAML_BOMB = (
     b'a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n'
     + b''.join(f'a{i}: &a{i} [{",".join([f"*a{i - 1}"] * 10)}]\n'.encode() for i in range(1, 12))

@@ -14,10 +14,11 @@ PLACES = {
     'experiments/identity.py': 'brings settings into the form that they have in a file',
     'experiments/verdict/record.py': ('verdict record', ),
     'fileio/reading.py': ('YOLO text', 'class names', 'id list', 'COCO json', 'genotype', 'latency table', 'result', 'size of an image', 'png image'),
-    'fileio/yaml_handler.py': ('yaml config', ),
+    'fileio/yaml_handler.py': ('yaml config', 'rig file'),
     'utils/checkpoint.py': ('checkpoint', 'checkpoint to resume', 'init_cfg', 'MAE weights', 'official TDFusion', 'official TC-MoA'),
     'utils/config.py': ('json config', 'yaml config', 'Python config'),
     'profiling/timing.py': 'reads /proc',
+    'running/compilation.py': 'reads /proc',
 }
 READING = re.compile('|'.join((
     r'\.read_text\(', r'\.read_bytes\(', r'json\.loads?\(', r'torch\.load\(', r'Image\.open\(', r'cv2\.imread\(',

@@ -190,7 +190,7 @@ def test_without_resize_the_prediction_is_reused(detector_config, arrays, monkey
     expected = fuse(*arrays)[0].fused
     calls = []
     original = fuse.coupling.fuse
-    monkeypatch.setattr(fuse.coupling, 'fuse', lambda *args: calls.append(1) or original(*args))
+    monkeypatch.setattr(fuse.coupling, 'fuse', lambda *args, **kwargs: calls.append(1) or original(*args, **kwargs))
     assert (fuse(*arrays, predict=True)[0].fused == expected).all() and len(calls) == 1
 
 
