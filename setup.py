@@ -1,4 +1,5 @@
 """``mmfusion/.mim``: the configs, tools and model index that travel inside the package. The metadata stand in pyproject.toml."""
+
 import shutil
 import sys
 from pathlib import Path

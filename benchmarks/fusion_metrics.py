@@ -5,6 +5,7 @@
 
 Both take turns in one process of one thread, so that a load from outside hits both; times are CPU times.
 """
+
 import argparse
 from pathlib import Path
 
@@ -15,7 +16,9 @@ def main(argv=None):
     """Compare values, then times, and print the table."""
     prepare_process(argv)  # before torch is imported
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', nargs=3, metavar=('FUSED', 'FIRST', 'SECOND'), help='real images instead of made-up ones')
+    parser.add_argument(
+        '--images', nargs=3, metavar=('FUSED', 'FIRST', 'SECOND'), help='real images instead of made-up ones'
+    )
     parser.add_argument('--shape', type=int, nargs=2, default=(480, 640), metavar=('H', 'W'))
     parser.add_argument('--repeats', type=int, default=5)
     args = parser.parse_args(argv)
@@ -29,7 +32,9 @@ def main(argv=None):
     from mmfusion.profiling.metric_benchmark import synthetic_triple
     from mmfusion.profiling.timing import measure, ratio
 
-    images = prepare_images([load_image(path) for path in args.images] if args.images else synthetic_triple(tuple(args.shape)), 'cddfuse')
+    images = prepare_images(
+        [load_image(path) for path in args.images] if args.images else synthetic_triple(tuple(args.shape)), 'cddfuse'
+    )
     arrays = [image[0, 0].numpy().astype(np.float32) for image in images]
     names = list(REFERENCES)
     keep_freed_memory()  # for both
@@ -43,8 +48,10 @@ def main(argv=None):
         values = {key: function() for key, function in functions.items() if key[1] != 'together'}
         timings = measure(functions, args.repeats, 1)
     height, width = arrays[0].shape
-    print(f'{Path(args.images[0]).name if args.images else "made-up images"}, {width}x{height} pixels, CPU ms: best of {args.repeats}, '
-          'ratio: median over rounds')
+    print(
+        f'{Path(args.images[0]).name if args.images else "made-up images"}, {width}x{height} pixels, CPU ms: best of {args.repeats}, '
+        'ratio: median over rounds'
+    )
     print(f'{"":10}{"literal":>10}{"mmfusion":>10}{"ratio":>8}{"value":>14}{"difference":>12}')
     for name in [*names, 'together']:
         pair = timings['reference', name], timings['ours', name]

@@ -8,6 +8,7 @@
 
 Each piece runs in a process of its own and writes OUT/PIECE.json; with the same command again, pieces that ended well are kept and the others run.
 """
+
 import argparse
 import json
 import subprocess
@@ -24,10 +25,17 @@ def parse_args(argv=None):
     """Options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('pieces', nargs='*', help='names of pieces (default: all)')
-    parser.add_argument('--out', default='work_dirs/gpu_check', help='folder of the json files (default: work_dirs/gpu_check)')
+    parser.add_argument(
+        '--out', default='work_dirs/gpu_check', help='folder of the json files (default: work_dirs/gpu_check)'
+    )
     parser.add_argument('--device', default='cuda', help="'cuda' (default), 'cuda:1', or 'cpu' with --quick")
     parser.add_argument('--steps', type=int, default=100, help='training steps that are timed (default: 100)')
-    parser.add_argument('--limit', type=int, default=540, help='seconds for a piece; it is ended and noted as failed after that (default: 540)')
+    parser.add_argument(
+        '--limit',
+        type=int,
+        default=540,
+        help='seconds for a piece; it is ended and noted as failed after that (default: 540)',
+    )
     parser.add_argument('--again', action='store_true', help='run pieces again that ended well')
     parser.add_argument('--quick', action='store_true', help='smallest shapes, to test the script')
     parser.add_argument('--list', action='store_true', help='print the names of the pieces')
@@ -42,9 +50,18 @@ def run_piece(name, args):
 
     from mmfusion.fileio import write_json
     from mmfusion.profiling.timing import describe_machine
+
     result = all_pieces()[name](Options(args.device, args.steps, 0.6 * args.limit, args.quick))
-    write_json(Path(args.out) / f'{name}.json', dict(
-        piece=name, settings=settings(args), machine=describe_machine(args.device), cuda=torch.version.cuda, result=result))
+    write_json(
+        Path(args.out) / f'{name}.json',
+        dict(
+            piece=name,
+            settings=settings(args),
+            machine=describe_machine(args.device),
+            cuda=torch.version.cuda,
+            result=result,
+        ),
+    )
 
 
 def settings(args):
@@ -82,6 +99,7 @@ def main(argv=None):
     setup_cpu_env()
     args = parse_args(argv)
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
     if args.worker:
         return run_piece(args.pieces[0], args)
@@ -89,6 +107,7 @@ def main(argv=None):
     from gpu_pieces import all_pieces
 
     from mmfusion.fileio import write_json
+
     known = list(all_pieces())
     if args.list:
         print('\n'.join(known))
@@ -113,15 +132,31 @@ def main(argv=None):
             print(f'{name}: FAILED\n  ' + '\n  '.join(content['error'].splitlines()[-12:]), flush=True)
         else:
             print(f'{name}: ' + ', '.join(f'{key} {value}' for key, value in flat(content['result'])), flush=True)
-    print(f'{len(args.pieces or known) - len(failed)} pieces in {out}' + (f', failed: {", ".join(failed)}' if failed else ''))
+    print(
+        f'{len(args.pieces or known) - len(failed)} pieces in {out}'
+        + (f', failed: {", ".join(failed)}' if failed else '')
+    )
     return sys.exit(1) if failed else None
 
 
 def run_in_process(name, path, args):
     """Run a piece in a process of its own; the content of its file, or what went wrong."""
     path.unlink(missing_ok=True)
-    command = [sys.executable, __file__, name, '--worker', '--out', args.out, '--device', args.device, '--steps', str(args.steps),
-               '--limit', str(args.limit), *(['--quick'] if args.quick else [])]
+    command = [
+        sys.executable,
+        __file__,
+        name,
+        '--worker',
+        '--out',
+        args.out,
+        '--device',
+        args.device,
+        '--steps',
+        str(args.steps),
+        '--limit',
+        str(args.limit),
+        *(['--quick'] if args.quick else []),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=args.limit, check=False)
         error = done.stderr or f'exit code {done.returncode}'

@@ -2,6 +2,7 @@
 
 Every piece also runs on a CPU with ``quick``, which shrinks it to a test of this file; such figures mean nothing.
 """
+
 import gc
 import subprocess
 import sys
@@ -31,13 +32,27 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-PRECISIONS = dict(fp32={}, fp16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
-                  bf16=dict(type='BFloat16OptimWrapper'))
+PRECISIONS = dict(
+    fp32={},
+    fp16=dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'),
+    bf16=dict(type='BFloat16OptimWrapper'),
+)
 #: Config: (height, width) of a picture and pairs in a batch, as the config trains.
 JOINT = dict(moe_fusion_llvip_light=((160, 192), 4), moe_fusion_llvip=((512, 640), 4))
-TINY_ARCH = dict(embed_dim=32, depth=4, num_heads=2, decoder_embed_dim=32, decoder_depth=4, decoder_num_heads=2, mlp_ratio=2, patch_size=8)
-TINY = dict(TCMoA=dict(arch=TINY_ARCH, window=4, tile=32, overlap=16),
-            MoEFusion=dict(base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(6, 8), global_grid=(3, 4)))
+TINY_ARCH = dict(
+    embed_dim=32,
+    depth=4,
+    num_heads=2,
+    decoder_embed_dim=32,
+    decoder_depth=4,
+    decoder_num_heads=2,
+    mlp_ratio=2,
+    patch_size=8,
+)
+TINY = dict(
+    TCMoA=dict(arch=TINY_ARCH, window=4, tile=32, overlap=16),
+    MoEFusion=dict(base_channels=4, expert_channels=4, decoder_channels=(8,), local_grid=(6, 8), global_grid=(3, 4)),
+)
 
 
 class Options(NamedTuple):
@@ -63,7 +78,17 @@ class Options(NamedTuple):
 
 def gpu_tests(options: Options) -> dict:
     """The tests marked ``gpu``."""
-    command = [sys.executable, '-m', 'pytest', '-q', '-m', 'gpu', '-p', 'no:cacheprovider', *(['--collect-only'] if options.quick else [])]
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-q',
+        '-m',
+        'gpu',
+        '-p',
+        'no:cacheprovider',
+        *(['--collect-only'] if options.quick else []),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=options.seconds, check=False)
     result = dict(passed=done.returncode == 0, tail=done.stdout.splitlines()[-30:])
     if done.returncode:
@@ -73,8 +98,11 @@ def gpu_tests(options: Options) -> dict:
 
 def fuser_names() -> List[str]:
     """Every registered fuser of the package."""
-    return sorted(name for name, cls in MODELS.module_dict.items()
-                  if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.'))
+    return sorted(
+        name
+        for name, cls in MODELS.module_dict.items()
+        if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.')
+    )
 
 
 def against_cpu(name: str, options: Options) -> dict:
@@ -90,15 +118,24 @@ def against_cpu(name: str, options: Options) -> dict:
         first, second = (image.clone().to(device).requires_grad_() for image in sources)
         fused = fuser(first, second).fused
         fused.square().mean().backward()
-        gradients = {'first': first.grad, 'second': second.grad, **{key: value.grad for key, value in fuser.named_parameters()}}
-        found[device] = fused.detach().cpu(), {key: value.cpu() for key, value in gradients.items() if value is not None}
+        gradients = {
+            'first': first.grad,
+            'second': second.grad,
+            **{key: value.grad for key, value in fuser.named_parameters()},
+        }
+        found[device] = (
+            fused.detach().cpu(),
+            {key: value.cpu() for key, value in gradients.items() if value is not None},
+        )
     (expected, reference), (fused, gradients) = found['cpu'], found[options.device]
     if gradients.keys() != reference.keys():
         raise RuntimeError(f'{name}: gradients differ in {sorted(gradients.keys() ^ reference.keys())}')
     scale = max(value.abs().max().item() for value in reference.values()) or 1.0
     result = dict(
         difference=(fused - expected).abs().max().item(),
-        gradient_difference=max((gradients[key] - reference[key]).abs().max().item() for key in reference) / scale, shape=size)
+        gradient_difference=max((gradients[key] - reference[key]).abs().max().item() for key in reference) / scale,
+        shape=size,
+    )
     if not result['difference'] < 1e-3 or not result['gradient_difference'] < 1e-2:
         raise RuntimeError(f'{name} differs from the CPU: {result}')
     return result
@@ -122,8 +159,10 @@ def meta_training(config: str, options: Options) -> dict:
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     size = (64, 64) if options.quick else (256, 320)
     inner, outer = (synthetic_batch(size, 1, seed=seed) for seed in (0, 1))
-    return dict(meta=timed_steps(lambda index: model.meta_step(inner, outer, wrapper), 2, options),
-                plain=timed_steps(lambda index: model.train_step(inner, wrapper), 1, options))
+    return dict(
+        meta=timed_steps(lambda index: model.meta_step(inner, outer, wrapper), 2, options),
+        plain=timed_steps(lambda index: model.train_step(inner, wrapper), 1, options),
+    )
 
 
 def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
@@ -131,12 +170,18 @@ def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
     result = {}
     for precision in ('fp32', 'bf16'):
         torch.manual_seed(0)
-        fuser = MODELS.build(dict(type='TCMoA', with_cp=checkpointing, **(TINY['TCMoA'] if options.quick else dict(arch=arch)))).to(options.device)
+        fuser = MODELS.build(
+            dict(type='TCMoA', with_cp=checkpointing, **(TINY['TCMoA'] if options.quick else dict(arch=arch)))
+        ).to(options.device)
         side = 32 if options.quick else 448
         sources = [torch.rand(1, 3, side, side, device=options.device) for _ in range(2)]
         trained = [value for value in fuser.parameters() if value.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-5)
-        casting = partial(torch.autocast, torch.device(options.device).type, torch.bfloat16) if precision == 'bf16' else nullcontext
+        casting = (
+            partial(torch.autocast, torch.device(options.device).type, torch.bfloat16)
+            if precision == 'bf16'
+            else nullcontext
+        )
 
         def train(index: int, fuser=fuser, optimizer=optimizer, casting=casting, sources=sources) -> None:
             optimizer.zero_grad()
@@ -161,15 +206,28 @@ def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
 def metrics(options: Options) -> dict:
     """All metrics of the default protocol on a batch: largest relative difference from the CPU, images per second of both."""
     names = ['EN', 'SSIM'] if options.quick else expand_names(['all'], 'default')
-    images = [image.double().repeat(2 if options.quick else 8, 1, 1, 1) for image in synthetic_triple((64, 80) if options.quick else (480, 640))]
+    images = [
+        image.double().repeat(2 if options.quick else 8, 1, 1, 1)
+        for image in synthetic_triple((64, 80) if options.quick else (480, 640))
+    ]
     moved = [image.to(options.device) for image in images]
     values = {key: value.cpu() for key, value in evaluate_metrics(names, *moved).items()}
     expected = evaluate_metrics(names, *images)
-    differences = {key: ((values[key] - value).abs() / value.abs().clamp_min(1e-6)).max().item() for key, value in expected.items()}
-    timings = measure(dict(device=lambda: evaluate_metrics(names, *moved)), 1 if options.quick else 5, 1, options.device)
+    differences = {
+        key: ((values[key] - value).abs() / value.abs().clamp_min(1e-6)).max().item() for key, value in expected.items()
+    }
+    timings = measure(
+        dict(device=lambda: evaluate_metrics(names, *moved)), 1 if options.quick else 5, 1, options.device
+    )
     on_cpu = measure(dict(cpu=lambda: evaluate_metrics(names, *images)), 1, 0)
-    return dict(metrics=len(names), batch=len(images[0]), largest_difference=max(differences.values()), differences=differences,
-                images_per_s=len(images[0]) / timings['device'].median(), cpu_images_per_s=len(images[0]) / on_cpu['cpu'].median())
+    return dict(
+        metrics=len(names),
+        batch=len(images[0]),
+        largest_difference=max(differences.values()),
+        differences=differences,
+        images_per_s=len(images[0]) / timings['device'].median(),
+        cpu_images_per_s=len(images[0]) / on_cpu['cpu'].median(),
+    )
 
 
 def inferencer(options: Options) -> dict:
@@ -189,7 +247,16 @@ def two_processes(options: Options) -> dict:
     if not options.cuda:
         return dict(skipped='needs two CUDA devices')
     with tempfile.TemporaryDirectory() as folder:
-        command = ['bash', 'tools/dist_train.sh', 'configs/moe_fusion_demo.py', '2', '--work-dir', folder, '--cfg-options', 'train_cfg.max_epochs=1']
+        command = [
+            'bash',
+            'tools/dist_train.sh',
+            'configs/moe_fusion_demo.py',
+            '2',
+            '--work-dir',
+            folder,
+            '--cfg-options',
+            'train_cfg.max_epochs=1',
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=options.seconds, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
@@ -199,8 +266,15 @@ def two_processes(options: Options) -> dict:
 def compiled(name: str, options: Options) -> dict:
     """``torch.compile`` and CUDA graphs against eager, forward pass in evaluation mode: ratio of times and largest difference."""
     fuser = MODELS.build(dict(type=name, **(TINY.get(name, {}) if options.quick else {}))).eval().to(options.device)
-    sources = [torch.rand(1, fuser.channels[-1], *((32, 48) if options.quick else (480, 640)), device=options.device) for _ in range(2)]
-    modes = dict(compile=dict(), cuda_graphs=dict(mode='reduce-overhead')) if options.cuda else dict(compile=dict(backend='eager'))
+    sources = [
+        torch.rand(1, fuser.channels[-1], *((32, 48) if options.quick else (480, 640)), device=options.device)
+        for _ in range(2)
+    ]
+    modes = (
+        dict(compile=dict(), cuda_graphs=dict(mode='reduce-overhead'))
+        if options.cuda
+        else dict(compile=dict(backend='eager'))
+    )
     result = {}
     with torch.no_grad():
         expected = fuser(*sources).fused
@@ -210,10 +284,18 @@ def compiled(name: str, options: Options) -> dict:
             network = torch.compile(fuser, **arguments)
             difference = (network(*sources).fused - expected).abs().max().item()
             warm_up = time.perf_counter() - start
-            timings = measure(dict(eager=lambda: fuser(*sources), fast=lambda network=network: network(*sources)), 2 if options.quick else 20, 2,
-                              options.device)
-            result[mode] = dict(ratio=ratio(timings['fast'], timings['eager']), eager_ms=1e3 * timings['eager'].median(), difference=difference,
-                                first_call_s=warm_up)
+            timings = measure(
+                dict(eager=lambda: fuser(*sources), fast=lambda network=network: network(*sources)),
+                2 if options.quick else 20,
+                2,
+                options.device,
+            )
+            result[mode] = dict(
+                ratio=ratio(timings['fast'], timings['eager']),
+                eager_ms=1e3 * timings['eager'].median(),
+                difference=difference,
+                first_call_s=warm_up,
+            )
     return result
 
 
@@ -229,7 +311,9 @@ def data_loading(workers: int, options: Options) -> dict:
                 cv2.imwrite(paths[0], cv2.merge(triple))
                 cv2.imwrite(paths[1], triple[2])
                 pairs.append(paths)
-            loader = DataLoader(PairFiles(pairs * (1 if options.quick else 8)), batch_size=4, num_workers=workers, collate_fn=list)
+            loader = DataLoader(
+                PairFiles(pairs * (1 if options.quick else 8)), batch_size=4, num_workers=workers, collate_fn=list
+            )
             start = time.perf_counter()
             seen = sum(len(batch) for batch in loader)
             result[suffix] = dict(pairs_per_s=seen / (time.perf_counter() - start), workers=workers)
@@ -310,17 +394,31 @@ def synchronizations(step: Callable[[int], object], repeats: int = 2) -> Dict[st
                 step(index)
     finally:
         torch.cuda.set_sync_debug_mode('default')
-    counts = Counter(f'{warning.filename}:{warning.lineno}' for warning in caught if 'synchroniz' in str(warning.message))
+    counts = Counter(
+        f'{warning.filename}:{warning.lineno}' for warning in caught if 'synchroniz' in str(warning.message)
+    )
     return {place: number / repeats for place, number in counts.most_common()}
 
 
 def all_pieces() -> Dict[str, Callable[[Options], dict]]:
     """Every piece by its name, in the order in which they run."""
-    pieces: Dict[str, Callable[[Options], dict]] = {f'fuser-{name}': partial(against_cpu, name) for name in fuser_names()}
-    pieces.update({f'train-{config}-{precision}': partial(joint_training, config, precision) for config in JOINT for precision in PRECISIONS})
-    pieces.update({f'meta-{config}': partial(meta_training, config) for config in ('tdfusion_msrs_light', 'tdfusion_llvip')})
+    pieces: Dict[str, Callable[[Options], dict]] = {
+        f'fuser-{name}': partial(against_cpu, name) for name in fuser_names()
+    }
+    pieces.update(
+        {
+            f'train-{config}-{precision}': partial(joint_training, config, precision)
+            for config in JOINT
+            for precision in PRECISIONS
+        }
+    )
+    pieces.update(
+        {f'meta-{config}': partial(meta_training, config) for config in ('tdfusion_msrs_light', 'tdfusion_llvip')}
+    )
     for arch in ('base', 'large'):
-        pieces.update({f'tc_moa-{arch}': partial(tc_moa, arch, False), f'tc_moa-{arch}-checkpointed': partial(tc_moa, arch, True)})
+        pieces.update(
+            {f'tc_moa-{arch}': partial(tc_moa, arch, False), f'tc_moa-{arch}-checkpointed': partial(tc_moa, arch, True)}
+        )
     pieces.update(metrics=metrics, inferencer=inferencer, two_processes=two_processes)
     pieces.update({f'compile-{name}': partial(compiled, name) for name in ('MoEFusion', 'ReFusion', 'TCMoA', 'TIM')})
     pieces.update({f'data-{workers}': partial(data_loading, workers) for workers in (1, 4)})

@@ -5,6 +5,7 @@
 A file NAME.pt of the folder holds `state_dict` (official weights by their official keys), `inputs` (pairs by the names `visible` and `infrared`, as
 the official program takes them) and `outputs` (before anything is done to the picture). The names are those of tests/helpers/published_files.py.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def main():
     from mmfusion.models.fusers.published import PUBLISHED, convert_state
     from mmfusion.registry import MODELS
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
     print(f'{"recording":15} {"parameters":>10} {"in the file":>11} {"difference":>10}  pixels above {ENOUGH:g}')
     for name in [name for name in RECORDED if (args.folder / f'{name}.pt').is_file()]:
@@ -41,11 +43,18 @@ def main():
         fuser = MODELS.build({**PUBLISHED[method].fuser(state), **RECORDED[name].arguments}).eval()
         fuser.load_state_dict(convert_state(method, state))
         with torch.no_grad():
-            differences = torch.cat([(fuser(*pair).fused - output / RECORDED[name].scale).abs().flatten()
-                                     for pair, output in zip(pairs, recorded['outputs'])])
+            differences = torch.cat(
+                [
+                    (fuser(*pair).fused - output / RECORDED[name].scale).abs().flatten()
+                    for pair, output in zip(pairs, recorded['outputs'])
+                ]
+            )
         learned = sum(value.numel() for key, value in state.items() if not any(buffer in key for buffer in BUFFERS))
-        print(f'{name:15} {sum(p.numel() for p in fuser.parameters()):10} {learned:11} {differences.max().item():10.1e}  '
-              f'{(differences > ENOUGH).sum().item()} of {differences.numel()}', flush=True)
+        print(
+            f'{name:15} {sum(p.numel() for p in fuser.parameters()):10} {learned:11} {differences.max().item():10.1e}  '
+            f'{(differences > ENOUGH).sum().item()} of {differences.numel()}',
+            flush=True,
+        )
 
 
 if __name__ == '__main__':

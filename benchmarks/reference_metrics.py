@@ -3,6 +3,7 @@
 They are what the fast ones are timed against (fusion_metrics.py in this folder) and compared with: images in float32 and scipy's convolutions, as the
 programs in use have them.
 """
+
 import numpy as np
 from scipy.signal import convolve2d
 from scipy.sparse import coo_matrix
@@ -23,7 +24,7 @@ def standard_deviation(fused, first, second):
 
 
 def spatial_frequency(fused, first, second):
-    return np.sqrt(np.mean((fused[:, 1:] - fused[:, :-1])**2) + np.mean((fused[1:] - fused[:-1])**2))
+    return np.sqrt(np.mean((fused[:, 1:] - fused[:, :-1]) ** 2) + np.mean((fused[1:] - fused[:-1]) ** 2))
 
 
 def average_gradient(fused, first, second):
@@ -58,9 +59,9 @@ def _vif(reference, distorted):
     """Information of four scales, with windows of 17, 9, 5 and 3 pixels."""
     noise, numerator, denominator = 2.0, 0.0, 0.0
     for scale in range(1, 5):
-        size = 2**(5 - scale) + 1
+        size = 2 ** (5 - scale) + 1
         radius = np.arange(size) - size // 2
-        window = np.exp(-(radius[:, None]**2 + radius**2) / (2 * (size / 5)**2))
+        window = np.exp(-(radius[:, None] ** 2 + radius**2) / (2 * (size / 5) ** 2))
         window /= window.sum()
         if scale > 1:
             reference = convolve2d(reference, window, mode='valid')[::2, ::2]
@@ -97,14 +98,20 @@ def _edges(image):
 
 def _edge_transfer(strength, angle, strength_f, angle_f):
     with np.errstate(divide='ignore', invalid='ignore'):
-        g = np.where(strength > strength_f, strength_f / strength, np.where(strength == strength_f, strength_f, strength / strength_f))
+        g = np.where(
+            strength > strength_f,
+            strength_f / strength,
+            np.where(strength == strength_f, strength_f, strength / strength_f),
+        )
     a = 1 - np.abs(angle - angle_f) / (np.pi / 2)
     return 0.9994 / (1 + np.exp(-15 * (g - 0.5))) * 0.9879 / (1 + np.exp(-22 * (a - 0.8)))
 
 
 def edge_transfer(fused, first, second):
     (g_a, a_a), (g_b, a_b), (g_f, a_f) = map(_edges, (first, second, fused))
-    return np.sum(_edge_transfer(g_a, a_a, g_f, a_f) * g_a + _edge_transfer(g_b, a_b, g_f, a_f) * g_b) / np.sum(g_a + g_b)
+    return np.sum(_edge_transfer(g_a, a_a, g_f, a_f) * g_a + _edge_transfer(g_b, a_b, g_f, a_f) * g_b) / np.sum(
+        g_a + g_b
+    )
 
 
 def structural_similarities(fused, first, second):
@@ -112,5 +119,14 @@ def structural_similarities(fused, first, second):
 
 
 #: By the names of the protocol.
-REFERENCES = dict(EN=entropy, SD=standard_deviation, SF=spatial_frequency, AG=average_gradient, MI=mutual_information,
-                  SCD=sum_of_correlations_of_differences, VIF=visual_information_fidelity, Qabf=edge_transfer, SSIM=structural_similarities)
+REFERENCES = dict(
+    EN=entropy,
+    SD=standard_deviation,
+    SF=spatial_frequency,
+    AG=average_gradient,
+    MI=mutual_information,
+    SCD=sum_of_correlations_of_differences,
+    VIF=visual_information_fidelity,
+    Qabf=edge_transfer,
+    SSIM=structural_similarities,
+)

@@ -12,6 +12,7 @@ One pair in evaluation mode, CPU times. Printed are
 * the bytes that all other operations read and write, and their time at the speed of a copy: what fusing them could save at most;
 * the fuser, and the other one in turns with it.
 """
+
 import argparse
 import sys
 from collections import Counter
@@ -47,7 +48,9 @@ def record(run):
                 self.heavy[function, repr(described)] += 1
                 arguments[function, repr(described)] = described
             elif not function.is_view:
-                tensors = [value for value in tree_flatten((args, kwargs, output))[0] if isinstance(value, torch.Tensor)]
+                tensors = [
+                    value for value in tree_flatten((args, kwargs, output))[0] if isinstance(value, torch.Tensor)
+                ]
                 self.size += sum(value.numel() * value.element_size() for value in tensors)
             return output
 
@@ -57,7 +60,9 @@ def record(run):
     arguments = {}
     with torch.no_grad(), Watch() as watch:
         run()
-    return [(function, arguments[function, text], number) for (function, text), number in watch.heavy.items()], watch.size
+    return [
+        (function, arguments[function, text], number) for (function, text), number in watch.heavy.items()
+    ], watch.size
 
 
 def alone(operations, repeats):
@@ -71,7 +76,9 @@ def alone(operations, repeats):
         if not _is_tensor(value):
             return value
         _, size, stride = value
-        return torch.rand(1 + sum((length - 1) * step for length, step in zip(size, stride))).as_strided(size, stride)  # expanded ones too
+        return torch.rand(1 + sum((length - 1) * step for length, step in zip(size, stride))).as_strided(
+            size, stride
+        )  # expanded ones too
 
     total = 0.0
     for function, described, number in operations:
@@ -90,12 +97,22 @@ def peaks(shape, repeats):
     import torch.nn.functional as F
 
     from mmfusion.profiling.timing import measure
+
     image = torch.rand(1, 64, *shape).contiguous(memory_format=torch.channels_last)
     kernel, matrix, target = torch.rand(64, 64, 3, 3), torch.rand(1024, 1024), torch.empty_like(image)
-    times = measure(dict(conv=lambda: F.conv2d(image, kernel, padding=1), product=lambda: matrix @ matrix, copy=lambda: target.copy_(image)),
-                    repeats, 1)
+    times = measure(
+        dict(
+            conv=lambda: F.conv2d(image, kernel, padding=1),
+            product=lambda: matrix @ matrix,
+            copy=lambda: target.copy_(image),
+        ),
+        repeats,
+        1,
+    )
     pixels = shape[0] * shape[1]
-    rates = dict(convolution=2 * 9 * 64 * 64 * pixels / min(times['conv'].cpu), matrix=2 * 1024**3 / min(times['product'].cpu))
+    rates = dict(
+        convolution=2 * 9 * 64 * 64 * pixels / min(times['conv'].cpu), matrix=2 * 1024**3 / min(times['product'].cpu)
+    )
     return rates, 2 * image.numel() * image.element_size() / min(times['copy'].cpu)
 
 
@@ -109,9 +126,13 @@ def main(argv=None):
     from mmfusion.apis.build import build_coupling
     from mmfusion.profiling.timing import measure, ratio
     from mmfusion.utils import load_config, register_all_modules
+
     register_all_modules()
-    fusers = {name: build_coupling(load_config(path), warn=False).coupling.fuser.eval()
-              for name, path in dict(fuser=args.config, other=args.compare).items() if path}
+    fusers = {
+        name: build_coupling(load_config(path), warn=False).coupling.fuser.eval()
+        for name, path in dict(fuser=args.config, other=args.compare).items()
+        if path
+    }
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(1, fusers['fuser'].channels[-1], *args.shape, generator=generator) for _ in range(2)]
 
@@ -128,17 +149,23 @@ def main(argv=None):
     least, kernels = flops / peak, alone(operations, args.repeats)
     times = measure({name: lambda name=name: run(name) for name in fusers}, args.repeats, 1)
     seconds = min(times['fuser'].cpu)
-    print(f'{args.config}, one pair of {args.shape[0]}x{args.shape[1]}, {torch.get_num_threads()} threads, CPU seconds, least of {args.repeats}')
-    print(f'peak            {rates["convolution"] / 1e9:.0f} GFLOP/s in a convolution, {rates["matrix"] / 1e9:.0f} in a matrix product; '
-          f'copies {copied / 1e9:.1f} GB/s, read and written')
+    print(
+        f'{args.config}, one pair of {args.shape[0]}x{args.shape[1]}, {torch.get_num_threads()} threads, CPU seconds, least of {args.repeats}'
+    )
+    print(
+        f'peak            {rates["convolution"] / 1e9:.0f} GFLOP/s in a convolution, {rates["matrix"] / 1e9:.0f} in a matrix product; '
+        f'copies {copied / 1e9:.1f} GB/s, read and written'
+    )
     print(f'arithmetic      {flops / 1e9:.1f} GFLOP, {least:.3f} s at the peak')
     print(f'kernels alone   {kernels:.3f} s for {sum(number for _, _, number in operations)} convolutions and products')
     print(f'everything else {size / 1e9:.2f} GB read and written, {size / copied:.3f} s as copies')
     print(f'fuser           {seconds:.3f} s')
     if args.compare:
         other = min(times['other'].cpu)
-        print(f'other           {other:.3f} s; ratio {ratio(times["fuser"], times["other"], "cpu"):.2f} (median over rounds); '
-              f'least possible {least / other:.2f}, with these kernels {kernels / other:.2f}')
+        print(
+            f'other           {other:.3f} s; ratio {ratio(times["fuser"], times["other"], "cpu"):.2f} (median over rounds); '
+            f'least possible {least / other:.2f}, with these kernels {kernels / other:.2f}'
+        )
     return dict(flops=flops, least=least, kernels=kernels, bytes=size, seconds=seconds)
 
 

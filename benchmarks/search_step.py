@@ -4,6 +4,7 @@
 
 CPU time, least of the rounds; both kinds of step take turns.
 """
+
 import argparse
 import time
 
@@ -37,7 +38,9 @@ def main():
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
     model.init_weights()
-    wrappers = PartOptimWrapperConstructor({key: value for key, value in cfg.optim_wrapper.items() if key not in ('type', 'constructor')})(model)
+    wrappers = PartOptimWrapperConstructor(
+        {key: value for key, value in cfg.optim_wrapper.items() if key not in ('type', 'constructor')}
+    )(model)
     pairs = cfg.train_dataloader.batch_size
     upper = cfg.train_cfg.get('upper_batch_size') or pairs
     interval = cfg.train_cfg.get('search_interval', 1)
@@ -51,8 +54,12 @@ def main():
         training.append(middle - start)
         searching.append(time.process_time() - middle)
     step, search = min(training), min(searching)
-    print(f'training step, {pairs} pairs: {step:.3f} s of CPU time; search step with {upper} more pairs: {search:.3f} s, {search / step:.2f} times')
-    print(f'one search step in {interval} steps of the weights: {((interval - 1) * step + search) / (interval * step):.2f} times plain training')
+    print(
+        f'training step, {pairs} pairs: {step:.3f} s of CPU time; search step with {upper} more pairs: {search:.3f} s, {search / step:.2f} times'
+    )
+    print(
+        f'one search step in {interval} steps of the weights: {((interval - 1) * step + search) / (interval * step):.2f} times plain training'
+    )
 
 
 if __name__ == '__main__':

@@ -1,3 +1,4 @@
 """The published TIM network (tim_two_stage), for timing it: see docs/en/tim.md."""
+
 default_scope = 'mmfusion'
 model = dict(type='FusionOnly', fuser=dict(type='TwoStageTIM'))

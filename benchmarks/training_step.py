@@ -7,6 +7,7 @@
 
 Both sides train the same config, that of this checkout (with --theirs that of the other one), with random weights, on the same random pictures.
 """
+
 import argparse
 import copy
 import os
@@ -36,11 +37,13 @@ def parse_args(argv=None):
 def work(args):
     """Do one step for each line on stdin, and answer with its CPU seconds and the peak memory of the process in MiB."""
     from mmfusion.utils import load_config, register_all_modules, setup_cpu_env
+
     setup_cpu_env()
     import torch
     from mmengine.optim import build_optim_wrapper
 
     from mmfusion.registry import MODELS
+
     try:
         from mmfusion.profiling.synthetic import synthetic_batch
     except ImportError:  # older checkouts
@@ -76,8 +79,14 @@ def work(args):
 def start(root, argv):
     """A worker on the code of a checkout, ready for its first step."""
     env = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
-    process = subprocess.Popen([sys.executable, '-W', 'ignore', __file__, *argv, '--worker'], env=env, cwd=root, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', __file__, *argv, '--worker'],
+        env=env,
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     for line in process.stdout:
         if line.strip() == 'ready':
             return process
@@ -91,7 +100,15 @@ def main(argv=None):
         return work(args)
     other = Path(args.other).resolve()
     config = str((other if args.theirs else ROOT) / args.config)
-    passed = [str(other), config, '--shape', *map(str, args.shape), '--batch-size', str(args.batch_size), *(['--meta'] if args.meta else [])]
+    passed = [
+        str(other),
+        config,
+        '--shape',
+        *map(str, args.shape),
+        '--batch-size',
+        str(args.batch_size),
+        *(['--meta'] if args.meta else []),
+    ]
     workers = dict(before=start(other, passed), here=start(ROOT, passed))
     seconds, peak = {name: [] for name in workers}, {}
     for index in range(args.rounds):
@@ -103,9 +120,13 @@ def main(argv=None):
     for name, worker in workers.items():
         worker.stdin.close()
         worker.wait()
-        print(f'{name:7} least {min(seconds[name]):.3f} s, median {statistics.median(seconds[name]):.3f} s, peak {peak[name]:.0f} MiB')
+        print(
+            f'{name:7} least {min(seconds[name]):.3f} s, median {statistics.median(seconds[name]):.3f} s, peak {peak[name]:.0f} MiB'
+        )
     ratios = [here / before for here, before in zip(seconds['here'], seconds['before'])]
-    print(f'ratio of CPU times, median over rounds: {statistics.median(ratios):.3f} ({1 / statistics.median(ratios):.2f} times the pairs per second)')
+    print(
+        f'ratio of CPU times, median over rounds: {statistics.median(ratios):.3f} ({1 / statistics.median(ratios):.2f} times the pairs per second)'
+    )
     return None
 
 

@@ -3,6 +3,7 @@
 Every row is provoked: a folder is prepared, a tool is called as the command line calls it, and what it printed, its exit code and the files that are
 new afterwards are written down. All run in one process, since starting one takes longer than most of them.
 """
+
 import contextlib
 import io
 import os
@@ -104,6 +105,7 @@ def call(tool: object, arguments: Sequence[object]) -> int:
 def redirect_logs(stream: io.StringIO) -> None:
     """Let loggers that are there already, which keep the stream that they began with, write to another one."""
     from mmengine.logging import MMLogger
+
     for logger in MMLogger._instance_dict.values():
         for handler in logger.handlers:
             if not hasattr(handler, 'baseFilename'):
@@ -113,6 +115,7 @@ def redirect_logs(stream: io.StringIO) -> None:
 def close_logs() -> None:
     """Close the log files of runs, whose folder goes away."""
     from mmengine.logging import MMLogger
+
     for logger in list(MMLogger._instance_dict.values()):
         for handler in list(logger.handlers):
             if hasattr(handler, 'baseFilename'):
@@ -123,7 +126,9 @@ def close_logs() -> None:
 def first_line(errors: str, printed: str, code: int) -> str:
     """The message: that of mmfusion, of argparse, or what was said of something passed over."""
     answers = (r'mmfusion: error: (.*?)\n(?:\(MMFUSION_DEBUG|$)', r'mmfusion: (stopped.*)', r'error: (.*)')
-    found = next((found for pattern in answers if (found := re.search(pattern, errors, re.S if '?' in pattern else 0))), None)
+    found = next(
+        (found for pattern in answers if (found := re.search(pattern, errors, re.S if '?' in pattern else 0))), None
+    )
     text = found[1] if found else next((line for line in (errors + '\n' + printed).splitlines() if MARK in line), '')
     text = re.sub(r'^.*? - (WARNING|INFO) - ', '', re.sub(r'\x1b\[[0-9;]*m', '', text))
     line, *more = text.strip().splitlines() or ['']
@@ -144,7 +149,11 @@ def marked(text: str) -> None:
 
 def files() -> Dict[str, tuple]:
     """Size and time of change of every file below the current folder."""
-    return {str(path.relative_to('.')): (path.stat().st_size, path.stat().st_mtime_ns) for path in Path('.').rglob('*') if path.is_file()}
+    return {
+        str(path.relative_to('.')): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in Path('.').rglob('*')
+        if path.is_file()
+    }
 
 
 def describe(before: Dict[str, tuple]) -> str:
@@ -173,6 +182,7 @@ def main() -> None:
     """Provoke everything and write the page."""
     import bad_inputs_cases  # noqa: F401 - fills CASES
     from metric_tables import replace_tables, table
+
     tables = {name: table(HEAD, list(rows(name))) for name in CASES}
     PAGE.write_text(replace_tables(PAGE.read_text(), tables))
     print(f'wrote {sum(map(len, CASES.values()))} rows of {PAGE}')
@@ -181,5 +191,6 @@ def main() -> None:
 if __name__ == '__main__':
     sys.modules['bad_inputs'] = sys.modules['__main__']  # the cases import this module
     from mmfusion.utils import setup_cpu_env
+
     setup_cpu_env()
     main()

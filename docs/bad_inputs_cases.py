@@ -1,4 +1,5 @@
 """The cases of docs/bad_inputs.py: each function makes files in the current folder and returns a tool and its arguments."""
+
 import errno
 import io
 import itertools
@@ -17,7 +18,11 @@ from bad_inputs import REPO, case, marked
 
 SIZE = (32, 40)
 TRAIN, TEST, DEMO = 'tools/train.py', 'tools/test.py', 'demo/image_demo.py'
-EVAL, COMPARE, DOWNSTREAM = 'tools/analysis_tools/eval_fusion.py', 'tools/analysis_tools/compare_fusers.py', 'tools/downstream.py'
+EVAL, COMPARE, DOWNSTREAM = (
+    'tools/analysis_tools/eval_fusion.py',
+    'tools/analysis_tools/compare_fusers.py',
+    'tools/downstream.py',
+)
 COUNT = itertools.count()
 FUSION = f"""
 _base_ = '{REPO}/configs/_base_/default_runtime.py'
@@ -41,7 +46,11 @@ def picture(path, size=SIZE, seed=0, kind=np.uint8):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
-    image = generator.random(size, np.float32) if kind is np.float32 else generator.integers(0, 256, size, dtype=np.uint8).astype(kind)
+    image = (
+        generator.random(size, np.float32)
+        if kind is np.float32
+        else generator.integers(0, 256, size, dtype=np.uint8).astype(kind)
+    )
     cv2.imwrite(str(path), image)
     return path
 
@@ -64,8 +73,15 @@ def llvip(config=FUSION, **changed):
         Path('LLVIP/Annotations').mkdir(exist_ok=True)
         Path(f'LLVIP/Annotations/{index}.xml').write_text(annotation())
     for name, content in changed.items():
-        path = Path('LLVIP', *{'xml': ('Annotations', '1.xml'), 'first': ('visible', 'train', '1.png'), 'second': ('infrared', 'train', '1.png'),
-                               'ids': ('ids.txt', )}[name])
+        path = Path(
+            'LLVIP',
+            *{
+                'xml': ('Annotations', '1.xml'),
+                'first': ('visible', 'train', '1.png'),
+                'second': ('infrared', 'train', '1.png'),
+                'ids': ('ids.txt',),
+            }[name],
+        )
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     Path('config.py').write_text(config)
     return training()
@@ -78,11 +94,16 @@ def training(*options):
 
 def png(width, height, body):
     """A png of one channel that declares a size."""
+
     def chunk(kind, content):
         return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
 
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) + chunk(
-        b'IDAT', zlib.compress(body)) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
+        + chunk(b'IDAT', zlib.compress(body))
+        + chunk(b'IEND', b'')
+    )
 
 
 def with_options(text):
@@ -94,12 +115,15 @@ def with_detector(change=''):
     """The config with a narrow RTMDet."""
     narrow = '_base_.detector.backbone.widen_factor = 0.125\n_base_.detector.neck.update(in_channels=[32, 64, 128], out_channels=32)\n'
     narrow += '_base_.detector.bbox_head.update(in_channels=32, feat_channels=32, num_classes=1)\n'
-    text = FUSION.replace("_base_ = '", f"_base_ = ['{REPO}/configs/_base_/detectors/rtmdet_tiny.py', '", 1).replace("runtime.py'", "runtime.py']")
+    text = FUSION.replace("_base_ = '", f"_base_ = ['{REPO}/configs/_base_/detectors/rtmdet_tiny.py', '", 1).replace(
+        "runtime.py'", "runtime.py']"
+    )
     text = text.replace('pipeline =', f'{narrow}{change}pipeline =', 1)
     return text.replace("type='FusionOnly'", "type='JointCoupling', tasks=dict(det=_base_.detector)")
 
 
 # data sets
+
 
 @case('data', 'the data root does not exist', fast=True)
 def _():
@@ -169,6 +193,7 @@ def _():
 
 
 # images
+
 
 @case('images', 'a png file is truncated', fast=True)
 def _():
@@ -260,6 +285,7 @@ def _():
 def with_environment(arguments, **environment):
     """Call a tool under other environment variables."""
     import runpy
+
     tool, *rest = arguments
 
     def main(argv):
@@ -270,6 +296,7 @@ def with_environment(arguments, **environment):
 
 
 # labels
+
 
 @case('labels', 'an empty VOC file', fast=True)
 def _():
@@ -325,8 +352,14 @@ def msrs(labels='0 0.5 0.5 0.2 0.2\n', names='0 person\n1 bicycle\n2 car\n', num
     if names:
         Path('MSRS/classes.txt').write_text(names)
     config = FUSION.replace("type='LLVIPDataset', data_root='LLVIP'", "type='MSRSDetDataset', data_root='MSRS'")
-    Path('config.py').write_text(config.replace("dict(type='PackFusionInputs')", "dict(type='LoadClassMap'), dict(type='PackFusionInputs')"
-                                                if numbers is not None else "dict(type='PackFusionInputs')"))
+    Path('config.py').write_text(
+        config.replace(
+            "dict(type='PackFusionInputs')",
+            "dict(type='LoadClassMap'), dict(type='PackFusionInputs')"
+            if numbers is not None
+            else "dict(type='PackFusionInputs')",
+        )
+    )
     return training()
 
 
@@ -361,6 +394,7 @@ def _():
 
 
 # configs
+
 
 def broken(text, name='config.py', folder=True):
     """A training with another config."""
@@ -422,23 +456,33 @@ def _():
 
 @case('configs', 'yaml whose aliases grow without bounds')
 def _():
-    text = 'a: &a [x,x,x,x,x,x,x,x,x,x]\n' + ''.join(f'{chr(98 + i)}: &{chr(98 + i)} [{",".join([f"*{chr(97 + i)}"] * 10)}]\n' for i in range(9))
+    text = 'a: &a [x,x,x,x,x,x,x,x,x,x]\n' + ''.join(
+        f'{chr(98 + i)}: &{chr(98 + i)} [{",".join([f"*{chr(97 + i)}"] * 10)}]\n' for i in range(9)
+    )
     return broken(text + 'model: *j\n', 'config.yaml')
 
 
 @case('configs', 'nothing to train in it')
 def _():
     llvip()
-    return broken(f"_base_ = '{REPO}/configs/_base_/default_runtime.py'\nmodel = dict(type='FusionOnly', fuser=dict(type='AverageFuser'))\n")
+    return broken(
+        f"_base_ = '{REPO}/configs/_base_/default_runtime.py'\nmodel = dict(type='FusionOnly', fuser=dict(type='AverageFuser'))\n"
+    )
 
 
 @case('configs', 'a detector and a data set without boxes')
 def _():
-    return llvip(with_detector().replace("type='LLVIPDataset', data_root='LLVIP'", "type='PairFolderDataset', data_root='LLVIP', "
-                                         "data_prefix=dict(first='visible/train', second='infrared/train')"))
+    return llvip(
+        with_detector().replace(
+            "type='LLVIPDataset', data_root='LLVIP'",
+            "type='PairFolderDataset', data_root='LLVIP', "
+            "data_prefix=dict(first='visible/train', second='infrared/train')",
+        )
+    )
 
 
 # options
+
 
 @case('options', 'an option that the config does not have')
 def _():
@@ -487,12 +531,14 @@ def _():
 
 # checkpoints
 
+
 def weights(_=None, name='fuser.pth', change=None, **content):
     """A checkpoint that fits the config."""
     from mmengine.config import Config
 
     from mmfusion.registry import MODELS
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
     state = MODELS.build(Config.fromfile('config.py').model).state_dict()
     torch.save(dict(state_dict=change(state) if change else state, **content), name)
@@ -526,7 +572,7 @@ def _():
 @case('checkpoints', 'half a file')
 def _():
     path = weights(llvip(FUSION + TESTED))
-    path.write_bytes(path.read_bytes()[:len(path.read_bytes()) // 2])
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
     return tested()
 
 
@@ -541,7 +587,7 @@ class Evil:
     """Makes a folder when it is unpickled."""
 
     def __reduce__(self):
-        return os.mkdir, ('it_ran', )
+        return os.mkdir, ('it_ran',)
 
 
 @case('checkpoints', 'pickled code in it')
@@ -578,11 +624,25 @@ def _():
 
 @case('checkpoints', 'weights that are NaN')
 def _():
-    weights(llvip(), change=lambda state: {key: value * torch.nan if value.is_floating_point() else value for key, value in state.items()})
-    return DEMO, 'LLVIP/visible/train/0.png', 'LLVIP/infrared/train/0.png', '--config', 'config.py', '--weights', 'fuser.pth'
+    weights(
+        llvip(),
+        change=lambda state: {
+            key: value * torch.nan if value.is_floating_point() else value for key, value in state.items()
+        },
+    )
+    return (
+        DEMO,
+        'LLVIP/visible/train/0.png',
+        'LLVIP/infrared/train/0.png',
+        '--config',
+        'config.py',
+        '--weights',
+        'fuser.pth',
+    )
 
 
 # resuming
+
 
 @case('resume', '`--resume` a file that is not there')
 def _():
@@ -603,6 +663,7 @@ def _():
 
 
 # scoring folders
+
 
 def folders(*methods):
     """Folders of sources and of fused images, two scenes each."""
@@ -678,6 +739,7 @@ def _():
 
 # genotypes, tables, converters
 
+
 def drawn(content=None, name='mine.json'):
     """Arguments of drawing a genotype."""
     if content is not None:
@@ -717,11 +779,19 @@ def _():
 
 @case('genotypes', 'a search with a latency table that is not there')
 def _():
-    return ('tools/search.py', REPO / 'configs' / 'tim_demo_search.py', '--work-dir', 'work', '--cfg-options', 'model.latency_table=none.json',
-            'model.latency_weight=0.1', f'experiment_name=bad_{next(COUNT)}')
+    return (
+        'tools/search.py',
+        REPO / 'configs' / 'tim_demo_search.py',
+        '--work-dir',
+        'work',
+        '--cfg-options',
+        'model.latency_table=none.json',
+        'model.latency_weight=0.1',
+        f'experiment_name=bad_{next(COUNT)}',
+    )
 
 
-def converted(*content, arguments=('light', ), tool='tim_official'):
+def converted(*content, arguments=('light',), tool='tim_official'):
     """Arguments of a converter."""
     names = []
     for index, item in enumerate(content):
@@ -771,6 +841,7 @@ def _():
 
 
 # fusing
+
 
 def demo(*arguments):
     """Arguments of the demo, with a pair of pictures at hand."""
@@ -828,6 +899,7 @@ def _():
 
 # experiments
 
+
 @case('experiments', 'a task config without task networks')
 def _():
     llvip(FUSION + TESTED)
@@ -836,7 +908,9 @@ def _():
 
 @case('experiments', 'the pictures of another fuser in the work dir')
 def _():
-    llvip(FUSION.replace("type='FusionOnly'", "type='JointCoupling', tasks=dict(det=dict(type='mmdet.RTMDet'))") + TESTED)
+    llvip(
+        FUSION.replace("type='FusionOnly'", "type='JointCoupling', tasks=dict(det=dict(type='mmdet.RTMDet'))") + TESTED
+    )
     Path('down/fused').mkdir(parents=True)
     Path('down/fused/fused.json').write_text('{"fusion": "MaximumFuser"}')
     return DOWNSTREAM, 'config.py', '--fusion', 'AverageFuser', '--work-dir', 'down'
@@ -844,7 +918,9 @@ def _():
 
 @case('experiments', 'a damaged note of which fuser made them')
 def _():
-    llvip(FUSION.replace("type='FusionOnly'", "type='JointCoupling', tasks=dict(det=dict(type='mmdet.RTMDet'))") + TESTED)
+    llvip(
+        FUSION.replace("type='FusionOnly'", "type='JointCoupling', tasks=dict(det=dict(type='mmdet.RTMDet'))") + TESTED
+    )
     Path('down/fused').mkdir(parents=True)
     Path('down/fused/fused.json').write_text('{"fusion": ')
     return DOWNSTREAM, 'config.py', '--fusion', 'AverageFuser', '--work-dir', 'down'
@@ -857,6 +933,7 @@ def _():
 
 
 # the machine
+
 
 class _Full:
     """A file on a disk with room for so many bytes more."""
@@ -884,12 +961,17 @@ def on_full_disk(arguments, ending):
     """Let the disk be full as soon as a file is written whose name, or that of the file it stands in for, has this ending."""
     import builtins
     import runpy
+
     tool, *rest = arguments
     real = builtins.open
 
     def opened(file, mode='r', *args, **kwargs):
         stream = real(file, mode, *args, **kwargs)
-        full = isinstance(file, (str, os.PathLike)) and ending in os.fspath(file) and any(letter in mode for letter in 'wa+x')
+        full = (
+            isinstance(file, (str, os.PathLike))
+            and ending in os.fspath(file)
+            and any(letter in mode for letter in 'wa+x')
+        )
         return _Full(stream, 0) if full else stream
 
     def main(argv):
@@ -918,6 +1000,7 @@ def _():
 def interrupted(arguments, where):
     """Ctrl-C at the first call of a function."""
     import runpy
+
     tool, *rest = arguments
 
     def main(argv):
@@ -931,7 +1014,9 @@ def interrupted(arguments, where):
 @case('machine', 'Ctrl-C while scoring')
 def _():
     marked('the same command goes on')
-    return interrupted(scoring(*folders('fused'), '--metrics', 'EN'), 'mmfusion.evaluation.folders.scoring.evaluate_metrics')
+    return interrupted(
+        scoring(*folders('fused'), '--metrics', 'EN'), 'mmfusion.evaluation.folders.scoring.evaluate_metrics'
+    )
 
 
 @case('machine', 'Ctrl-C while fusing')
@@ -946,9 +1031,11 @@ def _():
 
 # what the writer of checkpoints and the checks of a training answer
 
+
 @case('resume', '`--resume`, and the newest checkpoint is half a file')
 def _():
     import runpy
+
     marked('going on from')
     tool, *rest = llvip()
     runpy.run_path(str(REPO / tool))['main']([*map(str, rest), 'train_cfg.max_epochs=2'])
@@ -960,6 +1047,7 @@ def _():
 @case('resume', '`--resume`, and the note of the last checkpoint is damaged')
 def _():
     import runpy
+
     tool, *rest = llvip()
     runpy.run_path(str(REPO / tool))['main'](list(map(str, rest)))
     Path('work/last_checkpoint').write_bytes(b'\xff\0' * 20)
@@ -980,7 +1068,11 @@ def _():
 @case('experiments', 'a changed config in the work dir of a comparison')
 def _():
     import runpy
-    llvip(with_detector() + TESTED.replace("dict(type='FusionMetric', metrics=['EN'])", "dict(type='mmdet.VOCMetric', metric='mAP')"))
+
+    llvip(
+        with_detector()
+        + TESTED.replace("dict(type='FusionMetric', metrics=['EN'])", "dict(type='mmdet.VOCMetric', metric='mAP')")
+    )
     arguments = ('config.py', '--variants', 'visible', '--seeds', '0', '--work-dir', 'table')
     runpy.run_path(str(REPO / COMPARE))['main'](list(arguments))
     return (COMPARE, *arguments, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')

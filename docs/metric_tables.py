@@ -1,4 +1,5 @@
 """Write the tables of docs/en/metrics.md: ``python docs/metric_tables.py`` after a change of metrics or protocols. A test compares them."""
+
 import re
 from pathlib import Path
 from typing import Callable, Dict, List
@@ -74,8 +75,15 @@ def metric_names() -> List[str]:
 
 def protocol_table() -> List[str]:
     """One row per protocol."""
-    rows = [(f'`{name}`', protocol.title, 'luma' if protocol.channels == 'grey' else 'each channel, then their mean',
-             'all' if name == 'default' else ', '.join(protocol.metrics)) for name, protocol in PROTOCOLS.items()]
+    rows = [
+        (
+            f'`{name}`',
+            protocol.title,
+            'luma' if protocol.channels == 'grey' else 'each channel, then their mean',
+            'all' if name == 'default' else ', '.join(protocol.metrics),
+        )
+        for name, protocol in PROTOCOLS.items()
+    ]
     return table(('protocol', 'whose numbers', 'color images', 'metrics'), rows)
 
 
@@ -103,8 +111,11 @@ def worked_table() -> List[str]:
 def order_table() -> List[str]:
     """The worked pair fused in four ways, by metrics of which the protocols disagree about the best."""
     from mmfusion.apis import FusionInferencer
+
     average, visible, infrared = worked_pair()
-    pyramid = FusionInferencer('LaplacianPyramidFuser')(visible[0].permute(1, 2, 0).numpy(), infrared[0, :1].permute(1, 2, 0).numpy())[0].fused
+    pyramid = FusionInferencer('LaplacianPyramidFuser')(
+        visible[0].permute(1, 2, 0).numpy(), infrared[0, :1].permute(1, 2, 0).numpy()
+    )[0].fused
     ways = {
         'average': average,
         'maximum': torch.maximum(visible, infrared),
@@ -115,7 +126,10 @@ def order_table() -> List[str]:
     columns += [(metric, 'default') for metric in ('VIF', 'VIFF', 'MI', 'Qabf', 'SCD')]
     rows = []
     for way, fused in ways.items():
-        values = (evaluate_metrics([metric], *prepare_images([fused, visible, infrared], name), protocol=name)[metric] for metric, name in columns)
+        values = (
+            evaluate_metrics([metric], *prepare_images([fused, visible, infrared], name), protocol=name)[metric]
+            for metric, name in columns
+        )
         rows.append((way, *(f'{value.item():.4g}' for value in values)))
     return table(('', *(f'{metric}, {name}' for metric, name in columns)), rows)
 
@@ -162,7 +176,10 @@ def handling_table() -> List[str]:
         'all images resized to 3/4': tuple(map(resized, grey)),
         'all images with luma 16..235 (`rgb2ycbcr`)': tuple(map(studio, grey)),
     }
-    rows = [(name, *(f'{100 * (value / plain[metric] - 1):+.1f}' for metric, value in rate(*images).items())) for name, images in cases.items()]
+    rows = [
+        (name, *(f'{100 * (value / plain[metric] - 1):+.1f}' for metric, value in rate(*images).items()))
+        for name, images in cases.items()
+    ]
     return table(('change in %', *HANDLED), rows)
 
 
@@ -179,7 +196,7 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 def table(head: tuple, rows: List[tuple]) -> List[str]:
     """Lines of a Markdown table."""
-    return ['| ' + ' | '.join(row) + ' |' for row in (head, ('---', ) * len(head), *rows)]
+    return ['| ' + ' | '.join(row) + ' |' for row in (head, ('---',) * len(head), *rows)]
 
 
 TABLES: Dict[str, Callable[[], List[str]]] = {

@@ -2,6 +2,7 @@
 
 The figures of the fixed rules stand in ``model_zoo_rules.json`` beside this file.
 """
+
 import json
 import re
 from pathlib import Path
@@ -27,7 +28,9 @@ def models_table() -> str:
     for card in cards():
         name = f'`{card.name}`' + (' (default)' if card.name == DEFAULT_MODEL else '')
         use = 'research' if 'research' in card.license else 'any use'
-        rows.append(f'| {name} | {card.summary} | `{card.fuser["type"]}` | {spaced(card.parameters)} | {card.size / 1000:.0f} kB | {use} |')
+        rows.append(
+            f'| {name} | {card.summary} | `{card.fuser["type"]}` | {spaced(card.parameters)} | {card.size / 1000:.0f} kB | {use} |'
+        )
     return '\n'.join(rows)
 
 
@@ -44,7 +47,10 @@ def spaced(number: int) -> str:
 def figures() -> Dict[str, Dict[str, Dict[str, float]]]:
     """Values by data set, method and metric; fixed rules first."""
     rules = json.loads(RULES.read_text())
-    return {data: {**methods, **{f'`{card.name}`': card.figures[data] for card in cards()}} for data, methods in rules.items()}
+    return {
+        data: {**methods, **{f'`{card.name}`': card.figures[data] for card in cards()}}
+        for data, methods in rules.items()
+    }
 
 
 def figures_table(methods: Dict[str, Dict[str, float]]) -> str:
@@ -65,7 +71,9 @@ def training_table() -> str:
     rows = ['| name | data | command | commit |', '|---|---|---|---|']
     for card in cards():
         commands = '<br>'.join(f'`{command}`' for command in card.training['command'])
-        rows.append(f'| `{card.name}` | {"; ".join(card.training["data"])} | {commands} | {card.training["commit"][:7]} |')
+        rows.append(
+            f'| `{card.name}` | {"; ".join(card.training["data"])} | {commands} | {card.training["commit"][:7]} |'
+        )
     return '\n'.join(rows)
 
 
@@ -79,7 +87,12 @@ def fill(page: str) -> str:
     """The page with its tables made anew."""
     for name, text in sections().items():
         begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
-        page, count = re.subn(f'{begin}\n.*?{end}', lambda _, text=text, begin=begin, end=end: f'{begin}\n{text}\n\n{end}', page, flags=re.S)
+        page, count = re.subn(
+            f'{begin}\n.*?{end}',
+            lambda _, text=text, begin=begin, end=end: f'{begin}\n{text}\n\n{end}',
+            page,
+            flags=re.S,
+        )
         assert count == 1, f'{PAGE} lacks the marker {begin}'
     return page
 

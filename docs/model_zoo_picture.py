@@ -2,6 +2,7 @@
 
 python docs/model_zoo_picture.py [NAME ...] (default: the default model)
 """
+
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def glare(visible, rng):
     light = np.zeros((height, width))
     for center in ((0.33, 0.55), (0.45, 0.56)):
         distance = np.hypot(x - center[0] * width, y - center[1] * height)
-        light += 330 * np.exp(-(distance / 9)**2) + 120 * np.exp(-distance / 38)
+        light += 330 * np.exp(-((distance / 9) ** 2)) + 120 * np.exp(-distance / 38)
     return np.uint8(np.clip(visible + light[..., None], 0, 255))
 
 
@@ -40,8 +41,15 @@ def scenes():
     """Name, visible (RGB) and infrared image of each."""
     rng = np.random.default_rng(3)
     by = dict(day=0.0, night=1.0)
-    for name, time, index, change in (('day', 'day', 4, None), ('night', 'night', 1, None), ('smoke', 'day', 7, smoke), ('glare', 'night', 9, glare)):
-        pair = DemoPairs(length=12, size=SIZE, split='test', seed=11, night_ratio=by[time], num_objects=(4, 7)).render(index)
+    for name, time, index, change in (
+        ('day', 'day', 4, None),
+        ('night', 'night', 1, None),
+        ('smoke', 'day', 7, smoke),
+        ('glare', 'night', 9, glare),
+    ):
+        pair = DemoPairs(length=12, size=SIZE, split='test', seed=11, night_ratio=by[time], num_objects=(4, 7)).render(
+            index
+        )
         visible = pair.visible[..., ::-1].copy()
         yield name, visible if change is None else change(visible, rng), pair.infrared[..., 0]
 
@@ -51,11 +59,22 @@ def main(names):
     fusers = [FusionInferencer(name) for name in names]
     columns = []
     for _, visible, infrared in scenes():
-        pictures = [visible, np.repeat(infrared[..., None], 3, axis=2), *(fuse(visible, infrared)[0].fused for fuse in fusers)]
-        padded = [cv2.copyMakeBorder(picture, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for picture in pictures]
+        pictures = [
+            visible,
+            np.repeat(infrared[..., None], 3, axis=2),
+            *(fuse(visible, infrared)[0].fused for fuse in fusers),
+        ]
+        padded = [
+            cv2.copyMakeBorder(picture, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+            for picture in pictures
+        ]
         columns.append(np.vstack(padded))
     picture = np.hstack(columns)[:-GAP, :-GAP]
-    cv2.imwrite(str(Path(__file__).parent / 'en' / 'images' / 'model_zoo.jpg'), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(
+        str(Path(__file__).parent / 'en' / 'images' / 'model_zoo.jpg'),
+        picture[..., ::-1],
+        [cv2.IMWRITE_JPEG_QUALITY, 88],
+    )
 
 
 if __name__ == '__main__':

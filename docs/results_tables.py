@@ -25,7 +25,20 @@ PAGES = ('README.md', 'docs/en/results.md', 'docs/en/league.md')
 MARKER = re.compile(r'<!-- results: ([\w.-]+) -->')
 #: Numbers with decimals, but no versions (2.13.0), names of files, or parts of words.
 FIGURE = re.compile(r'(?<![\w./-])[+-]?\d+\.\d+(?![\w/]|\.\d)')
-KEPT = ('kind', 'made', 'command', 'versions', 'code', 'machine', 'seeds', 'protocol', 'weights', 'outputs', 'results', 'runs')
+KEPT = (
+    'kind',
+    'made',
+    'command',
+    'versions',
+    'code',
+    'machine',
+    'seeds',
+    'protocol',
+    'weights',
+    'outputs',
+    'results',
+    'runs',
+)
 HELP = (
     'Give each table of figures the line <!-- results: NAME --> above it and a record: python docs/results_tables.py add NAME --manifest WORK_DIR '
     '(or --without-manifest REASON --command COMMAND); record figures in sentences by: '
@@ -106,7 +119,9 @@ def read_records() -> Dict[str, dict]:
 def to_markdown(table: dict) -> List[str]:
     """Lines of a table."""
     rows = [table['columns'], ['---'] * len(table['columns']), *table['rows']]
-    return ['| ' + ' | '.join(row) + ' |' if index != 1 else '|' + '|'.join(row) + '|' for index, row in enumerate(rows)]
+    return [
+        '| ' + ' | '.join(row) + ' |' if index != 1 else '|' + '|'.join(row) + '|' for index, row in enumerate(rows)
+    ]
 
 
 def from_markdown(lines: List[str]) -> dict:
@@ -136,7 +151,9 @@ def problems() -> List[str]:
             if record is None or 'table' not in record:
                 found.append(f'{where}: docs/results/{table.name}.json with a table is missing')
             elif to_markdown(record['table']) != table.lines:
-                found.append(f'{where}: the table is not that of docs/results/{table.name}.json; run python docs/results_tables.py')
+                found.append(
+                    f'{where}: the table is not that of docs/results/{table.name}.json; run python docs/results_tables.py'
+                )
         known = {figure for record in records.values() for figure in record.get('stated', {}).get(page, ())}
         cells = {
             figure.lstrip('+-')
@@ -146,13 +163,17 @@ def problems() -> List[str]:
         }
         for heading, line in sentences(text):
             absent = [figure for figure in FIGURE.findall(line) if figure.lstrip('+-') not in cells | known]
-            found += [f'{page}, {heading!r}: the figure {figure} has no record: {line.strip()[:80]}' for figure in absent]
+            found += [
+                f'{page}, {heading!r}: the figure {figure} has no record: {line.strip()[:80]}' for figure in absent
+            ]
     for name, record in records.items():
         if 'table' in record and name not in used:
             found.append(f'docs/results/{name}.json: no page has the line <!-- results: {name} -->')
         source = record.get('manifests') or record.get('made_before_manifests') or record.get('without_manifest')
         if not source or not record.get('commit') or not (record.get('manifests') or record.get('commands')):
-            found.append(f'docs/results/{name}.json must have manifests, or a reason why not, the commit and the commands')
+            found.append(
+                f'docs/results/{name}.json must have manifests, or a reason why not, the commit and the commands'
+            )
     return found
 
 
@@ -188,7 +209,9 @@ def _without_lists(facts):
 
 
 def _source(args: argparse.Namespace) -> dict:
-    commit = subprocess.run(['git', '-C', str(REPO), 'rev-parse', 'HEAD'], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(
+        ['git', '-C', str(REPO), 'rev-parse', 'HEAD'], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if args.manifest:
         entries = {}
         for folder in args.manifest:
@@ -215,7 +238,12 @@ def add(args: argparse.Namespace) -> None:
     if args.table:
         lines = [line for line in Path(args.table).read_text(encoding='utf-8').splitlines() if line.startswith('|')]
     else:
-        found = [table for page, text in pages().items() for table in tables(page, text) if table.name == args.name and table.lines]
+        found = [
+            table
+            for page, text in pages().items()
+            for table in tables(page, text)
+            if table.name == args.name and table.lines
+        ]
         if not found:
             sys.exit(f'no page has a table below <!-- results: {args.name} -->; put it there, or give --table FILE')
         lines = found[0].lines
@@ -225,7 +253,11 @@ def add(args: argparse.Namespace) -> None:
 
 def stated(args: argparse.Namespace) -> None:
     """Record the figures in sentences of a page that have no record yet."""
-    absent = [re.search(r'the figure (\S+) has', text)[1] for text in problems() if text.startswith(f'{args.page}, ') and 'the figure' in text]
+    absent = [
+        re.search(r'the figure (\S+) has', text)[1]
+        for text in problems()
+        if text.startswith(f'{args.page}, ') and 'the figure' in text
+    ]
     if not absent:
         print(f'every figure in the sentences of {args.page} has a record')
         return

@@ -2,6 +2,7 @@
 
 Importing the package loads nothing heavy; call :func:`mmfusion.utils.register_all_modules` before building from a config.
 """
+
 from . import moved
 from .version import __version__, version_info
 

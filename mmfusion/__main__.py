@@ -1,4 +1,5 @@
 """``python -m mmfusion``, the same as the command ``mmfusion``."""
+
 from mmfusion.cli.main import main
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """Modules under their former names, which work for one version more and say where the names have gone."""
+
 import importlib
 import sys
 import warnings
@@ -109,14 +110,20 @@ def _take(former: str, name: str, place: str, level: int) -> object:
     except AttributeError:
         raise AttributeError(f'module {former!r} has no attribute {name!r}') from None
     if not name.startswith('__'):
-        warnings.warn(f'{former}.{name} is {module}.{today} now; the former place goes with the next version', DeprecationWarning, stacklevel=level)
+        warnings.warn(
+            f'{former}.{name} is {module}.{today} now; the former place goes with the next version',
+            DeprecationWarning,
+            stacklevel=level,
+        )
     return value
 
 
 class _FormerModules:
     """Finds and loads modules by their former names (the two roles of :mod:`importlib`)."""
 
-    def find_spec(self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
+    def find_spec(
+        self, name: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
         return ModuleSpec(name, self, is_package=True) if name in MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -133,4 +140,6 @@ class _FormerModules:
 def install() -> None:
     """Let ``import`` find modules by their former names; called once, when the package is imported."""
     if not any(isinstance(finder, _FormerModules) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _FormerModules())  # first, or what is left of a folder in a checkout would be found as an empty package
+        sys.meta_path.insert(
+            0, _FormerModules()
+        )  # first, or what is left of a folder in a checkout would be found as an empty package

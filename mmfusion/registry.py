@@ -3,6 +3,7 @@
 ``locations`` names the modules that hold the entries, so that building a type by name imports what it needs.
 Types of other packages are written with their scope: ``mmdet.RTMDet``, ``mmseg.EncoderDecoder``.
 """
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR

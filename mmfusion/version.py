@@ -1,4 +1,5 @@
 """Version of the package, readable without importing anything else."""
+
 __version__ = '0.1.0'
 
 

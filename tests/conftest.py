@@ -1,4 +1,5 @@
 """Shared fixtures. The OpenMP policy is set here, before any test module imports torch."""
+
 import os
 import random
 import tempfile
@@ -9,7 +10,9 @@ from mmfusion.utils.cpu_env import setup_cpu_env
 setup_cpu_env()
 if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread for each worker, and for the processes that its tests start
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-os.environ['MMFUSION_HASHES'] = os.path.join(tempfile.gettempdir(), f'mmfusion-test-hashes-{os.getuid()}.json')  # not the user's
+os.environ['MMFUSION_HASHES'] = os.path.join(
+    tempfile.gettempdir(), f'mmfusion-test-hashes-{os.getuid()}.json'
+)  # not the user's
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS is deterministic only with a fixed workspace
 
 import numpy as np
@@ -35,6 +38,7 @@ def pytest_collection_modifyitems(items):
 def registered_modules():
     """mmfusion, mmdet and mmseg are registered once, before the first test."""
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
 
 
@@ -42,6 +46,7 @@ def registered_modules():
 def seeded(registered_modules):
     """Every test starts from the same random state and in the scope mmfusion, whatever ran before it."""
     from mmfusion.utils.setup_env import set_default_scope
+
     set_default_scope()
     random.seed(0)
     np.random.seed(0)

@@ -1,4 +1,5 @@
 """The pages on adding something: each is followed to the letter in a copy of the project, and what it adds works there."""
+
 import ast
 import os
 import re
@@ -41,9 +42,9 @@ def pieces(page):
         language, code = match.groups()
         head = re.match(r'# (file|line) (\S+)(?: after (.*))?\n', code)
         if language == 'python' and head:
-            found.append(Piece(head[1], head[2], head[3] or '', code[head.end():]))
+            found.append(Piece(head[1], head[2], head[3] or '', code[head.end() :]))
         elif language == 'text' and code.startswith('|'):
-            linked = re.findall(r'\]\((\w+\.md)(?:#[\w-]+)?\)', text[:match.start()])[-1]
+            linked = re.findall(r'\]\((\w+\.md)(?:#[\w-]+)?\)', text[: match.start()])[-1]
             found.append(Piece('row', f'docs/en/{linked}', '', code))
     return found
 
@@ -58,7 +59,9 @@ def follow(piece, root):
     lines = target.read_text().splitlines()
     if piece.kind == 'row':
         columns = piece.code.count('|')
-        rows = [index for index, line in enumerate(lines) if re.fullmatch(r'\|(-+\|)+', line) and line.count('|') == columns]
+        rows = [
+            index for index, line in enumerate(lines) if re.fullmatch(r'\|(-+\|)+', line) and line.count('|') == columns
+        ]
         assert rows, f'{piece.path} has no table of {columns - 1} columns'
         lines.insert(rows[0] + 1, piece.code.rstrip())
     elif piece.after:
@@ -66,7 +69,11 @@ def follow(piece, root):
         assert places, f'{piece.path} has no line with {piece.after!r}'
         lines.insert(places[0] + 1, piece.code.rstrip())
     else:
-        imports = [node.end_lineno for node in ast.parse(target.read_text()).body if isinstance(node, ast.ImportFrom) and node.level]
+        imports = [
+            node.end_lineno
+            for node in ast.parse(target.read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.level
+        ]
         lines.insert(imports[-1], piece.code.rstrip())
         lines.append(f'__all__ += {re.findall(r"import (.+)", piece.code)}')
     target.write_text('\n'.join(lines) + '\n')
@@ -75,7 +82,7 @@ def follow(piece, root):
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_number_of_places(page):
     """The page says how many files it touches."""
-    (number, ) = re.findall(r'\*\*(\d+) places\*\*', page.read_text())
+    (number,) = re.findall(r'\*\*(\d+) places\*\*', page.read_text())
     assert int(number) == len({piece.path for piece in pieces(page)})
 
 
@@ -86,7 +93,15 @@ def followed(tmp_path_factory):
     ignore = shutil.ignore_patterns('.mim', '__pycache__', '_build', 'data', 'images')
     for name in ('mmfusion', 'configs', 'tests', 'docs', 'tools', 'demo'):
         shutil.copytree(REPO / name, root / name, ignore=ignore)
-    for name in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'Makefile', 'pyproject.toml', 'setup.py', 'model-index.yml'):
+    for name in (
+        'README.md',
+        'CONTRIBUTING.md',
+        'CHANGELOG.md',
+        'Makefile',
+        'pyproject.toml',
+        'setup.py',
+        'model-index.yml',
+    ):
         shutil.copy(REPO / name, root / name)
     (root / 'tests' / 'data').symlink_to(REPO / 'tests' / 'data')
     for page in PAGES:
@@ -97,12 +112,24 @@ def followed(tmp_path_factory):
 
 def test_every_page_works_when_followed(followed):
     """The tests of the pages pass, and those that sweep find what was added and pass too."""
-    own = [piece.path for page in PAGES for piece in pieces(page) if piece.kind == 'file' and piece.path.startswith('tests/')]
+    own = [
+        piece.path
+        for page in PAGES
+        for piece in pieces(page)
+        if piece.kind == 'file' and piece.path.startswith('tests/')
+    ]
     assert len(own) == len(PAGES)
     expression = ' or '.join(dict.fromkeys([*(Path(path).stem for path in own), *SWEEPS.values()]))
     command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-rA', *own, *SWEEPS, '-k', expression]
     result = subprocess.run(
-        command, cwd=followed, env={**os.environ, 'PYTHONPATH': str(followed)}, capture_output=True, text=True, timeout=600, check=False)
+        command,
+        cwd=followed,
+        env={**os.environ, 'PYTHONPATH': str(followed)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert result.returncode == 0, result.stdout[-6000:]
     passed = re.findall(r'^PASSED (\S+?)::(.*)$', result.stdout, re.M)
     for path in own:

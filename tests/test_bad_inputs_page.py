@@ -1,4 +1,5 @@
 """docs/en/bad_inputs.md: every row comes out again when it is provoked."""
+
 import re
 import sys
 
@@ -11,6 +12,7 @@ def script(repo_dir):
     sys.path.insert(0, str(repo_dir / 'docs'))
     import bad_inputs
     import bad_inputs_cases  # noqa: F401 - fills the table of cases
+
     yield bad_inputs
     sys.path.remove(str(repo_dir / 'docs'))
 
@@ -22,7 +24,9 @@ def page(script):
 
 def rows_in(page, name):
     body = re.search(rf'<!-- table {name},[^\n]*-->\n(.*?)<!-- end -->', page, re.S)[1]
-    return [tuple(cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]) for line in body.strip().splitlines()[2:]]
+    return [
+        tuple(cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]) for line in body.strip().splitlines()[2:]
+    ]
 
 
 def test_every_case_has_its_row(script, page):

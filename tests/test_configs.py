@@ -1,4 +1,5 @@
 """Every shipped config can be read, builds its model, and says where its data should lie when they are missing."""
+
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,18 @@ from mmfusion.registry import DATASETS, MODELS
 from mmfusion.utils import UserError, load_config
 
 # a league has methods in the place of a model, see tests/test_experiments/test_league.py
-CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').glob('*.py') if not path.stem.startswith('league_'))
-NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'train_cfg', 'optim_wrapper', 'default_scope')
+CONFIGS = sorted(
+    path for path in (Path(__file__).parents[1] / 'configs').glob('*.py') if not path.stem.startswith('league_')
+)
+NEEDED = (
+    'model',
+    'train_dataloader',
+    'test_dataloader',
+    'test_evaluator',
+    'train_cfg',
+    'optim_wrapper',
+    'default_scope',
+)
 
 
 def ids(path):
@@ -71,11 +82,11 @@ def test_task_networks_of_real_data_are_pretrained(path):
     for name, network in (cfg.model.get('tasks') or {}).items():
         whole = network.get('init_cfg') or {}
         starts[name] = whole or network.backbone.get('init_cfg') or {}
-    detector = ((cfg.model.get('guide') or {}).get('detector') or {})
+    detector = (cfg.model.get('guide') or {}).get('detector') or {}
     if path.stem.endswith('_from_scratch'):
         kinds = [start.get('type') for start in (*starts.values(), detector.get('init_cfg') or {})]
         assert 'mmfusion.PretrainedTask' not in kinds
-        assert (path.parent / f'{path.stem[:-len("_from_scratch")]}.py').exists()
+        assert (path.parent / f'{path.stem[: -len("_from_scratch")]}.py').exists()
         return
     for name, start in starts.items():
         assert start, f'{name} starts from random weights'
@@ -96,7 +107,7 @@ def test_from_scratch_changes_the_start_alone(path):
             return {key: without_starts(value) for key, value in cfg.items() if key != 'init_cfg'}
         return [without_starts(value) for value in cfg] if isinstance(cfg, (list, tuple)) else cfg
 
-    cfg, other = Config.fromfile(path), Config.fromfile(path.parent / f'{path.stem[:-len("_from_scratch")]}.py')
+    cfg, other = Config.fromfile(path), Config.fromfile(path.parent / f'{path.stem[: -len("_from_scratch")]}.py')
     assert cfg.model != other.model and without_starts(cfg.model) == without_starts(other.model)
     assert cfg.train_dataloader == other.train_dataloader and cfg.train_cfg == other.train_cfg
 

@@ -1,4 +1,5 @@
 """docs/en/data_flow.md: a pair followed from its files to the input of a task network."""
+
 import cv2
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def files(tmp_path):
 
 def transforms(*more):
     from mmfusion.registry import TRANSFORMS
+
     return Compose([TRANSFORMS.build(step) for step in (dict(type='LoadPair'), *more)])
 
 
@@ -42,11 +44,12 @@ def test_what_wrapped_transforms_see(files):
         seen.append((results['img'].dtype, float(results['img'].max())))
         return dict(results, img=results['img'].astype(np.float32) + 70.6)
 
-    results = transforms(dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=1.)))(files)
+    results = transforms(dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=1.0)))(files)
     assert results['first'].dtype == np.uint8 and results['second'].max() <= 1
     from mmfusion.datasets.transforms import Paired
+
     results = Paired(brighten, unit_range=False)(transforms()(files))
-    assert seen == [(np.uint8, 200.), (np.float32, pytest.approx(255 * 16384 / 65535))]
+    assert seen == [(np.uint8, 200.0), (np.float32, pytest.approx(255 * 16384 / 65535))]
     assert tuple(results['first'][0, 0]) == (101, 171, 255)  # rounded, clipped to the range
     assert results['second'][0, 0, 0] == pytest.approx(16384 / 65535 + 70.6 / 255)
 
@@ -59,11 +62,17 @@ def batch(files):
 
 def test_packing_and_batch(batch):
     packed, data = batch
-    assert packed['inputs']['first'].dtype == torch.uint8 and packed['inputs']['first'][:, 0, 0].tolist() == [*reversed(BGR)]
+    assert packed['inputs']['first'].dtype == torch.uint8 and packed['inputs']['first'][:, 0, 0].tolist() == [
+        *reversed(BGR)
+    ]
     first, second = data['inputs']['first'], data['inputs']['second']
-    assert first.shape == (1, 3, 32, 32) and second.shape == (1, 1, 32, 32) and first.dtype == second.dtype == torch.float32
+    assert (
+        first.shape == (1, 3, 32, 32)
+        and second.shape == (1, 1, 32, 32)
+        and first.dtype == second.dtype == torch.float32
+    )
     torch.testing.assert_close(first[0, :, 31, 31], torch.tensor(BGR[::-1]) / 255)  # reflected into the padding
-    assert data['inputs']['sizes'] == ((20, 24), )
+    assert data['inputs']['sizes'] == ((20, 24),)
 
 
 def test_color_and_bounds_of_fusing(batch):
@@ -76,8 +85,8 @@ def test_color_and_bounds_of_fusing(batch):
     assert too_bright.shape[1] == 3 and too_bright.max() > 1.5
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='AverageFuser')))
     fused = coupling.eval().fuse(inputs)
-    assert fused.sizes == ((20, 24), ) and fused.image.shape == (1, 3, 32, 32)
-    (part, ) = [part for _, part in fused.parts()]
+    assert fused.sizes == ((20, 24),) and fused.image.shape == (1, 3, 32, 32)
+    (part,) = [part for _, part in fused.parts()]
     assert part.fused.shape == (1, 1, 20, 24) and part.first.shape == (1, 1, 20, 24)
 
 
@@ -88,28 +97,35 @@ def test_what_a_task_network_gets(batch, rgb_files):
     config['data_preprocessor'].update(bgr_to_rgb=False, rgb_to_bgr=rgb_files, pad_size_divisor=32)
     samples = batch[1]['data_samples']
     image = torch.full((1, 3, 32, 32), 0.2)
-    image[:, 0], image[:, 2] = 0.8, 3.
+    image[:, 0], image[:, 2] = 0.8, 3.0
     image.requires_grad_()
     inputs, copies = TaskNetwork(config).preprocess(image, samples, training=False)
-    red, green, blue = 0.8 * 255, 0.2 * 255, 255.  # clamped
+    red, green, blue = 0.8 * 255, 0.2 * 255, 255.0  # clamped
     # a network that takes RGB files turns them itself
     seen = torch.tensor([blue, green, red])
     torch.testing.assert_close(inputs[0, :, 5, 5], (seen - torch.tensor(mean)) / torch.tensor(std))
-    assert (inputs[0, :, 20:] == 0).all() and (inputs[0, :, :, 24:] == 0).all()  # its own padding, not that of the batch
-    (gradient, ) = torch.autograd.grad(inputs.sum(), image)
+    assert (inputs[0, :, 20:] == 0).all() and (
+        inputs[0, :, :, 24:] == 0
+    ).all()  # its own padding, not that of the batch
+    (gradient,) = torch.autograd.grad(inputs.sum(), image)
     assert (gradient[..., :20, :24] > 0).all() and not gradient[..., 20:, :].any()  # through the clamp too
 
 
 def test_clamp_of_the_coupling():
-    coupling = MODELS.build(dict(
-        type='JointCoupling', clamp=True, fuser=dict(type='PlainConvFuser', width=4, layers=2, depth=0, color_space='rgb'),
-        tasks=dict(det=tiny_models.rtmdet())))
+    coupling = MODELS.build(
+        dict(
+            type='JointCoupling',
+            clamp=True,
+            fuser=dict(type='PlainConvFuser', width=4, layers=2, depth=0, color_space='rgb'),
+            tasks=dict(det=tiny_models.rtmdet()),
+        )
+    )
     for parameter in coupling.fuser.parameters():
-        torch.nn.init.normal_(parameter, std=3.)
+        torch.nn.init.normal_(parameter, std=3.0)
     fusion = coupling.eval().fuse(dict(first=torch.rand(1, 3, 32, 32), second=torch.rand(1, 3, 32, 32)))
     assert fusion.image.min() >= 0 and fusion.image.max() <= 1
     assert not torch.equal(fusion.image, fusion.fused)  # fusion losses see it as it is
 
 
 def test_eight_bits():
-    assert to_uint8(torch.tensor([-1., 0.5 / 255, 1.5 / 255, 2.])).tolist() == [0, 1, 2, 255]
+    assert to_uint8(torch.tensor([-1.0, 0.5 / 255, 1.5 / 255, 2.0])).tolist() == [0, 1, 2, 255]

@@ -1,4 +1,5 @@
 """README and documentation: links lead somewhere, paths, options and type names exist, examples run."""
+
 import importlib
 import re
 import shutil
@@ -11,20 +12,44 @@ import pytest
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.models.losses import BaseFusionLoss
-from mmfusion.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS, OPTIMIZERS, TRANSFORMS, WEIGHT_INITIALIZERS
+from mmfusion.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    TRANSFORMS,
+    WEIGHT_INITIALIZERS,
+)
 from mmfusion.utils import load_config
 
 REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / 'README.md', REPO / 'CONTRIBUTING.md', REPO / 'CHANGELOG.md', *sorted((REPO / 'docs' / 'en').glob('[a-z]*/*.md')),
-         *sorted((REPO / 'docs' / 'en').glob('*.md'))]
+PAGES = [
+    REPO / 'README.md',
+    REPO / 'CONTRIBUTING.md',
+    REPO / 'CHANGELOG.md',
+    *sorted((REPO / 'docs' / 'en').glob('[a-z]*/*.md')),
+    *sorted((REPO / 'docs' / 'en').glob('*.md')),
+]
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```', re.S | re.M)
 PATH = re.compile(r'(?<![\w/.-])(?:configs|tools|demo|tests|mmfusion|requirements)/[\w./-]*\w')
 # Packages that are no promise to users.
 INNER = {'mmfusion.models', 'mmfusion.engine', 'mmfusion.evaluation', 'mmfusion.datasets.demo_scenes'}
 # Options of other programs that the pages mention.
 FOREIGN_OPTIONS = {
-    '--extra-index-url', '--no-deps', '--no-build-isolation', '--no-cache-dir', '--force-reinstall', '--editable', '--logdir', '--build-arg', '--rm',
-    '--dist'}
+    '--extra-index-url',
+    '--no-deps',
+    '--no-build-isolation',
+    '--no-cache-dir',
+    '--force-reinstall',
+    '--editable',
+    '--logdir',
+    '--build-arg',
+    '--rm',
+    '--dist',
+}
 
 
 def page_id(page):
@@ -45,8 +70,11 @@ def blocks(text, kind=None):
 
 
 def examples(kind):
-    return [pytest.param(page, argument, code, id=f'{page.stem}-{index}')
-            for page in PAGES for index, (_, argument, code) in enumerate(blocks(page.read_text(), kind))]
+    return [
+        pytest.param(page, argument, code, id=f'{page.stem}-{index}')
+        for page in PAGES
+        for index, (_, argument, code) in enumerate(blocks(page.read_text(), kind))
+    ]
 
 
 def slugs(text):
@@ -70,8 +98,12 @@ def broken_links(page, text):
 
 def invented_paths():
     """Files that the examples tell the reader to make."""
-    return {(f'configs/{argument}' if kind == 'config' else argument)
-            for page in PAGES for kind, argument, _ in blocks(page.read_text()) if kind in ('config', 'file')}
+    return {
+        (f'configs/{argument}' if kind == 'config' else argument)
+        for page in PAGES
+        for kind, argument, _ in blocks(page.read_text())
+        if kind in ('config', 'file')
+    }
 
 
 def missing_paths(text):
@@ -80,9 +112,14 @@ def missing_paths(text):
 
 
 def known_options():
-    sources = [*(REPO / 'mmfusion' / 'cli').glob('*.py'), *(REPO / 'tools').rglob('*.py'),
-               *(REPO / 'benchmarks').glob('*.py'),
-               REPO / 'tests' / 'twins' / 'meta_step_twin.py', REPO / 'tests' / 'fuzz' / 'fuzzing.py', REPO / 'docs' / 'results_tables.py']
+    sources = [
+        *(REPO / 'mmfusion' / 'cli').glob('*.py'),
+        *(REPO / 'tools').rglob('*.py'),
+        *(REPO / 'benchmarks').glob('*.py'),
+        REPO / 'tests' / 'twins' / 'meta_step_twin.py',
+        REPO / 'tests' / 'fuzz' / 'fuzzing.py',
+        REPO / 'docs' / 'results_tables.py',
+    ]
     return {option for file in sources for option in re.findall(r"'(--[a-z-]+)'", file.read_text())} | FOREIGN_OPTIONS
 
 
@@ -100,12 +137,20 @@ def unknown_types(text):
 
 def invented_types():
     """Classes that the examples tell the reader to write."""
-    return {name for page in PAGES for _, _, code in blocks(page.read_text(), 'file') for name in re.findall(r'^class (\w+)', code, re.M)}
+    return {
+        name
+        for page in PAGES
+        for _, _, code in blocks(page.read_text(), 'file')
+        for name in re.findall(r'^class (\w+)', code, re.M)
+    }
 
 
 def shipped(base, registry=MODELS):
-    return {name for name, cls in registry.module_dict.items()
-            if isinstance(cls, type) and cls.__module__.startswith('mmfusion.') and (base is None or issubclass(cls, base))}
+    return {
+        name
+        for name, cls in registry.module_dict.items()
+        if isinstance(cls, type) and cls.__module__.startswith('mmfusion.') and (base is None or issubclass(cls, base))
+    }
 
 
 @pytest.mark.parametrize('page', PAGES, ids=page_id)
@@ -132,8 +177,10 @@ def test_make_targets_exist(page):
 
 def test_the_checks_find_what_is_wrong():
     page = REPO / 'README.md'
-    assert broken_links(page, '[a](docs/en/none.md) [b](docs/en/coupling.md#nowhere) [c](docs/en/coupling.md#a-config) [d](https://x.y/z)') == [
-        'docs/en/none.md', 'docs/en/coupling.md#nowhere']
+    assert broken_links(
+        page,
+        '[a](docs/en/none.md) [b](docs/en/coupling.md#nowhere) [c](docs/en/coupling.md#a-config) [d](https://x.y/z)',
+    ) == ['docs/en/none.md', 'docs/en/coupling.md#nowhere']
     assert missing_paths('run `tools/train.py configs/never_written.py`, see tools/.') == ['configs/never_written.py']
     assert unknown_options('`--resume` and `--resumee`') == ['--resumee']
     assert unknown_types("dict(type='JointCopling'), dict(type='mmdet.RTMDet')") == ['JointCopling']
@@ -145,7 +192,9 @@ def test_example_runs(page, argument, code, monkeypatch):
     exec(compile(code, f'{page.name} example', 'exec'), {'__name__': '__example__'})
 
 
-@pytest.mark.parametrize('page, name, code', [*examples('config'), *(p for p in examples('file') if p.values[1].startswith('configs/'))])
+@pytest.mark.parametrize(
+    'page, name, code', [*examples('config'), *(p for p in examples('file') if p.values[1].startswith('configs/'))]
+)
 def test_config_example_can_be_read(page, name, code, tmp_path):
     for file in (REPO / 'configs').iterdir():
         (tmp_path / file.name).symlink_to(file)
@@ -164,7 +213,9 @@ def test_file_example_compiles(page, argument, code):
 
 
 def test_the_tables_list_everything_that_ships():
-    fusers, data, couplings = ((REPO / 'docs' / 'en' / name).read_text() for name in ('fusers.md', 'data_preparation.md', 'coupling.md'))
+    fusers, data, couplings = (
+        (REPO / 'docs' / 'en' / name).read_text() for name in ('fusers.md', 'data_preparation.md', 'coupling.md')
+    )
     for name in shipped(BaseFuser) | shipped(BaseFusionLoss):
         assert f'`{name}`' in fusers, name
     for name in shipped(None, DATASETS):
@@ -203,7 +254,11 @@ def test_results_of_the_readme_are_those_of_their_page():
 
 def test_metrics_of_the_readme(tmp_path, monkeypatch, capsys):
     """The lines under Measure run on three pictures with these names."""
-    (code, ) = (code for language, code in FENCE.findall((REPO / 'README.md').read_text()) if language == 'python' and 'evaluate_metrics' in code)
+    (code,) = (
+        code
+        for language, code in FENCE.findall((REPO / 'README.md').read_text())
+        if language == 'python' and 'evaluate_metrics' in code
+    )
     assert len([line for line in code.splitlines() if line]) <= 5
     for name, source in (('fused', 'noise_max'), ('visible', 'noise_vi'), ('infrared', 'noise_ir')):
         shutil.copy(REPO / 'tests' / 'data' / 'metrics' / 'pairs' / f'{source}.png', tmp_path / f'{name}.png')

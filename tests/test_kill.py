@@ -182,7 +182,9 @@ def results(work):
     files = [
         path
         for path in sorted(work.rglob('*'))
-        if path.is_file() and path.suffix not in skipped and path.name not in ('last_checkpoint', 'manifest.json', 'places.json')
+        if path.is_file()
+        and path.suffix not in skipped
+        and path.name not in ('last_checkpoint', 'manifest.json', 'places.json')
     ]
     names = [path.relative_to(work) for path in files]
     return {

@@ -1,4 +1,5 @@
 """Who may know whom: imports run from upper layers to lower ones, and no module imports itself by way of others."""
+
 import ast
 import re
 from pathlib import Path
@@ -55,7 +56,11 @@ def imported(name: str, source: str, everywhere: bool = True) -> Iterator[str]:
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = '.'.join([*package[:len(package) - node.level + 1], *([node.module] if node.module else [])]) if node.level else node.module
+            base = (
+                '.'.join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+                if node.level
+                else node.module
+            )
             targets = [f'{base}.{alias.name}' if f'{base}.{alias.name}' in MODULES else base for alias in node.names]
         else:
             continue
@@ -71,8 +76,11 @@ def room(name: str) -> str:
 def upward(name: str, targets: Iterator[str]) -> List[str]:
     """Imports that do not run down."""
     home = room(name)
-    return [f'{name} -> {target}' for target in targets if target in MODULES and target != 'mmfusion'
-            and room(target) != home and RANKS[room(target)] >= RANKS[home]]
+    return [
+        f'{name} -> {target}'
+        for target in targets
+        if target in MODULES and target != 'mmfusion' and room(target) != home and RANKS[room(target)] >= RANKS[home]
+    ]
 
 
 def test_every_module_has_a_layer():
@@ -80,23 +88,32 @@ def test_every_module_has_a_layer():
 
 
 def test_no_arrow_runs_up():
-    arrows = [arrow for name, path in MODULES.items() if room(name) for arrow in upward(name, imported(name, path.read_text()))]
+    arrows = [
+        arrow
+        for name, path in MODULES.items()
+        if room(name)
+        for arrow in upward(name, imported(name, path.read_text()))
+    ]
     assert not arrows, '\n'.join(arrows)
 
 
 def test_an_arrow_that_runs_up_is_found():
     text = 'def f():\n    from ..models.couplings import base\n    import mmfusion.fileio\n'
-    assert upward('mmfusion.datasets.new', imported('mmfusion.datasets.new', text)) == ['mmfusion.datasets.new -> mmfusion.models.couplings.base']
+    assert upward('mmfusion.datasets.new', imported('mmfusion.datasets.new', text)) == [
+        'mmfusion.datasets.new -> mmfusion.models.couplings.base'
+    ]
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    graph: Dict[str, Set[str]] = {name: {target for target in imported(name, path.read_text(), everywhere=False) if target in MODULES} - {name}
-                                  for name, path in MODULES.items()}
+    graph: Dict[str, Set[str]] = {
+        name: {target for target in imported(name, path.read_text(), everywhere=False) if target in MODULES} - {name}
+        for name, path in MODULES.items()
+    }
     done: Set[str] = set()
 
     def visit(name: str, way: List[str]) -> None:
         if name in way:
-            pytest.fail(' -> '.join([*way[way.index(name):], name]))
+            pytest.fail(' -> '.join([*way[way.index(name) :], name]))
         if name not in done:
             for target in graph[name]:
                 if not name.startswith(f'{target}.'):  # a module whose package re-exports it
@@ -110,12 +127,20 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_metric_functions_know_nothing_of_the_package():
     for name, path in MODULES.items():
         if name.startswith('mmfusion.evaluation.functional'):
-            targets = {target for target in imported(name, path.read_text()) if not target.startswith('mmfusion.evaluation.functional')}
+            targets = {
+                target
+                for target in imported(name, path.read_text())
+                if not target.startswith('mmfusion.evaluation.functional')
+            }
             assert targets <= {'mmfusion.moved'}, name
             assert not re.search(r'^\s*(from|import) mm(cv|det|seg|engine)', path.read_text(), re.M), name
 
 
 def test_the_page_states_the_order():
     text = (REPO / 'docs' / 'en' / 'contributing.md').read_text()
-    stated = [line.split('|')[1].replace('`', '').split() for line in text.splitlines() if line.startswith('| `') and 'layer:' in line]
+    stated = [
+        line.split('|')[1].replace('`', '').split()
+        for line in text.splitlines()
+        if line.startswith('| `') and 'layer:' in line
+    ]
     assert stated == [line.split() for line in reversed(LAYERS)]

@@ -1,4 +1,5 @@
 """docs/en/metrics.md: its tables say what the code does, and its numbers come out again."""
+
 import importlib.util
 import re
 
@@ -39,14 +40,18 @@ def test_tables_name_every_protocol_and_metric(tables, page, name):
 def test_numbers_come_out_again(tables, page, name):
     """To 1 %, or 0.3 points of a change in percent: another machine may render the scene or decode a JPEG one gray level apart here and there."""
     printed, computed = table_in(page, name), cells(tables.TABLES[name]())
-    assert [row[0] for row in printed] == [row[0] for row in computed] and printed[0] == computed[0], 'run python docs/metric_tables.py'
+    assert [row[0] for row in printed] == [row[0] for row in computed] and printed[0] == computed[0], (
+        'run python docs/metric_tables.py'
+    )
     compared = 0
     for old, new in zip(printed[2:], computed[2:]):
         assert len(old) == len(new)
         for ours, theirs in zip(old[1:], new[1:]):
             if ours and theirs:
                 compared += 1
-                assert float(theirs) == pytest.approx(float(ours), rel=1e-2, abs=0.3 if name == 'handling' else 1e-4, nan_ok=True), old[0]
+                assert float(theirs) == pytest.approx(
+                    float(ours), rel=1e-2, abs=0.3 if name == 'handling' else 1e-4, nan_ok=True
+                ), old[0]
             else:
                 assert ours == theirs, old[0]
     assert compared > 20
@@ -54,10 +59,14 @@ def test_numbers_come_out_again(tables, page, name):
 
 def test_range_and_source_of_every_metric(tables):
     names = {name for protocol in PROTOCOLS.values() for name in protocol.metrics}
-    assert names - set(PROTOCOLS['default'].metrics) <= {'Nabf_misordered'}  # default holds everything but a slip of one program
+    assert names - set(PROTOCOLS['default'].metrics) <= {
+        'Nabf_misordered'
+    }  # default holds everything but a slip of one program
     assert names <= set(tables.FACTS)
     for bounds, source in tables.FACTS.values():
-        assert bounds and (re.search(r'\((19|20)\d\d\)|(19|20)\d\d', source) or re.match(r'as (\w+)', source)[1] in tables.FACTS)
+        assert bounds and (
+            re.search(r'\((19|20)\d\d\)|(19|20)\d\d', source) or re.match(r'as (\w+)', source)[1] in tables.FACTS
+        )
 
 
 def test_default_values_lie_within_the_stated_ranges(tables, page):

@@ -1,4 +1,5 @@
 """The recorded data that ships: small, and refused where random numbers are not those of the recording."""
+
 import pytest
 import recorded
 import torch
@@ -24,7 +25,7 @@ def test_no_draw_is_left_out(name):
 
 
 def test_other_random_numbers_are_refused(monkeypatch, tmp_path):
-    draw = dict(kind='normal', mean=0., std=1., seed=1, skip=3, shape=[20], then=[])
+    draw = dict(kind='normal', mean=0.0, std=1.0, seed=1, skip=3, shape=[20], then=[])
     torch.save(dict(content=dict(weight=draw), sum_of_draws=1e3), tmp_path / 'small.pt')
     monkeypatch.setattr(recorded, 'DATA', tmp_path)
     with pytest.raises(RuntimeError, match='draws other random numbers'):
@@ -35,16 +36,18 @@ def test_draws_in_one_stream():
     """What follows a normal draw begins where torch has gone on to, and overlapping draws start anew."""
     generator = torch.Generator().manual_seed(5)
     first, second = torch.empty(40).normal_(generator=generator), torch.rand(7, generator=generator)
-    draws = [dict(kind='uniform', low=0., high=1., seed=5, skip=56, shape=[7], then=[]),
-             dict(kind='normal', mean=0., std=1., seed=5, skip=0, shape=[40], then=[]),
-             dict(kind='uniform', low=0., high=1., seed=5, skip=50, shape=[10], then=[])]
+    draws = [
+        dict(kind='uniform', low=0.0, high=1.0, seed=5, skip=56, shape=[7], then=[]),
+        dict(kind='normal', mean=0.0, std=1.0, seed=5, skip=0, shape=[40], then=[]),
+        dict(kind='uniform', low=0.0, high=1.0, seed=5, skip=50, shape=[10], then=[]),
+    ]
     recorded._fill(draws)
     assert torch.equal(draws[1]['tensor'], first) and torch.equal(draws[0]['tensor'], second)
     assert torch.equal(draws[2]['tensor'][6:], second[:4])
 
 
 def test_samples_compare_like_with_like():
-    sample = recorded.Sample(torch.tensor([0., 2., 4.]), 2, (2, 3))
-    assert torch.equal(sample.of(torch.arange(6.).view(2, 3)), sample.values)
+    sample = recorded.Sample(torch.tensor([0.0, 2.0, 4.0]), 2, (2, 3))
+    assert torch.equal(sample.of(torch.arange(6.0).view(2, 3)), sample.values)
     with pytest.raises(ValueError, match=r'has shape \(2, 3\), this one \(6,\)'):
-        sample.of(torch.arange(6.))
+        sample.of(torch.arange(6.0))

@@ -1,4 +1,5 @@
 """Resolved configs of version 0.1.0 and of today: equal, but for the renamed keys and the deliberate changes that are listed here."""
+
 import copy
 import io
 import subprocess
@@ -59,8 +60,11 @@ def without_deliberate_changes(cfg, name=''):
 def differences(former, today):
     """Path, former value and value of today wherever two configs differ."""
     former, today = (dict(resolved_configs.leaves(cfg)) for cfg in (former, today))
-    return [(path, former.get(path, 'absent'), today.get(path, 'absent')) for path in sorted(former.keys() | today.keys())
-            if path not in former or path not in today or former[path] != today[path]]
+    return [
+        (path, former.get(path, 'absent'), today.get(path, 'absent'))
+        for path in sorted(former.keys() | today.keys())
+        if path not in former or path not in today or former[path] != today[path]
+    ]
 
 
 @pytest.mark.parametrize('name', FORMER)
@@ -79,19 +83,37 @@ def test_every_former_config_is_recorded():
 def test_a_config_from_scratch_has_no_pretrained_task_network(today):
     """So that nothing hides behind what the comparison leaves out."""
     scratch = [name for name in today if name.endswith('_from_scratch')]
-    assert len(scratch) > 10 and not [name for name in scratch if any(network.get('init_cfg') for network in task_networks(today[name]))]
+    assert len(scratch) > 10 and not [
+        name for name in scratch if any(network.get('init_cfg') for network in task_networks(today[name]))
+    ]
 
 
 def test_hooks_that_are_not_listed_any_more_are_part_of_the_one_that_every_runner_has(today):
     from mmfusion.engine.hooks import runtime_info_hook
-    assert runtime_info_hook.EpochSeedHook is HOOKS.get('mmfusion.EpochSeedHook') and runtime_info_hook.SyncBuffersHook is SyncBuffersHook
-    assert not [name for name, cfg in today.items() if any(hook['type'] in RUNTIME_HOOKS for hook in cfg.get('custom_hooks', ()))]
+
+    assert (
+        runtime_info_hook.EpochSeedHook is HOOKS.get('mmfusion.EpochSeedHook')
+        and runtime_info_hook.SyncBuffersHook is SyncBuffersHook
+    )
+    assert not [
+        name
+        for name, cfg in today.items()
+        if any(hook['type'] in RUNTIME_HOOKS for hook in cfg.get('custom_hooks', ()))
+    ]
 
 
-@pytest.mark.parametrize('change', [
-    lambda cfg: cfg['model']['tasks']['det']['backbone'].update(widen_factor=9.), lambda cfg: cfg['optim_wrapper']['optimizer'].pop('lr'),
-    lambda cfg: cfg['train_dataloader'].update(batch_size=7), lambda cfg: cfg['custom_hooks'].pop(),
-    lambda cfg: cfg['model']['tasks']['det']['backbone'].update(init_cfg=dict(type='Pretrained', checkpoint='other.pth'))])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda cfg: cfg['model']['tasks']['det']['backbone'].update(widen_factor=9.0),
+        lambda cfg: cfg['optim_wrapper']['optimizer'].pop('lr'),
+        lambda cfg: cfg['train_dataloader'].update(batch_size=7),
+        lambda cfg: cfg['custom_hooks'].pop(),
+        lambda cfg: cfg['model']['tasks']['det']['backbone'].update(
+            init_cfg=dict(type='Pretrained', checkpoint='other.pth')
+        ),
+    ],
+)
 def test_a_change_is_found(change):
     former = without_deliberate_changes(FORMER['moe_fusion_llvip'])
     changed = copy.deepcopy(former)

@@ -76,7 +76,9 @@ def test_a_figure_without_a_record_is_named(small, old, new, message):
     assert any(message in text for text in small.problems()), small.problems()
 
 
-@pytest.mark.parametrize('change', [dict(manifests={}), dict(commit=''), dict(manifests=None, without_manifest='a timing')])
+@pytest.mark.parametrize(
+    'change', [dict(manifests={}), dict(commit=''), dict(manifests=None, without_manifest='a timing')]
+)
 def test_a_record_says_where_it_comes_from(small, change):
     write(small, {**RECORD, **change})
     assert any('must have manifests, or a reason' in text for text in small.problems())
@@ -85,7 +87,10 @@ def test_a_record_says_where_it_comes_from(small, change):
 
 
 def test_tables_are_written_from_records(small):
-    write(small, {**RECORD, 'table': dict(columns=['fused by', 'mAP50'], rows=[['average', '0.500'], ['maximum', '0.600']])})
+    write(
+        small,
+        {**RECORD, 'table': dict(columns=['fused by', 'mAP50'], rows=[['average', '0.500'], ['maximum', '0.600']])},
+    )
     assert small.write_pages() == ['README.md'] and small.problems() == []
     text = (small.REPO / 'README.md').read_text()
     assert '| average | 0.500 |\n| maximum | 0.600 |\n\n```' in text and text.startswith(PAGE[:90])
@@ -99,17 +104,24 @@ def test_a_record_is_made_from_a_manifest(small, monkeypatch, repo_dir):
     (work / 'manifest.json').write_text(json.dumps(dict(manifest=1, entries=dict(test=entry))))
     (work / 'table.md').write_text('| fused by | mAP50 |\n|---|---|\n| average | 0.700 |\n')
     monkeypatch.setattr(small.subprocess, 'run', lambda *args, **kwargs: small.argparse.Namespace(stdout='abc\n'))
-    monkeypatch.setattr('sys.argv', ['tool', 'add', 'thing', '--manifest', str(work), '--table', str(work / 'table.md')])
+    monkeypatch.setattr(
+        'sys.argv', ['tool', 'add', 'thing', '--manifest', str(work), '--table', str(work / 'table.md')]
+    )
     small.main()
     record = small.read_records()['thing']
     assert record['manifests']['work: test'] == dict(
-        kind='test', data=dict(test=dict(root='@MSRS', sha256='1')), config=dict(name='a.py', sha256='4'), results=dict(mAP50=0.434)
+        kind='test',
+        data=dict(test=dict(root='@MSRS', sha256='1')),
+        config=dict(name='a.py', sha256='4'),
+        results=dict(mAP50=0.434),
     )
     assert record['stated'] == RECORD['stated'] and '| average | 0.700 |' in (small.REPO / 'README.md').read_text()
     assert small.problems() == []
     with open(small.REPO / 'README.md', 'a') as file:
         file.write('\nAnd 0.999.\n')
-    monkeypatch.setattr('sys.argv', ['tool', 'stated', 'README.md', '--without-manifest', 'a timing', '--command', 'mmfusion benchmark'])
+    monkeypatch.setattr(
+        'sys.argv', ['tool', 'stated', 'README.md', '--without-manifest', 'a timing', '--command', 'mmfusion benchmark']
+    )
     small.main()
     assert small.problems() == []
     monkeypatch.setattr('sys.argv', ['tool', 'add', 'thing'])

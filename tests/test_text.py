@@ -1,4 +1,5 @@
 """The text of the project: modules begin with what they are, and one spelling, the American one."""
+
 import ast
 import io
 import re
@@ -14,30 +15,82 @@ FOLDERS = ('mmfusion', 'configs', 'tools', 'demo', 'docs', 'tests', 'benchmarks'
 RIDDLES = ('What', 'Which', 'How', 'Where', 'When', 'Whether', 'Why', 'From', 'Is', 'Are', 'Does', 'If')
 #: Beginnings of words as they are not spelled here, and the American form.
 BRITISH = {
-    'colour': 'color', 'grey': 'gray', 'neighbour': 'neighbor', 'behaviour': 'behavior', 'favour': 'favor', 'labour': 'labor', 'centre': 'center',
-    'centring': 'centering', 'labell': 'label', 'modell': 'model', 'travell': 'travel', 'cancell(?!ation)': 'cancel', 'artefact': 'artifact',
-    'licence': 'license', 'defence': 'defense', 'judgement': 'judgment', 'catalogue': 'catalog', 'fulfil(?!l)': 'fulfill',
-    'initialis': 'initializ', 'normalis': 'normaliz', 'regularis': 'regulariz', 'minimis': 'minimiz', 'maximis': 'maximiz', 'optimis': 'optimiz',
-    'quantis': 'quantiz', 'visualis': 'visualiz', 'summaris': 'summariz', 'serialis': 'serializ', 'recognis': 'recogniz', 'organis': 'organiz',
-    'generalis': 'generaliz', 'localis': 'localiz', 'standardis': 'standardiz', 'synchronis': 'synchroniz', 'penalis': 'penaliz',
-    'specialis': 'specializ', 'randomis': 'randomiz', 'vectoris': 'vectoriz', 'stabilis': 'stabiliz', 'factoris': 'factoriz',
-    'linearis': 'lineariz', 'parametris': 'parametriz', 'parallelis': 'paralleliz', 'prioritis': 'prioritiz', 'emphasise': 'emphasize',
-    'discretis': 'discretiz', 'whilst': 'while', 'honour': 'honor', 'misspelt': 'misspelled', 'spelt': 'spelled',
-    'equalis': 'equaliz', 'analys(?:e|ing)': 'analyz', 'utilis': 'utiliz'}
+    'colour': 'color',
+    'grey': 'gray',
+    'neighbour': 'neighbor',
+    'behaviour': 'behavior',
+    'favour': 'favor',
+    'labour': 'labor',
+    'centre': 'center',
+    'centring': 'centering',
+    'labell': 'label',
+    'modell': 'model',
+    'travell': 'travel',
+    'cancell(?!ation)': 'cancel',
+    'artefact': 'artifact',
+    'licence': 'license',
+    'defence': 'defense',
+    'judgement': 'judgment',
+    'catalogue': 'catalog',
+    'fulfil(?!l)': 'fulfill',
+    'initialis': 'initializ',
+    'normalis': 'normaliz',
+    'regularis': 'regulariz',
+    'minimis': 'minimiz',
+    'maximis': 'maximiz',
+    'optimis': 'optimiz',
+    'quantis': 'quantiz',
+    'visualis': 'visualiz',
+    'summaris': 'summariz',
+    'serialis': 'serializ',
+    'recognis': 'recogniz',
+    'organis': 'organiz',
+    'generalis': 'generaliz',
+    'localis': 'localiz',
+    'standardis': 'standardiz',
+    'synchronis': 'synchroniz',
+    'penalis': 'penaliz',
+    'specialis': 'specializ',
+    'randomis': 'randomiz',
+    'vectoris': 'vectoriz',
+    'stabilis': 'stabiliz',
+    'factoris': 'factoriz',
+    'linearis': 'lineariz',
+    'parametris': 'parametriz',
+    'parallelis': 'paralleliz',
+    'prioritis': 'prioritiz',
+    'emphasise': 'emphasize',
+    'discretis': 'discretiz',
+    'whilst': 'while',
+    'honour': 'honor',
+    'misspelt': 'misspelled',
+    'spelt': 'spelled',
+    'equalis': 'equaliz',
+    'analys(?:e|ing)': 'analyz',
+    'utilis': 'utiliz',
+}
 WORD = re.compile(rf'(?<![\w.])(?:{"|".join(BRITISH)})\w*(?![\w=(])', re.I)
 #: What is no prose inside prose: code, links, formulas, quoted values.
-CODE = re.compile(r'``[^`]*``|`[^`]*`|\]\([^)]*\)|https?://\S+|\$[^$]*\$|\'[\w.-]+\'|"[\w.-]+"|\{[^{}]*\}|\b\w+[._/]\w[\w./]*')
+CODE = re.compile(
+    r'``[^`]*``|`[^`]*`|\]\([^)]*\)|https?://\S+|\$[^$]*\$|\'[\w.-]+\'|"[\w.-]+"|\{[^{}]*\}|\b\w+[._/]\w[\w./]*'
+)
 
 
 def tracked(*suffixes):
     """Text files of the project, as git knows them or, without git, as they lie there."""
     try:
-        names = subprocess.run(['git', 'ls-files'], cwd=REPO, capture_output=True, text=True, check=True).stdout.split('\n')
+        names = subprocess.run(['git', 'ls-files'], cwd=REPO, capture_output=True, text=True, check=True).stdout.split(
+            '\n'
+        )
         files = [REPO / name for name in names if name]
     except (OSError, subprocess.CalledProcessError):
         files = [file for folder in FOLDERS for file in (REPO / folder).rglob('*')] + list(REPO.glob('*'))
     skipped = {'.mim', '_build', '__pycache__', 'data'}
-    return sorted(file for file in files if file.suffix in suffixes and file.is_file() and not skipped & set(file.relative_to(REPO).parts[:-1]))
+    return sorted(
+        file
+        for file in files
+        if file.suffix in suffixes and file.is_file() and not skipped & set(file.relative_to(REPO).parts[:-1])
+    )
 
 
 def prose_of_python(text):
@@ -48,7 +101,10 @@ def prose_of_python(text):
         elif token.type == tokenize.STRING and (token.string.endswith('"""') or token.string.count(' ') >= 1):
             for offset, line in enumerate(token.string.split('\n')):
                 if not re.match(r'\s*(>>>|\.\.\. )', line):
-                    yield token.start[0] + offset, re.sub(r'^\s+\w+(?= \([^)]*\):|:)', '', line)  # the name of an argument
+                    yield (
+                        token.start[0] + offset,
+                        re.sub(r'^\s+\w+(?= \([^)]*\):|:)', '', line),
+                    )  # the name of an argument
 
 
 def prose_of_markdown(text):
@@ -71,7 +127,11 @@ def british(file):
     """Words of a file in the other spelling, as ``path:line: word``."""
     text = file.read_text()
     lines = {'.md': prose_of_markdown, '.py': prose_of_python, '.yml': prose_of_yaml}[file.suffix](text)
-    return [f'{file.relative_to(REPO)}:{number}: {word}' for number, line in lines for word in WORD.findall(CODE.sub(' ', line))]
+    return [
+        f'{file.relative_to(REPO)}:{number}: {word}'
+        for number, line in lines
+        for word in WORD.findall(CODE.sub(' ', line))
+    ]
 
 
 @pytest.mark.parametrize('suffix', ['.md', '.py', '.yml'])

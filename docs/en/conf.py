@@ -1,4 +1,5 @@
 """Sphinx settings: Markdown pages, built with warnings as errors (``make docs``)."""
+
 import sys
 from pathlib import Path
 

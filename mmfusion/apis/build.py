@@ -1,4 +1,5 @@
 """Building a coupling that is ready to fuse from a config, a class name, a checkpoint or a trained model."""
+
 import copy
 import logging
 import os
@@ -47,8 +48,9 @@ class BuiltModel(NamedTuple):
     card: Optional[ModelCard] = None
 
 
-def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu',
-                   warn: bool = True) -> BuiltModel:
+def build_coupling(
+    model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu', warn: bool = True
+) -> BuiltModel:
     """Build a coupling, load its weights and move it to a device.
 
     Args:
@@ -83,7 +85,11 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
     if cfg is not None and weights is not None and cfg['model'].get('tasks'):
         cfg = copy.deepcopy(cfg if isinstance(cfg, Config) else Config(cfg))
         task = use_task_checkpoint(cfg, str(weights))
-    coupling = _from_module(model) if isinstance(model, nn.Module) else _from_config(cfg['model'] if cfg is not None else model_cfg)
+    coupling = (
+        _from_module(model)
+        if isinstance(model, nn.Module)
+        else _from_config(cfg['model'] if cfg is not None else model_cfg)
+    )
     dataset = _dataset_config(cfg)
     meta = _metainfo(dataset)
     if weights is not None:
@@ -99,8 +105,10 @@ def build_coupling(model: ModelLike, weights: Optional[Union[str, Path]] = None,
             meta['modalities'] = checkpoint_modalities(content)
             print_log('{} takes {} first and {} second'.format(weights, *meta['modalities']), 'current')
     elif warn and not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
-        warnings.warn(f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
-                      stacklevel=3)
+        warnings.warn(
+            f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
+            stacklevel=3,
+        )
     return BuiltModel(coupling.to(device).eval(), copy.deepcopy(list(dataset.get('pipeline') or [])), meta)
 
 
@@ -112,8 +120,12 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
     alone = _from_module(coupling.fuser)
     alone.data_preprocessor, alone.clamp = coupling.data_preprocessor, coupling.clamp
     load_fusion_checkpoint(alone, weights)
-    print_log(f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
-              f'--config {type(coupling.fuser).__name__} would', 'current', logging.WARNING)
+    print_log(
+        f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
+        f'--config {type(coupling.fuser).__name__} would',
+        'current',
+        logging.WARNING,
+    )
     return alone
 
 
@@ -134,9 +146,15 @@ def _from_config(cfg: dict) -> BaseCoupling:
     kind = cfg.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     if cls is None:
-        fusers = sorted(name for name, entry in MODELS.module_dict.items() if isinstance(entry, type) and issubclass(entry, BaseFuser))
-        raise UserError(f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; fusers are '
-                        f'{", ".join(fusers)}')
+        fusers = sorted(
+            name
+            for name, entry in MODELS.module_dict.items()
+            if isinstance(entry, type) and issubclass(entry, BaseFuser)
+        )
+        raise UserError(
+            f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; fusers are '
+            f'{", ".join(fusers)}'
+        )
     if isinstance(cls, type) and issubclass(cls, BaseFuser):
         with building():
             return FusionOnly(fuser=cfg)

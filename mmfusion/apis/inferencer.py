@@ -1,4 +1,5 @@
 """Fuse pictures in one call: files, folders or arrays."""
+
 import contextlib
 import copy
 import logging
@@ -66,14 +67,16 @@ class FusionInferencer:
         np.uint8(21)
     """
 
-    def __init__(self,
-                 model: ModelLike = DEFAULT_MODEL,
-                 weights: Optional[Union[str, Path]] = None,
-                 device: Optional[str] = 'cpu',
-                 load: Optional[dict] = None,
-                 fuser_options: Optional[Dict[str, object]] = None,
-                 compile: bool = False,
-                 precision: str = 'fp32') -> None:
+    def __init__(
+        self,
+        model: ModelLike = DEFAULT_MODEL,
+        weights: Optional[Union[str, Path]] = None,
+        device: Optional[str] = 'cpu',
+        load: Optional[dict] = None,
+        fuser_options: Optional[Dict[str, object]] = None,
+        compile: bool = False,
+        precision: str = 'fp32',
+    ) -> None:
         register_all_modules()
         device = select_device(device)
         autocast(precision, device)  # said now if it cannot be
@@ -84,12 +87,16 @@ class FusionInferencer:
         self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
         # a cache is for pairs that are read again and again, and reduced sizes are for a pipeline that shrinks
-        options = {} if index is None else {key: value for key, value in pipeline[index].items() if key not in ('type', 'cache', 'reduce_to')}
+        options = (
+            {}
+            if index is None
+            else {key: value for key, value in pipeline[index].items() if key not in ('type', 'cache', 'reduce_to')}
+        )
         with building('LoadPair'):
             self.load = LoadPair(**{**options, **(load or {})})
         self.pack = PackFusionInputs()
         # labels are not there to be loaded
-        rest = [cfg for cfg in pipeline[0 if index is None else index + 1:] if _type_name(cfg) not in LABEL_LOADERS]
+        rest = [cfg for cfg in pipeline[0 if index is None else index + 1 :] if _type_name(cfg) not in LABEL_LOADERS]
         self.test_transforms = [build_configured(TRANSFORMS, cfg) for cfg in rest] or [self.pack]
 
     @property
@@ -106,21 +113,23 @@ class FusionInferencer:
             raise UserError(f'{name} has no option {", ".join(unknown)}; it has {", ".join(known) or "none"}')
         self.coupling.fuser_options = options
 
-    def __call__(self,
-                 first: Union[Source, Sequence[Source]],
-                 second: Union[Source, Sequence[Source]],
-                 out_dir: Optional[Union[str, Path]] = None,
-                 draw_boxes: bool = False,
-                 panel: bool = False,
-                 score_thr: float = 0.3,
-                 batch_size: int = 1,
-                 predict: Optional[bool] = None,
-                 return_images: Optional[bool] = None,
-                 channel_order: str = 'rgb',
-                 on_error: str = 'raise',
-                 skip_existing: bool = False,
-                 suffixes: Sequence[str] = ('', ''),
-                 progress: Optional[bool] = None) -> List[FusionResult]:
+    def __call__(
+        self,
+        first: Union[Source, Sequence[Source]],
+        second: Union[Source, Sequence[Source]],
+        out_dir: Optional[Union[str, Path]] = None,
+        draw_boxes: bool = False,
+        panel: bool = False,
+        score_thr: float = 0.3,
+        batch_size: int = 1,
+        predict: Optional[bool] = None,
+        return_images: Optional[bool] = None,
+        channel_order: str = 'rgb',
+        on_error: str = 'raise',
+        skip_existing: bool = False,
+        suffixes: Sequence[str] = ('', ''),
+        progress: Optional[bool] = None,
+    ) -> List[FusionResult]:
         """Fuse all pairs.
 
         Args:
@@ -158,7 +167,9 @@ class FusionInferencer:
             raise InputError(f'batch_size must be at least 1, got {batch_size}')
         predict = draw_boxes if predict is None else predict
         if draw_boxes and not any(task.kind == 'detection' for task in self.coupling.tasks.values()):
-            raise UserError('boxes were asked for, but this model has no detector; give the config and the weights of a coupling with one')
+            raise UserError(
+                'boxes were asked for, but this model has no detector; give the config and the weights of a coupling with one'
+            )
         pairs = resolve_pairs(first, second, on_error, suffixes)
         if out_dir is not None and Path(out_dir).suffix.lower() in IMAGE_SUFFIXES and len(pairs) > 1:
             raise UserError(f'{len(pairs)} pairs cannot be written to the one file {out_dir}; give a folder')
@@ -167,20 +178,41 @@ class FusionInferencer:
 
         results: Dict[str, FusionResult] = {}
         with progress_bar(len(pairs), 'fusing', shown=len(pairs) > 1 if progress is None else progress) as bar:
-            for batch in self._batches(pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results):
+            for batch in self._batches(
+                pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results
+            ):
                 samples = self._predict(batch) if predict else [None] * len(batch)
                 for item, fused, sample in zip(batch, self._fuse(batch, samples), samples):
                     view = self._view(item, fused, sample)
-                    pictures = dict(fused=fused, boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
-                                    panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr) if panel else None)
-                    files = {kind: write_image(file, pictures[kind]) for kind, file in output_files(out_dir, item['sample_id'], kinds).items()}
-                    results[item['sample_id']] = self._result(item, sample, pictures if keep else {}, files, channel_order)
+                    pictures = dict(
+                        fused=fused,
+                        boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
+                        panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr)
+                        if panel
+                        else None,
+                    )
+                    files = {
+                        kind: write_image(file, pictures[kind])
+                        for kind, file in output_files(out_dir, item['sample_id'], kinds).items()
+                    }
+                    results[item['sample_id']] = self._result(
+                        item, sample, pictures if keep else {}, files, channel_order
+                    )
                 bar.update(len(results) - bar.n)
             bar.update(len(results) - bar.n)
         return [results[pair.name] for pair in pairs]
 
-    def _batches(self, pairs: Sequence[Pair], batch_size: int, out_dir, kinds: tuple, skip_existing: bool, on_error: str, channel_order: str,
-                 results: Dict[str, FusionResult]) -> Iterator[List[dict]]:
+    def _batches(
+        self,
+        pairs: Sequence[Pair],
+        batch_size: int,
+        out_dir,
+        kinds: tuple,
+        skip_existing: bool,
+        on_error: str,
+        channel_order: str,
+        results: Dict[str, FusionResult],
+    ) -> Iterator[List[dict]]:
         """Load the pairs and group neighbors of equal shape; put skipped pairs into ``results``."""
         batch: List[dict] = []
         for index, pair in enumerate(pairs):
@@ -231,8 +263,13 @@ class FusionInferencer:
                 images = self.coupling.fuse(data['inputs']).image
         for image, item in zip(images, batch):
             if not image.isfinite().all():
-                raise UserError(f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?')
-        return [to_picture(image[:, :item['ori_shape'][0], :item['ori_shape'][1]].float()) for image, item in zip(images, batch)]
+                raise UserError(
+                    f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?'
+                )
+        return [
+            to_picture(image[:, : item['ori_shape'][0], : item['ori_shape'][1]].float())
+            for image, item in zip(images, batch)
+        ]
 
     def _predict(self, batch: List[dict]) -> list:
         packed = []
@@ -252,14 +289,28 @@ class FusionInferencer:
         """The pictures of one pair at the size of its sources."""
         sources = self.pack(copy.copy(item))['inputs']
         instances = None if sample is None else sample.get('pred_instances', None)
-        boxes, labels, scores = (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)) if instances is None else (
-            instances[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores'))
-        return SampleView(fused, to_picture(sources['first']), to_picture(sources['second']), boxes, labels, scores, True)
+        boxes, labels, scores = (
+            (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
+            if instances is None
+            else (instances[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores'))
+        )
+        return SampleView(
+            fused, to_picture(sources['first']), to_picture(sources['second']), boxes, labels, scores, True
+        )
 
     def _result(self, item: dict, sample, pictures: dict, files: dict, channel_order: str) -> FusionResult:
         if channel_order == 'bgr':
-            pictures = {kind: image if image is None or image.ndim == 2 else image[..., ::-1] for kind, image in pictures.items()}
-        result = FusionResult(item['sample_id'], pictures.get('fused'), boxes_image=pictures.get('boxes'), panel=pictures.get('panel'), files=files)
+            pictures = {
+                kind: image if image is None or image.ndim == 2 else image[..., ::-1]
+                for kind, image in pictures.items()
+            }
+        result = FusionResult(
+            item['sample_id'],
+            pictures.get('fused'),
+            boxes_image=pictures.get('boxes'),
+            panel=pictures.get('panel'),
+            files=files,
+        )
         if sample is not None:
             result.data_sample = sample.cpu()
             if not pictures:  # large folders must fit in memory

@@ -1,4 +1,5 @@
 """Named pairs from the files, folders, arrays or lists that a user passes."""
+
 import logging
 import os
 from pathlib import Path
@@ -29,8 +30,12 @@ class Pair(NamedTuple):
     second: Source
 
 
-def resolve_pairs(first: Union[Source, Sequence[Source]], second: Union[Source, Sequence[Source]], on_error: str = 'raise',
-                  suffixes: Sequence[str] = ('', '')) -> List[Pair]:
+def resolve_pairs(
+    first: Union[Source, Sequence[Source]],
+    second: Union[Source, Sequence[Source]],
+    on_error: str = 'raise',
+    suffixes: Sequence[str] = ('', ''),
+) -> List[Pair]:
     """Find the pairs that two arguments mean.
 
     Two files or two arrays are one pair; two folders are matched by file stem (the extension may differ); two lists of files or arrays are
@@ -53,19 +58,25 @@ def resolve_pairs(first: Union[Source, Sequence[Source]], second: Union[Source, 
     """
     kinds = _kind(first, 'first'), _kind(second, 'second')
     if kinds[0] != kinds[1]:
-        raise UserError(f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); give two files, '
-                        'two folders, two arrays or two lists')
+        raise UserError(
+            f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); give two files, '
+            'two folders, two arrays or two lists'
+        )
     if kinds[0] == 'folder':
         return _match_folders(str(first), str(second), on_error, suffixes)
     if kinds[0] != 'list':
         first, second = [first], [second]
     elif len(first) != len(second) or not first:
-        raise UserError(f'the lists hold {len(first)} first and {len(second)} second sources; they must be of equal length, at least one')
+        raise UserError(
+            f'the lists hold {len(first)} first and {len(second)} second sources; they must be of equal length, at least one'
+        )
     names, pairs = FileNames(), []
     for index, sources in enumerate(zip(first, second)):
         for label, source in zip(('first', 'second'), sources):
             if _kind(source, label) not in ('file', 'array'):
-                raise UserError(f'entry {index} of {label} is {_article(_kind(source, label))} ({_text(source)}); a list may hold files and arrays')
+                raise UserError(
+                    f'entry {index} of {label} is {_article(_kind(source, label))} ({_text(source)}); a list may hold files and arrays'
+                )
         path = next((source for source in sources if not isinstance(source, np.ndarray)), None)
         pairs.append(Pair(names(Path(path).stem if path is not None else f'pair_{index}', index), *sources))
     return pairs
@@ -75,13 +86,19 @@ def _match_folders(first: str, second: str, on_error: str, suffixes: Sequence[st
     files = match_pairs(*(index_images(folder, suffix) for folder, suffix in zip((first, second), suffixes)))
     alone = [pair.first or pair.second for pair in files if pair.first is None or pair.second is None]
     matched = [Pair(pair.stem, pair.first, pair.second) for pair in files if pair.first and pair.second]
-    listing = ', '.join(alone[:MAX_LISTED]) + (f' and {len(alone) - MAX_LISTED} more' if len(alone) > MAX_LISTED else '')
+    listing = ', '.join(alone[:MAX_LISTED]) + (
+        f' and {len(alone) - MAX_LISTED} more' if len(alone) > MAX_LISTED else ''
+    )
     if not matched:
-        raise UserError(f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders)'
-                        + (f'; without partner: {listing}' if alone else ''))
+        raise UserError(
+            f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders)'
+            + (f'; without partner: {listing}' if alone else '')
+        )
     if alone and on_error == 'raise':
-        raise UserError(f'{len(alone)} images have no partner of the same name in {first} or {second}: {listing}. Add the partners, or skip such '
-                        "images (on_error='skip', --skip-bad)")
+        raise UserError(
+            f'{len(alone)} images have no partner of the same name in {first} or {second}: {listing}. Add the partners, or skip such '
+            "images (on_error='skip', --skip-bad)"
+        )
     if alone:
         print_log(f'{len(alone)} images without partner are skipped: {listing}', 'current', logging.WARNING)
     return matched

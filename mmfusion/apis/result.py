@@ -1,4 +1,5 @@
 """Result of the inferencer for one pair."""
+
 import os
 from dataclasses import dataclass, field
 from typing import Dict, Optional

@@ -1,4 +1,5 @@
 """Training, testing and scoring from Python, as the commands of the same names do them."""
+
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -12,9 +13,18 @@ from mmfusion.running import testing, training
 PathLike = Union[str, Path]
 
 
-def train(config: PathLike, work_dir: Optional[PathLike] = None, *, cfg_options: Optional[dict] = None, device: Optional[str] = None,
-          amp: bool = False, resume: Union[None, bool, PathLike] = None, auto_scale_lr: bool = False, tensorboard: bool = False,
-          launcher: str = 'none') -> Runner:
+def train(
+    config: PathLike,
+    work_dir: Optional[PathLike] = None,
+    *,
+    cfg_options: Optional[dict] = None,
+    device: Optional[str] = None,
+    amp: bool = False,
+    resume: Union[None, bool, PathLike] = None,
+    auto_scale_lr: bool = False,
+    tensorboard: bool = False,
+    launcher: str = 'none',
+) -> Runner:
     """Train a fuser, alone or coupled with task networks.
 
     Args:
@@ -36,14 +46,33 @@ def train(config: PathLike, work_dir: Optional[PathLike] = None, *, cfg_options:
         UserError: The input is at fault; nothing was trained.
     """
     resume = ('auto' if resume else None) if resume is None or isinstance(resume, bool) else str(resume)
-    return training.train(Namespace(
-        config=str(config), work_dir=_text(work_dir), cfg_options=cfg_options, device=device, amp=amp, resume=resume,
-        auto_scale_lr=auto_scale_lr, tensorboard=tensorboard, launcher=launcher))
+    return training.train(
+        Namespace(
+            config=str(config),
+            work_dir=_text(work_dir),
+            cfg_options=cfg_options,
+            device=device,
+            amp=amp,
+            resume=resume,
+            auto_scale_lr=auto_scale_lr,
+            tensorboard=tensorboard,
+            launcher=launcher,
+        )
+    )
 
 
-def test(config: PathLike, checkpoint: PathLike, work_dir: Optional[PathLike] = None, *, cfg_options: Optional[dict] = None,
-         device: Optional[str] = None, out: Optional[PathLike] = None, show_dir: Optional[PathLike] = None,
-         per_image: Optional[PathLike] = None, launcher: str = 'none') -> Dict[str, float]:
+def test(
+    config: PathLike,
+    checkpoint: PathLike,
+    work_dir: Optional[PathLike] = None,
+    *,
+    cfg_options: Optional[dict] = None,
+    device: Optional[str] = None,
+    out: Optional[PathLike] = None,
+    show_dir: Optional[PathLike] = None,
+    per_image: Optional[PathLike] = None,
+    launcher: str = 'none',
+) -> Dict[str, float]:
     """Test a checkpoint: task metrics, fusion metrics, fused images.
 
     Args:
@@ -63,14 +92,33 @@ def test(config: PathLike, checkpoint: PathLike, work_dir: Optional[PathLike] = 
     Raises:
         UserError: The input is at fault; nothing was written.
     """
-    return testing.test(Namespace(
-        config=str(config), checkpoint=str(checkpoint), work_dir=_text(work_dir), cfg_options=cfg_options, device=device, out=_text(out),
-        show_dir=_text(show_dir), per_image=_text(per_image), launcher=launcher))
+    return testing.test(
+        Namespace(
+            config=str(config),
+            checkpoint=str(checkpoint),
+            work_dir=_text(work_dir),
+            cfg_options=cfg_options,
+            device=device,
+            out=_text(out),
+            show_dir=_text(show_dir),
+            per_image=_text(per_image),
+            launcher=launcher,
+        )
+    )
 
 
-def evaluate(fused: Union[PathLike, Mapping[str, PathLike]], first: PathLike, second: PathLike, metrics: Union[str, Sequence[str]] = 'all',
-             protocol: str = 'default', out_dir: PathLike = 'work_dirs/eval_fusion', *, workers: Optional[int] = None, device: str = 'cpu',
-             progress: bool = True) -> FusionEvaluation:
+def evaluate(
+    fused: Union[PathLike, Mapping[str, PathLike]],
+    first: PathLike,
+    second: PathLike,
+    metrics: Union[str, Sequence[str]] = 'all',
+    protocol: str = 'default',
+    out_dir: PathLike = 'work_dirs/eval_fusion',
+    *,
+    workers: Optional[int] = None,
+    device: str = 'cpu',
+    progress: bool = True,
+) -> FusionEvaluation:
     """Score folders of fused images against the folders of their sources; see :func:`evaluate_folders`.
 
     Args:
@@ -90,9 +138,22 @@ def evaluate(fused: Union[PathLike, Mapping[str, PathLike]], first: PathLike, se
     Raises:
         UserError: Unknown protocol or metric, folders without matching images, or a folder that cannot be written.
     """
-    methods = {str(name): str(folder) for name, folder in fused.items()} if isinstance(fused, Mapping) else {Path(fused).name: str(fused)}
-    return evaluate_folders(methods, str(first), str(second), [metrics] if isinstance(metrics, str) else list(metrics), protocol, str(out_dir),
-                            workers or len(os.sched_getaffinity(0)), device, progress=progress)
+    methods = (
+        {str(name): str(folder) for name, folder in fused.items()}
+        if isinstance(fused, Mapping)
+        else {Path(fused).name: str(fused)}
+    )
+    return evaluate_folders(
+        methods,
+        str(first),
+        str(second),
+        [metrics] if isinstance(metrics, str) else list(metrics),
+        protocol,
+        str(out_dir),
+        workers or len(os.sched_getaffinity(0)),
+        device,
+        progress=progress,
+    )
 
 
 def _text(path: Optional[PathLike]) -> Optional[str]:

@@ -6,6 +6,7 @@
 The entry `adaptation` of the config says on which pairs, how, and when it is measured; the pairs measured are those of test_dataloader. Finished runs
 are kept, so the command can be repeated. It writes adaptation.csv, adaptation.md and adaptation.png.
 """
+
 import argparse
 from pathlib import Path
 
@@ -18,8 +19,13 @@ def parse_args(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config with a fuser, fusion losses, `adaptation` and test_dataloader')
-    parser.add_argument('--init', nargs='+', required=True, metavar='NAME=CHECKPOINT',
-                        help='initializations; one name may have several checkpoints, which the seeds take in turn')
+    parser.add_argument(
+        '--init',
+        nargs='+',
+        required=True,
+        metavar='NAME=CHECKPOINT',
+        help='initializations; one name may have several checkpoints, which the seeds take in turn',
+    )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--device', help="'cpu' hides the GPUs (default: a GPU if there is one)")
@@ -49,6 +55,7 @@ def main(argv=None):
     from mmfusion.experiments.adaptation import adaptation_curves
     from mmfusion.experiments.adaptation_report import steps_to_reach, table, write_report
     from mmfusion.utils import load_config, register_all_modules
+
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     results = adaptation_curves(cfg, inits, args.seeds, args.work_dir)
@@ -56,5 +63,7 @@ def main(argv=None):
     print(f'\n{table(results)}\n')
     for name in inits:
         for step in [row['step'] for row in results[0]['rows']][:4]:
-            print(f"steps to the loss that {name} has after {step}: random needs {steps_to_reach(results, name, 'random', step)}")
+            print(
+                f'steps to the loss that {name} has after {step}: random needs {steps_to_reach(results, name, "random", step)}'
+            )
     print('\nwritten: ' + ', '.join(paths.values()))

@@ -1,4 +1,5 @@
 """Arguments that commands share; importing this loads nothing heavy."""
+
 import argparse
 import os
 import sys
@@ -11,6 +12,7 @@ def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
     mmengine chooses the device once, when it is imported, and takes a GPU whenever it sees one.
     """
     from mmfusion.utils.cpu_env import setup_cpu_env
+
     setup_cpu_env()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--device')
@@ -20,23 +22,43 @@ def prepare_process(argv: Optional[Sequence[str]] = None) -> None:
 
 def parse_train_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Arguments of ``mmfusion train``."""
-    return _parse_training(argparse.ArgumentParser(description='Train a fuser, alone or coupled with task networks'), argv)
+    return _parse_training(
+        argparse.ArgumentParser(description='Train a fuser, alone or coupled with task networks'), argv
+    )
 
 
 def parse_search_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Arguments of ``mmfusion search``."""
-    parser = argparse.ArgumentParser(description='Search an architecture; the genotype found is printed and written down')
-    parser.add_argument('--then', metavar='CONFIG', help='afterwards train this config, with the genotype found as its model.fuser.genotype')
+    parser = argparse.ArgumentParser(
+        description='Search an architecture; the genotype found is printed and written down'
+    )
+    parser.add_argument(
+        '--then',
+        metavar='CONFIG',
+        help='afterwards train this config, with the genotype found as its model.fuser.genotype',
+    )
     return _parse_training(parser, argv)
 
 
 def _parse_training(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
     _add_common(parser)
-    parser.add_argument('--amp', action='store_true', help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU')
-    parser.add_argument('--compile', action='store_true', help='let torch.compile make the fuser faster, where that was measured to help; the '
-                        'first step of each picture size takes a minute')
-    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate with the total batch size (the config's auto_scale_lr)")
-    parser.add_argument('--resume', nargs='?', const='auto', help='go on from this checkpoint, or from the last one in the work dir')
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU'
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='let torch.compile make the fuser faster, where that was measured to help; the '
+        'first step of each picture size takes a minute',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate with the total batch size (the config's auto_scale_lr)",
+    )
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', help='go on from this checkpoint, or from the last one in the work dir'
+    )
     parser.add_argument('--tensorboard', action='store_true', help='write TensorBoard files too')
     args = parse_with_options(parser, argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -47,10 +69,16 @@ def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Arguments of ``mmfusion test``."""
     parser = argparse.ArgumentParser(description='Test a checkpoint: task metrics, fusion metrics, fused images')
     _add_common(parser)
-    parser.add_argument('checkpoint', help='checkpoint trained with this config; with a fuser that has no weights, also that of a detector or '
-                        'segmentor alone, as mmdet or mmseg wrote it')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint trained with this config; with a fuser that has no weights, also that of a detector or '
+        'segmentor alone, as mmdet or mmseg wrote it',
+    )
     parser.add_argument('--out', help='write the predictions to this .pkl file')
-    parser.add_argument('--show-dir', help='write fused images and panels with boxes into this folder (default: fused images into the work dir)')
+    parser.add_argument(
+        '--show-dir',
+        help='write fused images and panels with boxes into this folder (default: fused images into the work dir)',
+    )
     parser.add_argument('--per-image', help='write the fusion metrics of every image to this .csv file')
     args = parse_with_options(parser, argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -59,10 +87,14 @@ def parse_test_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file, or the name of one that ships, such as moe_fusion_llvip')
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/<name of the config>)'
+    )
     parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
     add_cfg_options(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who starts the processes'
+    )
     # torchrun sets LOCAL_RANK; the older torch.distributed.launch passes it as an argument
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -77,19 +109,27 @@ def parse_with_options(parser: argparse.ArgumentParser, argv: Optional[Sequence[
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``."""
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"')
+    parser.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config: train_cfg.max_epochs=1 key="[a,b]"'
+    )
 
 
 def parse_key_values(parser: argparse.ArgumentParser, flag: str, options: Sequence[str]) -> dict:
     """Dict of the ``KEY=VALUE`` that were given under ``flag``; numbers and lists are read as such. Ends the program where they cannot be read."""
     from mmengine.config import DictAction
+
     for option in options:
         if '=' not in option:
             parser.error(f'{flag}: {option!r} is not of the form KEY=VALUE')
     namespace = argparse.Namespace()
     try:
         DictAction(option_strings=[flag], dest='value', nargs='+')(parser, namespace, options)
-    except (AssertionError, RecursionError):  # mmengine's parser of values knows no dicts and trips over unbalanced brackets
-        parser.error(f'{flag}: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
-                     'write anything else into a config file')
+    except (
+        AssertionError,
+        RecursionError,
+    ):  # mmengine's parser of values knows no dicts and trips over unbalanced brackets
+        parser.error(
+            f'{flag}: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
+            'write anything else into a config file'
+        )
     return namespace.value

@@ -4,6 +4,7 @@
 
 Finished runs are kept and unfinished ones resumed, so the command can be repeated until the table is whole.
 """
+
 import argparse
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from .arguments import add_cfg_options, parse_with_options, prepare_process
 def parse_args(argv=None):
     """Command line."""
     from mmfusion.experiments.comparison import VARIANTS
+
     default = ['visible', 'infrared', 'average', 'maximum', 'detached', 'joint']
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a joint training, or of a MetaCoupling or BilevelCoupling')
     parser.add_argument('--variants', nargs='+', default=default, choices=list(VARIANTS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1])
     parser.add_argument('--work-dir', type=Path, required=True)
-    parser.add_argument('--minutes', type=float, help='stop each run at the end of the epoch after this many minutes; repeat to go on')
+    parser.add_argument(
+        '--minutes', type=float, help='stop each run at the end of the epoch after this many minutes; repeat to go on'
+    )
     add_cfg_options(parser)
     return parse_with_options(parser, argv)
 
@@ -34,6 +38,7 @@ def main(argv=None):
     from mmfusion.experiments.comparison import compare, write_table
     from mmfusion.utils import load_config, register_all_modules
     from mmfusion.utils.interrupt import remark
+
     cfg = load_config(args.config, args.cfg_options)
     register_all_modules()
     with remark(lambda: 'the same command goes on from the last checkpoint'):

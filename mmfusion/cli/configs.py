@@ -1,4 +1,5 @@
 """Names of the configs that ship."""
+
 import argparse
 import fnmatch
 
@@ -9,7 +10,9 @@ from mmfusion.utils.shipped import config_names, shipped_configs
 @friendly_main
 def main(argv=None) -> None:
     """List them."""
-    parser = argparse.ArgumentParser(description='List the configs that ship; mmfusion train, test, flops... take their names from any folder')
+    parser = argparse.ArgumentParser(
+        description='List the configs that ship; mmfusion train, test, flops... take their names from any folder'
+    )
     parser.add_argument('pattern', nargs='?', default='*', help="only these, such as 'tim*' or msrs")
     args = parser.parse_args(argv)
     pattern = args.pattern if set('*?[') & set(args.pattern) else f'*{args.pattern}*'

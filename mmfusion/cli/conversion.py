@@ -1,4 +1,5 @@
 """Command line that all converters of official checkpoints share; importing this loads nothing heavy."""
+
 import argparse
 from typing import Any, Optional, Sequence
 
@@ -12,7 +13,9 @@ def conversion_parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def parse_conversion(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]], config_help: str) -> argparse.Namespace:
+def parse_conversion(
+    parser: argparse.ArgumentParser, argv: Optional[Sequence[str]], config_help: str
+) -> argparse.Namespace:
     """Add ``target``, ``--config`` and ``--cfg-options`` behind the arguments of the tool, and parse."""
     parser.add_argument('target', help='file to write')
     parser.add_argument('--config', help=config_help)
@@ -25,6 +28,7 @@ def conversion_config(args: argparse.Namespace, default: str) -> Any:
     from mmfusion.utils import register_all_modules
     from mmfusion.utils.config import read_config
     from mmfusion.utils.shipped import shipped_config
+
     register_all_modules()
     config = read_config(args.config or shipped_config(default))
     if args.cfg_options:

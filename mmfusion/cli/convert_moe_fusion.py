@@ -2,6 +2,7 @@
 
 Example: mmfusion convert moe_fusion epoch_24.pth moe_fusion_converted.pth
 """
+
 from mmfusion.utils import friendly_main, setup_cpu_env
 
 from .conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
@@ -23,5 +24,6 @@ def main(argv=None):
     args = parse_args(argv)
     config = conversion_config(args, CONFIG)
     from mmfusion.models.fusers.moe_fusion.conversion import convert_checkpoint
+
     weights = convert_checkpoint(args.source, args.target, config)
     print(f'{args.target}: {len(weights)} entries, parts: {", ".join(sorted({key.split(".")[0] for key in weights}))}')

@@ -2,6 +2,7 @@
 
 Example: mmfusion convert tdfusion TDFusion_MSRS.pth tdfusion_msrs_converted.pth
 """
+
 from mmfusion.utils import friendly_main, setup_cpu_env
 
 from .conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
@@ -23,6 +24,9 @@ def main(argv=None):
     args = parse_args(argv)
     config = conversion_config(args, CONFIG)
     from mmfusion.models.fusers.refusion.conversion import MODALITIES, convert_checkpoint
+
     weights = convert_checkpoint(args.source, args.target, config)
-    print(f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the {MODALITIES[1]} one second. '
-          f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}')
+    print(
+        f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the {MODALITIES[1]} one second. '
+        f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}'
+    )

@@ -4,6 +4,7 @@ Examples:
     mmfusion convert tim ivif weights_1_1059.pt weights_2_1059.pt tim_ivif.pth
     mmfusion convert tim light weights_1_1169.pt tim_light.pth
 """
+
 from mmfusion.utils import friendly_main, setup_cpu_env
 
 from .conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
@@ -15,10 +16,20 @@ CONFIGS = dict(ivif='tim', light='tim_light', mri_ct='tim_mri_ct', mri_pet='tim_
 def parse_args(argv=None):
     """Command line."""
     parser = conversion_parser(__doc__)
-    parser.add_argument('task', choices=tuple(CONFIGS), help='what the weights are for; it decides the order of the sources')
-    parser.add_argument('sources', nargs='+', help=f'{SOURCE_HELP}; weights_1_* and weights_2_*. With weights_1_* alone, stage 1 is '
-                                                   'converted for the fuser TIM')
-    return parse_conversion(parser, argv, 'config with `fuser` that the result has to fit; by default that of the task in configs/_base_/fusers')
+    parser.add_argument(
+        'task', choices=tuple(CONFIGS), help='what the weights are for; it decides the order of the sources'
+    )
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        help=f'{SOURCE_HELP}; weights_1_* and weights_2_*. With weights_1_* alone, stage 1 is '
+        'converted for the fuser TIM',
+    )
+    return parse_conversion(
+        parser,
+        argv,
+        'config with `fuser` that the result has to fit; by default that of the task in configs/_base_/fusers',
+    )
 
 
 @friendly_main
@@ -29,5 +40,6 @@ def main(argv=None):
     name = 'tim_stage1' if len(args.sources) == 1 and args.task != 'light' else CONFIGS[args.task]
     config = conversion_config(args, f'{FUSERS}/{name}.py')
     from mmfusion.models.fusers.tim.conversion import convert_checkpoint
+
     weights = convert_checkpoint(args.task, args.sources, args.target, config)
     print(f'{args.target}: {len(weights)} entries for {config.fuser.type}')

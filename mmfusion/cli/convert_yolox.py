@@ -2,6 +2,7 @@
 
 Example: mmfusion convert yolox yolox_nano.pth checkpoints/yolox_nano_coco_mmdet.pth
 """
+
 from mmfusion.utils import friendly_main, setup_cpu_env
 
 from .conversion import SOURCE_HELP, conversion_config, conversion_parser, parse_conversion
@@ -23,5 +24,6 @@ def main(argv=None):
     args = parse_args(argv)
     config = conversion_config(args, CONFIG)
     from mmfusion.models.pretrained.yolox import convert_checkpoint
+
     weights = convert_checkpoint(args.source, args.target, config)
     print(f'{args.target}: {len(weights)} entries')

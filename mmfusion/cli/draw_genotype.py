@@ -4,6 +4,7 @@ Examples:
     mmfusion draw-genotype fusion fusion.png
     mmfusion draw-genotype work_dirs/tim_demo_search/genotype.json genotype.svg
 """
+
 import argparse
 
 from mmfusion.utils import friendly_main, setup_cpu_env
@@ -24,5 +25,10 @@ def main(argv=None):
     args = parse_args(argv)
     from mmfusion.models.fusers.tim import load_genotype
     from mmfusion.visualization.genotype import draw_genotype
+
     genotype = load_genotype(args.genotype)
-    print(draw_genotype(genotype.cells, args.picture, f'{genotype.name}: {genotype.note}' if genotype.note else genotype.name))
+    print(
+        draw_genotype(
+            genotype.cells, args.picture, f'{genotype.name}: {genotype.note}' if genotype.note else genotype.name
+        )
+    )

@@ -1,4 +1,5 @@
 """Versions, devices and what is installed, for bug reports."""
+
 import argparse
 import os
 import platform
@@ -30,12 +31,13 @@ def main(argv=None) -> None:
 def installation() -> List[Tuple[str, str]]:
     """What is installed, as pairs of a name and a text; absent parts are named as absent."""
     import mmfusion
+
     rows = [('mmfusion', f'{mmfusion.__version__} in {os.path.dirname(mmfusion.__file__)}')]
     rows.append(('Python', f'{platform.python_version()}, {platform.platform()}'))
     rows += _torch()
     rows += [(module, _first_version(distributions)) for module, distributions in STACK]
     rows.append(('mmcv ops', _ops()))
-    rows += [(name, _first_version((name, ))) for name in LIBRARIES]
+    rows += [(name, _first_version((name,))) for name in LIBRARIES]
     return rows + [('configs', _configs()), ('models', _models())]
 
 
@@ -53,13 +55,21 @@ def _torch() -> List[Tuple[str, str]]:
         import torch
     except ImportError as error:
         return [('torch', f'not importable: {error}')]
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return [('torch', f'{torch.__version__}, CUDA {torch.version.cuda or "absent"}'), ('GPU', ', '.join(gpus) or 'none'),
-            ('CPU', f'{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads of torch')]
+    gpus = (
+        [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
+    return [
+        ('torch', f'{torch.__version__}, CUDA {torch.version.cuda or "absent"}'),
+        ('GPU', ', '.join(gpus) or 'none'),
+        ('CPU', f'{len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads of torch'),
+    ]
 
 
 def _ops() -> str:
     from mmfusion.utils import check_mmcv_ops
+
     try:
         check_mmcv_ops()
     except UserError as error:
@@ -75,5 +85,10 @@ def _configs() -> str:
 
 def _models() -> str:
     from mmfusion.model_zoo.catalog import list_models, user_folder
+
     cards, problems = list_models()
-    return f'{len(cards)} by name' + (f', {len(problems)} damaged' if problems else '') + f'; added ones lie in {user_folder()}'
+    return (
+        f'{len(cards)} by name'
+        + (f', {len(problems)} damaged' if problems else '')
+        + f'; added ones lie in {user_folder()}'
+    )

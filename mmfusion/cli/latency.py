@@ -2,6 +2,7 @@
 
 The file is the ``latency_table`` of a ``SearchCoupling``. It holds for the device, the size and the width that it was measured with.
 """
+
 import argparse
 from pathlib import Path
 
@@ -32,12 +33,15 @@ def main(argv=None):
     from mmfusion.profiling.latency import format_latency, measure_latency
     from mmfusion.registry import MODELS, build_configured
     from mmfusion.utils import UserError, load_config, register_all_modules, select_device
+
     if args.threads:
         torch.set_num_threads(args.threads)
     cfg = load_config(args.config, args.cfg_options)
     if 'fuser' not in cfg.model:
         raise UserError(f'{args.config}: its model has no fuser; take the config of a search')
     register_all_modules()
-    table = measure_latency(build_configured(MODELS, cfg.model.fuser), args.shape, str(select_device(args.device)), args.repeats)
+    table = measure_latency(
+        build_configured(MODELS, cfg.model.fuser), args.shape, str(select_device(args.device)), args.repeats
+    )
     save_latency_table(table, args.out)
     print(f'{format_latency(table)}\nwritten to {args.out}')

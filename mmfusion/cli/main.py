@@ -1,4 +1,5 @@
 """The command ``mmfusion``: what there is, and running one of its commands. Nothing heavy is loaded before a command needs it."""
+
 import difflib
 import sys
 from importlib import import_module
@@ -34,7 +35,9 @@ COMMANDS: Dict[str, Command] = {
     'check-networks': Command('check_networks', 'try detectors and segmentors of mmdet and mmseg behind a fuser'),
     'downstream': Command('downstream', 'judge a fusion by a task network that is trained on its images'),
     'adapt': Command('adapt', 'measure how fast initializations learn a new fusion task'),
-    'register': Command('register', 'register the second image of a pair onto the first, or say that it cannot be done'),
+    'register': Command(
+        'register', 'register the second image of a pair onto the first, or say that it cannot be done'
+    ),
     'models': Command('models', 'list trained models, show their cards, add and remove some'),
     'convert': Command('convert', 'convert checkpoints of the official programs'),
     'split-m3fd': Command('split_m3fd', 'make a scene-disjoint split of M3FD'),
@@ -65,7 +68,9 @@ CONVERTERS: Dict[str, Command] = {
     'tim': Command('convert_tim', 'fusion networks of TIM, one file per stage'),
     'tc_moa': Command('convert_tc_moa', 'TC-MoA, base or large'),
     'yolox': Command('convert_yolox', "YOLOX detectors, to mmdet's layout"),
-    **{name: Command('convert_published', f'official weights of {title}', (name, )) for name, title in PUBLISHED.items()},
+    **{
+        name: Command('convert_published', f'official weights of {title}', (name,)) for name, title in PUBLISHED.items()
+    },
 }
 
 
@@ -75,29 +80,43 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if arguments[:1] == ['--version']:
         print(f'mmfusion {__version__}')
         return
-    usage = ('mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, from any folder: '
-             'mmfusion train moe_fusion_demo')
+    usage = (
+        'mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, from any folder: '
+        'mmfusion train moe_fusion_demo'
+    )
     _run('mmfusion', COMMANDS, arguments, usage)
 
 
 def convert(argv: Optional[Sequence[str]] = None) -> None:
     """Run the converter that the arguments name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _run('mmfusion convert', CONVERTERS, arguments, 'mmfusion convert METHOD ...\n\n`mmfusion convert METHOD --help` explains one.')
+    _run(
+        'mmfusion convert',
+        CONVERTERS,
+        arguments,
+        'mmfusion convert METHOD ...\n\n`mmfusion convert METHOD --help` explains one.',
+    )
 
 
 def _run(program: str, commands: Dict[str, Command], arguments: List[str], usage: str) -> None:
     name = arguments[0] if arguments else '--help'
     if name in ('--help', '-h', 'help'):
         width = max(map(len, commands)) + 2
-        print('\n'.join([f'usage: {usage}', '', *(f'  {name:{width}}{command.help}' for name, command in commands.items())]))
+        print(
+            '\n'.join(
+                [f'usage: {usage}', '', *(f'  {name:{width}}{command.help}' for name, command in commands.items())]
+            )
+        )
         return
     if name not in commands:
         match = difflib.get_close_matches(name, commands, n=1)
         hint = f'did you mean {match[0]!r}?' if match else f'there are {", ".join(commands)}'
         print(f'{program}: error: unknown command {name!r}; {hint}', file=sys.stderr)
         raise SystemExit(2)
-    former, sys.argv = sys.argv, [f'{program} {name}', *arguments[1:]]  # argparse and programs that look see one command
+    former, sys.argv = (
+        sys.argv,
+        [f'{program} {name}', *arguments[1:]],
+    )  # argparse and programs that look see one command
     try:
         import_module(f'mmfusion.cli.{commands[name].module}').main([*commands[name].arguments, *arguments[1:]])
     finally:

@@ -6,6 +6,7 @@
 Images are matched by name; extensions may differ. Every image is scored once: the same command goes on where it was stopped, and scores anew
 what has changed since.
 """
+
 import argparse
 import os
 
@@ -17,19 +18,54 @@ from .arguments import prepare_process
 def parse_args(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folders', nargs='*', metavar='[NAME=]FUSED ... FIRST SECOND',
-                        help='one folder of fused images per method, then the folders of the first (visible) and second (infrared) sources')
-    parser.add_argument('--protocol', default='default', help='whose conventions to follow (default: default); --list shows them')
-    parser.add_argument('--metrics', nargs='+', default=['all'], help="names such as EN MI VIF, or 'all' but the slow ones (default: all)")
-    parser.add_argument('--per-source', action='store_true', help='also show the values against either source; the csv files always have them')
-    parser.add_argument('--out', default='work_dirs/eval_fusion', help='folder for the tables (default: work_dirs/eval_fusion)')
-    parser.add_argument('--plot', nargs=2, action='append', default=[], metavar=('KIND', 'FILE'), help='bars or radar, and the file to draw it into')
-    parser.add_argument('--suffixes', nargs=3, default=('', '', ''), metavar=('FUSED', 'FIRST', 'SECOND'),
-                        help="endings of the names that tell the files apart: '' _vi _ir for 1.png, 1_vi.png, 1_ir.png")
+    parser.add_argument(
+        'folders',
+        nargs='*',
+        metavar='[NAME=]FUSED ... FIRST SECOND',
+        help='one folder of fused images per method, then the folders of the first (visible) and second (infrared) sources',
+    )
+    parser.add_argument(
+        '--protocol', default='default', help='whose conventions to follow (default: default); --list shows them'
+    )
+    parser.add_argument(
+        '--metrics',
+        nargs='+',
+        default=['all'],
+        help="names such as EN MI VIF, or 'all' but the slow ones (default: all)",
+    )
+    parser.add_argument(
+        '--per-source',
+        action='store_true',
+        help='also show the values against either source; the csv files always have them',
+    )
+    parser.add_argument(
+        '--out', default='work_dirs/eval_fusion', help='folder for the tables (default: work_dirs/eval_fusion)'
+    )
+    parser.add_argument(
+        '--plot',
+        nargs=2,
+        action='append',
+        default=[],
+        metavar=('KIND', 'FILE'),
+        help='bars or radar, and the file to draw it into',
+    )
+    parser.add_argument(
+        '--suffixes',
+        nargs=3,
+        default=('', '', ''),
+        metavar=('FUSED', 'FIRST', 'SECOND'),
+        help="endings of the names that tell the files apart: '' _vi _ir for 1.png, 1_vi.png, 1_ir.png",
+    )
     parser.add_argument('--bit-depth', type=int, help='significant bits of 16-bit files (default: 16)')
-    parser.add_argument('--workers', type=int, help='processes of one thread each; threads that read files with a GPU (default: the number of cores)')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        help='processes of one thread each; threads that read files with a GPU (default: the number of cores)',
+    )
     parser.add_argument('--device', default='cpu', help="'cpu', or 'cuda' to score batches on a GPU (default: cpu)")
-    parser.add_argument('--batch-size', type=int, default=16, help='images of equal size at once on a GPU (default: 16)')
+    parser.add_argument(
+        '--batch-size', type=int, default=16, help='images of equal size at once on a GPU (default: 16)'
+    )
     parser.add_argument('--no-resume', action='store_true', help='forget what earlier runs have scored')
     parser.add_argument('--list', action='store_true', help='show all protocols and their metrics, and end')
     args = parser.parse_args(argv)
@@ -54,6 +90,7 @@ def main(argv=None):
     from mmfusion.evaluation.reports.plots import KINDS, plot
     from mmfusion.utils import select_device
     from mmfusion.utils.interrupt import remark
+
     if args.list:
         print(list_protocols())
         return
@@ -64,8 +101,20 @@ def main(argv=None):
     metrics = [name for text in args.metrics for name in text.split(',') if name]
     workers, device = args.workers or len(os.sched_getaffinity(0)), str(select_device(args.device))
     with remark(lambda: 'the same command goes on from here'):
-        result = evaluate_folders(name_methods(fused), first, second, metrics, args.protocol, args.out, workers, device, args.batch_size,
-                                  args.suffixes, args.bit_depth, not args.no_resume)
+        result = evaluate_folders(
+            name_methods(fused),
+            first,
+            second,
+            metrics,
+            args.protocol,
+            args.out,
+            workers,
+            device,
+            args.batch_size,
+            args.suffixes,
+            args.bit_depth,
+            not args.no_resume,
+        )
     for kind, path in args.plot:
         result.files[f'{kind} plot'] = plot(result.summaries, kind, path)
     print(format_report(result, args.per_source))

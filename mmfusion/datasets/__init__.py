@@ -1,4 +1,5 @@
 """Data sets of registered image pairs; one file per set."""
+
 from mmfusion.fileio.errors import PairDataError
 
 from . import samplers, transforms
@@ -24,9 +25,30 @@ from .seg_pair_dataset import SegPairDataset
 from .voc_pair_dataset import VOCPairDataset
 
 __all__ = [
-    'BasePairDataset', 'CocoPairDataset', 'DemoExposurePairs', 'DemoFocusPairs', 'DemoPairs', 'FMBDataset',
-    'FusionTasksDataset', 'HarvardDataset', 'LLVIPDataset', 'LytroDataset', 'M3FDDataset', 'MEFBDataset',
-    'MFIFBDataset', 'MFIWHUDataset', 'MFNetDataset', 'MSRSDetDataset', 'MSRSSegDataset', 'PairDataError',
-    'PairFolderDataset', 'RealMFFDataset', 'SCIEDataset', 'SegPairDataset', 'VOCPairDataset', 'hash_ids', 'samplers',
-    'transforms'
+    'BasePairDataset',
+    'CocoPairDataset',
+    'DemoExposurePairs',
+    'DemoFocusPairs',
+    'DemoPairs',
+    'FMBDataset',
+    'FusionTasksDataset',
+    'HarvardDataset',
+    'LLVIPDataset',
+    'LytroDataset',
+    'M3FDDataset',
+    'MEFBDataset',
+    'MFIFBDataset',
+    'MFIWHUDataset',
+    'MFNetDataset',
+    'MSRSDetDataset',
+    'MSRSSegDataset',
+    'PairDataError',
+    'PairFolderDataset',
+    'RealMFFDataset',
+    'SCIEDataset',
+    'SegPairDataset',
+    'VOCPairDataset',
+    'hash_ids',
+    'samplers',
+    'transforms',
 ]

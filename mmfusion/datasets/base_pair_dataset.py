@@ -1,4 +1,5 @@
 """Base of all data sets of registered image pairs."""
+
 import hashlib
 import logging
 from abc import abstractmethod
@@ -72,15 +73,17 @@ class BasePairDataset(BaseDataset):
     LAYOUT = ''
     split = ''
 
-    def __init__(self,
-                 data_root: str = '',
-                 ann_file: str = '',
-                 data_prefix: Optional[Dict[str, str]] = None,
-                 on_error: str = 'raise',
-                 box_tolerance: float = DEFAULT_TOLERANCE,
-                 clip_boxes: bool = False,
-                 check_files: bool = True,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str = '',
+        ann_file: str = '',
+        data_prefix: Optional[Dict[str, str]] = None,
+        on_error: str = 'raise',
+        box_tolerance: float = DEFAULT_TOLERANCE,
+        clip_boxes: bool = False,
+        check_files: bool = True,
+        **kwargs,
+    ) -> None:
         if on_error not in ('raise', 'skip'):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         self.on_error = on_error
@@ -98,8 +101,13 @@ class BasePairDataset(BaseDataset):
             FileNotFoundError: There is none.
         """
         if key in self.data_prefix:
-            return require_folder(type(self).__name__, '', (self.data_prefix[key], ), self.LAYOUT)
-        return require_folder(type(self).__name__, self.data_root, [name.format(split=self.split) for name in self.FOLDERS[key]], self.LAYOUT)
+            return require_folder(type(self).__name__, '', (self.data_prefix[key],), self.LAYOUT)
+        return require_folder(
+            type(self).__name__,
+            self.data_root,
+            [name.format(split=self.split) for name in self.FOLDERS[key]],
+            self.LAYOUT,
+        )
 
     @abstractmethod
     def list_pairs(self) -> List[PairFiles]:
@@ -167,7 +175,9 @@ class BasePairDataset(BaseDataset):
         chosen, known = tuple(self._metainfo.get('classes', ())), self.known_classes()
         strange = [name for name in chosen if known and name not in known]
         if strange:
-            raise InputError(f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}')
+            raise InputError(
+                f'{type(self).__name__}: metainfo names unknown classes {strange}; known are {list(known)}'
+            )
         return {**dict.fromkeys(known, -1), **{name: label for label, name in enumerate(chosen)}}
 
     def _check_partners(self, pair: PairFiles) -> None:
@@ -175,8 +185,10 @@ class BasePairDataset(BaseDataset):
             if path is None:
                 hint = f'{other} has no partner' if other else f'{pair.stem!r} is listed but has no image'
                 modality = self._metainfo['modalities'][label == 'second']
-                raise PairDataError('missing partner', f'{hint} in the folder of the {label} source ({modality}); '
-                                    'add the file or choose on_error="skip"')
+                raise PairDataError(
+                    'missing partner',
+                    f'{hint} in the folder of the {label} source ({modality}); add the file or choose on_error="skip"',
+                )
 
     def _describe(self, pair: PairFiles) -> dict:
         """Check one pair and make its item."""
@@ -185,14 +197,20 @@ class BasePairDataset(BaseDataset):
         if self.check_files:
             size, partner_size = read_size(pair.first), read_size(pair.second)
             if size != partner_size:
-                raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, {pair.second} has '
-                                    f'{partner_size[1]}x{partner_size[0]}; the sources of a pair must be registered and of one size')
+                raise PairDataError(
+                    'size mismatch',
+                    f'{pair.first} has {size[1]}x{size[0]} pixels, {pair.second} has '
+                    f'{partner_size[1]}x{partner_size[0]}; the sources of a pair must be registered and of one size',
+                )
         annotation = self.read_annotation(pair, size)
         item = dict(first_path=pair.first, second_path=pair.second, sample_id=pair.stem, seg_fields=[])
         declared = annotation.size if annotation else None
         if size and declared and size != declared:
-            raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, its annotation is for {declared[1]}x{declared[0]}; '
-                                'use the original images or scale the annotation')
+            raise PairDataError(
+                'size mismatch',
+                f'{pair.first} has {size[1]}x{size[0]} pixels, its annotation is for {declared[1]}x{declared[0]}; '
+                'use the original images or scale the annotation',
+            )
         size = size or declared
         if size:
             item.update(height=size[0], width=size[1])
@@ -202,8 +220,11 @@ class BasePairDataset(BaseDataset):
         if seg_map is not None:
             if self.check_files and read_size(seg_map) != size:
                 height, width = read_size(seg_map)
-                raise PairDataError('size mismatch', f'{pair.first} has {size[1]}x{size[0]} pixels, its class map {seg_map} has {width}x{height}; '
-                                    'use the original class maps, or resize images and class maps (nearest) alike')
+                raise PairDataError(
+                    'size mismatch',
+                    f'{pair.first} has {size[1]}x{size[0]} pixels, its class map {seg_map} has {width}x{height}; '
+                    'use the original class maps, or resize images and class maps (nearest) alike',
+                )
             item.update(seg_map_path=seg_map, label_map=self.label_map(), reduce_zero_label=False)
         return item
 
@@ -213,24 +234,40 @@ class BasePairDataset(BaseDataset):
             try:
                 if box.name not in self._label_of:
                     known = sorted(self._label_of)
-                    raise BoxProblem('unknown class', f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}. '
-                                     'Correct the file or choose on_error="skip"')
+                    raise BoxProblem(
+                        'unknown class',
+                        f'{self.annotation_path(pair)}: class {box.name!r} is unknown; known are {known}. '
+                        'Correct the file or choose on_error="skip"',
+                    )
                 label = self._label_of[box.name]
                 if label < 0:
                     continue
                 if box.mask is None and self._loads_masks():
-                    raise BoxProblem('no mask', f'{self.annotation_path(pair)}: an object of class {box.name!r} has a box and no mask, and the '
-                                     'pipeline loads masks (with_mask=True). Use a data set that has them, as CocoPairDataset, or a detector '
-                                     'without masks')
+                    raise BoxProblem(
+                        'no mask',
+                        f'{self.annotation_path(pair)}: an object of class {box.name!r} has a box and no mask, and the '
+                        'pipeline loads masks (with_mask=True). Use a data set that has them, as CocoPairDataset, or a detector '
+                        'without masks',
+                    )
                 if isinstance(box.mask, dict) and tuple(box.mask['size']) != tuple(size):
-                    raise BoxProblem('size mismatch', f'{self.annotation_path(pair)}: a mask of class {box.name!r} is of the size (height, width) '
-                                     f'{tuple(box.mask["size"])}, its images are {tuple(size)}; use the original images or scale the annotation')
+                    raise BoxProblem(
+                        'size mismatch',
+                        f'{self.annotation_path(pair)}: a mask of class {box.name!r} is of the size (height, width) '
+                        f'{tuple(box.mask["size"])}, its images are {tuple(size)}; use the original images or scale the annotation',
+                    )
                 bbox, far = check_box(box, size, self.annotation_path(pair), self.box_tolerance, self.clip_boxes)
             except BoxProblem as error:
                 self._report(error)
                 continue
             self.problems['clipped box'] += far
-            instances.append(dict(bbox=bbox, bbox_label=label, ignore_flag=int(box.difficult), **({} if box.mask is None else dict(mask=box.mask))))
+            instances.append(
+                dict(
+                    bbox=bbox,
+                    bbox_label=label,
+                    ignore_flag=int(box.difficult),
+                    **({} if box.mask is None else dict(mask=box.mask)),
+                )
+            )
         return instances
 
     def _loads_masks(self) -> bool:
@@ -256,7 +293,11 @@ class BasePairDataset(BaseDataset):
         maps = sum('seg_map_path' in item for item in data_list)
         text += f', {maps} class maps' if maps else ''
         trouble = self._problem_text()
-        print_log(text + (f'; left out or cut: {trouble}' if trouble else ''), 'current', logging.WARNING if trouble else logging.INFO)
+        print_log(
+            text + (f'; left out or cut: {trouble}' if trouble else ''),
+            'current',
+            logging.WARNING if trouble else logging.INFO,
+        )
         for reason, example in self._examples.items():
             print_log(f'  first {reason}: {example}', 'current', logging.WARNING)
 
@@ -271,12 +312,21 @@ class BasePairDataset(BaseDataset):
             return self.data_list
         unknown = set(self.filter_cfg) - {'filter_empty_gt', 'min_size'}
         if unknown:
-            raise InputError(f"{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; known are 'filter_empty_gt' and 'min_size'")
+            raise InputError(
+                f"{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; known are 'filter_empty_gt' and 'min_size'"
+            )
         empty, smallest = self.filter_cfg.get('filter_empty_gt', False), self.filter_cfg.get('min_size', 0)
-        kept = [item for item in self.data_list if not (empty and not item.get('instances'))
-                and min(item.get('height', smallest), item.get('width', smallest)) >= smallest]
+        kept = [
+            item
+            for item in self.data_list
+            if not (empty and not item.get('instances'))
+            and min(item.get('height', smallest), item.get('width', smallest)) >= smallest
+        ]
         if not kept:
-            raise PairDataError('no pairs', f'{type(self).__name__}: filter_cfg={self.filter_cfg} leaves no pair of {len(self.data_list)}')
+            raise PairDataError(
+                'no pairs',
+                f'{type(self).__name__}: filter_cfg={self.filter_cfg} leaves no pair of {len(self.data_list)}',
+            )
         return kept
 
     def prepare_data(self, idx: int) -> Optional[dict]:

@@ -1,4 +1,5 @@
 """Pairs with one COCO file of boxes and masks."""
+
 import os
 from typing import List, Optional
 
@@ -57,6 +58,9 @@ class CocoPairDataset(BasePairDataset):
         """The objects of the pair."""
         annotation = self._content.annotations.get(pair.stem)
         if annotation is None:
-            raise PairDataError('missing annotation', f'{self._path} has no image named {pair.stem!r}; add it (without annotations, if it shows no '
-                                'object) or choose on_error="skip"')
+            raise PairDataError(
+                'missing annotation',
+                f'{self._path} has no image named {pair.stem!r}; add it (without annotations, if it shows no '
+                'object) or choose on_error="skip"',
+            )
         return annotation

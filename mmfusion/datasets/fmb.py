@@ -1,5 +1,6 @@
 """FMB: Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion and Segmentation (SegMIF, Liu et al., ICCV 2023),
 https://github.com/JinyuanLiu-CV/SegMiF."""
+
 from mmfusion.registry import DATASETS
 
 from .seg_pair_dataset import SegPairDataset
@@ -20,15 +21,47 @@ class FMBDataset(SegPairDataset):
     METAINFO = dict(
         classes=(),
         palette=[],
-        seg_classes=('unlabelled', 'road', 'sidewalk', 'building', 'traffic_light', 'traffic_sign', 'vegetation', 'sky', 'person', 'car', 'truck',
-                     'bus', 'motorcycle', 'bicycle', 'pole'),
-        seg_palette=[(0, 0, 0), (179, 228, 228), (181, 57, 133), (67, 162, 177), (200, 178, 50), (132, 45, 199), (66, 172, 84), (179, 73, 79),
-                     (76, 99, 166), (66, 121, 253), (137, 165, 91), (155, 97, 152), (105, 153, 140), (222, 215, 158), (135, 113, 90)],
-        modalities=('visible', 'infrared'))
+        seg_classes=(
+            'unlabelled',
+            'road',
+            'sidewalk',
+            'building',
+            'traffic_light',
+            'traffic_sign',
+            'vegetation',
+            'sky',
+            'person',
+            'car',
+            'truck',
+            'bus',
+            'motorcycle',
+            'bicycle',
+            'pole',
+        ),
+        seg_palette=[
+            (0, 0, 0),
+            (179, 228, 228),
+            (181, 57, 133),
+            (67, 162, 177),
+            (200, 178, 50),
+            (132, 45, 199),
+            (66, 172, 84),
+            (179, 73, 79),
+            (76, 99, 166),
+            (66, 121, 253),
+            (137, 165, 91),
+            (155, 97, 152),
+            (105, 153, 140),
+            (222, 215, 158),
+            (135, 113, 90),
+        ],
+        modalities=('visible', 'infrared'),
+    )
     FOLDERS = dict(
         first=('{split}/Visible', '{split}/vi', '{split}/vis'),
         second=('{split}/Infrared', '{split}/ir'),
-        seg=('{split}/Label', '{split}/Labels'))
+        seg=('{split}/Label', '{split}/Labels'),
+    )
     LAYOUT = """    FMB/
       {train,test}/Visible/00001.png ...
       {train,test}/Infrared/00001.png ...

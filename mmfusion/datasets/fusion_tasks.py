@@ -1,4 +1,5 @@
 """Several fusion data sets side by side, each a fusion task of its own."""
+
 from typing import Any, Dict, List, Sequence, Union
 
 from mmengine.dataset import BaseDataset, ConcatDataset
@@ -36,25 +37,40 @@ class FusionTasksDataset(ConcatDataset):
             if not name.isidentifier() or 'loss' in name:
                 raise ValueError(f'{name!r} cannot name a fusion task: use an identifier without "loss"')
             # built here: mmengine's own way would compare their metainfo, and tasks differ in their modalities
-            parts = [part if isinstance(part, BaseDataset) else DATASETS.build(part)
-                     for part in (parts if isinstance(parts, (list, tuple)) else [parts])]
+            parts = [
+                part if isinstance(part, BaseDataset) else DATASETS.build(part)
+                for part in (parts if isinstance(parts, (list, tuple)) else [parts])
+            ]
             for part in parts:
                 if not isinstance(part, BaseDataset):
-                    raise TypeError(f'FusionTasksDataset: task {name!r} has a {type(part).__name__}; give data sets, or a list of them to join')
+                    raise TypeError(
+                        f'FusionTasksDataset: task {name!r} has a {type(part).__name__}; give data sets, or a list of them to join'
+                    )
             if not parts:
                 raise ValueError(f'FusionTasksDataset: the list of data sets of task {name!r} is empty')
             datasets += parts
             self.owners += [number] * len(parts)
         self.task_names = tuple(fusion_tasks)
-        super().__init__(datasets, lazy_init=lazy_init, ignore_keys=sorted({key for data in datasets for key in data.metainfo}))
+        super().__init__(
+            datasets, lazy_init=lazy_init, ignore_keys=sorted({key for data in datasets for key in data.metainfo})
+        )
         if not lazy_init:
             self.full_init()
 
     def full_init(self) -> None:
         """List the pairs of all data sets."""
         super().full_init()
-        parts = [f'{self.task_names[owner]}/{part.metainfo.get("split_hash", len(part))}' for owner, part in zip(self.owners, self.datasets)]
-        self._metainfo = dict(classes=(), palette=[], modalities=('first', 'second'), fusion_tasks=self.task_names, split_hash=hash_ids(parts))
+        parts = [
+            f'{self.task_names[owner]}/{part.metainfo.get("split_hash", len(part))}'
+            for owner, part in zip(self.owners, self.datasets)
+        ]
+        self._metainfo = dict(
+            classes=(),
+            palette=[],
+            modalities=('first', 'second'),
+            fusion_tasks=self.task_names,
+            split_hash=hash_ids(parts),
+        )
 
     def ranges(self) -> Dict[str, range]:
         """Indices of each task's samples, by name."""

@@ -2,6 +2,7 @@
 
 The layout is that of the collection that comes with CDDFuse (Zhao et al., CVPR 2023), which much of the literature on medical fusion uses.
 """
+
 import math
 from typing import List
 
@@ -50,8 +51,10 @@ class HarvardDataset(BasePairDataset):
             raise ValueError(f"HarvardDataset: ann_file names the pairs, so leave split='all'; got split={split!r}")
         self.task, self.split, self.test_share = task, split, test_share
         other = TASKS[task]
-        self.FOLDERS = {key: tuple(f'{folder}/{modality}' for folder in (task, task.replace('_', '-')))
-                        for key, modality in (('first', 'MRI'), ('second', other))}
+        self.FOLDERS = {
+            key: tuple(f'{folder}/{modality}' for folder in (task, task.replace('_', '-')))
+            for key, modality in (('first', 'MRI'), ('second', other))
+        }
         metainfo = {'modalities': ('MRI', other), **(kwargs.pop('metainfo', None) or {})}
         super().__init__(*args, metainfo=metainfo, **kwargs)
 

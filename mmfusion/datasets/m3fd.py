@@ -1,4 +1,5 @@
 """M3FD: Target-aware Dual Adversarial Learning ... for Object Detection (Liu et al., CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL."""
+
 from typing import List
 
 from mmfusion.fileio.pairing import PairFiles
@@ -23,11 +24,13 @@ class M3FDDataset(VOCPairDataset):
     METAINFO = dict(
         classes=('People', 'Car', 'Bus', 'Motorcycle', 'Lamp', 'Truck'),
         palette=[(220, 20, 60), (0, 0, 142), (0, 60, 100), (0, 0, 230), (250, 170, 30), (0, 0, 70)],
-        modalities=('visible', 'infrared'))
+        modalities=('visible', 'infrared'),
+    )
     FOLDERS = dict(
         first=('Vis', 'visible', 'vi', 'M3FD_Detection/Vis'),
         second=('Ir', 'infrared', 'M3FD_Detection/Ir'),
-        ann=('Annotation', 'Annotations', 'M3FD_Detection/Annotation'))
+        ann=('Annotation', 'Annotations', 'M3FD_Detection/Annotation'),
+    )
     LAYOUT = """    M3FD/
       Vis/00000.png ...
       Ir/00000.png ...

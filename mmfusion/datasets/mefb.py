@@ -1,4 +1,5 @@
 """MEFB: Benchmarking and comparing multi-exposure image fusion algorithms (X. Zhang, Information Fusion 2021), https://github.com/xingchenzhang/MEFB."""
+
 from mmfusion.registry import DATASETS
 
 from .scene_folders import SceneFolderDataset

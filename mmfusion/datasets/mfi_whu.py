@@ -1,6 +1,7 @@
 """MFI-WHU: MFF-GAN: An unsupervised generative adversarial network ... for multi-focus image fusion (H. Zhang et al., Information Fusion 2021),
 https://github.com/HaoZhang1018/MFI-WHU.
 """
+
 from mmfusion.registry import DATASETS
 
 from .two_folders import TwoFolderDataset
@@ -15,7 +16,7 @@ class MFIWHUDataset(TwoFolderDataset):
     """
 
     METAINFO = dict(classes=(), palette=[], modalities=('far', 'near'))
-    FOLDERS = dict(first=('source_2', ), second=('source_1', ))
+    FOLDERS = dict(first=('source_2',), second=('source_1',))
     LAYOUT = """    MFI-WHU/
       source_1/1.jpg ...      near plane in focus
       source_2/1.jpg ...      far plane in focus"""

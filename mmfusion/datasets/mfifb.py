@@ -1,4 +1,5 @@
 """MFIFB: Multi-focus image fusion: a benchmark (X. Zhang, 2020, arXiv 2005.01116), https://github.com/xingchenzhang/MFIFB."""
+
 from mmfusion.registry import DATASETS
 
 from .scene_folders import SceneFolderDataset

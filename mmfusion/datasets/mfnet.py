@@ -1,5 +1,6 @@
 """MFNet: Towards Real-Time Semantic Segmentation for Autonomous Vehicles with Multi-Spectral Scenes (Ha et al., IROS 2017),
 https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/."""
+
 import os
 from typing import List, Optional
 
@@ -10,7 +11,17 @@ from mmfusion.utils.errors import MissingFileError
 from .seg_pair_dataset import SegPairDataset
 
 MFNET_CLASSES = ('unlabelled', 'car', 'person', 'bike', 'curve', 'car_stop', 'guardrail', 'color_cone', 'bump')
-MFNET_PALETTE = [(0, 0, 0), (64, 0, 128), (64, 64, 0), (0, 128, 192), (0, 0, 192), (128, 128, 0), (64, 64, 128), (192, 128, 128), (192, 64, 0)]
+MFNET_PALETTE = [
+    (0, 0, 0),
+    (64, 0, 128),
+    (64, 64, 0),
+    (0, 128, 192),
+    (0, 0, 192),
+    (128, 128, 0),
+    (64, 64, 128),
+    (192, 128, 128),
+    (192, 64, 0),
+]
 
 
 @DATASETS.register_module()
@@ -29,8 +40,10 @@ class MFNetDataset(SegPairDataset):
         kwargs: See :class:`SegPairDataset`. ``data_prefix`` keys: ``first`` (the images), ``seg``.
     """
 
-    METAINFO = dict(classes=(), palette=[], seg_classes=MFNET_CLASSES, seg_palette=MFNET_PALETTE, modalities=('visible', 'infrared'))
-    FOLDERS = dict(first=('images', ), seg=('labels', ))
+    METAINFO = dict(
+        classes=(), palette=[], seg_classes=MFNET_CLASSES, seg_palette=MFNET_PALETTE, modalities=('visible', 'infrared')
+    )
+    FOLDERS = dict(first=('images',), seg=('labels',))
     LAYOUT = """    MFNet/
       images/00001D.png ...      four channels: RGB and thermal
       labels/00001D.png ...
@@ -47,8 +60,10 @@ class MFNetDataset(SegPairDataset):
 
     def _read_ids(self) -> List[str]:
         if not os.path.isfile(self.ann_file):
-            raise MissingFileError(f'{type(self).__name__}: no id list {self.ann_file}. Expected layout:\n{self.LAYOUT}\n'
-                                   "Set split or ann_file; ann_file='' takes all images.")
+            raise MissingFileError(
+                f'{type(self).__name__}: no id list {self.ann_file}. Expected layout:\n{self.LAYOUT}\n'
+                "Set split or ann_file; ann_file='' takes all images."
+            )
         return read_id_list(self.ann_file)
 
     def _describe(self, pair: PairFiles) -> dict:

@@ -2,6 +2,7 @@
 
 Its images and class maps are those of MFNet, aligned and enhanced anew.
 """
+
 import os
 from typing import List, Optional
 
@@ -26,11 +27,14 @@ class MSRSSegDataset(SegPairDataset):
         kwargs: See :class:`SegPairDataset`; ``split`` is ``'train'`` or ``'test'``. ``data_prefix`` keys: ``first``, ``second``, ``seg``.
     """
 
-    METAINFO = dict(classes=(), palette=[], seg_classes=MFNET_CLASSES, seg_palette=MFNET_PALETTE, modalities=('visible', 'infrared'))
+    METAINFO = dict(
+        classes=(), palette=[], seg_classes=MFNET_CLASSES, seg_palette=MFNET_PALETTE, modalities=('visible', 'infrared')
+    )
     FOLDERS = dict(
         first=('{split}/vi', '{split}/visible', '{split}/vis'),
         second=('{split}/ir', '{split}/infrared'),
-        seg=('{split}/Segmentation_labels', ))
+        seg=('{split}/Segmentation_labels',),
+    )
     LAYOUT = """    MSRS/
       {train,test}/vi/00001D.png ...
       {train,test}/ir/00001D.png ...
@@ -51,7 +55,11 @@ class MSRSDetDataset(MSRSSegDataset):
             ``second``, ``ann``, ``seg``.
     """
 
-    METAINFO = dict(MSRSSegDataset.METAINFO, classes=('person', 'bicycle', 'car'), palette=[(220, 20, 60), (119, 11, 32), (0, 0, 142)])
+    METAINFO = dict(
+        MSRSSegDataset.METAINFO,
+        classes=('person', 'bicycle', 'car'),
+        palette=[(220, 20, 60), (119, 11, 32), (0, 0, 142)],
+    )
     FOLDERS = dict(MSRSSegDataset.FOLDERS, ann=('{split}/labels', '{split}/label'))
     LAYOUT = """    MSRS/
       classes.txt                      lines "number name": 0 person, 1 bicycle, 2 car
@@ -61,7 +69,9 @@ class MSRSDetDataset(MSRSSegDataset):
       {train,test}/Segmentation_labels/00001D.png ...   optional"""
     needs_class_maps = False
 
-    def __init__(self, *args, classes_file: str = 'classes.txt', empty_annotation: str = 'background', **kwargs) -> None:
+    def __init__(
+        self, *args, classes_file: str = 'classes.txt', empty_annotation: str = 'background', **kwargs
+    ) -> None:
         if empty_annotation not in ('background', 'error'):
             raise ValueError(f"empty_annotation must be 'background' or 'error', got {empty_annotation!r}")
         self.classes_file, self.empty_annotation = classes_file, empty_annotation
@@ -83,5 +93,8 @@ class MSRSDetDataset(MSRSSegDataset):
         path = self.annotation_path(pair)
         annotation = read_yolo(path, self._names, size or read_size(pair.first))
         if not annotation.boxes and self.empty_annotation == 'error':
-            raise PairDataError('empty annotation', f'annotation file {path} is empty; choose empty_annotation="background" if it shows no object')
+            raise PairDataError(
+                'empty annotation',
+                f'annotation file {path} is empty; choose empty_annotation="background" if it shows no object',
+            )
         return annotation

@@ -1,4 +1,5 @@
 """Any two folders of registered images, without labels."""
+
 import os
 from typing import List, Sequence
 
@@ -27,24 +28,30 @@ class PairFolderDataset(BasePairDataset):
     LAYOUT = """    <data_root>/<data_prefix.first>/NAME<suffix>.png ...    (png, jpg, bmp or tif)
     <data_root>/<data_prefix.second>/NAME<suffix>.png ..."""
 
-    def __init__(self,
-                 *args,
-                 data_prefix: dict,
-                 modalities: Sequence[str] = ('visible', 'infrared'),
-                 suffixes: Sequence[str] = ('', ''),
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        data_prefix: dict,
+        modalities: Sequence[str] = ('visible', 'infrared'),
+        suffixes: Sequence[str] = ('', ''),
+        **kwargs,
+    ) -> None:
         missing = {'first', 'second'} - set(data_prefix)
         if missing:
-            raise ValueError(f"data_prefix must name the folders 'first' and 'second'; {sorted(missing)} absent in {dict(data_prefix)}")
+            raise ValueError(
+                f"data_prefix must name the folders 'first' and 'second'; {sorted(missing)} absent in {dict(data_prefix)}"
+            )
         if len(modalities) != 2 or len(suffixes) != 2:
             raise ValueError(f'modalities and suffixes need two entries each, got {modalities!r} and {suffixes!r}')
         self.suffixes = tuple(suffixes)
         metainfo = dict(kwargs.pop('metainfo', None) or {})
-        super().__init__(*args, data_prefix=data_prefix, metainfo=dict(modalities=tuple(modalities), **metainfo), **kwargs)
+        super().__init__(
+            *args, data_prefix=data_prefix, metainfo=dict(modalities=tuple(modalities), **metainfo), **kwargs
+        )
 
     def list_pairs(self) -> List[PairFiles]:
         """List the images of both folders, or those of the id list."""
         paths = [os.path.abspath(self.data_prefix[key]) for key in ('first', 'second')]
-        folders = [require_folder(type(self).__name__, os.curdir, (path, ), self.LAYOUT) for path in paths]
+        folders = [require_folder(type(self).__name__, os.curdir, (path,), self.LAYOUT) for path in paths]
         first, second = (index_images(folder, suffix) for folder, suffix in zip(folders, self.suffixes))
         return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)

@@ -1,6 +1,7 @@
 """Real-MFF: A large realistic multi-focus image dataset with ground truth (J. Zhang et al., Pattern Recognition Letters 2020, arXiv 2003.12779),
 https://github.com/Zancelot/Real-MFF.
 """
+
 from mmfusion.registry import DATASETS
 
 from .two_folders import TwoFolderDataset
@@ -15,7 +16,7 @@ class RealMFFDataset(TwoFolderDataset):
     """
 
     METAINFO = dict(classes=(), palette=[], modalities=('far', 'near'))
-    FOLDERS = dict(first=('imageB', ), second=('imageA', ))
+    FOLDERS = dict(first=('imageB',), second=('imageA',))
     SUFFIXES = ('_B', '_A')
     LAYOUT = """    RealMFF/
       imageA/001_A.png ...      near plane in focus

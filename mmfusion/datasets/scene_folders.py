@@ -1,4 +1,5 @@
 """Base of data sets with a folder per scene."""
+
 import os
 from typing import List
 
@@ -32,7 +33,9 @@ class SceneFolderDataset(BasePairDataset):
         """List the scenes, or those of the id list."""
         root = self.folder('input')
         found = ({}, {})
-        for scene in sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.')):
+        for scene in sorted(
+            entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.')
+        ):
             for entry in sorted(os.scandir(os.path.join(root, scene)), key=lambda item: item.name):
                 stem, extension = os.path.splitext(entry.name.lower())
                 if entry.name.startswith('.') or extension not in IMAGE_SUFFIXES:
@@ -40,7 +43,10 @@ class SceneFolderDataset(BasePairDataset):
                 for paths, ending in zip(found, self.ENDINGS):
                     if stem.endswith(ending):
                         if scene in paths:
-                            raise PairDataError('ambiguous partner', f'{type(self).__name__}: {paths[scene]} and {entry.path} are both the image '
-                                                f'{ending.upper()} of scene {scene!r}; keep one of them')
+                            raise PairDataError(
+                                'ambiguous partner',
+                                f'{type(self).__name__}: {paths[scene]} and {entry.path} are both the image '
+                                f'{ending.upper()} of scene {scene!r}; keep one of them',
+                            )
                         paths[scene] = entry.path
         return match_pairs(*found, read_id_list(self.ann_file) if self.ann_file else None)

@@ -6,6 +6,7 @@ same; whole scenes then go to one part. Wrongly joined scenes do no harm but mak
 
 The rule uses no random number and no hash order: the same images give the same lists.
 """
+
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -96,14 +97,18 @@ def find_scenes(ids: Sequence[str], features: np.ndarray, options: SplitOptions)
     rows, columns = [], []
     for start in range(0, len(names), 512):  # by blocks: all pairs of 4200 frames at once take 141 MB
         block = slice(start, start + 512)
-        similarity = np.round(features[block] @ features.T, 6)  # rounded, so that the last bits of a machine do not decide
+        similarity = np.round(
+            features[block] @ features.T, 6
+        )  # rounded, so that the last bits of a machine do not decide
         near = np.abs(place[block, None] - place[None]) <= options.window
         joined = (similarity >= options.duplicate_threshold) | (near & (similarity >= options.neighbor_threshold))
         row, column = np.nonzero(joined)
         rows.append(row + start)
         columns.append(column)
     rows, columns = np.concatenate(rows), np.concatenate(columns)
-    count, labels = connected_components(coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names))), directed=False)
+    count, labels = connected_components(
+        coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names))), directed=False
+    )
     scenes = [[names[index] for index in np.nonzero(labels == scene)[0]] for scene in range(count)]
     return sorted(scenes)
 
@@ -130,7 +135,9 @@ def assign_scenes(scenes: List[List[str]], options: SplitOptions) -> Dict[str, L
 DEFAULT_OPTIONS = SplitOptions()
 
 
-def make_scene_split(pairs: Sequence[PairFiles], options: SplitOptions = DEFAULT_OPTIONS, workers: int = 0) -> SceneSplit:
+def make_scene_split(
+    pairs: Sequence[PairFiles], options: SplitOptions = DEFAULT_OPTIONS, workers: int = 0
+) -> SceneSplit:
     """Split pairs of images so that no scene is in two parts.
 
     Args:
@@ -164,7 +171,8 @@ def write_scene_split(split: SceneSplit, folder: str) -> List[str]:
         parameters=split.options._asdict(),
         sizes={part: len(ids) for part, ids in split.parts.items()},
         split_hash={part: hash_ids(ids) for part, ids in split.parts.items()},
-        scenes=split.scenes)
+        scenes=split.scenes,
+    )
     texts = {f'{part}.txt': ''.join(f'{name}\n' for name in ids) for part, ids in split.parts.items() if ids}
     texts['split.json'] = json.dumps(summary, indent=1) + '\n'
     ensure_writable_dir(folder)
@@ -181,5 +189,7 @@ def describe_split(split: SceneSplit) -> str:
     lines = [f'{len(scene_of)} pairs in {len(split.scenes)} scenes, the largest of {max(map(len, split.scenes))} pairs']
     for part, ids in split.parts.items():
         scenes = len({scene_of[name] for name in ids})
-        lines.append(f'{part:5} {len(ids):5} pairs ({len(ids) / len(scene_of):.1%}), {scenes} scenes, split hash {hash_ids(ids)}')
+        lines.append(
+            f'{part:5} {len(ids):5} pairs ({len(ids) / len(scene_of):.1%}), {scenes} scenes, split hash {hash_ids(ids)}'
+        )
     return '\n'.join(lines)

@@ -1,4 +1,5 @@
 """Base of pair data sets with one class map per pair."""
+
 import os
 from typing import Dict, List, Optional
 
@@ -37,24 +38,32 @@ class SegPairDataset(BasePairDataset):
     """
 
     METAINFO = dict(classes=(), palette=[], seg_classes=(), seg_palette=[], modalities=('visible', 'infrared'))
-    FOLDERS = dict(first=('visible', ), second=('infrared', ), seg=('labels', ))
+    FOLDERS = dict(first=('visible',), second=('infrared',), seg=('labels',))
     needs_class_maps = True
 
-    def __init__(self, *args, split: str = 'train', seg_dir: Optional[str] = None, ignore_background: bool = False, **kwargs) -> None:
+    def __init__(
+        self, *args, split: str = 'train', seg_dir: Optional[str] = None, ignore_background: bool = False, **kwargs
+    ) -> None:
         self.split, self.seg_dir = split, seg_dir
         metainfo = dict(kwargs.pop('metainfo', None) or {})
         known = tuple(self.METAINFO['seg_classes'])
         if ignore_background:
             if 'seg_classes' in metainfo and known:
-                raise ValueError(f'{type(self).__name__}: choose the classes with ignore_background or with metainfo.seg_classes, not with both')
+                raise ValueError(
+                    f'{type(self).__name__}: choose the classes with ignore_background or with metainfo.seg_classes, not with both'
+                )
             known = known or tuple(metainfo.get('seg_classes', ()))
             metainfo['seg_classes'] = known[1:]
         chosen = tuple(metainfo.get('seg_classes', known))
         names = known or chosen
         strange = [name for name in chosen if name not in names]
         if strange:
-            raise ValueError(f'{type(self).__name__}: metainfo names unknown segmentation classes {strange}; known are {list(names)}')
-        self._label_map = {number: chosen.index(name) if name in chosen else IGNORED for number, name in enumerate(names)}
+            raise ValueError(
+                f'{type(self).__name__}: metainfo names unknown segmentation classes {strange}; known are {list(names)}'
+            )
+        self._label_map = {
+            number: chosen.index(name) if name in chosen else IGNORED for number, name in enumerate(names)
+        }
         colors = dict(zip(names, self.METAINFO.get('seg_palette', ())))
         if colors and 'seg_palette' not in metainfo:
             metainfo['seg_palette'] = [colors[name] for name in chosen]
@@ -79,7 +88,9 @@ class SegPairDataset(BasePairDataset):
             wanted = os.path.join(os.path.dirname(official[0]), self.seg_dir)
             folder = find_folder(self.data_root, wanted)
             if folder is None:
-                raise MissingFileError(f'{type(self).__name__}: seg_dir={self.seg_dir!r}: no folder {os.path.join(self.data_root, wanted)}')
+                raise MissingFileError(
+                    f'{type(self).__name__}: seg_dir={self.seg_dir!r}: no folder {os.path.join(self.data_root, wanted)}'
+                )
             return index_images(folder)
         if self.needs_class_maps:
             return index_images(self.folder('seg'))
@@ -91,7 +102,9 @@ class SegPairDataset(BasePairDataset):
         if self._class_maps is None:
             return None
         if pair.stem not in self._class_maps:
-            raise PairDataError('missing class map', f'{pair.first} has no class map of the same name; add it or choose on_error="skip"')
+            raise PairDataError(
+                'missing class map', f'{pair.first} has no class map of the same name; add it or choose on_error="skip"'
+            )
         return self._class_maps[pair.stem]
 
     def label_map(self) -> Dict[int, int]:

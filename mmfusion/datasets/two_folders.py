@@ -1,4 +1,5 @@
 """Base of data sets with a folder for each source."""
+
 from typing import List, Sequence
 
 from mmfusion.fileio.errors import PairDataError
@@ -29,6 +30,9 @@ class TwoFolderDataset(BasePairDataset):
         first, second = (index_images(folder, suffix) for folder, suffix in zip(folders, self.SUFFIXES))
         if not first and not second:
             ends = ' or '.join(f'{suffix}.png' if suffix else 'png' for suffix in dict.fromkeys(self.SUFFIXES))
-            raise PairDataError('no pairs', f'{type(self).__name__}: no image with a name in {ends} (or jpg, bmp, tif) in '
-                                f'{" or ".join(dict.fromkeys(folders))}. Expected layout:\n{self.LAYOUT}')
+            raise PairDataError(
+                'no pairs',
+                f'{type(self).__name__}: no image with a name in {ends} (or jpg, bmp, tif) in '
+                f'{" or ".join(dict.fromkeys(folders))}. Expected layout:\n{self.LAYOUT}',
+            )
         return match_pairs(first, second, read_id_list(self.ann_file) if self.ann_file else None)

@@ -1,4 +1,5 @@
 """Base of pair data sets with one VOC xml per pair."""
+
 import os
 from typing import List, Optional
 
@@ -20,7 +21,7 @@ class VOCPairDataset(BasePairDataset):
         kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``, ``ann``.
     """
 
-    FOLDERS = dict(first=('visible', ), second=('infrared', ), ann=('Annotations', ))
+    FOLDERS = dict(first=('visible',), second=('infrared',), ann=('Annotations',))
 
     def __init__(self, *args, split: str = 'train', **kwargs) -> None:
         self.split = split

@@ -1,4 +1,5 @@
 """Hooks, loops, optimizer wrappers and constructors."""
+
 from .hooks import (
     EpochSeedHook,
     FusionVisualizationHook,
@@ -10,10 +11,28 @@ from .hooks import (
     seed_worker,
 )
 from .loops import CouplingTrainLoop, MetaInitLoop, MetaTrainLoop, SearchTrainLoop
-from .optim_wrappers import BFloat16OptimWrapper, PartOptimWrapper, PartOptimWrapperConstructor, TrainableOptimWrapperConstructor
+from .optim_wrappers import (
+    BFloat16OptimWrapper,
+    PartOptimWrapper,
+    PartOptimWrapperConstructor,
+    TrainableOptimWrapperConstructor,
+)
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CouplingTrainLoop', 'EpochSeedHook', 'FusionVisualizationHook', 'LossWeightVisualizationHook', 'MetaInitLoop',
-    'MetaTrainLoop', 'PartOptimWrapper', 'PartOptimWrapperConstructor', 'ProgressBarHook', 'RuntimeInfoHook', 'SearchTrainLoop', 'StopAfterHook',
-    'TaskWeightHook', 'TrainableOptimWrapperConstructor', 'seed_worker'
+    'BFloat16OptimWrapper',
+    'CouplingTrainLoop',
+    'EpochSeedHook',
+    'FusionVisualizationHook',
+    'LossWeightVisualizationHook',
+    'MetaInitLoop',
+    'MetaTrainLoop',
+    'PartOptimWrapper',
+    'PartOptimWrapperConstructor',
+    'ProgressBarHook',
+    'RuntimeInfoHook',
+    'SearchTrainLoop',
+    'StopAfterHook',
+    'TaskWeightHook',
+    'TrainableOptimWrapperConstructor',
+    'seed_worker',
 ]

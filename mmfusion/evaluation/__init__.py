@@ -2,6 +2,7 @@
 
 Importing the package loads none of them; functions, protocols and folders need neither mmengine, mmcv, mmdet nor mmseg.
 """
+
 from mmfusion.utils.lazy import lazy_names
 
 _LAZY = {

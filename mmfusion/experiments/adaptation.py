@@ -1,4 +1,5 @@
 """Adaptation curves: how fast initializations of a fuser learn a fusion task that they have not seen."""
+
 import copy
 import json
 import math
@@ -27,7 +28,12 @@ from mmfusion.utils.errors import building
 from mmfusion.utils.random_state import random_state, set_random_state
 
 RANDOM = 'random'
-DEFAULTS = dict(optimizer=dict(type='Adam', lr=1e-3), points=(0, 1, 2, 5, 10, 20, 50), metrics=('SSIM', 'Qabf', 'MI'), protocol='default')
+DEFAULTS = dict(
+    optimizer=dict(type='Adam', lr=1e-3),
+    points=(0, 1, 2, 5, 10, 20, 50),
+    metrics=('SSIM', 'Qabf', 'MI'),
+    protocol='default',
+)
 
 
 def adaptation_settings(cfg: Config) -> ConfigDict:
@@ -49,7 +55,9 @@ def adaptation_settings(cfg: Config) -> ConfigDict:
     if not points or points != sorted(set(points)) or points[0] < 0 or any(int(point) != point for point in points):
         raise UserError(f'adaptation.points must be increasing whole numbers from 0 on, got {points}')
     if not settings.dataloader or not cfg.get('test_dataloader'):
-        raise UserError('the config needs adaptation.dataloader (pairs to adapt on) and test_dataloader (pairs to rate)')
+        raise UserError(
+            'the config needs adaptation.dataloader (pairs to adapt on) and test_dataloader (pairs to rate)'
+        )
     return settings
 
 
@@ -76,13 +84,22 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
     """
     settings = adaptation_settings(cfg)
     file = Path(root) / f'{name}_seed{seed}.json'
-    identity = json.loads(json.dumps(dict(
-        model=_plain(_coupling_config(cfg)), adaptation=_plain(settings), test=_plain(cfg.test_dataloader),
-        weights=sha256(checkpoint) if checkpoint else RANDOM)))
+    identity = json.loads(
+        json.dumps(
+            dict(
+                model=_plain(_coupling_config(cfg)),
+                adaptation=_plain(settings),
+                test=_plain(cfg.test_dataloader),
+                weights=sha256(checkpoint) if checkpoint else RANDOM,
+            )
+        )
+    )
     if file.exists():
         result = read_record(file, 'delete it to make this run again')
         if result.get('settings') != identity:
-            raise UserError(f'{file} was made with another config or checkpoint; choose another --work-dir, or delete it')
+            raise UserError(
+                f'{file} was made with another config or checkpoint; choose another --work-dir, or delete it'
+            )
         return result
     _seed(seed)
     coupling = build_configured(MODELS, _coupling_config(cfg))
@@ -91,11 +108,16 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         absent = load_fusion_checkpoint(coupling, checkpoint, strict=False)
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
         if unfit:
-            raise UserError(f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
-                            f'such as {unfit[0]}')
+            raise UserError(
+                f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
+                f'such as {unfit[0]}'
+            )
     # one process and no workers: the runs are short, and their random numbers have to be the same for every initialization
     with building():
-        loaders = [Runner.build_dataloader(_without_workers(part), seed=seed) for part in (settings.dataloader, cfg.test_dataloader)]
+        loaders = [
+            Runner.build_dataloader(_without_workers(part), seed=seed)
+            for part in (settings.dataloader, cfg.test_dataloader)
+        ]
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     rows = adapt(coupling.to(device), *loaders, settings, seed)
     result = dict(init=name, seed=seed, settings=identity, rows=rows)
@@ -103,7 +125,9 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
     return result
 
 
-def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings: Mapping, seed: int = 0) -> List[Dict[str, float]]:
+def adapt(
+    coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings: Mapping, seed: int = 0
+) -> List[Dict[str, float]]:
     """Train on the pairs of ``loader`` and rate those of ``test`` at the points; see :func:`run_adaptation`.
 
     Returns:
@@ -124,7 +148,9 @@ def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings
         coupling.train()
         total = _total(coupling, next(batches), True)
         if not torch.isfinite(total):
-            raise UserError(f'the loss is {total.item()} at step {step} of the adaptation; lower adaptation.optimizer.lr')
+            raise UserError(
+                f'the loss is {total.item()} at step {step} of the adaptation; lower adaptation.optimizer.lr'
+            )
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -132,7 +158,9 @@ def adapt(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, settings
 
 
 @torch.no_grad()
-def rate(coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: FusionMetric, seed: int = 0) -> Dict[str, float]:
+def rate(
+    coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: FusionMetric, seed: int = 0
+) -> Dict[str, float]:
     """Mean loss and metrics over the pairs of ``test``; the coupling is afterwards what it was. Undefined values are left out of the mean."""
     saved, training = TrainingState(coupling.fuser), coupling.training
     _estimate_statistics(coupling, loader, seed)
@@ -168,21 +196,35 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
         UserError: A name is taken, there is no seed, or see :func:`run_adaptation`.
     """
     if RANDOM in inits or not seeds:
-        raise UserError(f'{RANDOM!r} is the name of the random initialization; choose another' if seeds else 'at least one seed is needed')
+        raise UserError(
+            f'{RANDOM!r} is the name of the random initialization; choose another'
+            if seeds
+            else 'at least one seed is needed'
+        )
     results = []
     for index, seed in enumerate(seeds):
-        for name, checkpoints in {**inits, RANDOM: (None, )}.items():
+        for name, checkpoints in {**inits, RANDOM: (None,)}.items():
             result = run_adaptation(cfg, name, checkpoints[index % len(checkpoints)], seed, root)
             first, last = result['rows'][0], result['rows'][-1]
-            print_log(f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, {last["loss"]:.4f} at step {last["step"]}', 'current')
+            print_log(
+                f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, {last["loss"]:.4f} at step {last["step"]}',
+                'current',
+            )
             results.append(result)
     settings = adaptation_settings(cfg)
     parts = dict(train=settings.dataloader, test=cfg.test_dataloader)
     files = [Path(root) / f'{result["init"]}_seed{result["seed"]}.json' for result in results]
-    write_manifest(root, 'adaptation', config=cfg, data={name: build_configured(DATASETS, dict(part['dataset'])) for name, part in parts.items()},
-                   weights={f'{name}/{Path(path).name}': path for name, paths in inits.items() for path in paths}, outputs=files,
-                   seeds=list(seeds), protocol=settings.protocol,
-                   results={file.stem: result['rows'][-1] for file, result in zip(files, results)})
+    write_manifest(
+        root,
+        'adaptation',
+        config=cfg,
+        data={name: build_configured(DATASETS, dict(part['dataset'])) for name, part in parts.items()},
+        weights={f'{name}/{Path(path).name}': path for name, paths in inits.items() for path in paths},
+        outputs=files,
+        seeds=list(seeds),
+        protocol=settings.protocol,
+        results={file.stem: result['rows'][-1] for file, result in zip(files, results)},
+    )
     return results
 
 
@@ -209,7 +251,13 @@ def _plain(node):
     """Configs as JSON can hold them."""
     if isinstance(node, dict):
         return {str(key): _plain(value) for key, value in node.items()}
-    return [_plain(value) for value in node] if isinstance(node, (list, tuple)) else node if isinstance(node, (int, float, bool)) else str(node)
+    return (
+        [_plain(value) for value in node]
+        if isinstance(node, (list, tuple))
+        else node
+        if isinstance(node, (int, float, bool))
+        else str(node)
+    )
 
 
 def _without_workers(loader: Mapping) -> dict:

@@ -1,4 +1,5 @@
 """Tables and pictures of adaptation curves."""
+
 import math
 import statistics
 from pathlib import Path
@@ -62,7 +63,10 @@ def table(results: Sequence[dict]) -> str:
         lines = []
         for init in inits:
             seeds = sum(result['init'] == init for result in results)
-            cells = [f'{mean:.4f}' + (f' ± {spread:.4f}' if seeds > 1 else '') for mean, spread in zip(*curve(results, init, key)[1:])]
+            cells = [
+                f'{mean:.4f}' + (f' ± {spread:.4f}' if seeds > 1 else '')
+                for mean, spread in zip(*curve(results, init, key)[1:])
+            ]
             lines.append([init, seeds, *cells])
         blocks.append(markdown_table([key, 'seeds', *(f'{step} steps' for step in steps)], lines))
     return '\n\n'.join(blocks)
@@ -78,7 +82,10 @@ def write_report(results: Sequence[dict], root: Path) -> Dict[str, str]:
         UserError: The picture cannot be written.
     """
     paths = {kind: str(Path(root) / f'{NAME}.{kind}') for kind in ('csv', 'md', 'png')}
-    write_csv(paths['csv'], (dict(init=result['init'], seed=result['seed'], **row) for result in results for row in result['rows']))
+    write_csv(
+        paths['csv'],
+        (dict(init=result['init'], seed=result['seed'], **row) for result in results for row in result['rows']),
+    )
     write_text(paths['md'], table(results) + '\n')
     _plot(results, paths['png'])
     return paths
@@ -92,7 +99,13 @@ def _plot(results: Sequence[dict], path: str) -> None:
         for index, init in enumerate(inits):
             steps, means, spreads = curve(results, init, key)
             axis.plot(steps, means, color=f'C{index}', marker='o', markersize=3, label=init)
-            axis.fill_between(steps, [m - s for m, s in zip(means, spreads)], [m + s for m, s in zip(means, spreads)], color=f'C{index}', alpha=0.2)
+            axis.fill_between(
+                steps,
+                [m - s for m, s in zip(means, spreads)],
+                [m + s for m, s in zip(means, spreads)],
+                color=f'C{index}',
+                alpha=0.2,
+            )
         axis.set_xscale('symlog', linthresh=1)
         axis.set_xticks(steps, [str(step) for step in steps], fontsize=7)
         axis.set_xlabel('steps on the new task', fontsize=8)

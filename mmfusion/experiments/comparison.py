@@ -1,4 +1,5 @@
 """Train the same task network on the outputs of several fusers, with the same schedule and seeds, and tabulate what comes out."""
+
 import copy
 import math
 import os
@@ -65,7 +66,11 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
     cls = coupling_class(base.model)
     if rule is not None and not issubclass(cls, MODELS.get(rule)):
         raise InputError(f'variant {variant!r} needs the config of a {rule}, this one has a {base.model.type}')
-    cfg = copy.deepcopy(base) if rule is not None or not issubclass(cls, tuple(MODELS.get(name) for name in RULES.values())) else as_joint(base)
+    cfg = (
+        copy.deepcopy(base)
+        if rule is not None or not issubclass(cls, tuple(MODELS.get(name) for name in RULES.values()))
+        else as_joint(base)
+    )
     change = copy.deepcopy(VARIANTS[variant])
     if 'fuser' in change:
         cfg.model.update(guide=None, fusion_loss=None)
@@ -86,7 +91,17 @@ def as_joint(base: Config) -> Config:
     fixed (fusion losses weigh each source 0.5), and there is no phase 1 and no copy with exchanged sources.
     """
     cfg = copy.deepcopy(base)
-    shared = ('fuser', 'fusion_loss', 'tasks', 'task_weights', 'frozen_tasks', 'guide', 'guide_weight', 'clamp', 'data_preprocessor')
+    shared = (
+        'fuser',
+        'fusion_loss',
+        'tasks',
+        'task_weights',
+        'frozen_tasks',
+        'guide',
+        'guide_weight',
+        'clamp',
+        'data_preprocessor',
+    )
     cfg.model = ConfigDict(type='JointCoupling', **{key: cfg.model[key] for key in shared if key in cfg.model})
     loop = {key: value for key, value in cfg.train_cfg.items() if key in ('max_epochs', 'val_begin', 'val_interval')}
     cfg.train_cfg = ConfigDict(type='EpochBasedTrainLoop', **loop)
@@ -96,8 +111,9 @@ def as_joint(base: Config) -> Config:
     return cfg
 
 
-def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None,
-                data: Optional[dict] = None) -> Optional[dict]:
+def run_variant(
+    base: Config, variant: str, seed: int, root: Path, minutes: Optional[float] = None, data: Optional[dict] = None
+) -> Optional[dict]:
     """Train and test one variant, going on where an earlier piece stopped.
 
     Args:
@@ -118,7 +134,9 @@ def run_variant(base: Config, variant: str, seed: int, root: Path, minutes: Opti
     result_file, identity_file = work_dir / RESULT_FILE, work_dir / IDENTITY_FILE
     cfg = variant_config(base, variant, seed, work_dir)
     if not identity_file.exists() and (result_file.exists() or (work_dir / 'last_checkpoint').exists()):
-        raise UserError(f'{work_dir} holds a run that does not say by which config it was made; choose another --work-dir, or remove it')
+        raise UserError(
+            f'{work_dir} holds a run that does not say by which config it was made; choose another --work-dir, or remove it'
+        )
     claim(identity_file, run_identity(cfg, data))
     if result_file.exists():
         return read_record(result_file, 'delete it to make this run again')
@@ -163,7 +181,9 @@ def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float]
     return result
 
 
-def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None) -> List[dict]:
+def compare(
+    base: Config, variants: Sequence[str], seeds: Sequence[int], root: Path, minutes: Optional[float] = None
+) -> List[dict]:
     """Run every variant with every seed; finished runs are read, unfinished ones resumed.
 
     Args:
@@ -184,7 +204,10 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
         for variant in variants:
             result = run_variant(base, variant, seed, root, minutes, data)
             if result is None:
-                print_log(f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on', logger='current')
+                print_log(
+                    f'{variant}, seed {seed}: not finished within {minutes} minutes, call again to go on',
+                    logger='current',
+                )
             else:
                 results.append(result)
     results.sort(key=lambda item: (list(variants).index(item['variant']), item['seed']))
@@ -197,7 +220,9 @@ def compare(base: Config, variants: Sequence[str], seeds: Sequence[int], root: P
 
 def columns(results: Sequence[dict]) -> Dict[str, str]:
     """Those of :data:`COLUMNS` that the results have."""
-    return {title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)}
+    return {
+        title: metric for title, metric in COLUMNS.items() if any(metric in result['metrics'] for result in results)
+    }
 
 
 def write_table(results: Sequence[dict], folder: Path) -> str:
@@ -232,7 +257,9 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
     lines = []
     for variant in dict.fromkeys(result['variant'] for result in results):
         rows = [result for result in results if result['variant'] == variant]
-        cells = [_mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()]
+        cells = [
+            _mean_and_spread([row['metrics'].get(metric, float('nan')) for row in rows]) for metric in keys.values()
+        ]
         lines.append([variant, len(rows), *cells])
     return markdown_table(['fusion', 'seeds', *keys], lines)
 

@@ -3,6 +3,7 @@
 The usual way to compare fusion methods by a task: every method gets a task network of its own, trained from the same start by the same schedule on
 its stored pictures. Unlike joint training the network sees 8-bit files, and the fuser is never touched.
 """
+
 import copy
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Union
@@ -42,7 +43,9 @@ def innermost(dataset: dict) -> dict:
 
 def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -> dict:
     """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the model's config."""
-    facts = dict(fusion=str(model), weights=None if weights is None else str(weights), model_sha256=None, weights_sha256=None)
+    facts = dict(
+        fusion=str(model), weights=None if weights is None else str(weights), model_sha256=None, weights_sha256=None
+    )
     if Path(model).is_file():
         facts['model_sha256'] = section_sha256(load_config(model), 'model')
     if weights is not None:
@@ -50,7 +53,9 @@ def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -
     return facts
 
 
-def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu') -> Dict[str, str]:
+def fuse_sets(
+    cfg: Config, model: ModelLike, root: Path, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu'
+) -> Dict[str, str]:
     """Fuse the training, validation and test set of a config and store png files; those that are there are kept.
 
     Args:
@@ -71,7 +76,9 @@ def fuse_sets(cfg: Config, model: ModelLike, root: Path, weights: Optional[Union
     root = Path(root)
     ensure_writable_dir(root)
     # where a file lies does not matter, what is in it does
-    claim(root / 'fused.json', fusion_facts(model, weights), ignore=dict(fusion='model_sha256', weights='weights_sha256'))
+    claim(
+        root / 'fused.json', fusion_facts(model, weights), ignore=dict(fusion='model_sha256', weights='weights_sha256')
+    )
     return fuse_parts(cfg, root, lambda: FusionInferencer(model, weights, device))
 
 
@@ -82,7 +89,9 @@ def fuse_parts(cfg: Config, root: Path, make_inferencer: Callable[[], FusionInfe
         if cfg.get(f'{part}_dataloader') is None:
             continue
         dataset_cfg = copy.deepcopy(dict(innermost(cfg[f'{part}_dataloader'].dataset)))
-        pipeline = [step for step in dataset_cfg.pop('pipeline', ()) if step['type'].split('.')[-1] == 'LoadPair'] or [dict(type='LoadPair')]
+        pipeline = [step for step in dataset_cfg.pop('pipeline', ()) if step['type'].split('.')[-1] == 'LoadPair'] or [
+            dict(type='LoadPair')
+        ]
         if part != 'train':  # the same data set, whatever the part is called
             key = repr(dataset_cfg)
             if key in seen:
@@ -106,7 +115,13 @@ def fuse_set(dataset, fuse: FusionInferencer, folder: Path, name: str = '') -> i
     with progress_bar(len(todo), f'fusing {name}'.strip()) as bar:
         for index in todo:
             item = dataset[index]  # sources as arrays, BGR or gray
-            fuse(item['first'], item['second'], out_dir=folder / f'{names[index]}.png', channel_order='bgr', progress=False)
+            fuse(
+                item['first'],
+                item['second'],
+                out_dir=folder / f'{names[index]}.png',
+                channel_order='bgr',
+                progress=False,
+            )
             bar.update()
     return len(todo)
 
@@ -125,15 +140,22 @@ def downstream_config(base: Config, folders: Dict[str, str], seed: int, work_dir
     """
     cfg = copy.deepcopy(base)
     if not cfg.model.get('tasks'):
-        raise UserError('the task config has no task networks in model.tasks; give a config such as configs/downstream_msrs_seg.py')
+        raise UserError(
+            'the task config has no task networks in model.tasks; give a config such as configs/downstream_msrs_seg.py'
+        )
     kept = {key: cfg.model[key] for key in ('tasks', 'task_weights', 'data_preprocessor') if cfg.model.get(key)}
     cfg.model = ConfigDict(type='JointCoupling', fuser=dict(type='SourceFuser', source='first'), **kept)
     for part, folder in folders.items():
         cfg[f'{part}_dataloader'] = copy.deepcopy(cfg[f'{part}_dataloader'])  # val and test may be one object
         dataset = innermost(cfg[f'{part}_dataloader'].dataset)
-        steps = [dict(type='LoadFused', folder=str(folder)) if step['type'].split('.')[-1] == 'LoadPair' else step for step in dataset.pipeline]
+        steps = [
+            dict(type='LoadFused', folder=str(folder)) if step['type'].split('.')[-1] == 'LoadPair' else step
+            for step in dataset.pipeline
+        ]
         if all(step['type'] != 'LoadFused' for step in steps):
-            raise UserError(f'the pipeline of {part}_dataloader has no LoadPair whose place the fused pictures could take')
+            raise UserError(
+                f'the pipeline of {part}_dataloader has no LoadPair whose place the fused pictures could take'
+            )
         dataset.pipeline = steps
     for part in ('val', 'test'):
         evaluator = cfg.get(f'{part}_evaluator')
@@ -144,8 +166,16 @@ def downstream_config(base: Config, folders: Dict[str, str], seed: int, work_dir
     return cfg
 
 
-def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: Path, weights: Optional[Union[str, Path]] = None,
-                   device: Optional[str] = 'cpu', minutes: Optional[float] = None, name: str = '') -> List[dict]:
+def run_downstream(
+    base: Config,
+    model: ModelLike,
+    seeds: Sequence[int],
+    root: Path,
+    weights: Optional[Union[str, Path]] = None,
+    device: Optional[str] = 'cpu',
+    minutes: Optional[float] = None,
+    name: str = '',
+) -> List[dict]:
     """Fuse, train and evaluate; what is finished is kept, what is not is gone on with.
 
     Args:
@@ -174,14 +204,23 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
         cfg = downstream_config(base, folders, seed, root / f'seed{seed}')
         data = data_identity(cfg) if data is None else data
         ensure_writable_dir(cfg.work_dir)
-        claim(Path(cfg.work_dir) / 'task.json', dict(task_sha256=section_sha256(cfg, *TASK_KEYS), **run_identity(cfg, data)))
+        claim(
+            Path(cfg.work_dir) / 'task.json',
+            dict(task_sha256=section_sha256(cfg, *TASK_KEYS), **run_identity(cfg, data)),
+        )
         result_file = Path(cfg.work_dir) / RESULT_FILE
         if result_file.exists():
             results.append(read_record(result_file, 'delete it to make this run again'))
             continue
         cfg.dump(str(Path(cfg.work_dir) / 'config.py'))
-        facts = dict(variant=name or Path(str(model)).stem, seed=seed, **fusion_facts(model, weights), task_config=str(base.filename),
-                     data={part: _describe(cfg, part, folder) for part, folder in folders.items()}, versions=_versions())
+        facts = dict(
+            variant=name or Path(str(model)).stem,
+            seed=seed,
+            **fusion_facts(model, weights),
+            task_config=str(base.filename),
+            data={part: _describe(cfg, part, folder) for part, folder in folders.items()},
+            versions=_versions(),
+        )
         result = train_and_test(cfg, f'downstream_{seed}', facts, minutes)
         if result is None:
             print_log(f'seed {seed}: not finished within {minutes} minutes, call again to go on', 'current')
@@ -189,9 +228,17 @@ def run_downstream(base: Config, model: ModelLike, seeds: Sequence[int], root: P
             results.append(result)
     if results:
         runs = [f'seed{result["seed"]}' for result in results]
-        write_manifest(root, 'downstream', config=base, data={f'fused/{Path(folder).name}': folder for folder in folders.values()},
-                       weights=dict(fusion=weights) if weights is not None else None, seeds=list(seeds), runs=runs, fusion=str(model),
-                       results={run: result['metrics'] for run, result in zip(runs, results)})
+        write_manifest(
+            root,
+            'downstream',
+            config=base,
+            data={f'fused/{Path(folder).name}': folder for folder in folders.values()},
+            weights=dict(fusion=weights) if weights is not None else None,
+            seeds=list(seeds),
+            runs=runs,
+            fusion=str(model),
+            results={run: result['metrics'] for run, result in zip(runs, results)},
+        )
     return results
 
 
@@ -205,4 +252,11 @@ def _versions() -> Dict[str, str]:
     import mmengine
     import mmseg
     import torch
-    return dict(mmfusion=__version__, torch=torch.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__, mmseg=mmseg.__version__)
+
+    return dict(
+        mmfusion=__version__,
+        torch=torch.__version__,
+        mmengine=mmengine.__version__,
+        mmdet=mmdet.__version__,
+        mmseg=mmseg.__version__,
+    )

@@ -1,4 +1,5 @@
 """Error that data sets and loading transforms raise about a file that a user can fix."""
+
 from typing import Optional
 
 from mmfusion.utils.errors import InputError

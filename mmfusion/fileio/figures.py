@@ -1,4 +1,5 @@
 """Figures of matplotlib without pyplot: nothing global, no display; the library is loaded with the first one."""
+
 from pathlib import Path
 from typing import Any, Union
 
@@ -13,6 +14,7 @@ def new_figure(**options: Any) -> Any:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
     figure = Figure(**options)
     FigureCanvasAgg(figure)
     return figure

@@ -4,6 +4,7 @@ Decoders differ in what they make of a damaged file: a picture that is partly gr
 instead; that takes microseconds. Everything a header may declare twice (two ``IHDR`` chunks, a tag that is repeated) is refused, since decoders
 disagree about which one counts.
 """
+
 import struct
 from typing import BinaryIO, Dict, NamedTuple, Tuple
 
@@ -67,10 +68,17 @@ def read_header(file: BinaryIO, whole: bool = True) -> Header:
     raise Unsupported(f'it is a {known} file' if known else 'it has no image header')
 
 
-_OTHERS = {'GIF': (b'GIF8', ), 'WebP': (b'RIFF', ), 'JPEG 2000': (b'\0\0\0\x0cjP', b'\xff\x4f\xff\x51'),
-           'PDF': (b'%PDF', ), 'PostScript': (b'%!PS', ),
-           'netpbm': (b'P1', b'P2', b'P3', b'P4', b'P5', b'P6', b'P7'), 'zip': (b'PK\x03\x04', ), 'gzip': (b'\x1f\x8b', ),
-           'html': (b'<!DOCTYP', b'<html', b'<HTML')}
+_OTHERS = {
+    'GIF': (b'GIF8',),
+    'WebP': (b'RIFF',),
+    'JPEG 2000': (b'\0\0\0\x0cjP', b'\xff\x4f\xff\x51'),
+    'PDF': (b'%PDF',),
+    'PostScript': (b'%!PS',),
+    'netpbm': (b'P1', b'P2', b'P3', b'P4', b'P5', b'P6', b'P7'),
+    'zip': (b'PK\x03\x04',),
+    'gzip': (b'\x1f\x8b',),
+    'html': (b'<!DOCTYP', b'<html', b'<HTML'),
+}
 
 
 def _at(file: BinaryIO, place: int, count: int, short: bool = False) -> bytes:
@@ -120,7 +128,7 @@ def _jpg(file: BinaryIO, whole: bool) -> Header:
             continue
         if marker in (0xD8, 0xD9):
             raise Damaged('its first scan is missing')
-        length, = struct.unpack('>H', _at(file, position + 2, 2))
+        (length,) = struct.unpack('>H', _at(file, position + 2, 2))
         if length < 2:
             raise Damaged(f'the segment at byte {position} has no length')
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -156,7 +164,7 @@ def _bmp(file: BinaryIO, whole: bool) -> Header:
         compression = 0
     elif 16 <= head <= 1024:
         width, height, planes, bits = struct.unpack('<iiHH', _at(file, 18, 12))
-        compression, = struct.unpack('<I', _at(file, 30, 4)) if head >= 40 else (0, )
+        (compression,) = struct.unpack('<I', _at(file, 30, 4)) if head >= 40 else (0,)
     else:
         raise Damaged(f'its header has {head} bytes')
     height = abs(height)  # negative where the rows run downwards
@@ -186,7 +194,7 @@ def _tif(file: BinaryIO, whole: bool) -> Header:
         return struct.unpack(f'{order}{count}{_INTEGERS[kind]}', _at(file, place, count * _TYPE_SIZES[kind]))
 
     def number(tag: int, default: int) -> int:
-        found = values(tag) if tag in tags else (default, )
+        found = values(tag) if tag in tags else (default,)
         if not found:
             raise Damaged(f'its tag {tag} is empty')
         return found[0]
@@ -223,9 +231,9 @@ def tile_size(file: BinaryIO) -> Tuple[int, int]:
 
 def _tif_tags(file: BinaryIO, order: str, big: bool) -> Dict[int, Tuple[int, int, int]]:
     """(type, count, byte where the values begin) by tag."""
-    start, = struct.unpack(f'{order}Q', _at(file, 8, 8)) if big else struct.unpack(f'{order}I', _at(file, 4, 4))
+    (start,) = struct.unpack(f'{order}Q', _at(file, 8, 8)) if big else struct.unpack(f'{order}I', _at(file, 4, 4))
     entry, head, inside = (20, 8, 8) if big else (12, 2, 4)
-    number, = struct.unpack(f'{order}{"Q" if big else "H"}', _at(file, start, head))
+    (number,) = struct.unpack(f'{order}{"Q" if big else "H"}', _at(file, start, head))
     if not 1 <= number <= _MAX_TAGS:
         raise Damaged(f'its first page has {number} tags')
     data, tags, size = _at(file, start + head, number * entry), {}, _size_of(file)
@@ -236,9 +244,11 @@ def _tif_tags(file: BinaryIO, order: str, big: bool) -> Dict[int, Tuple[int, int
         place = start + head + index * entry + entry - inside
         length = count * _TYPE_SIZES.get(kind, 1)
         if length > inside:
-            place, = struct.unpack_from(f'{order}{"Q" if big else "I"}', data, index * entry + entry - inside)
+            (place,) = struct.unpack_from(f'{order}{"Q" if big else "I"}', data, index * entry + entry - inside)
             if place + length > size:
-                if tag in (_WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT) or any(tag in pair for pair in _PLACES):
+                if tag in (_WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT) or any(
+                    tag in pair for pair in _PLACES
+                ):
                     raise Truncated(f'its tag {tag} lies outside the file')
                 continue  # odd tags that do not concern the pixels
         tags[tag] = (kind, count, place)

@@ -5,6 +5,7 @@ version. The files are therefore checked by their own structure before decoding 
 whether the decoded picture would be larger than :func:`mmfusion.fileio.reading.max_pixels` allows, since a file of a kilobyte may declare gigabytes.
 That takes 3 to 30 microseconds, less than 0.2 % of the decoding; a second decode by another library would double the loading time.
 """
+
 import io
 import struct
 import warnings
@@ -24,12 +25,27 @@ from .errors import PairDataError
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 #: Opened by name, never by PIL's own guess: that would try formats such as PostScript, which another program decodes.
 _PLUGINS: Dict[str, Callable[[BinaryIO], ImageFile]] = dict(
-    png=PngImagePlugin.PngImageFile, jpg=JpegImagePlugin.JpegImageFile, bmp=BmpImagePlugin.BmpImageFile, tif=TiffImagePlugin.TiffImageFile)
+    png=PngImagePlugin.PngImageFile,
+    jpg=JpegImagePlugin.JpegImageFile,
+    bmp=BmpImagePlugin.BmpImageFile,
+    tif=TiffImagePlugin.TiffImageFile,
+)
 _REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 REDUCTIONS = tuple(_REDUCED)
 _SCANS = 16  # of a progressive jpg of the largest size; encoders write about ten
 # what PIL was seen to raise on damaged files
-_BROKEN = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error, RuntimeError, MemoryError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+    RuntimeError,
+    MemoryError,
+)
 
 
 @contextmanager
@@ -54,8 +70,11 @@ def _opened(path: str, whole: bool) -> Iterator[Tuple[BinaryIO, Header]]:
     except Truncated as error:
         raise PairDataError('truncated image', f'image file {path} is truncated; copy or download it again') from error
     except Unsupported as error:
-        raise PairDataError('unreadable image', f'{path} has no readable image header ({error}; png, jpg, bmp and tif are supported); '
-                            'copy or download it again, or convert it') from None
+        raise PairDataError(
+            'unreadable image',
+            f'{path} has no readable image header ({error}; png, jpg, bmp and tif are supported); '
+            'copy or download it again, or convert it',
+        ) from None
     except PairDataError:
         raise
     except ValueError as error:
@@ -70,8 +89,11 @@ def _read_complete(path: str) -> Tuple[bytes, Header]:
         data = file.read()
     scans = count_scans(data) if header.kind == 'jpg' else 1
     if scans > _SCANS and scans * header.height * header.width > _SCANS * max_pixels():
-        raise PairDataError('unreadable image', f'image file {path} cannot be used: its {scans} scans of {header.width}x{header.height} pixels would '
-                            'take minutes to decode')
+        raise PairDataError(
+            'unreadable image',
+            f'image file {path} cannot be used: its {scans} scans of {header.width}x{header.height} pixels would '
+            'take minutes to decode',
+        )
     return data, header
 
 
@@ -87,7 +109,9 @@ def _decode(path: str, reduction: int = 1) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise PairDataError('unreadable image', f'image file {path} cannot be decoded: {error.err}; copy or download it again') from error
+        raise PairDataError(
+            'unreadable image', f'image file {path} cannot be decoded: {error.err}; copy or download it again'
+        ) from error
     if image is None:
         raise PairDataError('unreadable image', f'{path} is no image that OpenCV can decode; copy or download it again')
     return image
@@ -136,7 +160,10 @@ def read_alpha(path: str) -> np.ndarray:
     image = _decode(path)
     if image.ndim != 3 or image.shape[2] != 4:
         channels = 1 if image.ndim == 2 else image.shape[2]
-        raise PairDataError('wrong channels', f'image file {path} has {channels} channels; RGB with the thermal image as fourth channel is expected')
+        raise PairDataError(
+            'wrong channels',
+            f'image file {path} has {channels} channels; RGB with the thermal image as fourth channel is expected',
+        )
     return image[..., 3:]
 
 
@@ -159,11 +186,16 @@ def read_class_map(path: str) -> np.ndarray:
             warnings.simplefilter('ignore')  # about odd tags that do not concern the pixels
             numbers = np.array(image)
     except _BROKEN as error:
-        raise PairDataError('unreadable class map', f'class map {path} cannot be decoded ({error}); copy it again') from error
+        raise PairDataError(
+            'unreadable class map', f'class map {path} cannot be decoded ({error}); copy it again'
+        ) from error
     if numbers.ndim == 3 and numbers.shape[2] in (3, 4) and (numbers[..., :3] == numbers[..., :1]).all():
         numbers = numbers[..., 0]  # gray stored as three equal channels
     if numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
-        raise PairDataError('wrong class map', f'class map {path} is a color picture; a png of one channel with class numbers is expected')
+        raise PairDataError(
+            'wrong class map',
+            f'class map {path} is a color picture; a png of one channel with class numbers is expected',
+        )
     return numbers
 
 
@@ -201,7 +233,9 @@ def reduction_for(paths: Sequence[str], smallest: Tuple[int, int]) -> Tuple[int,
     return max(fit, default=1), size
 
 
-def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = None, stretch: Optional[Sequence[float]] = None) -> np.ndarray:
+def to_working_range(
+    image: np.ndarray, name: str, bit_depth: Optional[int] = None, stretch: Optional[Sequence[float]] = None
+) -> np.ndarray:
     """Bring an image to uint8, or to float32 in [0, 1] when it has more than 8 bits; see :class:`~mmfusion.datasets.transforms.LoadPair`.
 
     Raises:
@@ -212,19 +246,27 @@ def to_working_range(image: np.ndarray, name: str, bit_depth: Optional[int] = No
     if not np.issubdtype(image.dtype, np.integer):
         broken = image.size - int(np.isfinite(image).sum())
         if broken:
-            raise PairDataError('not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; correct the file')
+            raise PairDataError(
+                'not finite', f'{name}: {broken} of {image.size} values are NaN or infinite; correct the file'
+            )
     if stretch is not None:
         low, high = np.percentile(image, stretch)
         scale = max(float(high) - float(low), float(np.finfo(np.float32).tiny))
         return np.clip((image.astype(np.float32) - np.float32(low)) / np.float32(scale), 0, 1)
     if image.dtype == np.uint16:
-        top = 2**(bit_depth or 16) - 1
+        top = 2 ** (bit_depth or 16) - 1
         if image.max() > top:
-            raise PairDataError('wrong range', f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); '
-                                'give the true depth or stretch=(1, 99)')
+            raise PairDataError(
+                'wrong range',
+                f'{name}: values up to {image.max()} exceed bit_depth={bit_depth} ({top}); '
+                'give the true depth or stretch=(1, 99)',
+            )
         return image.astype(np.float32) * np.float32(1 / top)
     low, high = image.min(), image.max()
     if low < 0 or high > 1:
-        raise PairDataError('wrong range', f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; '
-                            'give stretch=(1, 99) to LoadPair')
+        raise PairDataError(
+            'wrong range',
+            f'{name}: {image.dtype} values from {low:g} to {high:g} do not lie in [0, 1]; '
+            'give stretch=(1, 99) to LoadPair',
+        )
     return image.astype(np.float32)

@@ -1,4 +1,5 @@
 """Pictures on disk that are either whole or absent."""
+
 import os
 import re
 from typing import Dict, Hashable
@@ -26,7 +27,9 @@ def write_image(path: str, image: np.ndarray) -> str:
         OSError: The file cannot be written (disk full, no permission); the message names it.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(f'cannot write {path}: the image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}')
+        raise TypeError(
+            f'cannot write {path}: the image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
+        )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise ValueError(f'cannot write {path}: the image must have shape (H, W) or (H, W, 3), got {image.shape}')
     path = os.path.abspath(path)
@@ -35,7 +38,9 @@ def write_image(path: str, image: np.ndarray) -> str:
     except cv2.error:
         ok = False
     if not ok:
-        raise InputError(f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif')
+        raise InputError(
+            f'cannot write {path}: unknown image format {os.path.splitext(path)[1]!r}, use .png, .jpg, .bmp or .tif'
+        )
     write_bytes(path, data.tobytes(), sync=False, remedy='free space there or choose another folder')
     return path
 
@@ -61,7 +66,10 @@ class FileNames:
         """
         name = re.sub(r'[^\w.+=@ -]', '_', str(sample_id)).strip(' .') or 'image'
         candidate, extra = name, 0
-        while self._owner.setdefault(candidate.lower(), (sample_id, key)) != (sample_id, key):  # some file systems ignore case
+        while self._owner.setdefault(candidate.lower(), (sample_id, key)) != (
+            sample_id,
+            key,
+        ):  # some file systems ignore case
             candidate = f'{name}_{key}' if not extra else f'{name}_{key}_{extra}'
             extra += 1
         return candidate

@@ -1,4 +1,5 @@
 """Tables in Markdown."""
+
 from typing import Iterable, Sequence
 
 

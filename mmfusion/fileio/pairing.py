@@ -1,4 +1,5 @@
 """Finding the folders and the partner files of a pair data set."""
+
 import os
 from collections import Counter
 from pathlib import Path
@@ -64,8 +65,14 @@ def require_folder(owner: str, root: str, alternatives: Sequence[str], layout: s
     """
     folder = find_folder(root, *alternatives)
     if folder is None:
-        what = f'data root {root!r} does not exist' if not Path(root).is_dir() else f'no folder {alternatives[0]!r} below {root!r}'
-        raise MissingFileError(f'{owner}: {what}. Expected layout:\n{layout}\nSet data_root, or prepare the data as {DOCS} describes.')
+        what = (
+            f'data root {root!r} does not exist'
+            if not Path(root).is_dir()
+            else f'no folder {alternatives[0]!r} below {root!r}'
+        )
+        raise MissingFileError(
+            f'{owner}: {what}. Expected layout:\n{layout}\nSet data_root, or prepare the data as {DOCS} describes.'
+        )
     return folder
 
 
@@ -84,14 +91,18 @@ def index_images(folder: str, suffix: str = '') -> Dict[str, str]:
         stem, extension = os.path.splitext(entry.name)
         if entry.name.startswith('.') or extension.lower() not in IMAGE_SUFFIXES or not stem.endswith(suffix):
             continue
-        stem = stem[:len(stem) - len(suffix)]
+        stem = stem[: len(stem) - len(suffix)]
         if stem in found:
-            raise PairDataError('ambiguous partner', f'{found[stem]} and {entry.path} have the same name; keep one of them')
+            raise PairDataError(
+                'ambiguous partner', f'{found[stem]} and {entry.path} have the same name; keep one of them'
+            )
         found[stem] = entry.path
     return found
 
 
-def match_pairs(first: Dict[str, str], second: Dict[str, str], stems: Optional[Iterable[str]] = None) -> List[PairFiles]:
+def match_pairs(
+    first: Dict[str, str], second: Dict[str, str], stems: Optional[Iterable[str]] = None
+) -> List[PairFiles]:
     """Join two indices by stem, sorted, with None for what is absent.
 
     Args:
@@ -121,7 +132,7 @@ def read_id_list(path: str) -> List[str]:
     except (OSError, ValueError) as error:
         raise PairDataError('unreadable id list', f'id list {path} cannot be read: {reason(error)}') from error
     names = [name for name in names if name and not name.startswith('#')]
-    names = [name[:-len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in names]
+    names = [name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in IMAGE_SUFFIXES else name for name in names]
     if not names:
         raise PairDataError('empty id list', f'id list {path} holds no names')
     doubles = sorted(name for name, count in Counter(names).items() if count > 1)

@@ -1,4 +1,5 @@
 """Checks on paths, made before work starts."""
+
 import os
 import tempfile
 from pathlib import Path
@@ -20,5 +21,7 @@ def ensure_writable_dir(path: Union[str, Path]) -> Path:
             pass
     except OSError as error:
         reason = 'it is a file' if path.is_file() else os.strerror(error.errno) if error.errno else str(error)
-        raise UserError(f'cannot write into the folder {str(path)!r}: {reason}. Choose another one (--work-dir, --show-dir, --out)') from error
+        raise UserError(
+            f'cannot write into the folder {str(path)!r}: {reason}. Choose another one (--work-dir, --show-dir, --out)'
+        ) from error
     return path

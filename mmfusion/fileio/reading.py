@@ -3,6 +3,7 @@
 Errors are those of Python (``OSError`` for a file that cannot be read, ``ValueError`` for content), since each reader has an error of its own to
 tell them by.
 """
+
 import errno
 import hashlib
 import json
@@ -47,8 +48,10 @@ def check_pixels(height: int, width: int) -> None:
     if height < 1 or width < 1:
         raise ValueError(f'its header declares {width}x{height} pixels')
     if height * width > max_pixels():
-        raise ValueError(f'it has {width}x{height} pixels, more than the {max_pixels()} that are read; set the environment variable '
-                         f'{PIXELS_VARIABLE} to read larger pictures')
+        raise ValueError(
+            f'it has {width}x{height} pixels, more than the {max_pixels()} that are read; set the environment variable '
+            f'{PIXELS_VARIABLE} to read larger pictures'
+        )
 
 
 def open_regular(path: PathLike, limit: int) -> BinaryIO:

@@ -1,4 +1,5 @@
 """yaml as data: the handler that mmengine reads configs with, without the tags that build Python objects."""
+
 from typing import Any, Dict, Optional
 
 import yaml

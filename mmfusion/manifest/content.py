@@ -116,12 +116,16 @@ def read_manifest(folder: PathLike) -> Dict[str, dict]:
     """
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
-        raise UserError(f'{folder} has no {MANIFEST_FILE}: results made before mmfusion wrote them cannot be verified; {_DAMAGED}')
+        raise UserError(
+            f'{folder} has no {MANIFEST_FILE}: results made before mmfusion wrote them cannot be verified; {_DAMAGED}'
+        )
     content = read_record(path, _DAMAGED)
     if content.get('manifest') != FORMAT:
         raise UserError(f'{path} has format {content.get("manifest")!r}, this version of mmfusion reads {FORMAT}')
     entries = content.get('entries')
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) and 'kind' in entry for entry in entries.values()):
+    if not isinstance(entries, dict) or not all(
+        isinstance(entry, dict) and 'kind' in entry for entry in entries.values()
+    ):
         raise UserError(f'{path} is damaged: it has no entries; {_DAMAGED}')
     return entries
 

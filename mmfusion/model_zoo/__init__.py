@@ -1,4 +1,5 @@
 """Trained fusers by name: those that ship with the package, and those that a user added."""
+
 from mmfusion.utils.lazy import lazy_names
 
 # Resolved on first use: asking for the names loads neither torch nor mmengine.

@@ -1,4 +1,5 @@
 """Adding files of others, and of one's own trainings, to the models that go by name."""
+
 import tempfile
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Union
@@ -58,33 +59,53 @@ def _published(method: str) -> Callable:
 
 def _two_stages(first: str, second: str) -> dict:
     task = f'{first}_{second}'
-    return dict(type='TwoStageTIM', branches={name: f'{task}_{name}' for name in (first, second)}, stage1='fusion', merge='concat')
+    return dict(
+        type='TwoStageTIM',
+        branches={name: f'{task}_{name}' for name in (first, second)},
+        stage1='fusion',
+        merge='concat',
+    )
 
 
-_TC_MOA = dict(type='TCMoA', fusion_tasks=('visible_infrared', 'multi_exposure', 'multi_focus'), prompt_weights=dict(multi_exposure=1.8))
+_TC_MOA = dict(
+    type='TCMoA',
+    fusion_tasks=('visible_infrared', 'multi_exposure', 'multi_focus'),
+    prompt_weights=dict(multi_exposure=1.8),
+)
 KINDS: Dict[str, Kind] = dict(
     refusion=Kind(dict(type='ReFusion'), REFUSION_ORDER, _one(convert_refusion)),
     moe_fusion=Kind(dict(type='MoEFusion'), VISIBLE_INFRARED, _one(convert_moe_fusion)),
     tim_light=Kind(dict(type='TIM', genotype='fusion_light'), CALLS['light'].modalities, _tim('light')),
     tim_ivif=Kind(
-        dict(type='TwoStageTIM', branches=dict(visible='ivif_visible', infrared='ivif_infrared'), stage1='fusion', merge='mask'),
-        CALLS['ivif'].modalities, _tim('ivif'), 2),
+        dict(
+            type='TwoStageTIM',
+            branches=dict(visible='ivif_visible', infrared='ivif_infrared'),
+            stage1='fusion',
+            merge='mask',
+        ),
+        CALLS['ivif'].modalities,
+        _tim('ivif'),
+        2,
+    ),
     tim_mri_ct=Kind(_two_stages('mri', 'ct'), CALLS['mri_ct'].modalities, _tim('mri_ct'), 2),
     tim_mri_pet=Kind(_two_stages('mri', 'pet'), CALLS['mri_pet'].modalities, _tim('mri_pet'), 2),
     tim_mri_spect=Kind(_two_stages('mri', 'spect'), CALLS['mri_spect'].modalities, _tim('mri_spect'), 2),
     tc_moa_base=Kind(dict(_TC_MOA, arch='base'), ('first', 'second'), _one(convert_tc_moa)),
-    tc_moa_large=Kind(dict(_TC_MOA, arch='large'), ('first', 'second'), _one(convert_tc_moa)))
+    tc_moa_large=Kind(dict(_TC_MOA, arch='large'), ('first', 'second'), _one(convert_tc_moa)),
+)
 KINDS['tdfusion'] = KINDS['refusion']
 KINDS.update({name: Kind(method.fuser({}), PUBLISHED_ORDER, _published(name)) for name, method in PUBLISHED.items()})
 
 
-def add_model(files: Union[str, Path, Sequence[Union[str, Path]]],
-              kind: str,
-              license: str,
-              name: Optional[str] = None,
-              config: Optional[Union[str, Path]] = None,
-              sources: Optional[Sequence[str]] = None,
-              summary: str = '') -> ModelCard:
+def add_model(
+    files: Union[str, Path, Sequence[Union[str, Path]]],
+    kind: str,
+    license: str,
+    name: Optional[str] = None,
+    config: Optional[Union[str, Path]] = None,
+    sources: Optional[Sequence[str]] = None,
+    summary: str = '',
+) -> ModelCard:
     """Convert weights, check them, and put them into the folder of the user with a card.
 
     Args:
@@ -107,21 +128,38 @@ def add_model(files: Union[str, Path, Sequence[Union[str, Path]]],
     files = [Path(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
     name = check_name(files[0].stem.lower() if name is None else name)
     if name in card_files():
-        where = 'ships with mmfusion' if (SHIPPED / f'{name}.json').exists() else f'was added before: mmfusion models remove {name} first'
+        where = (
+            'ships with mmfusion'
+            if (SHIPPED / f'{name}.json').exists()
+            else f'was added before: mmfusion models remove {name} first'
+        )
         raise UserError(f'there is a model {name!r} already, which {where}; or choose another name (--name)')
     if not license.strip():
-        raise UserError('say on which terms the weights may be used (--license): their license, or "unknown, not to be passed on"')
+        raise UserError(
+            'say on which terms the weights may be used (--license): their license, or "unknown, not to be passed on"'
+        )
     if kind == OWN:
         weights, fuser, own_sources = _from_checkpoint(files, config)
     elif kind in KINDS:
         weights, fuser, own_sources = _from_official(files, kind, config)
     else:
-        raise UserError(f'{kind!r} is no kind of file; there are {", ".join(sorted(KINDS))}, and {OWN} for a training with mmfusion')
+        raise UserError(
+            f'{kind!r} is no kind of file; there are {", ".join(sorted(KINDS))}, and {OWN} for a training with mmfusion'
+        )
     sources = tuple(sources or own_sources)
     if len(sources) != 2:
         raise UserError(f'a fuser has two sources, got {", ".join(sources)}')
     training = dict(added_as=kind, files=[dict(name=file.name, sha256=sha256(file)) for file in files])
-    return write_model(user_folder(), name, weights, fuser, sources, license.strip(), summary or f'Added from {files[0].name}', training)
+    return write_model(
+        user_folder(),
+        name,
+        weights,
+        fuser,
+        sources,
+        license.strip(),
+        summary or f'Added from {files[0].name}',
+        training,
+    )
 
 
 def remove_model(name: str) -> None:
@@ -142,24 +180,30 @@ def remove_model(name: str) -> None:
 def _from_official(files: Sequence[Path], kind: str, config: Optional[Union[str, Path]]) -> tuple:
     entry = KINDS[kind]
     if len(files) != entry.files:
-        raise UserError(f'{kind} is made of {entry.files} file{"s" * (entry.files > 1)}, one per stage where there are two; got {len(files)}')
+        raise UserError(
+            f'{kind} is made of {entry.files} file{"s" * (entry.files > 1)}, one per stage where there are two; got {len(files)}'
+        )
     fuser = dict(entry.fuser) if config is None else _plain(_fuser_of(load_config(config), config))
     with tempfile.TemporaryDirectory() as folder:
         weights = entry.convert(files, Path(folder) / 'converted.pth', Config(dict(fuser=fuser)))
-    return {key[len(PREFIX):]: value for key, value in weights.items() if key.startswith(PREFIX)}, fuser, entry.sources
+    return {key[len(PREFIX) :]: value for key, value in weights.items() if key.startswith(PREFIX)}, fuser, entry.sources
 
 
 def _from_checkpoint(files: Sequence[Path], config: Optional[Union[str, Path]]) -> tuple:
     if config is None:
-        raise UserError('a checkpoint of mmfusion does not say what its fuser looks like; give the config that it was trained with (--config)')
+        raise UserError(
+            'a checkpoint of mmfusion does not say what its fuser looks like; give the config that it was trained with (--config)'
+        )
     if len(files) != 1:
         raise UserError(f'a checkpoint is one file, got {len(files)}')
     content = safe_load(files[0])
     state = state_dict_of(content, files[0])
-    weights = {key[len(PREFIX):]: value for key, value in state.items() if key.startswith(PREFIX)}
+    weights = {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}
     if not weights:
-        raise UserError(f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {first_of(list(state))}. For official '
-                        f'files give their kind: {", ".join(sorted(KINDS))}')
+        raise UserError(
+            f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {first_of(list(state))}. For official '
+            f'files give their kind: {", ".join(sorted(KINDS))}'
+        )
     cfg = load_config(config)
     return weights, _plain(_fuser_of(cfg, config)), checkpoint_modalities(content) or _sources_of(cfg)
 
@@ -179,6 +223,7 @@ def _plain(fuser: dict) -> dict:
 
 def _sources_of(cfg: Config) -> tuple:
     from mmfusion.registry import DATASETS
+
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     cls = DATASETS.get(dataset.get('type')) if isinstance(dataset.get('type'), str) else None
     given = dataset.get('modalities') or (dataset.get('metainfo') or {}).get('modalities')

@@ -1,4 +1,5 @@
 """Building a network from the fuser's config in a card, without running anything that the card could smuggle in."""
+
 import json
 from typing import Any, Sequence
 
@@ -31,7 +32,9 @@ def build_fuser(cfg: dict, where: str) -> BaseFuser:
     arguments = {key: value for key, value in cfg.items() if key != 'type'}
     wrong = sorted(set(_forbidden(arguments)))
     if wrong:
-        raise UserError(f'{where}: the config of the fuser holds {", ".join(wrong)}, which a model may not: it would load or build something else')
+        raise UserError(
+            f'{where}: the config of the fuser holds {", ".join(wrong)}, which a model may not: it would load or build something else'
+        )
     try:
         return cls(**arguments)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -40,7 +43,9 @@ def build_fuser(cfg: dict, where: str) -> BaseFuser:
 
 def _forbidden(value: Any) -> list:
     if isinstance(value, dict):
-        return [key for key in value if key in FORBIDDEN or key.endswith('init_cfg')] + [name for part in value.values() for name in _forbidden(part)]
+        return [key for key in value if key in FORBIDDEN or key.endswith('init_cfg')] + [
+            name for part in value.values() for name in _forbidden(part)
+        ]
     if isinstance(value, (list, tuple)):
         return [name for part in value for name in _forbidden(part)]
     return []

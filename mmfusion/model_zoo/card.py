@@ -1,4 +1,5 @@
 """The card of a model: what the weights are, where they come from and on which terms they may be used."""
+
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -11,7 +12,14 @@ from mmfusion.utils import UserError
 CARD_VERSION = 1
 CARD_SUFFIX, WEIGHTS_SUFFIX = '.json', '.safetensors'
 # In which order pairs are given to programs here, as the data sets have it.
-USUAL_ORDERS = (('visible', 'infrared'), ('over', 'under'), ('far', 'near'), ('mri', 'ct'), ('mri', 'pet'), ('mri', 'spect'))
+USUAL_ORDERS = (
+    ('visible', 'infrared'),
+    ('over', 'under'),
+    ('far', 'near'),
+    ('mri', 'ct'),
+    ('mri', 'pet'),
+    ('mri', 'spect'),
+)
 NAME = re.compile(r'[a-z0-9][a-z0-9_.-]{0,63}')
 
 
@@ -72,13 +80,26 @@ def is_exchanged(sources: Sequence[str]) -> bool:
     return tuple(source.lower() for source in reversed(sources)) in USUAL_ORDERS
 
 
-_KINDS = dict(name=str, summary=str, fuser=dict, sources=list, parameters=int, size=int, sha256=str, license=str, training=dict, figures=dict)
+_KINDS = dict(
+    name=str,
+    summary=str,
+    fuser=dict,
+    sources=list,
+    parameters=int,
+    size=int,
+    sha256=str,
+    license=str,
+    training=dict,
+    figures=dict,
+)
 
 
 def check_name(name: str) -> str:
     """Return ``name``, or raise a UserError: names become file names and are typed in shells."""
     if not NAME.fullmatch(name):
-        raise UserError(f'{name!r} cannot name a model: use up to 64 small letters, digits, ".", "_" and "-", with a letter or a digit first')
+        raise UserError(
+            f'{name!r} cannot name a model: use up to 64 small letters, digits, ".", "_" and "-", with a letter or a digit first'
+        )
     return name
 
 
@@ -97,7 +118,9 @@ def read_card(path: Union[str, Path]) -> ModelCard:
         raise UserError(f'the card {path} cannot be read ({reason(error)}). {remedy(path)}') from None
     faults = _faults(content, path.stem)
     if faults:
-        raise UserError(f'the card {path} is damaged or of another version of mmfusion: {"; ".join(faults)}. {remedy(path)}')
+        raise UserError(
+            f'the card {path} is damaged or of another version of mmfusion: {"; ".join(faults)}. {remedy(path)}'
+        )
     content.pop('card_version')
     return ModelCard(**{**content, 'sources': tuple(content['sources'])}, folder=path.parent)
 
@@ -108,9 +131,14 @@ def _faults(content: object, name: str) -> list:
     if content.get('card_version') != CARD_VERSION:
         return [f'card_version is {content.get("card_version")!r}, this version reads {CARD_VERSION}']
     known = {'card_version', *(entry.name for entry in fields(ModelCard))} - {'folder'}
-    faults = [f'missing entry {key}' for key in sorted(known - set(content))] + [f'unknown entry {key}' for key in sorted(set(content) - known)]
-    faults += [f'{key} must be of type {kind.__name__}, found {type(content[key]).__name__}' for key, kind in _KINDS.items()
-               if key in content and type(content[key]) is not kind]
+    faults = [f'missing entry {key}' for key in sorted(known - set(content))] + [
+        f'unknown entry {key}' for key in sorted(set(content) - known)
+    ]
+    faults += [
+        f'{key} must be of type {kind.__name__}, found {type(content[key]).__name__}'
+        for key, kind in _KINDS.items()
+        if key in content and type(content[key]) is not kind
+    ]
     if faults:
         return faults
     if content['name'] != name:
@@ -125,6 +153,7 @@ def _faults(content: object, name: str) -> list:
 def remedy(path: Path) -> str:
     """What a user can do about a damaged model."""
     from .catalog import SHIPPED
+
     if path.parent == SHIPPED:
         return 'Install mmfusion again'
     return f'Remove it (mmfusion models remove {path.stem}) and add the file that it came from again'

@@ -1,4 +1,5 @@
 """Models that are there: shipped ones beside this file, added ones in a folder of the user."""
+
 import os
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -45,8 +46,10 @@ def find_model(name: str) -> ModelCard:
     """
     files = card_files()
     if name not in files:
-        raise UserError(f'there is no model {name!r}; there are {", ".join(files) or "none"} (mmfusion models list), and mmfusion models add '
-                        'takes files of others')
+        raise UserError(
+            f'there is no model {name!r}; there are {", ".join(files) or "none"} (mmfusion models list), and mmfusion models add '
+            'takes files of others'
+        )
     return read_card(files[name])
 
 

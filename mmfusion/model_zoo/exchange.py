@@ -1,4 +1,5 @@
 """A fuser whose network takes its two sources the other way round."""
+
 from torch import Tensor
 
 from mmfusion.models.fusers import BaseFuser, FuserOutput

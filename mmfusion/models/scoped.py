@@ -1,4 +1,5 @@
 """Building models of other packages inside a coupling or a guide."""
+
 import copy
 
 import torch
@@ -23,7 +24,9 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
         TypeError: ``cfg`` is not a dict with a ``type``.
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
-        raise TypeError(f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}")
+        raise TypeError(
+            f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}"
+        )
     widen_mmcv_ops()
     model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
     model.built_from = copy.deepcopy(dict(cfg))

@@ -1,4 +1,5 @@
 """Starting from published weights, also on a machine without a network."""
+
 from typing import List, Optional, Sequence, Union
 from urllib.error import URLError
 
@@ -42,7 +43,8 @@ class PretrainedIfReachable(PretrainedInit):
             _warn_of_random_start(
                 module,
                 f'{type(module).__name__} starts from RANDOM weights: {self.checkpoint} could not be reached ({error}). '
-                'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.')
+                'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.',
+            )
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -72,18 +74,25 @@ class PretrainedTask(PretrainedInit):
         ValueError: ``if_absent`` is none of the two.
     """
 
-    def __init__(self,
-                 checkpoint: str,
-                 classes: Optional[Sequence[str]] = None,
-                 checkpoint_classes: Union[Sequence[str], str, None] = None,
-                 synonyms: Optional[Synonyms] = None,
-                 prefix: Optional[str] = None,
-                 if_absent: str = 'error',
-                 map_location: str = 'cpu') -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        classes: Optional[Sequence[str]] = None,
+        checkpoint_classes: Union[Sequence[str], str, None] = None,
+        synonyms: Optional[Synonyms] = None,
+        prefix: Optional[str] = None,
+        if_absent: str = 'error',
+        map_location: str = 'cpu',
+    ) -> None:
         super().__init__(checkpoint, prefix, map_location)
         if if_absent not in ('error', 'random'):
             raise ValueError(f"if_absent must be 'error' or 'random', got {if_absent!r}")
-        self.classes, self.checkpoint_classes, self.synonyms, self.if_absent = classes, checkpoint_classes, synonyms, if_absent
+        self.classes, self.checkpoint_classes, self.synonyms, self.if_absent = (
+            classes,
+            checkpoint_classes,
+            synonyms,
+            if_absent,
+        )
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize ``module`` in place."""
@@ -93,23 +102,36 @@ class PretrainedTask(PretrainedInit):
         """Load a task network whole; see :func:`load_task_weights`."""
         classes, known = self.classes, getattr(network, 'class_names', None)
         if isinstance(classes, str):
-            classes = (classes, )
+            classes = (classes,)
         if classes is not None and known is not None and tuple(classes) != tuple(known):
-            raise UserError(f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), the data set has ({", ".join(known)}), '
-                            'in this order; leave classes out of init_cfg, or give the same')
+            raise UserError(
+                f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), the data set has ({", ".join(known)}), '
+                'in this order; leave classes out of init_cfg, or give the same'
+            )
         names = self.checkpoint_classes
         if isinstance(names, str):
             names = _classes_of(names, segmentation=hasattr(network, 'decode_head'))
         try:
-            load_task_weights(network, self.checkpoint, known if classes is None else classes, names, self.synonyms, self.prefix)
+            load_task_weights(
+                network, self.checkpoint, known if classes is None else classes, names, self.synonyms, self.prefix
+            )
         except (URLError, ConnectionError, TimeoutError, MissingCheckpoint) as error:
             if self.if_absent == 'error':
                 raise
             backbone = getattr(getattr(network, 'backbone', None), 'init_cfg', None)
-            kept = f' but for its backbone ({backbone["checkpoint"]})' if isinstance(backbone, dict) and 'checkpoint' in backbone else ''
-            reason = str(error) if isinstance(error, MissingCheckpoint) else (
-                f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. Download the file and set '
-                '`init_cfg.checkpoint` to its path, or `init_cfg=None` if random weights are meant')
+            kept = (
+                f' but for its backbone ({backbone["checkpoint"]})'
+                if isinstance(backbone, dict) and 'checkpoint' in backbone
+                else ''
+            )
+            reason = (
+                str(error)
+                if isinstance(error, MissingCheckpoint)
+                else (
+                    f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. Download the file and set '
+                    '`init_cfg.checkpoint` to its path, or `init_cfg=None` if random weights are meant'
+                )
+            )
             _warn_of_random_start(network, f'{type(network).__name__} starts from RANDOM weights{kept}: {reason}')
 
 
@@ -137,5 +159,7 @@ def _classes_of(dataset: str, segmentation: bool) -> Sequence[str]:
     try:
         return tuple(get_classes(dataset))
     except ValueError as error:
-        raise UserError(f'checkpoint_classes={dataset!r} in init_cfg is no data set that {"mmseg" if segmentation else "mmdet"} knows; give the '
-                        'names of the classes, in order') from error
+        raise UserError(
+            f'checkpoint_classes={dataset!r} in init_cfg is no data set that {"mmseg" if segmentation else "mmdet"} knows; give the '
+            'names of the classes, in order'
+        ) from error

@@ -1,4 +1,5 @@
 """Timing the parts of a config: forward, training step and data loading; alone or against another config in one run."""
+
 import contextlib
 import copy
 from functools import cached_property
@@ -41,9 +42,23 @@ class Workload:
         compile: Compile the fuser, whether or not that is known to help.
     """
 
-    def __init__(self, cfg: Config, shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), device: str = 'cpu',
-                 amp: bool = False, compile: bool = False) -> None:
-        self.cfg, self.batch_size, self.device, self.amp, self.compile = cfg, batch_size, torch.device(device), amp, compile
+    def __init__(
+        self,
+        cfg: Config,
+        shape: Tuple[int, int],
+        batch_size: int = 1,
+        channels: Tuple[int, int] = (3, 1),
+        device: str = 'cpu',
+        amp: bool = False,
+        compile: bool = False,
+    ) -> None:
+        self.cfg, self.batch_size, self.device, self.amp, self.compile = (
+            cfg,
+            batch_size,
+            torch.device(device),
+            amp,
+            compile,
+        )
         self.batch = synthetic_batch(shape, batch_size, channels)
         self.clock: Optional[PipelineClock] = None
 
@@ -121,7 +136,10 @@ class Workload:
 
         def fuser_step() -> dict:
             fused, losses = coupling.fuser(fusion.first, fusion.second)
-            return {**{f'fuser.{key}': value for key, value in losses.items()}, **coupling.fusion_losses(fusion._replace(fused=fused), samples)}
+            return {
+                **{f'fuser.{key}': value for key, value in losses.items()},
+                **coupling.fusion_losses(fusion._replace(fused=fused), samples),
+            }
 
         compute, modules = {
             'coupling': (lambda: coupling.loss(inputs, samples), [coupling]),
@@ -146,7 +164,10 @@ class Workload:
 
     def _own_step(self) -> Callable[[], object]:
         one = self.batch['inputs']
-        shape, channels = tuple(one['first'][0].shape[-2:]), tuple(len(one[source][0]) for source in ('first', 'second'))
+        shape, channels = (
+            tuple(one['first'][0].shape[-2:]),
+            tuple(len(one[source][0]) for source in ('first', 'second')),
+        )
         own = own_train_step(self.coupling, self.cfg.get('optim_wrapper'), shape, self.batch_size, channels)
 
         def step():
@@ -176,8 +197,17 @@ class Workload:
         return load
 
 
-def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 'train'), whats: Sequence[str] = ('coupling', ), repeats: int = 10,
-                  warmup: int = 2, workers: int = 4, step_ms: float = 50.0, plain: Sequence[str] = (), **options) -> dict:
+def run_benchmark(
+    cfgs: Dict[str, Config],
+    parts: Sequence[str] = ('forward', 'train'),
+    whats: Sequence[str] = ('coupling',),
+    repeats: int = 10,
+    warmup: int = 2,
+    workers: int = 4,
+    step_ms: float = 50.0,
+    plain: Sequence[str] = (),
+    **options,
+) -> dict:
     """Time one config, or two against each other.
 
     The forward pass starts from batches in [0, 1] on the device and includes post-processing; the training step is loss, backward, gradient
@@ -213,13 +243,20 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
     if not 1 <= len(cfgs) <= 2:
         raise InputError(f'one config or two can be timed, got {len(cfgs)}')
     device = str(options.get('device', 'cpu'))
-    result = {'machine': describe_machine(device), 'options': {**options, 'repeats': repeats, 'warmup': warmup}, 'rows': []}
-    workloads = {name: Workload(cfg, **{**options, **(dict(amp=False, compile=False) if name in plain else {})}) for name, cfg in cfgs.items()}
+    result = {
+        'machine': describe_machine(device),
+        'options': {**options, 'repeats': repeats, 'warmup': warmup},
+        'rows': [],
+    }
+    workloads = {
+        name: Workload(cfg, **{**options, **(dict(amp=False, compile=False) if name in plain else {})})
+        for name, cfg in cfgs.items()
+    }
     batch_size = options.get('batch_size', 1)
     for part in parts:
         # everything of one part takes turns, so that its rows compare with each other
         functions = {}
-        for what in (('data', ) if part == 'data' else whats):
+        for what in ('data',) if part == 'data' else whats:
             for name, workload in workloads.items():
                 function = workload.function(part, what)
                 if function is not None:
@@ -234,12 +271,16 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
                     row['cpu_ratio'] = ratio(timings[row['what'], one], timings[row['what'], other], 'cpu')
         result['rows'] += rows
         if part == 'data':
-            result['data_loading'] = {row['config']: _data_loading(row, workloads[row['config']], warmup, workers, step_ms) for row in rows}
+            result['data_loading'] = {
+                row['config']: _data_loading(row, workloads[row['config']], warmup, workers, step_ms) for row in rows
+            }
         if part == 'train':
             overheads = {name: joint_overhead(timings, name) for name in cfgs}
             result['joint_overhead'] = {name: value for name, value in overheads.items() if value}
     if not result['rows']:
-        raise UserError(f'there is nothing to time: these configs have no {" or ".join(whats)} that does {" or ".join(parts)}')
+        raise UserError(
+            f'there is nothing to time: these configs have no {" or ".join(whats)} that does {" or ".join(parts)}'
+        )
     result['machine']['load_average_after'] = describe_machine(device)['load_average']
     return result
 
@@ -247,15 +288,27 @@ def run_benchmark(cfgs: Dict[str, Config], parts: Sequence[str] = ('forward', 't
 def _row(part: str, what: str, name: str, timing: Timing, batch_size: int) -> dict:
     wall = timing.median()
     return {
-        'part': part, 'what': what, 'config': name, 'wall_ms': wall * 1e3, 'cpu_ms': timing.median('cpu') * 1e3, 'gpu_ms': timing.median('gpu') * 1e3,
-        'spread': timing.spread(), 'images_per_s': batch_size / wall, 'memory_mb': None if timing.memory is None else timing.memory / 2**20
+        'part': part,
+        'what': what,
+        'config': name,
+        'wall_ms': wall * 1e3,
+        'cpu_ms': timing.median('cpu') * 1e3,
+        'gpu_ms': timing.median('gpu') * 1e3,
+        'spread': timing.spread(),
+        'images_per_s': batch_size / wall,
+        'memory_mb': None if timing.memory is None else timing.memory / 2**20,
     }
 
 
 def _data_loading(row: dict, workload: Workload, warmup: int, workers: int, step_ms: float) -> dict:
     per_pair = row['cpu_ms'] / workload.batch_size
-    return dict(per_pair=per_pair, transforms=workload.clock.per_pair(warmup * workload.batch_size), workers=workers, step_ms=step_ms,
-                batch_size=pairs_in_time(per_pair, workers, step_ms))
+    return dict(
+        per_pair=per_pair,
+        transforms=workload.clock.per_pair(warmup * workload.batch_size),
+        workers=workers,
+        step_ms=step_ms,
+        batch_size=pairs_in_time(per_pair, workers, step_ms),
+    )
 
 
 def joint_overhead(timings: Dict[Tuple[str, str], Timing], name: str) -> Optional[Dict[str, float]]:
@@ -271,7 +324,9 @@ def joint_overhead(timings: Dict[Tuple[str, str], Timing], name: str) -> Optiona
     if not {('coupling', name), ('fusion', name), ('task', name)} <= set(timings):
         return None
     joint, fusion, task = (timings[what, name] for what in ('coupling', 'fusion', 'task'))
-    apart = Timing(*([a + b for a, b in zip(getattr(fusion, kind), getattr(task, kind))] for kind in ('wall', 'cpu', 'gpu')), None)
+    apart = Timing(
+        *([a + b for a, b in zip(getattr(fusion, kind), getattr(task, kind))] for kind in ('wall', 'cpu', 'gpu')), None
+    )
     return {kind: ratio(joint, apart, kind) for kind in ('wall', 'cpu')}
 
 
@@ -285,23 +340,32 @@ def format_result(result: dict) -> str:
         f'load average {machine["load_average"]} before, {machine["load_average_after"]} after',
         f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}'
         f'{", compiled" if options.get("compile") else ""}, '
-        f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds', '',
-        f'{"part":8} {"what":9} {"config":28} {"wall ms":>9} {"+-":>5} {"CPU ms":>9} ' + (f'{"GPU ms":>9} ' if gpu else '')
-        + f'{"img/s":>8} {"peak MiB":>9} {"ratio":>7}'
+        f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds',
+        '',
+        f'{"part":8} {"what":9} {"config":28} {"wall ms":>9} {"+-":>5} {"CPU ms":>9} '
+        + (f'{"GPU ms":>9} ' if gpu else '')
+        + f'{"img/s":>8} {"peak MiB":>9} {"ratio":>7}',
     ]
     for row in result['rows']:
         memory = '-' if row['memory_mb'] is None else f'{row["memory_mb"]:.0f}'
         spread = '-' if row['spread'] != row['spread'] else f'{100 * row["spread"]:.0f}%'
-        lines.append(f'{row["part"]:8} {row["what"]:9} {row["config"][-28:]:28} {row["wall_ms"]:9.2f} {spread:>5} {row["cpu_ms"]:9.2f} '
-                     + (f'{row["gpu_ms"]:9.2f} ' if gpu else '') + f'{row["images_per_s"]:8.2f} {memory:>9} '
-                     + (f'{row["ratio"]:7.3f}' if 'ratio' in row else f'{"":7}'))
+        lines.append(
+            f'{row["part"]:8} {row["what"]:9} {row["config"][-28:]:28} {row["wall_ms"]:9.2f} {spread:>5} {row["cpu_ms"]:9.2f} '
+            + (f'{row["gpu_ms"]:9.2f} ' if gpu else '')
+            + f'{row["images_per_s"]:8.2f} {memory:>9} '
+            + (f'{row["ratio"]:7.3f}' if 'ratio' in row else f'{"":7}')
+        )
     for name, value in result.get('joint_overhead', {}).items():
-        lines.append(f'{name}: the joint training step takes {value["wall"]:.3f} (wall) and {value["cpu"]:.3f} (CPU) '
-                     'of the fusion and task steps apart')
+        lines.append(
+            f'{name}: the joint training step takes {value["wall"]:.3f} (wall) and {value["cpu"]:.3f} (CPU) '
+            'of the fusion and task steps apart'
+        )
     for name, data in result.get('data_loading', {}).items():
         steps = ', '.join(f'{step} {value:.1f}' for step, value in data['transforms'].items())
-        lines += [f'{name}: {data["per_pair"]:.1f} ms of CPU time for a pair' + (f' ({steps})' if steps else ''),
-                  f'{name}: {data["workers"]} workers with a core each have up to {data["batch_size"]} pairs ready every {data["step_ms"]:g} ms']
+        lines += [
+            f'{name}: {data["per_pair"]:.1f} ms of CPU time for a pair' + (f' ({steps})' if steps else ''),
+            f'{name}: {data["workers"]} workers with a core each have up to {data["batch_size"]} pairs ready every {data["step_ms"]:g} ms',
+        ]
     if any('ratio' in row for row in result['rows']):
         lines.append('ratio: first config over second, median over rounds in which they took turns')
     return '\n'.join(line.rstrip() for line in lines)

@@ -1,4 +1,5 @@
 """Operations and parameters of every part of a coupling."""
+
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -28,7 +29,9 @@ class PartCost(NamedTuple):
     by_op: Dict[str, int]
 
 
-def count_flops(coupling: BaseCoupling, shape: Tuple[int, int], channels: Tuple[int, int] = (3, 1), batch_size: int = 1) -> List[PartCost]:
+def count_flops(
+    coupling: BaseCoupling, shape: Tuple[int, int], channels: Tuple[int, int] = (3, 1), batch_size: int = 1
+) -> List[PartCost]:
     """Run every part once in eval mode and count what ran, per pair.
 
     Torch's own counter watches the operators that are executed. A mixture of experts therefore costs what the chosen experts cost, on one random
@@ -53,7 +56,9 @@ def count_flops(coupling: BaseCoupling, shape: Tuple[int, int], channels: Tuple[
     with torch.no_grad():
         guidance: Optional[dict] = {}
         if coupling.guide is not None:
-            cost, guidance = _count('guide', coupling.guide, lambda: coupling.guide(inputs['first'], inputs['second']), batch_size)
+            cost, guidance = _count(
+                'guide', coupling.guide, lambda: coupling.guide(inputs['first'], inputs['second']), batch_size
+            )
             parts.append(cost)
         cost, fusion = _count('fuser', coupling.fuser, lambda: coupling.fuse(inputs, guidance), batch_size)
         parts.append(cost)
@@ -65,9 +70,17 @@ def count_flops(coupling: BaseCoupling, shape: Tuple[int, int], channels: Tuple[
 def _count(name: str, module: nn.Module, run: Callable[[], object], batch_size: int) -> tuple:
     with FlopCounterMode(display=False) as counter:
         output = run()
-    by_op = {str(op).split('.')[-1]: count // batch_size for op, count in counter.get_flop_counts().get('Global', {}).items()}
+    by_op = {
+        str(op).split('.')[-1]: count // batch_size for op, count in counter.get_flop_counts().get('Global', {}).items()
+    }
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
-    cost = PartCost(name, counter.get_total_flops() // batch_size, sum(n for n, _ in sizes), sum(n for n, grad in sizes if grad), by_op)
+    cost = PartCost(
+        name,
+        counter.get_total_flops() // batch_size,
+        sum(n for n, _ in sizes),
+        sum(n for n, grad in sizes if grad),
+        by_op,
+    )
     return cost, output
 
 
@@ -80,10 +93,16 @@ def format_flops(parts: List[PartCost], shape: Tuple[int, int], channels: Tuple[
     """
     lines = [
         f'per pair of {shape[0]}x{shape[1]} pixels, {channels[0]} and {channels[1]} channels, eval mode; what ran is counted (1 MAC = 2 FLOP)',
-        f'{"part":12} {"GFLOP":>11} {"GMAC":>10} {"M params":>11} {"trainable":>13}'
+        f'{"part":12} {"GFLOP":>11} {"GMAC":>10} {"M params":>11} {"trainable":>13}',
     ]
-    total = PartCost('total', *(sum(getattr(part, key) for part in parts) for key in ('flops', 'parameters', 'trainable')), {})
+    total = PartCost(
+        'total', *(sum(getattr(part, key) for part in parts) for key in ('flops', 'parameters', 'trainable')), {}
+    )
     for part in [*parts, total] if len(parts) > 1 else parts:
-        lines.append(f'{part.name:12} {part.flops / 1e9:11.3f} {part.flops / 2e9:10.3f} {part.parameters / 1e6:11.3f} {part.trainable / 1e6:13.3f}')
-    lines.append('convolutions, matrix products and attention only; no element-wise work, normalization, interpolation, RoIAlign or NMS')
+        lines.append(
+            f'{part.name:12} {part.flops / 1e9:11.3f} {part.flops / 2e9:10.3f} {part.parameters / 1e6:11.3f} {part.trainable / 1e6:13.3f}'
+        )
+    lines.append(
+        'convolutions, matrix products and attention only; no element-wise work, normalization, interpolation, RoIAlign or NMS'
+    )
     return '\n'.join(lines)

@@ -1,4 +1,5 @@
 """Measure what every candidate of a supernet costs on the device at hand."""
+
 from typing import Dict, List, Sequence, Tuple
 
 import torch
@@ -9,7 +10,9 @@ from mmfusion.profiling.timing import describe_machine, measure
 from mmfusion.utils.errors import InputError
 
 
-def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10) -> LatencyTable:
+def measure_latency(
+    fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10
+) -> LatencyTable:
     """Time every candidate on the features that reach it, one image at a time, in evaluation mode; the least of the repeats counts.
 
     Args:
@@ -26,8 +29,13 @@ def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: st
     shapes: List[Tuple[nn.Module, Tuple[int, ...]]] = []
     mixtures = [module for module in fuser.modules() if hasattr(module, 'candidates') and hasattr(module, 'position')]
     if not mixtures:
-        raise InputError(f'{type(fuser).__name__} has no mixtures of candidates to measure; take the config of a search')
-    hooks = [module.register_forward_hook(lambda module, inputs, _: shapes.append((module, tuple(inputs[0].shape)))) for module in mixtures]
+        raise InputError(
+            f'{type(fuser).__name__} has no mixtures of candidates to measure; take the config of a search'
+        )
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, _: shapes.append((module, tuple(inputs[0].shape))))
+        for module in mixtures
+    ]
     fuser.to(device).eval()
     table: Dict[str, Dict[str, float]] = {}
     try:
@@ -36,7 +44,11 @@ def measure_latency(fuser: nn.Module, size: Sequence[int] = (64, 64), device: st
             fuser(image, image)
             for mixture, shape in shapes:
                 x = torch.randn(shape, device=device)
-                timings = measure({name: (lambda op=op, x=x: op(x)) for name, op in mixture.candidates.items()}, repeats, device=device)
+                timings = measure(
+                    {name: (lambda op=op, x=x: op(x)) for name, op in mixture.candidates.items()},
+                    repeats,
+                    device=device,
+                )
                 row = table.setdefault(mixture.position, dict.fromkeys(timings, 0.0))
                 for name, timing in timings.items():
                     row[name] += 1000 * min(timing.gpu or timing.wall)
@@ -58,5 +70,8 @@ def format_latency(table: LatencyTable) -> str:
     threads = '' if table.machine['device'] != 'cpu' else f' ({table.machine["torch_threads"]} threads)'
     lines = [f'milliseconds on {table.machine["device"]}{threads}, one image of {table.size[0]}x{table.size[1]}']
     for position, row in table.milliseconds.items():
-        lines.append(f'  {position}: ' + ', '.join(f'{name} {value:.3f}' for name, value in sorted(row.items(), key=lambda item: item[1])))
+        lines.append(
+            f'  {position}: '
+            + ', '.join(f'{name} {value:.3f}' for name, value in sorted(row.items(), key=lambda item: item[1]))
+        )
     return '\n'.join(lines)

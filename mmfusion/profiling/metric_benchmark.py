@@ -1,4 +1,5 @@
 """Timing of metrics: each by itself, and a protocol as a whole."""
+
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import cv2
@@ -53,8 +54,14 @@ def synthetic_triple(shape: Tuple[int, int] = (480, 640), seed: int = 0) -> List
     return [torch.from_numpy(image)[None, None] for image in (fused, first, second)]
 
 
-def time_metrics(images: Sequence[Tensor], metrics: Sequence[str] = ('all', ), protocol: str = 'default', device: str = 'cpu', batch_size: int = 1,
-                 repeats: int = 10) -> Dict[str, Cost]:
+def time_metrics(
+    images: Sequence[Tensor],
+    metrics: Sequence[str] = ('all',),
+    protocol: str = 'default',
+    device: str = 'cpu',
+    batch_size: int = 1,
+    repeats: int = 10,
+) -> Dict[str, Cost]:
     """Time metrics on one image, or on a batch of copies on a GPU; reading and conversion are not included.
 
     Args:

@@ -1,4 +1,5 @@
 """Training step of a coupling that computes its gradients itself, ready to be timed."""
+
 import copy
 from typing import Any, Callable, Optional, Tuple
 
@@ -11,11 +12,13 @@ from mmfusion.utils.errors import building
 from .synthetic import synthetic_batch
 
 
-def own_train_step(coupling: BaseCoupling,
-                   optim_wrapper: Optional[dict],
-                   shape: Tuple[int, int],
-                   batch_size: int = 1,
-                   channels: Tuple[int, int] = (3, 1)) -> Callable[[], object]:
+def own_train_step(
+    coupling: BaseCoupling,
+    optim_wrapper: Optional[dict],
+    shape: Tuple[int, int],
+    batch_size: int = 1,
+    channels: Tuple[int, int] = (3, 1),
+) -> Callable[[], object]:
     """One call's worth of ``train_step`` of a coupling that states ``averages_gradients``, with the optimizers of its config at rest.
 
     Moving to the device and scaling to [0, 1] are part of it, since such a step begins with the collated batch.
@@ -31,7 +34,9 @@ def own_train_step(coupling: BaseCoupling,
         UserError: The optimizers cannot be built.
     """
     with building():
-        wrapper = build_optim_wrapper(coupling, _at_rest(copy.deepcopy(optim_wrapper or dict(optimizer=dict(type='AdamW')))))
+        wrapper = build_optim_wrapper(
+            coupling, _at_rest(copy.deepcopy(optim_wrapper or dict(optimizer=dict(type='AdamW'))))
+        )
     batches = coupling.inner_steps + 1 if hasattr(coupling, 'run_episode') else 1
     batch = synthetic_batch(shape, batch_size * batches, channels)
     for sample in batch['data_samples']:
@@ -48,7 +53,11 @@ def _at_rest(options: Any) -> Any:
     """Config of optimizers that change nothing, in full precision."""
     if not isinstance(options, dict):
         return options
-    kept = {key: _at_rest(value) for key, value in options.items() if key not in ('accumulative_counts', 'loss_scale', 'dtype')}
+    kept = {
+        key: _at_rest(value)
+        for key, value in options.items()
+        if key not in ('accumulative_counts', 'loss_scale', 'dtype')
+    }
     if 'optimizer' in kept:
         kept['optimizer'] = {**kept['optimizer'], 'lr': 0.0, 'weight_decay': 0.0}
         kept['type'] = 'OptimWrapper'

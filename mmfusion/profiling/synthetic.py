@@ -1,4 +1,5 @@
 """Random batches that every coupling takes, for timing and for counting operations."""
+
 from typing import Tuple
 
 import torch
@@ -10,7 +11,9 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import InputError
 
 
-def synthetic_batch(shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), boxes: int = 5, seed: int = 0) -> dict:
+def synthetic_batch(
+    shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), boxes: int = 5, seed: int = 0
+) -> dict:
     """A collated batch as a data loader yields it: smooth random pictures with noise, boxes of class 0 and a class map of class 0.
 
     Args:
@@ -31,7 +34,9 @@ def synthetic_batch(shape: Tuple[int, int], batch_size: int = 1, channels: Tuple
         torch.Size([3, 32, 40])
     """
     if len(shape) != 2 or min(shape) < 16 or batch_size < 1:
-        raise InputError(f'shape must be (H, W) of at least 16x16 and batch_size at least 1, got {tuple(shape)} and {batch_size}')
+        raise InputError(
+            f'shape must be (H, W) of at least 16x16 and batch_size at least 1, got {tuple(shape)} and {batch_size}'
+        )
     generator = torch.Generator().manual_seed(seed)
     height, width = shape
     data = {'inputs': {'first': [], 'second': []}, 'data_samples': []}
@@ -41,8 +46,16 @@ def synthetic_batch(shape: Tuple[int, int], batch_size: int = 1, channels: Tuple
         corner = torch.rand(boxes, 2, generator=generator) * 0.7
         extent = 0.1 + torch.rand(boxes, 2, generator=generator) * 0.2
         xyxy = torch.cat([corner, corner + extent], 1) * torch.tensor([width, height] * 2)
-        sample = FusionDataSample(metainfo=dict(
-            img_id=index, sample_id=str(index), ori_shape=(height, width), img_shape=(height, width), scale_factor=(1.0, 1.0), flip=False))
+        sample = FusionDataSample(
+            metainfo=dict(
+                img_id=index,
+                sample_id=str(index),
+                ori_shape=(height, width),
+                img_shape=(height, width),
+                scale_factor=(1.0, 1.0),
+                flip=False,
+            )
+        )
         sample.gt_instances = InstanceData(bboxes=xyxy, labels=torch.zeros(boxes, dtype=torch.long))
         sample.ignored_instances = InstanceData(bboxes=xyxy[:0], labels=torch.zeros(0, dtype=torch.long))
         sample.gt_sem_seg = PixelData(data=torch.zeros(1, height, width, dtype=torch.long))

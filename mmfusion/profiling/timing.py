@@ -1,4 +1,5 @@
 """Timing on busy machines: medians after a warm-up, wall and CPU time apart, rivals taking turns."""
+
 import os
 import resource
 import statistics
@@ -39,7 +40,9 @@ class Timing(NamedTuple):
         return (high - low) / 2 / statistics.median(values)
 
 
-def measure(functions: Dict[str, Callable[[], object]], repeats: int = 10, warmup: int = 2, device: str = 'cpu') -> Dict[str, Timing]:
+def measure(
+    functions: Dict[str, Callable[[], object]], repeats: int = 10, warmup: int = 2, device: str = 'cpu'
+) -> Dict[str, Timing]:
     """Time functions against each other: in every round each runs once, in an order that turns around, so that a load from outside hits all.
 
     Args:
@@ -70,8 +73,12 @@ def measure(functions: Dict[str, Callable[[], object]], repeats: int = 10, warmu
     for index in range(repeats):
         for name in names if index % 2 == 0 else reversed(names):
             rounds[name].append(_time_once(functions[name], cuda, device))
-    return {name: Timing(*(list(kind) for kind in list(zip(*values))[:2]), [v[2] for v in values] if cuda else [], memory[name])
-            for name, values in rounds.items()}
+    return {
+        name: Timing(
+            *(list(kind) for kind in list(zip(*values))[:2]), [v[2] for v in values] if cuda else [], memory[name]
+        )
+        for name, values in rounds.items()
+    }
 
 
 def ratio(one: Timing, other: Timing, kind: str = 'wall') -> float:

@@ -1,4 +1,5 @@
 """Checks before the first iteration that data and model of a run fit together."""
+
 from typing import Iterator, Optional, Sequence, Tuple
 
 from mmengine.runner import Runner
@@ -27,8 +28,10 @@ def check_training(runner: Runner) -> None:
         raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
     loader = runner.train_dataloader
     if len(loader) == 0:
-        raise UserError(f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
-                        'smaller ones out; lower batch_size or set drop_last=False')
+        raise UserError(
+            f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
+            'smaller ones out; lower batch_size or set drop_last=False'
+        )
     check_loop(runner.model, runner.train_loop)
     _check_frozen(runner)
     _check_labelled(runner.model, loader, 'train_dataloader')
@@ -54,19 +57,27 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
     check_classes(runner.model, loop.dataloader, name)
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
     if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
-        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to compare detections with; take mmdet.CocoMetric and '
-                        'mmdet.VOCMetric out of the evaluator, or use a labeled data set')
+        raise UserError(
+            f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to compare detections with; take mmdet.CocoMetric and '
+            'mmdet.VOCMetric out of the evaluator, or use a labeled data set'
+        )
     seg_classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('seg_classes')
     if 'IoUMetric' in metrics and seg_classes:
-        raise UserError(f'{name}: mmseg.IoUMetric would take the classes of the boxes for those of the class maps; use '
-                        "dict(type='SegIoUMetric', ...) with the same arguments")
+        raise UserError(
+            f'{name}: mmseg.IoUMetric would take the classes of the boxes for those of the class maps; use '
+            "dict(type='SegIoUMetric', ...) with the same arguments"
+        )
     if 'SegIoUMetric' in metrics and seg_classes is not None and len(seg_classes) == 0:
-        raise UserError(f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; name them in metainfo.seg_classes, or take '
-                        'SegIoUMetric out of the evaluator')
+        raise UserError(
+            f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; name them in metainfo.seg_classes, or take '
+            'SegIoUMetric out of the evaluator'
+        )
     parts = getattr(loop.dataloader.dataset, 'datasets', ())
     if len(parts) > 1 and 'CocoMetric' in metrics:
-        raise UserError(f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by img_id. '
-                        'Test the sets one by one, or use mmdet.VOCMetric')
+        raise UserError(
+            f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by img_id. '
+            'Test the sets one by one, or use mmdet.VOCMetric'
+        )
 
 
 def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
@@ -81,11 +92,16 @@ def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
     meta = getattr(loader.dataset, 'metainfo', {})
     name_classes(model, meta)
     for part, kind, networks in networks_with_classes(model):
-        classes, number = meta.get('classes' if kind == 'detection' else 'seg_classes') or (), count_classes(networks[0])
+        classes, number = (
+            meta.get('classes' if kind == 'detection' else 'seg_classes') or (),
+            count_classes(networks[0]),
+        )
         if number is not None and classes and number != len(classes):
             what = 'classes' if kind == 'detection' else 'segmentation classes'
-            raise UserError(f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
-                            'set num_classes in the config of that head')
+            raise UserError(
+                f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
+                'set num_classes in the config of that head'
+            )
 
 
 def name_classes(model: nn.Module, meta: dict) -> None:
@@ -101,8 +117,10 @@ def _check_hooks(runner: Runner) -> None:
     """Every runner has the hook that training depends on, unless the config has another default scope or names another hook."""
     coupling = unwrap(runner.model)
     if hasattr(coupling, 'averages_gradients') and not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
-        raise UserError('losses and networks would not be told the epoch: the hook runtime_info is not that of mmfusion. Set '
-                        "default_scope='mmfusion', or default_hooks.runtime_info=dict(type='mmfusion.RuntimeInfoHook')")
+        raise UserError(
+            'losses and networks would not be told the epoch: the hook runtime_info is not that of mmfusion. Set '
+            "default_scope='mmfusion', or default_hooks.runtime_info=dict(type='mmfusion.RuntimeInfoHook')"
+        )
 
 
 def _check_frozen(runner: Runner) -> None:
@@ -114,8 +132,10 @@ def _check_frozen(runner: Runner) -> None:
         if task.frozen not in ('all', 'weights'):
             continue
         if not task.network.init_cfg:
-            raise UserError(f'model.frozen_tasks: model.tasks.{name} would stay at random weights. Set in its '
-                            "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model")
+            raise UserError(
+                f'model.frozen_tasks: model.tasks.{name} would stay at random weights. Set in its '
+                "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model"
+            )
         if isinstance(task.network.init_cfg, dict) and 'if_absent' in task.network.init_cfg:
             task.network.init_cfg['if_absent'] = 'error'
 
@@ -123,19 +143,21 @@ def _check_frozen(runner: Runner) -> None:
 def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:
     for part, kind, _ in class_counts(model):
         if kind == 'detection' and _without_classes(loader):
-            raise UserError(f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labeled data set')
+            raise UserError(
+                f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labeled data set'
+            )
 
 
 def _without_classes(loader: DataLoader) -> bool:
     """Whether the data set says that it has no classes, as opposed to saying nothing."""
-    return len(getattr(loader.dataset, 'metainfo', {}).get('classes', ('unknown', ))) == 0
+    return len(getattr(loader.dataset, 'metainfo', {}).get('classes', ('unknown',))) == 0
 
 
 def networks_with_classes(model: nn.Module) -> Iterator[Tuple[str, str, Sequence[nn.Module]]]:
     """Yield (place in the config, kind, networks built from it) for all networks with a head; ``model`` may be wrapped by DDP."""
     model = unwrap(model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
-        yield f'model.tasks.{name}', task.kind, (task.network, )
+        yield f'model.tasks.{name}', task.kind, (task.network,)
     guide = getattr(model, 'guide', None)
     if guide is not None and model.guide_weight > 0:
         yield 'model.guide.detector', 'detection', tuple(getattr(guide, side, None) for side in ('first', 'second'))

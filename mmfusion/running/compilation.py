@@ -1,4 +1,5 @@
 """torch.compile for the fuser of a coupling, where it works and pays, and autocast by the name of a precision."""
+
 import contextlib
 import os
 import shutil
@@ -17,7 +18,10 @@ from mmfusion.utils.compat import compiler_error
 PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 #: Why a fuser is not compiled on a CPU. Ratios of CPU time to eager, as docs/en/results.md has them.
 _CPU_REASONS: Tuple[Tuple[type, str], ...] = (
-    (MoEFusion, 'which experts run depends on each picture, so that it falls into small pieces: 1.13 times the CPU time'),
+    (
+        MoEFusion,
+        'which experts run depends on each picture, so that it falls into small pieces: 1.13 times the CPU time',
+    ),
     (ReFusion, 'it works in strips, which torch does not follow: no gain (1.01 times the CPU time)'),
     (DenseFuse, 'it becomes slower: 1.44 times the CPU time'),
     (PlainConvFuser, "torch's compiler fails on it (InductorError)"),
@@ -61,8 +65,10 @@ def compile_fuser(coupling: BaseCoupling, device: torch.device, training: bool =
         raise UserError(f'--compile (compile=True): {reason}; leave it out')
     compiler = os.environ.get('CXX', 'g++')
     if device.type == 'cpu' and shutil.which(compiler) is None:
-        raise UserError(f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, and no {compiler} was found. Install one '
-                        '(Debian/Ubuntu: apt-get install g++ python3-dev), name it in the environment variable CXX, or leave the option out')
+        raise UserError(
+            f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, and no {compiler} was found. Install one '
+            '(Debian/Ubuntu: apt-get install g++ python3-dev), name it in the environment variable CXX, or leave the option out'
+        )
     coupling.fuser.compile()
 
 
@@ -78,7 +84,9 @@ def compiler_errors(model: nn.Module) -> Iterator[None]:
     except compiler_error() as error:
         fuser = type(getattr(model, 'fuser', model)).__name__
         first = next(iter(str(error).splitlines()), '')
-        raise UserError(f'--compile (compile=True): torch could not compile {fuser} ({type(error).__name__}: {first}); leave it out') from error
+        raise UserError(
+            f'--compile (compile=True): torch could not compile {fuser} ({type(error).__name__}: {first}); leave it out'
+        ) from error
 
 
 def autocast(precision: str, device: torch.device):
@@ -97,8 +105,11 @@ def autocast(precision: str, device: torch.device):
     if device.type == 'cpu' and precision == 'fp16':
         raise UserError("precision 'fp16' needs a GPU; take 'fp32' on a CPU, or 'bf16' on one with AMX")
     if device.type == 'cpu' and not has_fast_bfloat16():
-        warnings.warn("precision 'bf16': this CPU has no matrix instructions for bfloat16 (AMX); the fusers measured take 1.4 to 1.7 times as "
-                      "long as with 'fp32'", stacklevel=2)
+        warnings.warn(
+            "precision 'bf16': this CPU has no matrix instructions for bfloat16 (AMX); the fusers measured take 1.4 to 1.7 times as "
+            "long as with 'fp32'",
+            stacklevel=2,
+        )
     return torch.autocast(device.type, PRECISIONS[precision])
 
 

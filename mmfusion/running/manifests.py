@@ -44,12 +44,18 @@ def record_training(runner: Runner, cfg: Config) -> Optional[Path]:
             if isinstance(value, DataLoader):
                 data[name if key == 'dataloader' else f'{name}/{key}'] = value.dataset
     checkpoint = find_latest_checkpoint(str(work_dir))
-    weights = {Path(path).name: path for path in [*filter(None, [checkpoint]), *map(str, sorted(work_dir.glob('best_*.pth')))]}
+    weights = {
+        Path(path).name: path for path in [*filter(None, [checkpoint]), *map(str, sorted(work_dir.glob('best_*.pth')))]
+    }
     start = cfg.get('load_from')
     if start and os.path.isfile(start) and not cfg.get('resume'):
         weights['start'] = start
     scalars = runner.message_hub.log_scalars
-    last = {name[4:]: value.current() for name, value in sorted(scalars.items()) if name.startswith('val/') and not name.endswith('time')}
+    last = {
+        name[4:]: value.current()
+        for name, value in sorted(scalars.items())
+        if name.startswith('val/') and not name.endswith('time')
+    }
     return write_manifest(
         work_dir,
         'training',
@@ -106,5 +112,9 @@ def record_test(
 
 def numbers(metrics: Dict[str, Any]) -> Dict[str, Optional[float]]:
     """Those of the metrics that are numbers; None for NaN, which JSON does not have."""
-    found = {key: float(value) for key, value in metrics.items() if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1}
+    found = {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1
+    }
     return {key: value if abs(value) < float('inf') else None for key, value in found.items()}

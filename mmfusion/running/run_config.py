@@ -1,4 +1,5 @@
 """Config of a run from a command line, for training and testing."""
+
 import argparse
 import os
 from pathlib import Path
@@ -47,10 +48,14 @@ def use_gloo(cfg: Config, launcher: str) -> None:
         UserError: The launcher is not torchrun.
     """
     if launcher != 'pytorch' or 'RANK' not in os.environ:
-        raise UserError('on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, tools/dist_test.sh)')
+        raise UserError(
+            'on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, tools/dist_test.sh)'
+        )
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    wrapper = cfg.get('model_wrapper_cfg') or dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False)
+    )
     # mmengine adds the GPU of the process where the config does not say device_ids
     cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', **wrapper, 'device_ids': None}
 
@@ -70,7 +75,9 @@ def checkpoint_to_resume(work_dir: str) -> Optional[str]:
     """The newest whole checkpoint in a work dir, or None; says so where a damaged one was passed over."""
     path, passed = newest_checkpoint(work_dir)
     if passed and is_main_process():
-        print('\n'.join([*passed, f'going on from {path}' if path else f'no whole checkpoint in {work_dir}']), flush=True)
+        print(
+            '\n'.join([*passed, f'going on from {path}' if path else f'no whole checkpoint in {work_dir}']), flush=True
+        )
     return path
 
 

@@ -1,4 +1,5 @@
 """Building the runner of a config."""
+
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner

@@ -1,4 +1,5 @@
 """Batches of one picture and batch norms that cannot learn from them, found before the training begins."""
+
 import copy
 import random
 from contextlib import contextmanager
@@ -36,9 +37,15 @@ def check_single_sample_batch(runner: Runner) -> None:
         number, size = len(loader.dataset), loader.batch_sampler.batch_size
         which = 'are batches of one' if size == 1 else f'leave one for the last batch of {size}'
         others = f' (and {len(names) - 1} more batch norms)' if len(names) > 1 else ''
-        remedy = 'batch_size to 2 or more' if size == 1 else 'drop_last=True (another pair is left out in every epoch), or another batch_size'
-        raise UserError(f'train_dataloader: {number} pairs {which}, and {names[0]}{others} sees maps of 1x1 pixels: there is no variance in one '
-                        f'value per channel. Set train_dataloader.{remedy}')
+        remedy = (
+            'batch_size to 2 or more'
+            if size == 1
+            else 'drop_last=True (another pair is left out in every epoch), or another batch_size'
+        )
+        raise UserError(
+            f'train_dataloader: {number} pairs {which}, and {names[0]}{others} sees maps of 1x1 pixels: there is no variance in one '
+            f'value per channel. Set train_dataloader.{remedy}'
+        )
 
 
 def has_batch_of_one(loader: DataLoader) -> bool:
@@ -53,7 +60,11 @@ def has_batch_of_one(loader: DataLoader) -> bool:
         return True
     if hasattr(batches, 'lead_sizes'):  # of TaskBatchSampler
         return 1 in batches.lead_sizes
-    if type(batches) is not torch.utils.data.BatchSampler or batches.drop_last or isinstance(batches.sampler, InfiniteSampler):
+    if (
+        type(batches) is not torch.utils.data.BatchSampler
+        or batches.drop_last
+        or isinstance(batches.sampler, InfiniteSampler)
+    ):
         return False
     return len(batches.sampler) % batches.batch_size == 1
 
@@ -66,11 +77,15 @@ def norms_of_single_values(model: BaseCoupling, loader: DataLoader) -> List[str]
         def hook(module: nn.Module, inputs: tuple) -> None:
             if module.training and inputs[0][:1, :1].numel() == 1 and name not in found:
                 found.append(name)
+
         return hook
 
     shared = get_world_size() > 1
-    norms = [(name, module) for name, module in model.named_modules()
-             if is_batch_norm(module) and not (shared and isinstance(module, nn.SyncBatchNorm))]
+    norms = [
+        (name, module)
+        for name, module in model.named_modules()
+        if is_batch_norm(module) and not (shared and isinstance(module, nn.SyncBatchNorm))
+    ]
     if not norms:
         return found
     handles = [module.register_forward_pre_hook(look(name)) for name, module in norms]

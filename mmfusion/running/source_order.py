@@ -1,4 +1,5 @@
 """Check of the order in which a checkpoint takes its sources."""
+
 import logging
 from typing import Optional, Sequence
 
@@ -22,8 +23,12 @@ def warn_of_exchanged_sources(content: object, given: Optional[Sequence[str]], p
     wanted = checkpoint_modalities(content)
     exchanged = wanted is not None and given is not None and tuple(given) == wanted[::-1] and wanted[0] != wanted[1]
     if exchanged and is_main_process():
-        print_log(f'the weights of {path} take {wanted[0]} first and {wanted[1]} second, but the data set gives {given[0]} first and {given[1]} '
-                  'second: their fused images are not those that the weights were trained for. Exchange the folders of the data set '
-                  f'(data_prefix=dict(first=..., second=...), metainfo=dict(modalities={wanted})), or give the images to FusionInferencer in '
-                  'the other order', 'current', logging.WARNING)
+        print_log(
+            f'the weights of {path} take {wanted[0]} first and {wanted[1]} second, but the data set gives {given[0]} first and {given[1]} '
+            'second: their fused images are not those that the weights were trained for. Exchange the folders of the data set '
+            f'(data_prefix=dict(first=..., second=...), metainfo=dict(modalities={wanted})), or give the images to FusionInferencer in '
+            'the other order',
+            'current',
+            logging.WARNING,
+        )
     return exchanged

@@ -1,4 +1,5 @@
 """Checkpoints of single task networks in the place of a coupling's."""
+
 import logging
 from typing import Iterable, Optional
 
@@ -36,19 +37,25 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
     names = list(state_dict_of(content, checkpoint))
     if not any(name.startswith(MARK) for name in names):
         return None
-    kind, prefix = ('segmentor', 'mmseg') if any(name.startswith(SEGMENTATION_MARK) for name in names) else ('detector', 'mmdet')
+    kind, prefix = (
+        ('segmentor', 'mmseg') if any(name.startswith(SEGMENTATION_MARK) for name in names) else ('detector', 'mmdet')
+    )
     tasks = cfg.model.get('tasks') or {}
     fitting = [name for name, task in tasks.items() if str(task.get('type')).startswith(f'{prefix}.')]
     if len(fitting) != 1:
-        raise UserError(f'{checkpoint} is the checkpoint of a {kind} alone, and the config has {len(fitting)} tasks of this kind among '
-                        f"({', '.join(tasks)}); say where it belongs: --cfg-options model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask "
-                        f'model.tasks.NAME.init_cfg.checkpoint={checkpoint}')
-    name, = fitting
+        raise UserError(
+            f'{checkpoint} is the checkpoint of a {kind} alone, and the config has {len(fitting)} tasks of this kind among '
+            f'({", ".join(tasks)}); say where it belongs: --cfg-options model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask '
+            f'model.tasks.NAME.init_cfg.checkpoint={checkpoint}'
+        )
+    (name,) = fitting
     former = tasks[name].get('init_cfg')
     kept = dict(former) if isinstance(former, dict) and str(former.get('type')).endswith('PretrainedTask') else {}
     kept.pop('if_absent', None)
     tasks[name].init_cfg = {**kept, 'type': 'mmfusion.PretrainedTask', 'checkpoint': checkpoint}
-    print_log(f'{checkpoint} is the checkpoint of a {kind} alone: model.tasks.{name} starts from it', 'current', logging.INFO)
+    print_log(
+        f'{checkpoint} is the checkpoint of a {kind} alone: model.tasks.{name} starts from it', 'current', logging.INFO
+    )
     return name
 
 
@@ -73,9 +80,12 @@ def start_from_task_checkpoint(model: nn.Module, name: str, checkpoint: str) -> 
     model = unwrap(model)
     others = _others((key for key, _ in model.named_parameters()), name)
     if others:
-        raise UserError(f'{checkpoint} holds the task network {name!r} alone, and the rest of the model would be random:'
-                        + listing('weights without values', others) + '\nGive the checkpoint of the whole coupling, or test with a fuser that has no '
-                        'weights: --cfg-options model.fuser.type=AverageFuser')
+        raise UserError(
+            f'{checkpoint} holds the task network {name!r} alone, and the rest of the model would be random:'
+            + listing('weights without values', others)
+            + '\nGive the checkpoint of the whole coupling, or test with a fuser that has no '
+            'weights: --cfg-options model.fuser.type=AverageFuser'
+        )
     with building():
         model.init_weights()
 

@@ -1,4 +1,5 @@
 """Testing from a config and a checkpoint."""
+
 import argparse
 from pathlib import Path
 from typing import Any, Iterator, List, Sequence
@@ -25,7 +26,9 @@ class DumpPredictions(DumpResults):
 
     def process(self, data_batch: Any, predictions: Sequence[dict]) -> None:
         """Keep the predictions of one batch, without its images."""
-        super().process(data_batch, [{key: value for key, value in sample.items() if key not in _IMAGES} for sample in predictions])
+        super().process(
+            data_batch, [{key: value for key, value in sample.items() if key not in _IMAGES} for sample in predictions]
+        )
 
 
 def test(args: argparse.Namespace) -> dict:
@@ -55,7 +58,9 @@ def test(args: argparse.Namespace) -> dict:
         load_fusion_checkpoint(runner.model, args.checkpoint)
     check_testing(runner, runner.test_loop)
     dataset = runner.test_loop.dataloader.dataset
-    warn_of_exchanged_sources(safe_load(args.checkpoint), getattr(dataset, 'metainfo', {}).get('modalities'), args.checkpoint)
+    warn_of_exchanged_sources(
+        safe_load(args.checkpoint), getattr(dataset, 'metainfo', {}).get('modalities'), args.checkpoint
+    )
     if task:
         start_from_task_checkpoint(runner.model, task, args.checkpoint)
     if args.out:
@@ -64,10 +69,23 @@ def test(args: argparse.Namespace) -> dict:
     metrics = runner.test()
     record_test(runner, cfg, metrics, facts, args.checkpoint, [*filter(None, [args.out]), *per_image])
     if is_main_process():
-        print('\n'.join(['', 'test done', *(f'  {name:28s} {value:.4f}' for name, value in metrics.items() if isinstance(value, float)),
-                         f'  work dir    {cfg.work_dir}', *(f'  {label}  {path}' for label, path in
-                                                            (('predictions', args.out), *(('per image  ', file) for file in per_image)) if path)]
-                        + (['fused images:', *lines] if (lines := picture_summary(pictures)) else [])), flush=True)
+        print(
+            '\n'.join(
+                [
+                    '',
+                    'test done',
+                    *(f'  {name:28s} {value:.4f}' for name, value in metrics.items() if isinstance(value, float)),
+                    f'  work dir    {cfg.work_dir}',
+                    *(
+                        f'  {label}  {path}'
+                        for label, path in (('predictions', args.out), *(('per image  ', file) for file in per_image))
+                        if path
+                    ),
+                ]
+                + (['fused images:', *lines] if (lines := picture_summary(pictures)) else [])
+            ),
+            flush=True,
+        )
     return metrics
 
 
@@ -77,12 +95,12 @@ def check_outputs(args: argparse.Namespace) -> None:
     Raises:
         UserError: A wrong suffix, or a folder that cannot be written.
     """
-    for option, suffixes in (('out', ('.pkl', '.pickle')), ('per_image', ('.csv', ))):
+    for option, suffixes in (('out', ('.pkl', '.pickle')), ('per_image', ('.csv',))):
         path = getattr(args, option)
         if not path:
             continue
         if not path.endswith(suffixes):
-            raise UserError(f"--{option.replace('_', '-')} {path}: the name must end with {' or '.join(suffixes)}")
+            raise UserError(f'--{option.replace("_", "-")} {path}: the name must end with {" or ".join(suffixes)}')
         ensure_writable_dir(Path(path).parent)
     if args.show_dir:
         ensure_writable_dir(args.show_dir)

@@ -1,4 +1,5 @@
 """Training from a config."""
+
 import argparse
 import logging
 from pathlib import Path
@@ -81,11 +82,19 @@ def enable_amp(cfg: Config) -> None:
     """
     coupling = coupling_class(cfg.get('model'))
     if coupling.precision == 'float32':
-        raise UserError(f'--amp: {coupling.__name__} trains in float32 only, since small gradients vanish in half precision; leave --amp out')
+        raise UserError(
+            f'--amp: {coupling.__name__} trains in float32 only, since small gradients vanish in half precision; leave --amp out'
+        )
     wrapper = cfg.get('optim_wrapper') or {}
-    parts = [wrapper] if 'optimizer' in wrapper else [part for part in wrapper.values() if isinstance(part, dict) and 'optimizer' in part]
+    parts = (
+        [wrapper]
+        if 'optimizer' in wrapper
+        else [part for part in wrapper.values() if isinstance(part, dict) and 'optimizer' in part]
+    )
     if not parts:
-        raise UserError("--amp needs a config with an 'optim_wrapper' that has an 'optimizer', or parts that have one each")
+        raise UserError(
+            "--amp needs a config with an 'optim_wrapper' that has an 'optimizer', or parts that have one each"
+        )
     scaled = torch.cuda.is_available() and coupling.precision == 'float16'
     for part in parts:
         if scaled:
@@ -98,8 +107,10 @@ def enable_amp(cfg: Config) -> None:
     if scaled:
         return
     if is_main_process() and not torch.cuda.is_available():
-        print('--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with matrix instructions for bfloat16, AMX; '
-              'without them forward passes were measured at 1.4 to 1.7 times the time of float32)')
+        print(
+            '--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with matrix instructions for bfloat16, AMX; '
+            'without them forward passes were measured at 1.4 to 1.7 times the time of float32)'
+        )
 
 
 def enable_compile(runner: Runner) -> None:
@@ -111,8 +122,10 @@ def enable_compile(runner: Runner) -> None:
     coupling = unwrap(runner.model)
     compile_fuser(coupling, next(coupling.parameters()).device, training=True)
     if is_main_process():
-        print('--compile: the first step, and the first of every new size of pictures, takes a minute or more. Whether it pays here: '
-              'mmfusion benchmark CONFIG --parts train --compile --compare eager')
+        print(
+            '--compile: the first step, and the first of every new size of pictures, takes a minute or more. Whether it pays here: '
+            'mmfusion benchmark CONFIG --parts train --compile --compare eager'
+        )
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:
@@ -122,8 +135,10 @@ def enable_auto_scale_lr(cfg: Config) -> None:
         UserError: The config does not say for which batch size its learning rate was chosen.
     """
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-        raise UserError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; add auto_scale_lr = dict(base_batch_size=16) with the '
-                        'total batch size that its learning rate is meant for')
+        raise UserError(
+            '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; add auto_scale_lr = dict(base_batch_size=16) with the '
+            'total batch size that its learning rate is meant for'
+        )
     cfg.auto_scale_lr.enable = True
 
 
@@ -136,7 +151,9 @@ def enable_tensorboard(cfg: Config) -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
-        raise UserError('--tensorboard: the package is missing; pip install -c requirements/constraints.txt tensorboard') from error
+        raise UserError(
+            '--tensorboard: the package is missing; pip install -c requirements/constraints.txt tensorboard'
+        ) from error
     visualizer = cfg.setdefault('visualizer', dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]))
     backends = list(visualizer.get('vis_backends') or [])
     if not any(backend['type'] == 'TensorboardVisBackend' for backend in backends):
@@ -185,8 +202,11 @@ def check_start_weights(model: nn.Module, path: str) -> None:
     if total and absent == total:
         raise UserError(f'load_from={path}: not one of its weights fits the model; it is a checkpoint of another model')
     if absent or unfit['unexpected']:
-        print_log(f'load_from={path}: {total - absent} of {total} weights of the model are in it, {len(unfit["unexpected"])} of its own are left out',
-                  'current', logging.WARNING)
+        print_log(
+            f'load_from={path}: {total - absent} of {total} weights of the model are in it, {len(unfit["unexpected"])} of its own are left out',
+            'current',
+            logging.WARNING,
+        )
 
 
 def where_to_go_on(work_dir: str) -> str:

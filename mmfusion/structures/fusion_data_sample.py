@@ -1,4 +1,5 @@
 """Data sample of a pair of source images: labels, predictions and the fused image."""
+
 import copy
 from typing import Optional, Sequence, Tuple, Union
 

@@ -1,4 +1,5 @@
 """Loading checkpoints without executing pickled code, and refusing those of another model."""
+
 import pickle
 import struct
 import zipfile
@@ -22,8 +23,20 @@ from .unwrap import unwrap
 __getattr__ = moved_names(__name__, dict(MAX_LISTED='mmfusion.utils.state_dict'))
 
 # what torch.load was seen to raise on files of other kinds and on damaged ones, besides UnpicklingError
-_BROKEN = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError,
-           struct.error, zipfile.BadZipFile)
+_BROKEN = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 # torch stores tensors as they are; a file whose records grow by more than this when they are unpacked is none of its own
 _MAX_GROWTH = 8
 
@@ -86,21 +99,28 @@ def _explained(load: Callable[[], object], path: object) -> object:
     except pickle.UnpicklingError as error:
         if not any(word in str(error) for word in ('GLOBAL', 'Trying to')):
             raise UserError(f'{path} is not a checkpoint, or it is damaged; copy or download it again') from error
-        raise UserError(f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
-                        'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)') from error
+        raise UserError(
+            f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
+            'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)'
+        ) from error
     except _BROKEN as error:
-        raise UserError(f'{path} is not a checkpoint, or it is damaged ({_first_sentence(error)}); '
-                        'copy or download it again') from error
+        raise UserError(
+            f'{path} is not a checkpoint, or it is damaged ({_first_sentence(error)}); copy or download it again'
+        ) from error
 
 
 def load_mmengine_safely() -> None:
     """Let mmengine load files and downloads as :func:`safe_load` does; by itself it runs pickled code where ``weights_only=True`` refuses a file."""
+
     def load(file: object, map_location: object = None, weights_only: Optional[bool] = None) -> object:
         name = file if isinstance(file, (str, Path)) else 'the checkpoint'
         return _named(_load(file, name, map_location), name)
 
     def load_url(url: str, *args, **kwargs) -> object:
-        return _named(_explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url), url)
+        return _named(
+            _explained(lambda: torch.hub.load_state_dict_from_url(url, *args, **{**kwargs, 'weights_only': True}), url),
+            url,
+        )
 
     replace_loaders(load, load_url)
 
@@ -109,9 +129,12 @@ def _named(content: object, path: object) -> dict:
     """Raise a UserError unless a file holds a dict by names, of which mmengine would make a ``TypeError``, or nothing without a word."""
     states = [content, content['state_dict']] if isinstance(content, dict) and 'state_dict' in content else [content]
     for state in states:
-        if not isinstance(state, dict) or not all(isinstance(key, str) and (is_plain(value) or not isinstance(value, Tensor))
-                                                  for key, value in state.items()):
-            raise UserError(f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key "state_dict"')
+        if not isinstance(state, dict) or not all(
+            isinstance(key, str) and (is_plain(value) or not isinstance(value, Tensor)) for key, value in state.items()
+        ):
+            raise UserError(
+                f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key "state_dict"'
+            )
     return content
 
 
@@ -139,10 +162,14 @@ def check_resumable(path: Union[str, Path]) -> None:
         UserError: No such file, it is damaged, or it has only weights.
     """
     content = safe_load(path)
-    absent = [key for key in ('meta', 'optimizer', 'message_hub') if not isinstance(content, dict) or key not in content]
+    absent = [
+        key for key in ('meta', 'optimizer', 'message_hub') if not isinstance(content, dict) or key not in content
+    ]
     if absent:
-        raise UserError(f"{path} cannot be resumed from: it has no {', '.join(absent)} (weights only?). To start from its weights: "
-                        f'--cfg-options load_from={path}')
+        raise UserError(
+            f'{path} cannot be resumed from: it has no {", ".join(absent)} (weights only?). To start from its weights: '
+            f'--cfg-options load_from={path}'
+        )
 
 
 def newest_checkpoint(work_dir: Union[str, Path]) -> Tuple[Optional[str], List[str]]:
@@ -205,11 +232,17 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     missing, unexpected, mismatched = misfit
     shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, model {tuple(own[key].shape)}' for key in mismatched]
     if strict and misfit:
-        raise UserError(f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
-                        + listing('missing in the checkpoint', missing) + listing('unknown to the model', unexpected)
-                        + listing('of another shape', shapes) + '\nUse the config that the checkpoint was trained with.'
-                        + (_fuser_remedy(module, path) if _is_fuser_state(module, state) else ''))
-    module.load_state_dict({key: value for key, value in state.items() if key in own and key not in mismatched}, strict=False)
+        raise UserError(
+            f'{path} does not fit {type(module).__name__}; it seems to be a checkpoint of another model or config.'
+            + listing('missing in the checkpoint', missing)
+            + listing('unknown to the model', unexpected)
+            + listing('of another shape', shapes)
+            + '\nUse the config that the checkpoint was trained with.'
+            + (_fuser_remedy(module, path) if _is_fuser_state(module, state) else '')
+        )
+    module.load_state_dict(
+        {key: value for key, value in state.items() if key in own and key not in mismatched}, strict=False
+    )
     return dict(missing=missing, unexpected=unexpected, mismatched=shapes)
 
 
@@ -230,8 +263,10 @@ def _is_fuser_state(model: nn.Module, state: State) -> bool:
 
 def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
     name = type(model.fuser).__name__
-    return (f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, or train the rest from it '
-            f'with --cfg-options load_from={path}')
+    return (
+        f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, or train the rest from it '
+        f'with --cfg-options load_from={path}'
+    )
 
 
 def _first_sentence(error: Exception) -> str:

@@ -1,4 +1,5 @@
 """Versions and hardware, for bug reports: ``python -m mmfusion.utils.collect_env``."""
+
 import os
 
 
@@ -8,6 +9,7 @@ def collect_env() -> dict:
     from mmengine.utils.dl_utils import collect_env as collect_base_env
 
     import mmfusion
+
     env = collect_base_env()
     for name in ('mmcv', 'mmdet', 'mmseg'):
         try:

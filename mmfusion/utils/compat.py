@@ -1,4 +1,5 @@
 """Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends on."""
+
 import time
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -26,19 +27,25 @@ def check_mmcv_ops() -> None:
     """
     for name, (package, low, high) in REQUIRED.items():
         if find_spec(name) is None:
-            raise UserError(f'{name} ({package}) is not installed. Run `make setup` in the repository, or, with torch installed:\n'
-                            f'  pip install {_CONSTRAINTS} -r requirements/build.txt -r requirements/runtime.txt\n  {INSTALL_ALL}')
+            raise UserError(
+                f'{name} ({package}) is not installed. Run `make setup` in the repository, or, with torch installed:\n'
+                f'  pip install {_CONSTRAINTS} -r requirements/build.txt -r requirements/runtime.txt\n  {INSTALL_ALL}'
+            )
         version = _installed_version(name, package)
         if not _as_tuple(low) <= _as_tuple(version) < _as_tuple(high):
-            raise UserError(f'{name} {version} is installed, mmfusion needs >={low},<{high}. Run:\n'
-                            f'  pip install --no-deps --no-build-isolation {_CONSTRAINTS} {package}')
+            raise UserError(
+                f'{name} {version} is installed, mmfusion needs >={low},<{high}. Run:\n'
+                f'  pip install --no-deps --no-build-isolation {_CONSTRAINTS} {package}'
+            )
     try:
         import_module('torch')  # the ops link against torch's libraries, which must be loaded first
         import_module('mmcv._ext')
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == 'mmcv._ext'
         reason = 'it was installed without them' if missing else f'they do not load with this torch ({error})'
-        raise UserError(f'mmcv has no compiled ops: {reason}. With torch and a C++ compiler installed, run:\n  {REBUILD_OPS}') from error
+        raise UserError(
+            f'mmcv has no compiled ops: {reason}. With torch and a C++ compiler installed, run:\n  {REBUILD_OPS}'
+        ) from error
 
 
 def _installed_version(name: str, package: str) -> str:
@@ -77,14 +84,23 @@ def read_yaml_as_data() -> None:
     import mmengine.fileio
 
     from mmfusion.fileio.yaml_handler import PlainYamlHandler
+
     mmengine.fileio.register_handler(['yaml', 'yml'])(PlainYamlHandler)
 
 
 # Private names of other packages. A new release of one of them is checked here.
 
 #: What mmengine's runner builds when training or testing begins, and not with the runner.
-BUILT_LATER = ('build_dataloader', 'build_evaluator', 'build_optim_wrapper', 'build_param_scheduler', 'build_test_loop', 'build_train_loop',
-               'build_val_loop', '_init_model_weights')
+BUILT_LATER = (
+    'build_dataloader',
+    'build_evaluator',
+    'build_optim_wrapper',
+    'build_param_scheduler',
+    'build_test_loop',
+    'build_train_loop',
+    'build_val_loop',
+    '_init_model_weights',
+)
 
 
 def starts_from_checkpoint(runner: Any) -> bool:
@@ -117,12 +133,14 @@ def loss_scale_update(optim_wrapper: Any) -> Any:
 def replace_loaders(load: Callable, load_url: Callable) -> None:
     """Let mmengine load files by ``load(file, map_location, weights_only)`` and downloads by ``load_url(url, ...)``."""
     from mmengine.runner import checkpoint
+
     checkpoint._safe_torch_load, checkpoint.load_url = load, load_url
 
 
 def is_batch_norm(module: Any) -> bool:
     """Whether a module is a batch norm of any number of dimensions."""
     from torch.nn.modules.batchnorm import _BatchNorm
+
     return isinstance(module, _BatchNorm)
 
 
@@ -134,12 +152,14 @@ def accumulative_counts(optim_wrapper: Any) -> int:
 def scope_names() -> List[str]:
     """Names of all instances of mmengine's DefaultScope."""
     from mmengine.registry import DefaultScope
+
     return list(DefaultScope._instance_dict)
 
 
 def array_globals() -> list:
     """What pickled numpy arrays and numbers refer to, under the names of numpy 2 and numpy 1."""
     import numpy as np
+
     multiarray = np._core.multiarray
     names = [np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, np._core.numeric._frombuffer]
     return names + [(getattr(multiarray, name), f'numpy.core.multiarray.{name}') for name in ('_reconstruct', 'scalar')]
@@ -148,24 +168,28 @@ def array_globals() -> list:
 def compiler_error() -> type:
     """What torch's compiler raises."""
     from torch._dynamo.exc import TorchDynamoException
+
     return TorchDynamoException
 
 
 def inside_functorch() -> bool:
     """Whether a transformation of torch.func (grad, vmap...) is running."""
     import torch
+
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def traced() -> bool:
     """Whether torch.compile, torch.jit or torch.func looks at the code, where gradients of our own are out of place."""
     import torch
+
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or inside_functorch()
 
 
 def fused_convolution() -> Optional[Callable]:
     """oneDNN's convolution with an activation behind it, which torch.compile uses on a CPU; None where this build of torch has none."""
     import torch
+
     if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, '_convolution_pointwise', None)

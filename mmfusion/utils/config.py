@@ -1,4 +1,5 @@
 """Reading a config file, with misspelled keys found before anything is built."""
+
 import difflib
 import inspect
 from pathlib import Path
@@ -12,10 +13,36 @@ from .shipped import find_config
 
 # besides the arguments of Runner: what mmengine and the tools read, and the helper names that configs commonly define
 _EXTRA_KEYS = {
-    'activation_checkpointing', 'backend_args', 'compile', 'custom_imports', 'data_root', 'dataset_type', 'efficient_conv_bn_eval', 'env_cfg',
-    'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn',
-    'max_epochs', 'max_iters', 'optimizer', 'runner_type', 'test_pipeline', 'train_pipeline', 'tta_model', 'tta_pipeline', 'val_pipeline',
-    'vis_backends', 'work_dir', 'num_classes', 'img_scale', 'base_lr', 'batch_size', 'num_workers', 'train_dataset', 'val_dataset', 'test_dataset',
+    'activation_checkpointing',
+    'backend_args',
+    'compile',
+    'custom_imports',
+    'data_root',
+    'dataset_type',
+    'efficient_conv_bn_eval',
+    'env_cfg',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'sync_bn',
+    'max_epochs',
+    'max_iters',
+    'optimizer',
+    'runner_type',
+    'test_pipeline',
+    'train_pipeline',
+    'tta_model',
+    'tta_pipeline',
+    'val_pipeline',
+    'vis_backends',
+    'work_dir',
+    'num_classes',
+    'img_scale',
+    'base_lr',
+    'batch_size',
+    'num_workers',
+    'train_dataset',
+    'val_dataset',
+    'test_dataset',
 }
 _CLOSE = 0.85
 #: Bytes that a config may have. As runs write them down they have 1e4 to 1e5; a list of numbers of 1 MiB in Python took 490 MiB and 11 s to read.
@@ -54,7 +81,9 @@ def read_config(path: Union[str, Path]) -> Config:
     """
     path = find_config(path)
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that a config may have')
+        raise UserError(
+            f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that a config may have'
+        )
     _let_mmseg_be_a_base()
     read_yaml_as_data()
     try:
@@ -95,6 +124,7 @@ def _let_mmseg_be_a_base() -> None:
     """Make ``_base_ = ['mmseg::...']`` work: mmengine looks for a package named mmsegmentation, which the maintained stack does not install."""
     from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.utils import is_installed
+
     if not is_installed(MODULE2PACKAGE['mmseg']):
         MODULE2PACKAGE['mmseg'] = 'mmseg'
 
@@ -102,6 +132,7 @@ def _let_mmseg_be_a_base() -> None:
 def known_keys() -> set:
     """Top-level names with a meaning: the arguments of mmengine's Runner, and what the tools read."""
     from mmengine.runner import Runner
+
     return (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | _EXTRA_KEYS
 
 
@@ -116,7 +147,9 @@ def check_top_level_keys(cfg: Config, path: Union[str, Path] = 'config') -> None
         match = difflib.get_close_matches(key, known, n=1, cutoff=_CLOSE)
         # a helper next to the real key (model2, train_pipeline_stage2) is fine: only letters in excess or missing are suspicious
         if key not in known and match and not key.startswith(match[0]) and not key.startswith('_'):
-            raise UserError(f'{path}: unknown top-level key {key!r}. Did you mean {match[0]!r}? (Begin a name with _ to keep it as it is.)')
+            raise UserError(
+                f'{path}: unknown top-level key {key!r}. Did you mean {match[0]!r}? (Begin a name with _ to keep it as it is.)'
+            )
 
 
 def check_options(cfg: Config, options: dict) -> None:
@@ -131,12 +164,18 @@ def check_options(cfg: Config, options: dict) -> None:
             where = '.'.join(parts[:depth]) or 'the config'
             if isinstance(node, (list, tuple)):
                 if not part.isdigit() or int(part) >= len(node):
-                    raise UserError(f'--cfg-options {dotted}: {where} is a list of {len(node)}; {part!r} must be an index below that')
+                    raise UserError(
+                        f'--cfg-options {dotted}: {where} is a list of {len(node)}; {part!r} must be an index below that'
+                    )
                 node = node[int(part)]
             elif isinstance(node, (dict, Config)):
                 if part not in node:
                     candidates = set(node) | (known_keys() if depth == 0 else set())
-                    match = difflib.get_close_matches(part, candidates - {part}, n=1, cutoff=0.8) if part not in candidates else []
+                    match = (
+                        difflib.get_close_matches(part, candidates - {part}, n=1, cutoff=0.8)
+                        if part not in candidates
+                        else []
+                    )
                     if match:
                         raise UserError(f'--cfg-options {dotted}: {where} has no {part!r}. Did you mean {match[0]!r}?')
                     break  # a new key: allowed, the constructors check their own arguments

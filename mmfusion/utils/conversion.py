@@ -1,4 +1,5 @@
 """Helpers of checkpoint converters: reading a published file, renaming keys by rules, finding what does not fit, writing the result."""
+
 import argparse
 import re
 from contextlib import contextmanager
@@ -50,7 +51,9 @@ def converting(*sources: Union[str, Path]) -> Iterator[None]:
     except UserError as error:
         raise UserError(f'{names}: {error}') from None
     except (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise UserError(f'{names}: an entry has not the shape that it has in the published files ({str(error).splitlines()[0]})') from error
+        raise UserError(
+            f'{names}: an entry has not the shape that it has in the published files ({str(error).splitlines()[0]})'
+        ) from error
 
 
 def rename(state: State, rules: Iterable[Rule], what: str) -> State:
@@ -81,7 +84,9 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
     if unknown:
         message = f'not part of {what}, unexpected keys: {first_of(sorted(unknown))}'
         if len(unknown) == len(state):
-            message += '. Not one of its keys belongs there: these are the weights of another method, or of another program'
+            message += (
+                '. Not one of its keys belongs there: these are the weights of another method, or of another program'
+            )
         raise UserError(message)
     return converted
 
@@ -93,13 +98,27 @@ def misfits(weights: State, module: nn.Module) -> List[str]:
     """
     own = module.state_dict()
     misfit = compare(weights, own)
-    shapes = [f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}' for key in misfit.mismatched]
-    return [fault for faults in ([f'missing {key}' for key in misfit.missing], [f'unexpected {key}' for key in misfit.unexpected], shapes)
-            for fault in _shortened(faults)]
+    shapes = [
+        f'{key} has shape {tuple(weights[key].shape)}, the config needs {tuple(own[key].shape)}'
+        for key in misfit.mismatched
+    ]
+    return [
+        fault
+        for faults in (
+            [f'missing {key}' for key in misfit.missing],
+            [f'unexpected {key}' for key in misfit.unexpected],
+            shapes,
+        )
+        for fault in _shortened(faults)
+    ]
 
 
 def _shortened(faults: List[str]) -> List[str]:
-    return faults if len(faults) <= MAX_LISTED else [*faults[:MAX_LISTED], f'... and {len(faults) - MAX_LISTED} more of this kind']
+    return (
+        faults
+        if len(faults) <= MAX_LISTED
+        else [*faults[:MAX_LISTED], f'... and {len(faults) - MAX_LISTED} more of this kind']
+    )
 
 
 def check_converted(parts: Mapping[str, Tuple[State, nn.Module]], sources: Sequence[Union[str, Path]]) -> None:
@@ -112,21 +131,32 @@ def check_converted(parts: Mapping[str, Tuple[State, nn.Module]], sources: Seque
     Raises:
         UserError: They do not fit; the first faults of each kind are listed.
     """
-    faults = [f'{part}: {fault}' if part else fault for part, (weights, module) in parts.items() for fault in misfits(weights, module)]
+    faults = [
+        f'{part}: {fault}' if part else fault
+        for part, (weights, module) in parts.items()
+        for fault in misfits(weights, module)
+    ]
     if not faults:
         return
     found = [compare(weights, module) for weights, module in parts.values()]
-    remedy = '' if any(misfit.missing or misfit.unexpected for misfit in found) else (
-        '\nEvery name is there and shapes differ: the weights are those of another width or variant. Give its config (--config), or change the one '
-        'that is taken (--cfg-options)')
+    remedy = (
+        ''
+        if any(misfit.missing or misfit.unexpected for misfit in found)
+        else (
+            '\nEvery name is there and shapes differ: the weights are those of another width or variant. Give its '
+            'config (--config), or change the one that is taken (--cfg-options)'
+        )
+    )
     raise UserError(f'{", ".join(map(str, sources))} does not fit the config:\n  ' + '\n  '.join(faults) + remedy)
 
 
-def write_fuser(weights: State,
-                fuser: nn.Module,
-                sources: Sequence[Union[str, Path]],
-                target: Union[str, Path],
-                modalities: Optional[Sequence[str]] = None) -> State:
+def write_fuser(
+    weights: State,
+    fuser: nn.Module,
+    sources: Sequence[Union[str, Path]],
+    target: Union[str, Path],
+    modalities: Optional[Sequence[str]] = None,
+) -> State:
     """Write the weights of a fuser with the prefix ``fuser.`` that a coupling gives it, and return them so.
 
     Args:
@@ -141,7 +171,12 @@ def write_fuser(weights: State,
     """
     check_converted({'': (weights, fuser)}, sources)
     weights = {f'fuser.{key}': value for key, value in weights.items()}
-    write_weights(weights, ' and '.join(Path(source).name for source in sources), target, modalities=tuple(modalities) if modalities else None)
+    write_weights(
+        weights,
+        ' and '.join(Path(source).name for source in sources),
+        target,
+        modalities=tuple(modalities) if modalities else None,
+    )
     return weights
 
 

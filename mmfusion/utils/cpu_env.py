@@ -1,4 +1,5 @@
 """Environment that must be set before torch is imported; this module therefore imports nothing heavy."""
+
 import ctypes
 import os
 import platform
@@ -36,7 +37,9 @@ def keep_freed_memory() -> bool:
     """
     choice = os.environ.get('MMFUSION_MALLOC') or 'keep'
     if choice not in ('keep', 'default'):
-        raise UserError(f"MMFUSION_MALLOC must be 'keep' (freed memory is kept for the next operation) or 'default', got {choice!r}")
+        raise UserError(
+            f"MMFUSION_MALLOC must be 'keep' (freed memory is kept for the next operation) or 'default', got {choice!r}"
+        )
     if choice == 'default' or platform.libc_ver()[0] != 'glibc':
         return False
     mallopt = ctypes.CDLL(None).mallopt
@@ -64,8 +67,12 @@ def setup_cpu_env() -> None:
         'PASSIVE'
     """
     if 'OMP_WAIT_POLICY' not in os.environ and 'torch' in sys.modules:
-        warnings.warn('torch was imported before mmfusion.utils.setup_cpu_env(): OMP_WAIT_POLICY=PASSIVE has no effect in this process. '
-                      'Call it first, or export OMP_WAIT_POLICY=PASSIVE', RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            'torch was imported before mmfusion.utils.setup_cpu_env(): OMP_WAIT_POLICY=PASSIVE has no effect in this process. '
+            'Call it first, or export OMP_WAIT_POLICY=PASSIVE',
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE').upper() == 'PASSIVE':
         os.environ.setdefault('GOMP_SPINCOUNT', '2000')
     if 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ:  # torch refuses to have both

@@ -1,4 +1,5 @@
 """Choosing the device, with a clear error when the one asked for is not there."""
+
 from typing import Optional
 
 import torch
@@ -30,8 +31,16 @@ def select_device(requested: Optional[str] = None) -> torch.device:
     if device.type != 'cuda':
         raise UserError(f"device {requested!r} is not supported: write 'cpu', 'cuda' or 'cuda:0'")
     if not torch.cuda.is_available():
-        why = 'this torch is a CPU build' if not torch.version.cuda else 'torch sees no GPU (driver, CUDA_VISIBLE_DEVICES)'
-        raise UserError(f'device {requested!r} was asked for, but there is no usable GPU: {why}. Use --device cpu, or leave it out')
+        why = (
+            'this torch is a CPU build'
+            if not torch.version.cuda
+            else 'torch sees no GPU (driver, CUDA_VISIBLE_DEVICES)'
+        )
+        raise UserError(
+            f'device {requested!r} was asked for, but there is no usable GPU: {why}. Use --device cpu, or leave it out'
+        )
     if device.index is not None and device.index >= torch.cuda.device_count():
-        raise UserError(f'device {requested!r} was asked for, but there are only {torch.cuda.device_count()} GPU(s), counted from cuda:0')
+        raise UserError(
+            f'device {requested!r} was asked for, but there are only {torch.cuda.device_count()} GPU(s), counted from cuda:0'
+        )
     return device

@@ -1,4 +1,5 @@
 """Errors that a user can fix, shown as one message without a traceback."""
+
 import contextlib
 import errno
 import functools
@@ -148,8 +149,10 @@ def user_message(error: BaseException) -> Optional[str]:
     if isinstance(error, UserError):
         return _without_traceback(str(error))
     if _is_download(error):
-        return (f"weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or "
-                "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'")
+        return (
+            f'weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or '
+            "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'"
+        )
     if _is_out_of_memory(error):
         return f'{str(error).splitlines()[0]} Lower the batch size or the size of crops, or train with --amp'
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_NO_FILE):
@@ -177,4 +180,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _is_download(error: BaseException) -> bool:
     from urllib.error import URLError
+
     return isinstance(error, URLError)

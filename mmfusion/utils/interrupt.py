@@ -78,4 +78,6 @@ def describe(stop: BaseException) -> 'tuple[str, int]':
     """The line for the user, and the exit code."""
     number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
     name = 'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'
-    return '; '.join([f'stopped by {name}', *(getattr(stop, '__notes__', None) or ['what has been written is whole'])]), EXIT_CODES[number]
+    return '; '.join(
+        [f'stopped by {name}', *(getattr(stop, '__notes__', None) or ['what has been written is whole'])]
+    ), EXIT_CODES[number]

@@ -1,11 +1,14 @@
 """Names of a package that are resolved on first use, so that importing the package loads neither torch nor mmengine."""
+
 from importlib import import_module
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from mmfusion.moved import moved_names
 
 
-def lazy_names(package: Dict[str, object], names: Mapping[str, str], moved: Optional[Mapping[str, str]] = None) -> Tuple[Callable, Callable]:
+def lazy_names(
+    package: Dict[str, object], names: Mapping[str, str], moved: Optional[Mapping[str, str]] = None
+) -> Tuple[Callable, Callable]:
     """The functions ``__getattr__`` and ``__dir__`` of a package (PEP 562) whose names live in its submodules.
 
     Args:

@@ -1,4 +1,5 @@
 """mmcv's compiled operators under autocast and behind ``channels_last``: they get float32 and the default layout where they know nothing else."""
+
 import functools
 import inspect
 import sys
@@ -17,6 +18,7 @@ def widen_mmcv_ops() -> None:
     and gradients come back in the type of the input. Other types pass as they are. A second call does nothing.
     """
     import mmcv.ops  # noqa: F401  # loads the modules looked through below
+
     for name, module in list(sys.modules.items()):
         if name.startswith('mmcv.ops.'):
             for operator in vars(module).values():
@@ -33,10 +35,17 @@ def _widen(operator: type) -> None:
     def wide_forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
         results = forward(ctx, *map(_wide, args), **{key: _wide(value) for key, value in kwargs.items()})
         # Results come back in the type of the (first) input, as networks expect of a layer.
-        first = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.is_floating_point()), None)
+        first = next(
+            (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.is_floating_point()),
+            None,
+        )
         if not _is_narrow(first):
             return results
-        return tuple(_as(value, first.dtype) for value in results) if isinstance(results, tuple) else _as(results, first.dtype)
+        return (
+            tuple(_as(value, first.dtype) for value in results)
+            if isinstance(results, tuple)
+            else _as(results, first.dtype)
+        )
 
     @functools.wraps(backward)
     def wide_backward(ctx: Any, *gradients: Any) -> Any:
@@ -47,7 +56,9 @@ def _widen(operator: type) -> None:
 
 
 def _is_narrow(value: Any) -> bool:
-    return isinstance(value, Tensor) and (value.dtype == torch.bfloat16 or (value.dtype == torch.float16 and value.device.type == 'cpu'))
+    return isinstance(value, Tensor) and (
+        value.dtype == torch.bfloat16 or (value.dtype == torch.float16 and value.device.type == 'cpu')
+    )
 
 
 def _wide(value: Any) -> Any:

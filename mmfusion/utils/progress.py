@@ -1,4 +1,5 @@
 """Progress bars: drawn on a terminal, ten plain lines or nothing in a file."""
+
 import math
 import sys
 from typing import Any, Optional, TextIO
@@ -24,7 +25,14 @@ class _Tenths(tqdm):
         return True
 
 
-def progress_bar(total: int, title: str = '', file: Optional[TextIO] = None, initial: int = 0, plain: str = 'tenths', shown: bool = True) -> tqdm:
+def progress_bar(
+    total: int,
+    title: str = '',
+    file: Optional[TextIO] = None,
+    initial: int = 0,
+    plain: str = 'tenths',
+    shown: bool = True,
+) -> tqdm:
     """Begin a progress bar; ``update()`` moves it on and ``close()`` takes it away, as does leaving a ``with`` block.
 
     Args:
@@ -53,4 +61,6 @@ def progress_bar(total: int, title: str = '', file: Optional[TextIO] = None, ini
     terminal = hasattr(file, 'isatty') and file.isatty()
     if plain == 'tenths' and not terminal and shown and total > initial:
         return _Tenths(total, **options)
-    return tqdm(total=total, disable=not shown or not (terminal or plain == 'bar'), leave=False, dynamic_ncols=True, **options)
+    return tqdm(
+        total=total, disable=not shown or not (terminal or plain == 'bar'), leave=False, dynamic_ncols=True, **options
+    )

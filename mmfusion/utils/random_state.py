@@ -1,4 +1,5 @@
 """State of the global random generators of ``random``, numpy and torch's CPU, taken and put back."""
+
 import random
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Arguments under their former names, which work for one version more and say what they are called now."""
+
 import functools
 import inspect
 import warnings
@@ -10,7 +11,11 @@ FUSION_TASK, FORMER_TASK = 'fusion_task', 'task'
 
 def warn_renamed(owner: str, former: str, today: str, level: int = 3) -> None:
     """Say that a name of ``owner`` has changed."""
-    warnings.warn(f'{owner}: {former!r} is called {today!r} now; the former name goes with the next version', DeprecationWarning, stacklevel=level)
+    warnings.warn(
+        f'{owner}: {former!r} is called {today!r} now; the former name goes with the next version',
+        DeprecationWarning,
+        stacklevel=level,
+    )
 
 
 def renamed(owner: str, **names: str) -> Callable[[Callable], Callable]:

@@ -1,4 +1,5 @@
 """Scopes of nested types in configs of other packages."""
+
 import copy
 
 from mmengine.config import ConfigDict

@@ -1,4 +1,5 @@
 """Registering every module of mmfusion, mmdet and mmseg, so that configs can name them."""
+
 import contextlib
 import io
 import pkgutil
@@ -23,13 +24,17 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     with _without_optional_package_notes():
         from mmdet.utils import register_all_modules as register_mmdet
         from mmseg.utils import register_all_modules as register_mmseg
+
         register_mmdet(init_default_scope=False)
         register_mmseg(init_default_scope=False)
     import torch
 
     from .checkpoint import load_mmengine_safely, safe_globals
     from .compat import read_yaml_as_data
-    torch.serialization.add_safe_globals(safe_globals())  # mmengine resumes with weights_only=True and knows fewer dtypes
+
+    torch.serialization.add_safe_globals(
+        safe_globals()
+    )  # mmengine resumes with weights_only=True and knows fewer dtypes
     load_mmengine_safely()
     read_yaml_as_data()
     root = import_module('mmfusion')
@@ -47,6 +52,7 @@ def register_all_modules(init_default_scope: bool = True) -> None:
 def set_default_scope(name: str = 'mmfusion') -> None:
     """Make ``name`` the current default scope of the registries; harmless when it is already."""
     from mmengine.registry import DefaultScope
+
     current = DefaultScope.get_current_instance()
     if current is not None and current.scope_name == name:
         return

@@ -1,4 +1,5 @@
 """Configs that ship with the package, by name; importing this loads neither torch nor mmengine."""
+
 import difflib
 from pathlib import Path
 from typing import Iterable, List, Optional, Union
@@ -17,9 +18,14 @@ def find_config(name: Union[str, Path]) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    parts = path.parts[1:] if path.parts[:1] == ('configs', ) else path.parts
+    parts = path.parts[1:] if path.parts[:1] == ('configs',) else path.parts
     folder = shipped_configs()
-    if folder is not None and len(parts) == 1 and (shipped := folder / parts[0]).with_suffix('.py').is_file() and shipped.suffix in ('', '.py'):
+    if (
+        folder is not None
+        and len(parts) == 1
+        and (shipped := folder / parts[0]).with_suffix('.py').is_file()
+        and shipped.suffix in ('', '.py')
+    ):
         return shipped.with_suffix('.py')
     known = {*_siblings(path), *config_names()} if len(parts) == 1 else _siblings(path)
     raise UserError(f'config not found: {path}{_hint(path.name, known)}')
@@ -39,14 +45,23 @@ def shipped_config(name: str) -> Path:
     """
     folder = shipped_configs()
     if folder is None:
-        raise UserError('this installation of mmfusion holds no configs; give the path of one, or install the wheel or the checkout again')
+        raise UserError(
+            'this installation of mmfusion holds no configs; give the path of one, or install the wheel or the checkout again'
+        )
     return folder / name
 
 
 def shipped_configs() -> Optional[Path]:
     """Folder of the configs that ship: inside the package where it was installed, beside it in a checkout; None where there is neither."""
     package = Path(__file__).resolve().parents[1]
-    return next((folder for folder in (package / '.mim' / 'configs', package.parent / 'configs') if (folder / '_base_').is_dir()), None)
+    return next(
+        (
+            folder
+            for folder in (package / '.mim' / 'configs', package.parent / 'configs')
+            if (folder / '_base_').is_dir()
+        ),
+        None,
+    )
 
 
 def _siblings(path: Path) -> Iterable[str]:

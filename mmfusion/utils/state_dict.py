@@ -1,4 +1,5 @@
 """Weights by name: taken out of what a file holds, and compared with those that a network has."""
+
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import torch
@@ -33,7 +34,9 @@ class Misfit(NamedTuple):
         return any(self)
 
 
-def state_dict_of(content: object, path: object, keys: Sequence[str] = ('state_dict', ), what: Optional[str] = None) -> State:
+def state_dict_of(
+    content: object, path: object, keys: Sequence[str] = ('state_dict',), what: Optional[str] = None
+) -> State:
     """The weights in what a file holds: by themselves, or under one of ``keys``, without the prefixes of wrappers.
 
     Args:
@@ -51,10 +54,14 @@ def state_dict_of(content: object, path: object, keys: Sequence[str] = ('state_d
     state, depth = content, 0
     while isinstance(state, dict) and depth < MAX_DEPTH and (key := _holder(state, keys)) is not None:
         state, depth = state[key], depth + 1
-    if not isinstance(state, dict) or not state or not all(isinstance(key, str) and is_plain(value) for key, value in state.items()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(key, str) and is_plain(value) for key, value in state.items())
+    ):
         raise UserError(_no_weights(content, path, keys, what))
     while prefix := next((prefix for prefix in WRAPPERS if all(key.startswith(prefix) for key in state)), ''):
-        state = {key[len(prefix):]: value for key, value in state.items()}
+        state = {key[len(prefix) :]: value for key, value in state.items()}
     return state
 
 
@@ -63,7 +70,9 @@ def _holder(content: dict, keys: Sequence[str]) -> Optional[str]:
 
 
 def _no_weights(content: object, path: object, keys: Sequence[str], what: Optional[str]) -> str:
-    found = f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
+    found = (
+        f'a dict with {sorted(map(str, content))[:MAX_LISTED]}' if isinstance(content, dict) else type(content).__name__
+    )
     if what is None:
         return f"{path} holds no model weights: expected a state dict, or one under the key 'state_dict', found {found}"
     others = f' ({", ".join(keys[1:])})' if len(keys) > 1 else ''
@@ -83,8 +92,11 @@ def compare(state: Mapping[str, Tensor], network: Union[nn.Module, Mapping[str, 
         Misfit(missing=['bias'], unexpected=['scale'], mismatched=['weight'])
     """
     own = network.state_dict() if isinstance(network, nn.Module) else network
-    return Misfit([key for key in own if key not in state], [key for key in state if key not in own],
-                  [key for key in own if key in state and own[key].shape != state[key].shape])
+    return Misfit(
+        [key for key in own if key not in state],
+        [key for key in state if key not in own],
+        [key for key in own if key in state and own[key].shape != state[key].shape],
+    )
 
 
 def first_of(names: Sequence[str], most: int = MAX_LISTED) -> str:

@@ -1,4 +1,5 @@
 """The model inside a wrapper for distributed training."""
+
 from mmengine.model import is_model_wrapper
 from torch import nn
 

@@ -1,4 +1,5 @@
 """The range that float sources must keep, checked in one place."""
+
 import math
 from typing import Union
 
@@ -32,12 +33,16 @@ def check_unit_range(image: Union[np.ndarray, Tensor], name: str) -> None:
     floating = image.is_floating_point() if isinstance(image, Tensor) else np.issubdtype(image.dtype, np.floating)
     if not floating or math.prod(image.shape) == 0:
         return
-    low, high = (float(value) for value in (image.aminmax() if isinstance(image, Tensor) else (image.min(), image.max())))
+    low, high = (
+        float(value) for value in (image.aminmax() if isinstance(image, Tensor) else (image.min(), image.max()))
+    )
     if low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE:
         return
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f'{name} holds NaN or infinite values; correct the file, or the transform that made them')
     kind = str(image.dtype).replace('torch.', '')
-    raise InputError(f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], 8-bit ones in 0...255 as uint8. Wrap '
-                     'transforms of mmcv, mmdet and mmseg in Paired, which keeps type and range, leave normalization to the data preprocessor of '
-                     'the task network, and let a transform of your own divide by its full scale')
+    raise InputError(
+        f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], 8-bit ones in 0...255 as uint8. Wrap '
+        'transforms of mmcv, mmdet and mmseg in Paired, which keeps type and range, leave normalization to the data preprocessor of '
+        'the task network, and let a transform of your own divide by its full scale'
+    )

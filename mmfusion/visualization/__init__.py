@@ -1,4 +1,5 @@
 """Fused images as pictures: boxes, panels, several sources side by side."""
+
 from mmfusion.moved import moved_names
 
 from .drawing import draw_boxes, make_panel

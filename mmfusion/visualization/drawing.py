@@ -1,4 +1,5 @@
 """Boxes and side-by-side panels, drawn with OpenCV: a panel takes milliseconds, where matplotlib takes tenths of a second."""
+
 from typing import Optional, Sequence, Tuple
 
 import cv2
@@ -16,13 +17,15 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))).copy()
 
 
-def draw_boxes(image: np.ndarray,
-               boxes: np.ndarray,
-               labels: np.ndarray,
-               scores: Optional[np.ndarray] = None,
-               classes: Sequence[str] = (),
-               palette: Optional[Sequence[Tuple[int, int, int]]] = None,
-               score_thr: float = 0.3) -> np.ndarray:
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: Optional[np.ndarray] = None,
+    classes: Sequence[str] = (),
+    palette: Optional[Sequence[Tuple[int, int, int]]] = None,
+    score_thr: float = 0.3,
+) -> np.ndarray:
     """Draw detected or annotated boxes with their class names.
 
     Args:
@@ -47,7 +50,11 @@ def draw_boxes(image: np.ndarray,
     thickness = max(1, round(min(canvas.shape[:2]) / 300))
     scale = max(0.35, min(canvas.shape[:2]) / 1200)
     # the best box is drawn last, on top
-    order = np.flatnonzero(keep) if scores is None else np.flatnonzero(keep)[np.argsort(np.asarray(scores)[keep], kind='stable')]
+    order = (
+        np.flatnonzero(keep)
+        if scores is None
+        else np.flatnonzero(keep)[np.argsort(np.asarray(scores)[keep], kind='stable')]
+    )
     limit = 4 * max(canvas.shape)  # OpenCV draws with 16-bit fractions, far corners would wrap around
     for i in order:
         x1, y1, x2, y2 = np.clip(boxes[i], -limit, limit).round().astype(int).tolist()
@@ -84,13 +91,15 @@ def make_panel(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarra
         (62, 124, 3)
     """
     if not images or len(images) != len(titles) or len({image.shape[0] for image in images}) > 1:
-        raise ValueError(f'a panel takes images of equal height and a title for each, got {[image.shape for image in images]} and {list(titles)}')
+        raise ValueError(
+            f'a panel takes images of equal height and a title for each, got {[image.shape for image in images]} and {list(titles)}'
+        )
     height = images[0].shape[0]
     panel = np.full((height + BAR, sum(image.shape[1] for image in images) + GAP * (len(images) - 1), 3), 255, np.uint8)
     x = 0
     for image, title in zip(images, titles):
         width = image.shape[1]
-        panel[BAR:, x:x + width] = as_rgb(image)
+        panel[BAR:, x : x + width] = as_rgb(image)
         # long titles shrink to the width of their picture
         scale = min(0.5, 0.5 * (width - 4) / max(cv2.getTextSize(title, FONT, 0.5, 1)[0][0], 1))
         cv2.putText(panel, title, (x + 2, BAR - 7), FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)

@@ -1,4 +1,5 @@
 """mmengine visualizer whose picture of a sample is the panel of sources and fused image."""
+
 from typing import Optional, Sequence
 
 import numpy as np
@@ -23,14 +24,16 @@ class FusionVisualizer(Visualizer):
     """
 
     @master_only
-    def add_datasample(self,
-                       name: str,
-                       image: Sequence[Tensor],
-                       data_sample=None,
-                       score_thr: float = 0.3,
-                       titles: Optional[Sequence[str]] = None,
-                       out_file: Optional[str] = None,
-                       step: int = 0) -> np.ndarray:
+    def add_datasample(
+        self,
+        name: str,
+        image: Sequence[Tensor],
+        data_sample=None,
+        score_thr: float = 0.3,
+        titles: Optional[Sequence[str]] = None,
+        out_file: Optional[str] = None,
+        step: int = 0,
+    ) -> np.ndarray:
         """Draw one sample.
 
         Args:

@@ -1,4 +1,5 @@
 """The cells of a searched network as a picture."""
+
 from pathlib import Path
 from typing import List, Sequence, Tuple, Union
 
@@ -27,11 +28,15 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
     if not cells or any(kind not in ('chain', 'multiscale') for kind, _ in cells):
         raise InputError(f'cells must be pairs of a kind, chain or multiscale, and operations; got {cells!r}')
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     path = Path(path)
     if path.suffix[1:] not in FigureCanvasAgg.get_supported_filetypes():
         raise InputError(f'cannot write a picture as {path.name!r}; use .png, .pdf or .svg')
     kinds = sorted({_kind(name) for _, names in cells for name in names})
-    width = sum(len(names) * (_BOX[0] + _GAP) + 2.2 * _GAP + (2.4 if kind == 'multiscale' else 0) for kind, names in cells) + 3.2
+    width = (
+        sum(len(names) * (_BOX[0] + _GAP) + 2.2 * _GAP + (2.4 if kind == 'multiscale' else 0) for kind, names in cells)
+        + 3.2
+    )
     figure = new_figure(figsize=(width, 3 * _ROW + 1.1))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set_xlim(0, width), axis.set_ylim(-1.5 * _ROW - 0.45, 1.5 * _ROW + 0.65)
@@ -48,13 +53,18 @@ def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, P
 def _cell(axis, x: float, title: str, kind: str, names: Sequence[str], kinds: List[str]) -> float:
     """Draw a cell that begins at ``x``; returns where it ends."""
     from matplotlib.patches import FancyBboxPatch
+
     multiscale = kind == 'multiscale'
-    rows = ((_ROW, SCALES[0]), (0., SCALES[1]), (-_ROW, SCALES[2])) if multiscale else ((0., ''), )
+    rows = ((_ROW, SCALES[0]), (0.0, SCALES[1]), (-_ROW, SCALES[2])) if multiscale else ((0.0, ''),)
     inner = x + _GAP + (0.9 if multiscale else 0)
     end = inner + len(names) * (_BOX[0] + _GAP) + (1.5 if multiscale else 0) - (0 if multiscale else _GAP) + _GAP
     _arrow(axis, (x - _GAP, 0), (x, 0))
     half = rows[0][0] + 0.4
-    axis.add_patch(FancyBboxPatch((x, -half), end - x, 2 * half, boxstyle='round,pad=0,rounding_size=0.12', fill=False, edgecolor='0.6'))
+    axis.add_patch(
+        FancyBboxPatch(
+            (x, -half), end - x, 2 * half, boxstyle='round,pad=0,rounding_size=0.12', fill=False, edgecolor='0.6'
+        )
+    )
     axis.text(x + 0.08, half + 0.07, title, fontsize=8, color='0.35')
     for y, label in rows:
         place = inner
@@ -77,8 +87,17 @@ def _box(axis, x: float, y: float, text: str, color: str, width: float = _BOX[0]
     """A box from ``x`` on around the height ``y``; returns where it ends."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import FancyBboxPatch
-    axis.add_patch(FancyBboxPatch((x, y - _BOX[1] / 2), width, _BOX[1], boxstyle='round,pad=0,rounding_size=0.08', edgecolor='0.3',
-                                  facecolor=to_rgba(color, 0.3 if color != 'white' else 1)))
+
+    axis.add_patch(
+        FancyBboxPatch(
+            (x, y - _BOX[1] / 2),
+            width,
+            _BOX[1],
+            boxstyle='round,pad=0,rounding_size=0.08',
+            edgecolor='0.3',
+            facecolor=to_rgba(color, 0.3 if color != 'white' else 1),
+        )
+    )
     axis.text(x + width / 2, y, text, fontsize=8, ha='center', va='center')
     return x + width
 

@@ -1,4 +1,5 @@
 """Geometry between the size that the network worked at and the size of the files."""
+
 from typing import Optional, Tuple
 
 import cv2
@@ -26,11 +27,13 @@ def undo_resize(image: np.ndarray, meta: dict) -> Optional[np.ndarray]:
     if meta.get('flip'):
         direction = meta.get('flip_direction') or 'horizontal'
         # a copy: OpenCV takes no array of negative strides
-        image = np.ascontiguousarray(np.flip(image, {'horizontal': (1, ), 'vertical': (0, ), 'diagonal': (0, 1)}[direction]))
+        image = np.ascontiguousarray(
+            np.flip(image, {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}[direction])
+        )
     inner_h, inner_w = round(height * scale_h), round(width * scale_w)
     if image.shape[0] < inner_h - 1 or image.shape[1] < inner_w - 1:
         return None
-    image = image[:max(inner_h, 1), :max(inner_w, 1)]
+    image = image[: max(inner_h, 1), : max(inner_w, 1)]
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] >= height and image.shape[1] >= width

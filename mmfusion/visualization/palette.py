@@ -1,4 +1,5 @@
 """Colors of classes that a data set gives none for."""
+
 import colorsys
 from typing import List, Optional, Sequence, Tuple
 

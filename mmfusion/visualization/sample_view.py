@@ -1,4 +1,5 @@
 """Pictures of a sample: sources, fused image and boxes in one geometry."""
+
 from typing import Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -50,9 +51,13 @@ class SampleView(NamedTuple):
             score_thr: Boxes with a lower score are left out.
         """
         meta = meta or {}
-        return draw_boxes(self.fused, self.boxes, self.labels, self.scores, meta.get('classes') or (), meta.get('palette'), score_thr)
+        return draw_boxes(
+            self.fused, self.boxes, self.labels, self.scores, meta.get('classes') or (), meta.get('palette'), score_thr
+        )
 
-    def panel(self, meta: Optional[dict] = None, score_thr: float = 0.3, titles: Optional[Sequence[str]] = None) -> np.ndarray:
+    def panel(
+        self, meta: Optional[dict] = None, score_thr: float = 0.3, titles: Optional[Sequence[str]] = None
+    ) -> np.ndarray:
         """First source, second source and fused picture with boxes, side by side.
 
         Args:
@@ -64,7 +69,9 @@ class SampleView(NamedTuple):
         return make_panel([self.first, self.second, self.with_boxes(meta, score_thr)], names)
 
 
-def view_sample(sample, first: Optional[Tensor] = None, second: Optional[Tensor] = None, size: str = 'original') -> SampleView:
+def view_sample(
+    sample, first: Optional[Tensor] = None, second: Optional[Tensor] = None, size: str = 'original'
+) -> SampleView:
     """Make the pictures of a predicted sample.
 
     Args:
@@ -80,7 +87,9 @@ def view_sample(sample, first: Optional[Tensor] = None, second: Optional[Tensor]
         raise ValueError(f"size must be 'original' or 'network', got {size!r}")
     meta = sample.metainfo
     pictures: Dict[str, Optional[np.ndarray]] = {'fused': to_picture(sample.fused.data)}
-    pictures.update(first=None if first is None else to_picture(first), second=None if second is None else to_picture(second))
+    pictures.update(
+        first=None if first is None else to_picture(first), second=None if second is None else to_picture(second)
+    )
     original = size == 'original'
     if original:
         restored = {name: None if picture is None else undo_resize(picture, meta) for name, picture in pictures.items()}
@@ -89,10 +98,15 @@ def view_sample(sample, first: Optional[Tensor] = None, second: Optional[Tensor]
     boxes, labels, scores = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
     instances = sample.get('pred_instances', None)
     if instances is not None:
-        boxes, labels, scores = (value.detach().cpu().float().numpy() for value in (_plain(instances.bboxes), instances.labels, instances.scores))
+        boxes, labels, scores = (
+            value.detach().cpu().float().numpy()
+            for value in (_plain(instances.bboxes), instances.labels, instances.scores)
+        )
         if not original:
             boxes = scale_boxes(boxes, meta.get('scale_factor'))
-    return SampleView(pictures['fused'], pictures['first'], pictures['second'], boxes, labels.astype(int), scores, original)
+    return SampleView(
+        pictures['fused'], pictures['first'], pictures['second'], boxes, labels.astype(int), scores, original
+    )
 
 
 def _plain(boxes) -> Tensor:

@@ -145,8 +145,14 @@ def check_journal(path: str) -> None:
 def record(**changes) -> bytes:
     """A record of a test as a file; ``changes`` replaces arrays, or leaves out those that are None."""
     boxes = Boxes.of([(0, (1, 2, 3, 4), 0, 0.5), (1, (0, 0, 9, 9), 1, 0.25)])
-    arrays = dict(format=np.array(1), names=np.array(['a', 'b']), sizes=np.full((2, 2), 16), classes=np.array(['c', 'd']),
-                  seg_classes=np.array([], str), **{f'found_{name}': value for name, value in boxes._asdict().items()})
+    arrays = dict(
+        format=np.array(1),
+        names=np.array(['a', 'b']),
+        sizes=np.full((2, 2), 16),
+        classes=np.array(['c', 'd']),
+        seg_classes=np.array([], str),
+        **{f'found_{name}': value for name, value in boxes._asdict().items()},
+    )
     file = io.BytesIO()
     np.savez_compressed(file, **{name: value for name, value in {**arrays, **changes}.items() if value is not None})
     return file.getvalue()
@@ -157,7 +163,13 @@ def damaged_record(rng: random.Random) -> bytes:
     if rng.random() < 0.6:
         return mutate_bytes(rng, [record()])
     name = rng.choice(['format', 'names', 'sizes', 'classes', 'seg_classes', 'found_image', 'found_box', 'found_score'])
-    return record(**{name: rng.choice([None, np.array(2), np.array('x'), np.zeros((0, 3)), np.array([b'x', b'y']), np.zeros(2**20)])})
+    return record(
+        **{
+            name: rng.choice(
+                [None, np.array(2), np.array('x'), np.zeros((0, 3)), np.array([b'x', b'y']), np.zeros(2**20)]
+            )
+        }
+    )
 
 
 def check_latency(path: str) -> None:
@@ -367,7 +379,9 @@ def readers(marker: str) -> Dict[str, Reader]:
         (UserError,),
         _from(
             YAML_EXTRAS,
-            lambda rng: mutate_text(rng, [rig]) if rng.random() < 0.5 else yaml.safe_dump(mutate_tree(rng, RIG)).encode(),
+            lambda rng: (
+                mutate_text(rng, [rig]) if rng.random() < 0.5 else yaml.safe_dump(mutate_tree(rng, RIG)).encode()
+            ),
         ),
         [rig],
     )

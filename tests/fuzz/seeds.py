@@ -121,8 +121,12 @@ COCO = dict(
     images=[dict(id=1, file_name='a.png', height=32, width=40), dict(id=2, file_name='b/c.jpg')],
     categories=[dict(id=1, name='person'), dict(id=3, name='car')],
     annotations=[
-        dict(image_id=1, category_id=3, bbox=[4, 4, 16, 8], segmentation=[[4.0, 4.0, 20.0, 4.0, 20.0, 12.0]], iscrowd=0),
-        dict(image_id=1, category_id=1, bbox=[0, 0, 9, 9], segmentation=dict(size=[32, 40], counts=[72, 1208]), iscrowd=1),
+        dict(
+            image_id=1, category_id=3, bbox=[4, 4, 16, 8], segmentation=[[4.0, 4.0, 20.0, 4.0, 20.0, 12.0]], iscrowd=0
+        ),
+        dict(
+            image_id=1, category_id=1, bbox=[0, 0, 9, 9], segmentation=dict(size=[32, 40], counts=[72, 1208]), iscrowd=1
+        ),
         dict(
             image_id=2,
             category_id=1,
@@ -158,7 +162,9 @@ RIG = dict(
     second_size=[80, 60],
     pairs=5,
     spread=0.5,
-    lenses=dict(second=dict(camera=[[70.0, 0.0, 40.0], [0.0, 70.0, 30.0], [0.0, 0.0, 1.0]], distortion=[-0.3, 0.1, 0.0, 0.0])),
+    lenses=dict(
+        second=dict(camera=[[70.0, 0.0, 40.0], [0.0, 70.0, 30.0], [0.0, 0.0, 1.0]], distortion=[-0.3, 0.1, 0.0, 0.0])
+    ),
 )
 YAML_BOMB = (
     b'a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n'

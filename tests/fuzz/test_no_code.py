@@ -2,6 +2,7 @@
 
 A config in Python is a program and is meant to run; everything else is data.
 """
+
 import io
 import itertools
 import os
@@ -35,8 +36,12 @@ def evil_files(marker):
     """Pickles of every kind that somebody may find in the place of a file."""
     bad, state = Evil(str(marker)), {'layer.weight': torch.rand(3, 2), 'layer.bias': torch.rand(3)}
     files = {f'pickle {protocol}': pickle.dumps(bad, protocol) for protocol in range(6)}
-    for name, content in dict(alone=bad, beside=dict(state_dict=state, meta=bad, optimizer={}, message_hub={}),
-                              inside=dict(state_dict=dict(state, x=bad)), key=dict(state, bad=bad)).items():
+    for name, content in dict(
+        alone=bad,
+        beside=dict(state_dict=state, meta=bad, optimizer={}, message_hub={}),
+        inside=dict(state_dict=dict(state, x=bad)),
+        key=dict(state, bad=bad),
+    ).items():
         for legacy in (False, True):
             file = io.BytesIO()
             torch.save(content, file, _use_new_zipfile_serialization=not legacy)
@@ -74,15 +79,28 @@ def test_readers_of_files(tmp_path, marker):
                 answers[name, kind] = str(error)
             assert not marker.exists(), (name, kind)
     taken = {name for (name, _), answer in answers.items() if answer == 'taken'}
-    assert taken <= {'journal', 'class names', 'id list'}  # a journal leaves out what it cannot read; a pickle may be text, and so a name
-    assert 'could run code' in answers['checkpoint', 'beside'] and 'os.mkdir' in answers['checkpoint', 'beside'].replace('posix', 'os')
+    assert taken <= {
+        'journal',
+        'class names',
+        'id list',
+    }  # a journal leaves out what it cannot read; a pickle may be text, and so a name
+    assert 'could run code' in answers['checkpoint', 'beside'] and 'os.mkdir' in answers[
+        'checkpoint', 'beside'
+    ].replace('posix', 'os')
 
 
-@pytest.mark.parametrize('text', ['model: !!python/object/apply:os.mkdir [it_ran]', 'model: !!python/object/new:os.mkdir [it_ran]',
-                                  'model: !!python/name:os.mkdir'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'model: !!python/object/apply:os.mkdir [it_ran]',
+        'model: !!python/object/new:os.mkdir [it_ran]',
+        'model: !!python/name:os.mkdir',
+    ],
+)
 @pytest.mark.parametrize('place', ['config', 'base'])
 def test_yaml(tmp_path, marker, text, place):
     from mmfusion.utils import load_config
+
     (tmp_path / 'a.yaml').write_text(text)
     (tmp_path / 'b.py').write_text("_base_ = 'a.yaml'")
     with pytest.raises(UserError, match='could not determine a constructor for the tag'):
@@ -135,8 +153,10 @@ def test_training_and_testing(repo_dir, tmp_path, marker, evil, config, capsys, 
     (work / 'last_checkpoint').write_text(str(evil[kind]))
     common = [config, '--work-dir', work, '--cfg-options']
     calls = [
-        ('tools/train.py', *common, f'load_from={evil[kind]}'), ('tools/train.py', *common[:3], '--resume', evil[kind], '--cfg-options'),
-        ('tools/train.py', *common, 'resume=True', f'load_from={evil[kind]}'), ('tools/test.py', config, evil[kind], *common[1:]),
+        ('tools/train.py', *common, f'load_from={evil[kind]}'),
+        ('tools/train.py', *common[:3], '--resume', evil[kind], '--cfg-options'),
+        ('tools/train.py', *common, 'resume=True', f'load_from={evil[kind]}'),
+        ('tools/test.py', config, evil[kind], *common[1:]),
     ]
     for tool, *arguments in calls:
         assert run(repo_dir, tool, *arguments, named()) == 2, arguments
@@ -152,10 +172,23 @@ def test_training_and_testing(repo_dir, tmp_path, marker, evil, config, capsys, 
 
 def test_init_cfg_of_fuser_and_task_network(repo_dir, tmp_path, marker, evil, config, capsys):
     init = f"init_cfg=dict(type='Pretrained', checkpoint='{evil['inside']}')"
-    networks = dict(part=f'backbone=dict({init})', prefix=f'backbone=dict({init[:-1]}, prefix="backbone."))', whole=init)
+    networks = dict(
+        part=f'backbone=dict({init})', prefix=f'backbone=dict({init[:-1]}, prefix="backbone."))', whole=init
+    )
     for name, network in networks.items():
         (tmp_path / f'{name}.py').write_text(f"_base_ = './tiny.py'\nmodel = dict(tasks=dict(det=dict({network})))\n")
-        assert run(repo_dir, 'tools/train.py', tmp_path / f'{name}.py', '--work-dir', tmp_path / 'work', '--cfg-options', named()) == 2, name
+        assert (
+            run(
+                repo_dir,
+                'tools/train.py',
+                tmp_path / f'{name}.py',
+                '--work-dir',
+                tmp_path / 'work',
+                '--cfg-options',
+                named(),
+            )
+            == 2
+        ), name
         message = capsys.readouterr().err
         assert 'could run code, so it is not loaded' in message and not marker.exists(), name
 
@@ -173,12 +206,39 @@ def test_fusing_comparing_and_drawing(repo_dir, tmp_path, marker, evil, config, 
     (tmp_path / 'mae.py').write_text(f"_base_ = './fusion.py'\nmodel = dict(fuser={fuser})\n")
     for message, tool, *arguments in [
         (refused, 'demo/image_demo.py', *pictures, '--config', config, '--weights', evil_file),
-        (refused, 'tools/downstream.py', tmp_path / 'tiny.py', '--fusion', config, '--weights', evil_file, '--work-dir', tmp_path / 'down'),
-        (refused, 'tools/analysis_tools/adaptation_curves.py', repo_dir / 'configs' / 'tim_meta_init.py', '--init', f'x={evil_file}', '--seeds', 0,
-         '--work-dir', tmp_path / 'curves'),
+        (
+            refused,
+            'tools/downstream.py',
+            tmp_path / 'tiny.py',
+            '--fusion',
+            config,
+            '--weights',
+            evil_file,
+            '--work-dir',
+            tmp_path / 'down',
+        ),
+        (
+            refused,
+            'tools/analysis_tools/adaptation_curves.py',
+            repo_dir / 'configs' / 'tim_meta_init.py',
+            '--init',
+            f'x={evil_file}',
+            '--seeds',
+            0,
+            '--work-dir',
+            tmp_path / 'curves',
+        ),
         ('is not JSON', 'tools/analysis_tools/draw_genotype.py', genotype, tmp_path / 'a.png'),
         ('has no readable image header', 'demo/image_demo.py', evil_file, pictures[0]),
-        ('has no readable image header', 'tools/analysis_tools/benchmark_metrics.py', '--images', evil_file, *pictures, '--repeats', 1),
+        (
+            'has no readable image header',
+            'tools/analysis_tools/benchmark_metrics.py',
+            '--images',
+            evil_file,
+            *pictures,
+            '--repeats',
+            1,
+        ),
         (refused, 'tools/train.py', tmp_path / 'mae.py', '--work-dir', tmp_path / 'work', '--cfg-options', named()),
     ]:
         assert run(repo_dir, tool, *arguments) == 2, (tool, arguments)
@@ -186,8 +246,11 @@ def test_fusing_comparing_and_drawing(repo_dir, tmp_path, marker, evil, config, 
         assert not marker.exists(), (tool, arguments)
 
 
-@pytest.mark.parametrize('tool', [('moe_fusion_official', ), ('tdfusion_official', ), ('tc_moa_official', 'base'), ('tim_official', 'light')],
-                         ids=lambda tool: tool[0])
+@pytest.mark.parametrize(
+    'tool',
+    [('moe_fusion_official',), ('tdfusion_official',), ('tc_moa_official', 'base'), ('tim_official', 'light')],
+    ids=lambda tool: tool[0],
+)
 def test_converters(repo_dir, tmp_path, marker, evil, capsys, tool):
     name, *kind = tool
     for path in evil.values():
@@ -203,7 +266,20 @@ def test_a_journal_and_stored_results(repo_dir, tmp_path, marker, evil, capsys):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'journal.jsonl').write_bytes(evil['pickle 2'].read_bytes() + b'\n')
     folders = [tmp_path / name for name in ('fused', 'first', 'second')]
-    assert run(repo_dir, 'tools/analysis_tools/eval_fusion.py', *folders, '--metrics', 'EN', '--out', tmp_path / 'out', '--workers', 1) == 0
+    assert (
+        run(
+            repo_dir,
+            'tools/analysis_tools/eval_fusion.py',
+            *folders,
+            '--metrics',
+            'EN',
+            '--out',
+            tmp_path / 'out',
+            '--workers',
+            1,
+        )
+        == 0
+    )
     assert 'EN' in capsys.readouterr().out
 
 
@@ -216,6 +292,7 @@ def test_predictions_are_written_and_never_read(repo_dir):
 def test_torch_may_be_told_to_refuse_everywhere(monkeypatch):
     """The tools set this before anything is loaded, for libraries that call ``torch.load`` themselves."""
     from mmfusion.utils import setup_cpu_env
+
     monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
     setup_cpu_env()
     assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '1'

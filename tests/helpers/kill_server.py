@@ -162,6 +162,7 @@ def _watch_files(request, shared):
             return getattr(self.file, name)
 
     whole.open = lambda *args, **kwargs: File(open(*args, **kwargs))  # noqa: SIM115
+
     def watch(name):
         call = getattr(os, name)
 

@@ -4,6 +4,7 @@ With the reference data beside the checkout the values are what the field's prog
 ``tests/data/metrics``: rendered images, and the values that mmfusion gave for them when it agreed with every program on the real ones. These show
 every later change of a number; ``tests/helpers/record_metrics.py`` writes them.
 """
+
 import json
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple
@@ -60,7 +61,7 @@ def images_of(folder: Path, section: str, job: str) -> List[Tensor]:
     if section in CROPS:
         size = CROPS[section]
         top, left = ((length - size) // 2 for length in images[0].shape[-2:])
-        images = [image[..., top:top + size, left:left + size].contiguous() for image in images]
+        images = [image[..., top : top + size, left : left + size].contiguous() for image in images]
     return images
 
 

@@ -1,4 +1,5 @@
 """The branch of the metrics that runs on a GPU, on a machine without one."""
+
 import torch
 from torch import Tensor
 

@@ -1,4 +1,5 @@
 """Official weights of published fusers, made up: their keys and shapes with random values; and recordings of the official programs."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,10 @@ def conv(name, *shape):
 def norm(name, channels, counted=True):
     """A batch norm; old versions of torch did not count batches."""
     kinds = ('weight', 'bias', 'running_mean', 'running_var')
-    return {**{f'{name}.{kind}': (channels, ) for kind in kinds}, **({f'{name}.num_batches_tracked': ()} if counted else {})}
+    return {
+        **{f'{name}.{kind}': (channels,) for kind in kinds},
+        **({f'{name}.num_batches_tracked': ()} if counted else {}),
+    }
 
 
 def densefuse():
@@ -33,19 +37,30 @@ def seafusion():
         keys.update(conv(f'{branch}_conv.conv', 16, 1, 3, 3))
         for i, (c, d) in enumerate([(16, 32), (32, 48)], 1):
             block = f'{branch}_rgbd{i}'
-            keys.update({**conv(f'{block}.dense.conv1.conv', c, c, 3, 3), **conv(f'{block}.dense.conv2.conv', c, 2 * c, 3, 3),
-                         **conv(f'{block}.convdown.conv', d, 3 * c, 1, 1), **conv(f'{block}.convup.conv', d, c, 1, 1),
-                         f'{block}.sobelconv.convx.weight': (c, 1, 3, 3), f'{block}.sobelconv.convy.weight': (c, 1, 3, 3)})
+            keys.update(
+                {
+                    **conv(f'{block}.dense.conv1.conv', c, c, 3, 3),
+                    **conv(f'{block}.dense.conv2.conv', c, 2 * c, 3, 3),
+                    **conv(f'{block}.convdown.conv', d, 3 * c, 1, 1),
+                    **conv(f'{block}.convup.conv', d, c, 1, 1),
+                    f'{block}.sobelconv.convx.weight': (c, 1, 3, 3),
+                    f'{block}.sobelconv.convy.weight': (c, 1, 3, 3),
+                }
+            )
     return keys
 
 
 def lrrnet():
     keys = {}
     for branch in 'get_ls1', 'get_ls2':
-        keys.update({f'{branch}.lamj': (1, 256), f'{branch}.lamz': (1, 1), **conv(f'{branch}.conv_W00.conv2d', 256, 1, 3, 3)})
+        keys.update(
+            {f'{branch}.lamj': (1, 256), f'{branch}.lamz': (1, 1), **conv(f'{branch}.conv_W00.conv2d', 256, 1, 3, 3)}
+        )
         for k in range(4):
             block = f'{branch}.lrrblock{k}'
-            keys.update({**conv(f'{block}.conv_Wdz.conv2d', 1, 256, 3, 3), **conv(f'{block}.conv_Wdtz.conv2d', 256, 1, 3, 3)})
+            keys.update(
+                {**conv(f'{block}.conv_Wdz.conv2d', 1, 256, 3, 3), **conv(f'{block}.conv_Wdtz.conv2d', 256, 1, 3, 3)}
+            )
     for name, channels in dict(Zx=128, Ux=128, Zy=128, Uy=128, L=2, H=2).items():
         keys.update(conv(f'decoder.conv_Re{name}.conv2d', 1, channels, 3, 3))
     return keys
@@ -53,13 +68,18 @@ def lrrnet():
 
 def didfuse():
     keys = {}
-    for place, index, shape, slope in (('encoder.cov1.cov1', 1, (64, 1), True), ('encoder.cov2.cov2', 0, (64, 64), True),
-                                       ('encoder.cov3.cov3', 0, (64, 64), False), ('encoder.cov4.cov4', 0, (64, 64), False),
-                                       ('decoder.cov5.cov5', 0, (64, 128), True), ('decoder.cov6.cov6', 0, (64, 128), True),
-                                       ('decoder.cov7.cov7', 1, (1, 128), False)):
+    for place, index, shape, slope in (
+        ('encoder.cov1.cov1', 1, (64, 1), True),
+        ('encoder.cov2.cov2', 0, (64, 64), True),
+        ('encoder.cov3.cov3', 0, (64, 64), False),
+        ('encoder.cov4.cov4', 0, (64, 64), False),
+        ('decoder.cov5.cov5', 0, (64, 128), True),
+        ('decoder.cov6.cov6', 0, (64, 128), True),
+        ('decoder.cov7.cov7', 1, (1, 128), False),
+    ):
         keys.update({**conv(f'{place}.{index}', *shape, 3, 3), **norm(f'{place}.{index + 1}', shape[0])})
         if slope:
-            keys[f'{place}.{index + 2}.weight'] = (1, )
+            keys[f'{place}.{index + 2}.weight'] = (1,)
     return keys
 
 
@@ -84,7 +104,9 @@ def sage():
     for number in range(1, 6):
         for i in range(3):
             channels = 2 if (number, i) == (1, 0) else 32
-            keys.update({**conv(f'module{number}.{3 * i}', 32, channels, 3, 3), **norm(f'module{number}.{3 * i + 1}', 32)})
+            keys.update(
+                {**conv(f'module{number}.{3 * i}', 32, channels, 3, 3), **norm(f'module{number}.{3 * i + 1}', 32)}
+            )
     for number in 4, 5:
         keys.update({**conv(f'adjust_channels{number}.0', 32, 64, 1, 1), **norm(f'adjust_channels{number}.1', 32)})
     return keys
@@ -104,17 +126,38 @@ def lesefuse():
 
 
 def smoa():
-    separable = {f'op.{place + i}.weight': shape for place in (1, 4) for i, shape in enumerate([(16, 1, 3, 3), (16, 16, 1, 1)])}
+    separable = {
+        f'op.{place + i}.weight': shape for place in (1, 4) for i, shape in enumerate([(16, 1, 3, 3), (16, 16, 1, 1)])
+    }
     operations = dict(
-        s=separable, S={key: (*shape[:2], 5, 5) if shape[1] == 1 else shape for key, shape in separable.items()},
+        s=separable,
+        S={key: (*shape[:2], 5, 5) if shape[1] == 1 else shape for key, shape in separable.items()},
         d={key: separable[key] for key in ('op.1.weight', 'op.2.weight')},
-        D={**{f'conv{i}.conv.weight': (16, 16 * i, 3, 3) for i in (1, 2, 3)}, 'lrelu.weight': (1, )},
-        a={'conv1.weight': (16, 16, 3, 3), 'conv2.conv.weight': (16, 16, 3, 3), 'se.spatial.conv.weight': (1, 2, 3, 3), 'relu.weight': (1, )})
-    keys = {'encoder1.stem.1.weight': (8, 1, 3, 3), 'encoder2.stem.1.weight': (8, 1, 3, 3), **conv('decoder.ConvLayer', 1, 64, 3, 3)}
-    for name, kinds, inputs in (('encoder1', 'sassSSDD', ((8, 8), (8, 64))), ('encoder2', 'addssass', ((8, 8), (8, 64))),
-                                ('decoder', 'sDssSsDs', ((64, 64), (64, 64)))):
+        D={**{f'conv{i}.conv.weight': (16, 16 * i, 3, 3) for i in (1, 2, 3)}, 'lrelu.weight': (1,)},
+        a={
+            'conv1.weight': (16, 16, 3, 3),
+            'conv2.conv.weight': (16, 16, 3, 3),
+            'se.spatial.conv.weight': (1, 2, 3, 3),
+            'relu.weight': (1,),
+        },
+    )
+    keys = {
+        'encoder1.stem.1.weight': (8, 1, 3, 3),
+        'encoder2.stem.1.weight': (8, 1, 3, 3),
+        **conv('decoder.ConvLayer', 1, 64, 3, 3),
+    }
+    for name, kinds, inputs in (
+        ('encoder1', 'sassSSDD', ((8, 8), (8, 64))),
+        ('encoder2', 'addssass', ((8, 8), (8, 64))),
+        ('decoder', 'sDssSsDs', ((64, 64), (64, 64))),
+    ):
         for cell, channels_in in enumerate(inputs):
-            keys.update({f'{name}.cells.{cell}.preprocess{i}.op.1.weight': (16, number, 1, 1) for i, number in enumerate(channels_in)})
+            keys.update(
+                {
+                    f'{name}.cells.{cell}.preprocess{i}.op.1.weight': (16, number, 1, 1)
+                    for i, number in enumerate(channels_in)
+                }
+            )
             for k, kind in enumerate(kinds):
                 keys.update({f'{name}.cells.{cell}._ops.{k}.{key}': shape for key, shape in operations[kind].items()})
     return keys
@@ -131,15 +174,27 @@ def gifnet():
     for name in 'patch_embed_ivif.proj', 'patch_embed_mfif.proj', 'patch_unembed.proj.0':
         keys.update(conv(f'{swin}.{name}', 98, 98, 3, 3))
     for i in range(2):
-        keys.update({f'{swin}.layer1.weights.{i}': (1, ), f'{swin}.layer1.weights_mfif.{i}': (1, )})
+        keys.update({f'{swin}.layer1.weights.{i}': (1,), f'{swin}.layer1.weights_mfif.{i}': (1,)})
         block = f'{swin}.layer1.blocks.{i}'
-        keys.update({f'{block}.attn.attn.relative_positions': (64, 64, 2), **conv(f'{block}.attn.attn.meta.0', 256, 2),
-                     **conv(f'{block}.attn.attn.meta.2', 2, 256)})
+        keys.update(
+            {
+                f'{block}.attn.attn.relative_positions': (64, 64, 2),
+                **conv(f'{block}.attn.attn.meta.0', 256, 2),
+                **conv(f'{block}.attn.attn.meta.2', 2, 256),
+            }
+        )
         for stream in '', '_mfif':
             keys.update({f'{block}.norm1{stream}.{kind}': (1, 98, 1, 1) for kind in ('weight', 'bias')})
-            for name, *shape in (('norm1{}.meta1', 98, 1, 1, 1), ('norm1{}.meta2', 98, 1, 1, 1), ('attn.conv{}', 98, 1, 5, 5),
-                                 ('attn.V{}', 98, 98, 1, 1), ('attn.proj{}', 98, 98, 1, 1), ('attn.QK{}', 196, 98, 1, 1),
-                                 ('mlp{}.mlp.0', 196, 98, 1, 1), ('mlp{}.mlp.2', 98, 196, 1, 1)):
+            for name, *shape in (
+                ('norm1{}.meta1', 98, 1, 1, 1),
+                ('norm1{}.meta2', 98, 1, 1, 1),
+                ('attn.conv{}', 98, 1, 5, 5),
+                ('attn.V{}', 98, 98, 1, 1),
+                ('attn.proj{}', 98, 98, 1, 1),
+                ('attn.QK{}', 196, 98, 1, 1),
+                ('mlp{}.mlp.0', 196, 98, 1, 1),
+                ('mlp{}.mlp.2', 98, 196, 1, 1),
+            ):
                 keys.update(conv(f'{block}.{name.format(stream)}', *shape))
     return keys
 
@@ -170,18 +225,29 @@ class Recording(NamedTuple):
 
 
 RECORDED = dict(
-    densefuse=Recording('densefuse', 255), densefuse_rgb=Recording('densefuse', 255), ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
-    seafusion=Recording('seafusion'), tardal=Recording('tardal'), tardalplusplus=Recording('tardal'), sage=Recording('sage'),
-    lrrnet=Recording('lrrnet'), didfuse=Recording('didfuse'), gifnet=Recording('gifnet'), lesefuse=Recording('lesefuse'),
-    smoa=Recording('smoa', 255, share=0.99))  # features that round to the other side of one of 256 levels
+    densefuse=Recording('densefuse', 255),
+    densefuse_rgb=Recording('densefuse', 255),
+    ifcnn=Recording('ifcnn', 1, dict(color_space='rgb')),
+    seafusion=Recording('seafusion'),
+    tardal=Recording('tardal'),
+    tardalplusplus=Recording('tardal'),
+    sage=Recording('sage'),
+    lrrnet=Recording('lrrnet'),
+    didfuse=Recording('didfuse'),
+    gifnet=Recording('gifnet'),
+    lesefuse=Recording('lesefuse'),
+    smoa=Recording('smoa', 255, share=0.99),
+)  # features that round to the other side of one of 256 levels
 
 
 def read_recording(path):
     """A file ``NAME.pt`` with official weights, inputs and outputs, and its pairs of inputs, visible first, in [0, 1]."""
     recorded = torch.load(path, weights_only=True)
     scale = RECORDED[path.stem].scale
-    return recorded, [[inputs.get(key, inputs.get(place)) / scale for key, place in (('visible', 'first'), ('infrared', 'second'))]
-                      for inputs in recorded['inputs']]
+    return recorded, [
+        [inputs.get(key, inputs.get(place)) / scale for key, place in (('visible', 'first'), ('infrared', 'second'))]
+        for inputs in recorded['inputs']
+    ]
 
 
 def made_up(method):

@@ -3,6 +3,7 @@
 Run it after a wanted change of a metric, on a machine where the tests of the metrics have just passed against the reference programs:
 ``python tests/helpers/record_metrics.py``. The files stand in for the reference data where that is absent (see ``metric_reference.py``).
 """
+
 import json
 import sys
 from pathlib import Path
@@ -24,14 +25,34 @@ from mmfusion.evaluation import protocols as MP  # noqa: E402
 FUSIONS = dict(avg=lambda vi, ir: (ir + vi + 1) // 2, max=np.maximum, w73=lambda vi, ir: (7 * vi + 3 * ir + 5) // 10)
 #: Jobs of each section; a pair whose name ends with ``color`` has three channels.
 JOBS = dict(
-    full=('noise/avg', 'noise/max', 'noise/w73'), crop96=('noise/avg', 'noise/max', 'noise/w73'), crop48=('noise/avg', 'noise/max'),
-    published_vifb_colour=('color/avg', 'color/max'), published_tang=('noise/avg', 'noise/max'))
+    full=('noise/avg', 'noise/max', 'noise/w73'),
+    crop96=('noise/avg', 'noise/max', 'noise/w73'),
+    crop48=('noise/avg', 'noise/max'),
+    published_vifb_colour=('color/avg', 'color/max'),
+    published_tang=('noise/avg', 'noise/max'),
+)
 #: Relative tolerances by program: float32 inside the program, or printed digits, set them; see the reference data.
 TOLERANCES = dict(
-    cddfuse={'EN,MI': 1e-12, 'SD,SF,AG,MSE,PSNR': 2e-7, 'CC,SCD,Qabf': 3e-7, 'VIFF': 1e-9, 'SSIM': 2e-5, 'SSIM_dr2_f64': 1e-8, 'SSIM_dr255': 5e-7},
-    tang={'*': 1e-9}, tang_legacy_u8={'SD,SF': 1e-12, 'VIF': 1e-6, 'SSIM_u8': 1e-9}, vifb_gray={'*': 1e-9}, liu={'*': 1e-9}, mefb_gray={'*': 1e-9},
-    tang_hard={'*': 1e-9}, fmi={'*': 1e-9}, tang_py={'SSIM': 5e-3, 'MS_SSIM': 1e-3, 'EN': 2e-5, '*': 3e-7}, published_vifb={'*': 5e-5},
-    published_tang={'VIF': 1e-6, '*': 1e-10})
+    cddfuse={
+        'EN,MI': 1e-12,
+        'SD,SF,AG,MSE,PSNR': 2e-7,
+        'CC,SCD,Qabf': 3e-7,
+        'VIFF': 1e-9,
+        'SSIM': 2e-5,
+        'SSIM_dr2_f64': 1e-8,
+        'SSIM_dr255': 5e-7,
+    },
+    tang={'*': 1e-9},
+    tang_legacy_u8={'SD,SF': 1e-12, 'VIF': 1e-6, 'SSIM_u8': 1e-9},
+    vifb_gray={'*': 1e-9},
+    liu={'*': 1e-9},
+    mefb_gray={'*': 1e-9},
+    tang_hard={'*': 1e-9},
+    fmi={'*': 1e-9},
+    tang_py={'SSIM': 5e-3, 'MS_SSIM': 1e-3, 'EN': 2e-5, '*': 3e-7},
+    published_vifb={'*': 5e-5},
+    published_tang={'VIF': 1e-6, '*': 1e-10},
+)
 
 
 class Entry(NamedTuple):
@@ -50,6 +71,7 @@ def entries() -> Iterator[Entry]:
     import test_information_metrics
     import test_perceptual_metrics
     import test_similarity_metrics
+
     for section, protocol, program, name, printed in test_edge_metrics.REFERENCE:
         yield Entry(section, program, printed, protocol, name)
     for section in ('full', 'crop96'):
@@ -81,7 +103,9 @@ def render() -> Dict[str, np.ndarray]:
     visible, infrared = (np.clip(blobs(rng, 176, 192, radius) + part, 0, 255) for radius, part in zip((2, 6), grain))
     pictures = {'noise_vi': visible, 'noise_ir': infrared}
     pictures.update({f'noise_{name}': rule(visible, infrared) for name, rule in FUSIONS.items()})
-    visible, infrared = (np.stack([blobs(rng, 100, 112, radius) for radius in radii], -1) for radii in ((1, 2, 3), (4, 4, 4)))
+    visible, infrared = (
+        np.stack([blobs(rng, 100, 112, radius) for radius in radii], -1) for radii in ((1, 2, 3), (4, 4, 4))
+    )
     pictures.update({'color_vi_orig': visible, 'color_ir_orig': infrared})
     pictures.update({f'color_{name}_orig': FUSIONS[name](visible, infrared) for name in ('avg', 'max')})
     return {name: picture.astype(np.uint8) for name, picture in pictures.items()}
@@ -104,7 +128,10 @@ def values(folder: Path) -> Dict[str, Dict[str, dict]]:
                 found.setdefault(entry.program, {})[entry.printed] = value if np.isfinite(value) else None
             if section == 'full':
                 found['ivif_zoo'].update(
-                    AG=MF.average_gradient(images[0]).item(), EI=MF.edge_intensity(images[0], border='zero').item(), VIF=None)
+                    AG=MF.average_gradient(images[0]).item(),
+                    EI=MF.edge_intensity(images[0], border='zero').item(),
+                    VIF=None,
+                )
             result[section][job] = found[section] if section.startswith('published') else found
     return result
 

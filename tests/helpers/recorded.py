@@ -4,6 +4,7 @@ Every file ``tests/data/NAME.pt`` was recorded once with the programs of the aut
 generators, so a file names the draw instead of holding the numbers; outputs are held as they came out, large ones in part (:class:`Sample`).
 Names of weights are those of the official checkpoints.
 """
+
 import functools
 import math
 from pathlib import Path
@@ -36,7 +37,7 @@ class Sample(NamedTuple):
         """
         if tuple(tensor.shape) != tuple(self.shape):
             raise ValueError(f'the recorded tensor has shape {tuple(self.shape)}, this one {tuple(tensor.shape)}')
-        return tensor.reshape(-1)[::self.every]
+        return tensor.reshape(-1)[:: self.every]
 
 
 @functools.cache
@@ -57,8 +58,10 @@ def load(name: str) -> Dict[str, Any]:
     content = _resolve(stored['content'])
     total = sum(draw['tensor'].double().abs().sum().item() for draw in draws)
     if not math.isclose(total, stored['sum_of_draws'], rel_tol=1e-6):
-        raise RuntimeError(f'{name}.pt: torch {torch.__version__} draws other random numbers than torch 2.13 on a CPU, '
-                           'with which these vectors were recorded; they cannot be used with it')
+        raise RuntimeError(
+            f'{name}.pt: torch {torch.__version__} draws other random numbers than torch 2.13 on a CPU, '
+            'with which these vectors were recorded; they cannot be used with it'
+        )
     return content
 
 
@@ -96,7 +99,9 @@ def _draw(draw: dict, generator: torch.Generator) -> Tensor:
     else:
         tensor.uniform_(draw['low'], draw['high'], generator=generator)
     for step, *values in draw['then']:
-        tensor = getattr(tensor, step)(*(torch.tensor(value).view(1, -1, 1, 1) if isinstance(value, list) else value for value in values))
+        tensor = getattr(tensor, step)(
+            *(torch.tensor(value).view(1, -1, 1, 1) if isinstance(value, list) else value for value in values)
+        )
     return tensor
 
 
@@ -122,7 +127,7 @@ def _resolve(node: Any) -> Any:
 def _sincos(length: int, dim: int) -> Tensor:
     """Position embedding of a masked autoencoder: (1, length, dim), a row of zeros for the class token first."""
     grid = torch.arange(math.isqrt(length - 1), dtype=torch.float64)
-    rates = 10000.0**(-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    rates = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     parts = []
     for positions in torch.meshgrid(grid, grid, indexing='xy'):
         angles = positions.reshape(-1, 1) * rates

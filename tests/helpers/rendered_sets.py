@@ -1,7 +1,8 @@
 """Rendered pairs in the official layouts of the data sets, for tests that must not depend on what cannot be passed on.
 
-    python tests/helpers/rendered_sets.py FOLDER llvip msrs    # FOLDER/LLVIP, FOLDER/MSRS
+python tests/helpers/rendered_sets.py FOLDER llvip msrs    # FOLDER/LLVIP, FOLDER/MSRS
 """
+
 import sys
 from functools import cache
 from pathlib import Path
@@ -39,16 +40,24 @@ def _pairs(lengths: Dict[str, int], size: Tuple[int, int]) -> Iterator[Tuple[str
         for index in range(length):
             item = _rendered(split, index)
             images = (item[key] for key in ('first', 'second', 'gt_seg_map'))
-            first, second, seg = (cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST) for image in images)
+            first, second, seg = (
+                cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST) for image in images
+            )
             scale = np.array([width / item['width'], height / item['height']] * 2)
             instances = [dict(instance, bbox=(scale * instance['bbox']).tolist()) for instance in item['instances']]
-            yield split, index + 1, dict(first=first, second=second, gt_seg_map=seg, instances=instances, height=height, width=width)
+            yield (
+                split,
+                index + 1,
+                dict(first=first, second=second, gt_seg_map=seg, instances=instances, height=height, width=width),
+            )
 
 
 def _voc(path: Path, item: dict, names: Tuple[str, ...]) -> None:
     objects = ''
     for instance in item['instances']:
-        box = ''.join(f'<{tag}>{round(value)}</{tag}>' for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), instance['bbox']))
+        box = ''.join(
+            f'<{tag}>{round(value)}</{tag}>' for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), instance['bbox'])
+        )
         objects += f'<object><name>{names[instance["bbox_label"]]}</name><bndbox>{box}</bndbox></object>'
     size = f'<size><width>{item["width"]}</width><height>{item["height"]}</height><depth>3</depth></size>'
     _text(path, f'<annotation>{size}{objects}</annotation>')
@@ -61,7 +70,7 @@ def llvip(data: Path, lengths: Dict[str, int] = LENGTHS, size: Tuple[int, int] =
         name = f'{"01" if split == "train" else "19"}{number:04d}'
         _write(root / 'visible' / split / f'{name}.jpg', item['first'])
         _write(root / 'infrared' / split / f'{name}.jpg', item['second'])
-        _voc(root / 'Annotations' / f'{name}.xml', item, ('person', ) * 3)
+        _voc(root / 'Annotations' / f'{name}.xml', item, ('person',) * 3)
 
 
 def m3fd(data: Path, size: Tuple[int, int] = (768, 1024)) -> None:
@@ -85,11 +94,18 @@ def msrs(data: Path, lengths: Dict[str, int] = LENGTHS, size: Tuple[int, int] = 
         name, rows = f'{number:05d}D', []
         for instance in item['instances']:
             left, top, right, bottom = instance['bbox']
-            box = (left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height
+            box = (
+                (left + right) / 2 / width,
+                (top + bottom) / 2 / height,
+                (right - left) / width,
+                (bottom - top) / height,
+            )
             rows.append(' '.join([str((0, 2, 1)[instance['bbox_label']]), *(f'{value:.6f}' for value in box)]))
         _write(root / split / 'vi' / f'{name}.png', item['first'])
         _write(root / split / 'ir' / f'{name}.png', item['second'])
-        _write(root / split / 'Segmentation_labels' / f'{name}.png', np.array([0, 2, 1, 3], np.uint8)[item['gt_seg_map']])
+        _write(
+            root / split / 'Segmentation_labels' / f'{name}.png', np.array([0, 2, 1, 3], np.uint8)[item['gt_seg_map']]
+        )
         _text(root / split / 'labels' / f'{name}.txt', '\n'.join(rows) + '\n')
 
 
@@ -127,7 +143,10 @@ def harvard(data: Path, size: Tuple[int, int] = (256, 256)) -> None:
         for other in ('CT', 'PET', 'SPECT'):
             folder = data / 'Harvard' / f'MRI_{other}'
             _write(folder / 'MRI' / f'{number + 7}.png', cv2.cvtColor(item['first'], cv2.COLOR_BGR2GRAY))
-            _write(folder / other / f'{number + 7}.png', item['second'] if other == 'CT' else cv2.applyColorMap(item['second'], cv2.COLORMAP_JET))
+            _write(
+                folder / other / f'{number + 7}.png',
+                item['second'] if other == 'CT' else cv2.applyColorMap(item['second'], cv2.COLORMAP_JET),
+            )
 
 
 def _scenes(root: Path, pairs: DemoExposurePairs) -> None:
@@ -145,7 +164,17 @@ def mfifb(data: Path, size: Tuple[int, int] = (200, 300)) -> None:
     _scenes(data / 'MFIFB', DemoFocusPairs(length=12, size=size))
 
 
-SETS = dict(llvip=llvip, m3fd=m3fd, msrs=msrs, fmb=fmb, mfnet=mfnet, roadscene=roadscene, harvard=harvard, mefb=mefb, mfifb=mfifb)
+SETS = dict(
+    llvip=llvip,
+    m3fd=m3fd,
+    msrs=msrs,
+    fmb=fmb,
+    mfnet=mfnet,
+    roadscene=roadscene,
+    harvard=harvard,
+    mefb=mefb,
+    mfifb=mfifb,
+)
 
 if __name__ == '__main__':
     for chosen in sys.argv[2:] or SETS:

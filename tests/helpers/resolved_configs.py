@@ -5,6 +5,7 @@ The record is made again by::
     mkdir /tmp/former && git archive 87af940 configs | tar x -C /tmp/former
     python tests/helpers/resolved_configs.py /tmp/former/configs tests/data/resolved_configs.json.gz
 """
+
 import gzip
 import json
 import sys
@@ -34,12 +35,16 @@ def plain(value: Any) -> Any:
 def resolve(folder: Path) -> Dict[str, dict]:
     """The effective part of every config of a folder, by name."""
     configs = {path.stem: Config.fromfile(path).to_dict() for path in sorted(folder.glob('*.py'))}
-    return {name: plain({key: value for key, value in cfg.items() if key in EFFECTIVE}) for name, cfg in configs.items()}
+    return {
+        name: plain({key: value for key, value in cfg.items() if key in EFFECTIVE}) for name, cfg in configs.items()
+    }
 
 
 def leaves(value: Any, path: str = '') -> Iterator[Tuple[str, Any]]:
     """Every value below a dict or list with its path, ``'model.tasks.det.backbone.deepen_factor'``."""
-    parts = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    parts = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     if not parts:
         yield path, value
     for key, part in parts:

@@ -1,4 +1,5 @@
 """A whole config, small enough to train in seconds: demo pairs of 64x64, a narrow MoE-Fusion, a narrow RTMDet."""
+
 from pathlib import Path
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -1,4 +1,5 @@
 """A tiny network of each family of heads, with any number of classes, for what depends on the classes."""
+
 import copy
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmfusion.models.scoped import build_scoped
 
 THEIRS = ('cat', 'person', 'traffic light', 'bicycle', 'car')
 
+
 def _published(path):
     """A model config of the installed mmdet."""
     cfg = Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / path).model.to_dict()
@@ -18,8 +20,18 @@ def _published(path):
     return cfg
 
 
-BACKBONE = dict(type='ResNet', depth=18, base_channels=8, num_stages=4, out_indices=(1, 2, 3), norm_cfg=dict(type='BN'), style='pytorch')
-FPN = dict(type='FPN', in_channels=[16, 32, 64], out_channels=16, num_outs=5, add_extra_convs='on_output', start_level=0)
+BACKBONE = dict(
+    type='ResNet',
+    depth=18,
+    base_channels=8,
+    num_stages=4,
+    out_indices=(1, 2, 3),
+    norm_cfg=dict(type='BN'),
+    style='pytorch',
+)
+FPN = dict(
+    type='FPN', in_channels=[16, 32, 64], out_channels=16, num_outs=5, add_extra_convs='on_output', start_level=0
+)
 
 
 def _dense(path, classes, **head):
@@ -141,8 +153,10 @@ def mask_rcnn(classes):
     published = _published('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.update(type='mmdet.MaskRCNN')
     head = copy.deepcopy(published['roi_head'])
-    cfg['roi_head'].update(mask_roi_extractor=dict(head['mask_roi_extractor'], out_channels=32),
-                           mask_head=dict(head['mask_head'], in_channels=32, conv_out_channels=16, num_convs=1, num_classes=classes))
+    cfg['roi_head'].update(
+        mask_roi_extractor=dict(head['mask_roi_extractor'], out_channels=32),
+        mask_head=dict(head['mask_head'], in_channels=32, conv_out_channels=16, num_convs=1, num_classes=classes),
+    )
     cfg['train_cfg']['rcnn'].update(mask_size=28)
     cfg['test_cfg']['rcnn'].update(mask_thr_binary=0.5)
     return cfg
@@ -166,7 +180,7 @@ def htc(classes, seg_classes):
 
 def centernet(classes):
     cfg = _published('centernet/centernet_r18_8xb16-crop512-140e_coco.py')
-    cfg['backbone'] = dict(BACKBONE, out_indices=(3, ))
+    cfg['backbone'] = dict(BACKBONE, out_indices=(3,))
     cfg['neck'].update(in_channels=64, num_deconv_filters=(32, 16, 16))
     cfg['bbox_head'].update(num_classes=classes, in_channels=16, feat_channels=16)
     return cfg
@@ -175,7 +189,10 @@ def centernet(classes):
 def pidnet(classes):
     """Segmentor with an edge map among its labels."""
     import mmseg
-    cfg = Config.fromfile(Path(mmseg.__file__).parent / '.mim/configs/pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py').model.to_dict()
+
+    cfg = Config.fromfile(
+        Path(mmseg.__file__).parent / '.mim/configs/pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py'
+    ).model.to_dict()
     cfg['type'] = 'mmseg.EncoderDecoder'
     cfg['data_preprocessor'].update(size=None, size_divisor=32)
     cfg['backbone'].update(channels=8, ppm_channels=8, init_cfg=None)
@@ -193,9 +210,23 @@ def segmentor(classes):
     return cfg
 
 
-FAMILIES = dict(fcos=fcos, retinanet=retinanet, gfl=gfl, rtmdet=rtmdet, yolox=yolox, yolov3=yolov3, faster_rcnn=faster_rcnn,
-                cascade_rcnn=cascade_rcnn, mask_rcnn=mask_rcnn, detr=detr, conditional_detr=conditional_detr, dab_detr=dab_detr,
-                deformable_detr=deformable_detr, dino=dino, segmentor=segmentor)
+FAMILIES = dict(
+    fcos=fcos,
+    retinanet=retinanet,
+    gfl=gfl,
+    rtmdet=rtmdet,
+    yolox=yolox,
+    yolov3=yolov3,
+    faster_rcnn=faster_rcnn,
+    cascade_rcnn=cascade_rcnn,
+    mask_rcnn=mask_rcnn,
+    detr=detr,
+    conditional_detr=conditional_detr,
+    dab_detr=dab_detr,
+    deformable_detr=deformable_detr,
+    dino=dino,
+    segmentor=segmentor,
+)
 
 
 def scramble(network, seed=0):

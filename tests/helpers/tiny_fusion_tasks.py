@@ -1,4 +1,5 @@
 """Synthetic fusion tasks and a fuser that learns them in seconds, for tests of meta-initialization."""
+
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
@@ -44,12 +45,17 @@ class TinyScenes(BaseDataset):
         first = self.level + self.contrast * (texture - 0.5)
         second = np.full((24, 24), self.level * 0.6)
         top, left = rng.integers(2, 14, 2)
-        second[top:top + 7, left:left + 7] += 1.2 * self.contrast
-        images = {name: (np.clip(image, 0, 1)[..., None] * 255).astype(np.uint8) for name, image in (('first', first), ('second', second))}
+        second[top : top + 7, left : left + 7] += 1.2 * self.contrast
+        images = {
+            name: (np.clip(image, 0, 1)[..., None] * 255).astype(np.uint8)
+            for name, image in (('first', first), ('second', second))
+        }
         return dict(images, sample_id=f'{index:02d}', img_shape=(24, 24), ori_shape=(24, 24))
 
 
 LOSS = dict(saliency=dict(type='SaliencyFusionLoss'))
-TASKS = {name: dict(type='TinyScenes', level=level, contrast=contrast, seed=seed)
-         for seed, (name, level, contrast) in enumerate((('dim', 0.25, 0.25), ('bright', 0.6, 0.4), ('flat', 0.4, 0.15)))}
+TASKS = {
+    name: dict(type='TinyScenes', level=level, contrast=contrast, seed=seed)
+    for seed, (name, level, contrast) in enumerate((('dim', 0.25, 0.25), ('bright', 0.6, 0.4), ('flat', 0.4, 0.15)))
+}
 HELD_OUT = dict(type='TinyScenes', level=0.45, contrast=0.35, seed=9)

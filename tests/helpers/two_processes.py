@@ -1,4 +1,5 @@
 """Run a function in two gloo processes, for tests of couplings that average over processes."""
+
 import os
 import socket
 

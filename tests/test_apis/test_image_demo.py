@@ -1,4 +1,5 @@
 """demo/image_demo.py from its command line to the files."""
+
 import importlib.util
 import os
 
@@ -25,7 +26,9 @@ def sources(tmp_path, monkeypatch):
     for folder in ('vi', 'ir'):
         os.mkdir(folder)
         for name in 'ab':
-            cv2.imwrite(f'{folder}/{name}.png', generator.integers(0, 256, (20, 24, 3 if folder == 'vi' else 1), dtype=np.uint8))
+            cv2.imwrite(
+                f'{folder}/{name}.png', generator.integers(0, 256, (20, 24, 3 if folder == 'vi' else 1), dtype=np.uint8)
+            )
     return tmp_path
 
 
@@ -45,8 +48,11 @@ def test_two_folders(demo, sources, capsys):
 
 
 def test_errors_are_one_message(demo, sources, capsys):
-    for argv, message in ((['vi/c.png', 'ir/a.png'], 'vi/c.png does not exist'), (['vi/a.png', 'ir/a.png', '--boxes'], 'no detector'),
-                          (['vi/a.png', 'ir/a.png', '--config', 'none.py'], 'config not found: none.py')):
+    for argv, message in (
+        (['vi/c.png', 'ir/a.png'], 'vi/c.png does not exist'),
+        (['vi/a.png', 'ir/a.png', '--boxes'], 'no detector'),
+        (['vi/a.png', 'ir/a.png', '--config', 'none.py'], 'config not found: none.py'),
+    ):
         with pytest.raises(SystemExit) as error:
             demo([*argv, '--device', 'cpu'])
         assert error.value.code == 2 and message in capsys.readouterr().err
@@ -79,7 +85,9 @@ def damaged(name):
     return ['vi/a.png', 'ir/a.png', '--weights', 'w.pth'], 'w.pth is not a checkpoint, or it is damaged'
 
 
-@pytest.mark.parametrize('name', ['one pixel', 'other size', 'truncated', 'nan', 'other names', 'unwritable', 'weights'])
+@pytest.mark.parametrize(
+    'name', ['one pixel', 'other size', 'truncated', 'nan', 'other names', 'unwritable', 'weights']
+)
 def test_damage_is_one_message_and_writes_nothing(demo, sources, capsys, name):
     argv, message = damaged(name)
     before = sorted(str(path) for path in sources.rglob('*'))

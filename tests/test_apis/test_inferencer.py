@@ -1,4 +1,5 @@
 """FusionInferencer: files, folders, arrays, boxes, panels, and what happens with bad input."""
+
 import copy
 import os
 import warnings
@@ -33,7 +34,9 @@ def folders(tmp_path):
         (tmp_path / folder).mkdir()
         for i in range(4):
             size = (H, W) if i < 3 else (H + 9, W - 3)
-            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), generator.integers(0, 256, (*size, channels), dtype=np.uint8))
+            cv2.imwrite(
+                str(tmp_path / folder / f'{i}.png'), generator.integers(0, 256, (*size, channels), dtype=np.uint8)
+            )
     return tmp_path / 'vi', tmp_path / 'ir'
 
 
@@ -43,15 +46,26 @@ def detector_config():
     detector = rtmdet()
     detector['test_cfg'].update(score_thr=0.0)
     resize = dict(type='Paired', transform=dict(type='mmdet.Resize', scale=(W // 2, H // 2), keep_ratio=False))
-    pipeline = [dict(type='LoadPair', color_type=dict(first='color', second='grayscale')), resize, dict(type='mmdet.LoadAnnotations', with_bbox=True),
-                dict(type='PackFusionInputs')]
+    pipeline = [
+        dict(type='LoadPair', color_type=dict(first='color', second='grayscale')),
+        resize,
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='PackFusionInputs'),
+    ]
     metainfo = dict(classes=tuple('abc'), palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255)])
     assert CLASSES == 3
     return Config(
         dict(
             model=dict(type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(det=detector)),
             test_dataloader=dict(
-                dataset=dict(type='RepeatDataset', times=1, dataset=dict(type='LLVIPDataset', metainfo=metainfo, pipeline=pipeline)))))
+                dataset=dict(
+                    type='RepeatDataset',
+                    times=1,
+                    dataset=dict(type='LLVIPDataset', metainfo=metainfo, pipeline=pipeline),
+                )
+            ),
+        )
+    )
 
 
 @pytest.fixture(scope='module')
@@ -62,16 +76,21 @@ def detecting(detector_config):
 
 
 def test_array_pair_in_one_call(arrays):
-    result, = INFERENCERS.build(dict(type='FusionInferencer', model='AverageFuser'))(*arrays)
-    luma = arrays[0] @ np.array([.299, .587, .114])
-    assert result.fused.shape == (H, W, 3) and result.fused.dtype == np.uint8 and not result.files and result.instances is None
+    (result,) = INFERENCERS.build(dict(type='FusionInferencer', model='AverageFuser'))(*arrays)
+    luma = arrays[0] @ np.array([0.299, 0.587, 0.114])
+    assert (
+        result.fused.shape == (H, W, 3)
+        and result.fused.dtype == np.uint8
+        and not result.files
+        and result.instances is None
+    )
     inside = ((result.fused > 0) & (result.fused < 255)).all(-1)  # where no channel was clipped, luma is the average
-    error = (result.fused @ np.array([.299, .587, .114]) - (luma + arrays[1]) / 2)[inside]
+    error = (result.fused @ np.array([0.299, 0.587, 0.114]) - (luma + arrays[1]) / 2)[inside]
     assert inside.mean() > 0.2 and np.abs(error).max() < 1
 
 
 def test_grey_sources_give_grey(arrays):
-    result, = FusionInferencer('SourceFuser')(arrays[1], arrays[1][::-1])
+    (result,) = FusionInferencer('SourceFuser')(arrays[1], arrays[1][::-1])
     assert result.fused.shape == (H, W) and (result.fused == arrays[1]).all()
 
 
@@ -84,7 +103,7 @@ def test_channel_order_of_arrays(arrays):
 
 def test_files_equal_arrays_and_original_size(folders, tmp_path):
     fuse = FusionInferencer('LaplacianPyramidFuser')
-    result, = fuse(folders[0] / '3.png', folders[1] / '3.png', out_dir=tmp_path / 'new' / 'x.png', panel=True)
+    (result,) = fuse(folders[0] / '3.png', folders[1] / '3.png', out_dir=tmp_path / 'new' / 'x.png', panel=True)
     assert result.name == '3' and set(os.listdir(tmp_path / 'new')) == {'x.png', 'x_panel.png'}
     written = cv2.imread(str(tmp_path / 'new' / 'x.png'))[..., ::-1]
     assert written.shape == (H + 9, W - 3, 3) and (written == result.fused).all()
@@ -96,9 +115,9 @@ def test_sixteen_bit_files(tmp_path):
     deep = np.linspace(0, 65535, 20 * 24).reshape(20, 24).astype(np.uint16)
     for name in 'ab':
         cv2.imwrite(str(tmp_path / f'{name}.tif'), deep)
-    result, = FusionInferencer('AverageFuser')(tmp_path / 'a.tif', tmp_path / 'b.tif')
+    (result,) = FusionInferencer('AverageFuser')(tmp_path / 'a.tif', tmp_path / 'b.tif')
     assert np.abs(result.fused.astype(float) - deep / 257).max() <= 0.51
-    result, = FusionInferencer('AverageFuser', load=dict(stretch=(0, 50)))(tmp_path / 'a.tif', tmp_path / 'b.tif')
+    (result,) = FusionInferencer('AverageFuser', load=dict(stretch=(0, 50)))(tmp_path / 'a.tif', tmp_path / 'b.tif')
     assert (result.fused == 255).mean() > 0.45
 
 
@@ -106,8 +125,13 @@ def test_sixteen_bit_files(tmp_path):
 def test_folders(folders, tmp_path, batch_size, capsys):
     fuse = FusionInferencer('MaximumFuser')
     results = fuse(*folders, out_dir=tmp_path / 'out', batch_size=batch_size)
-    assert [result.name for result in results] == ['0', '1', '2', '3'] and all(result.fused is None for result in results)
-    assert sorted(os.listdir(tmp_path / 'out')) == ['0.png', '1.png', '2.png', '3.png'] and '4 of 4' in capsys.readouterr().err
+    assert [result.name for result in results] == ['0', '1', '2', '3'] and all(
+        result.fused is None for result in results
+    )
+    assert (
+        sorted(os.listdir(tmp_path / 'out')) == ['0.png', '1.png', '2.png', '3.png']
+        and '4 of 4' in capsys.readouterr().err
+    )
     kept = fuse(*folders, progress=False)
     for result, one in zip(results, kept):
         assert (cv2.imread(result.files['fused'])[..., ::-1] == one.fused).all()
@@ -126,8 +150,12 @@ def test_skip_existing_goes_on(folders, tmp_path):
     os.remove(out / '2.png')
     (out / '1.png').write_bytes(b'kept')
     results = fuse(*folders, out_dir=out, skip_existing=True, progress=False)
-    assert [bool(result.skipped) for result in results] == [True, True, False, True] and (out / '1.png').read_bytes() == b'kept'
-    assert not any(result.skipped for result in fuse(*folders, out_dir=out, skip_existing=True, panel=True, progress=False))  # the panels are missing
+    assert [bool(result.skipped) for result in results] == [True, True, False, True] and (
+        out / '1.png'
+    ).read_bytes() == b'kept'
+    assert not any(
+        result.skipped for result in fuse(*folders, out_dir=out, skip_existing=True, panel=True, progress=False)
+    )  # the panels are missing
 
 
 def test_skip_bad_pairs(folders, tmp_path):
@@ -145,12 +173,20 @@ def test_skip_bad_pairs(folders, tmp_path):
 
 
 def test_boxes_in_original_coordinates(detecting, arrays, tmp_path):
-    result, = detecting(*arrays, draw_boxes=True, panel=True, score_thr=0.0, out_dir=tmp_path)
+    (result,) = detecting(*arrays, draw_boxes=True, panel=True, score_thr=0.0, out_dir=tmp_path)
     boxes = result.instances.bboxes
-    assert len(boxes) and boxes[:, 2].max() > W / 2 + 1 and boxes[:, 2].max() <= W + 1e-3 and boxes[:, 3].max() <= H + 1e-3
-    assert sorted(os.path.relpath(file, tmp_path) for file in result.files.values()) == ['boxes/pair_0.png', 'pair_0.png', 'panel/pair_0.png']
+    assert (
+        len(boxes) and boxes[:, 2].max() > W / 2 + 1 and boxes[:, 2].max() <= W + 1e-3 and boxes[:, 3].max() <= H + 1e-3
+    )
+    assert sorted(os.path.relpath(file, tmp_path) for file in result.files.values()) == [
+        'boxes/pair_0.png',
+        'pair_0.png',
+        'panel/pair_0.png',
+    ]
     assert (result.boxes_image != result.fused).any()
-    assert (result.fused == FusionInferencer('AverageFuser')(*arrays)[0].fused).all()  # boxes do not change the fused picture
+    assert (
+        result.fused == FusionInferencer('AverageFuser')(*arrays)[0].fused
+    ).all()  # boxes do not change the fused picture
     assert result.panel.shape[1] == 3 * W + 8 and (result.panel[-H:, -W:] == result.boxes_image).all()
     clean = detecting(*arrays, panel=True)[0]
     assert clean.instances is None and (clean.panel[-H:, -W:] == clean.fused).all()
@@ -174,8 +210,11 @@ def test_results_of_a_folder_hold_no_images(detecting, folders, tmp_path):
 
 def test_divergence_is_named(arrays):
     fuse = FusionInferencer('AverageFuser')
-    fuse.coupling.fuser.fuse = lambda first, second: type(fuse.coupling.fuser).fuse(fuse.coupling.fuser, first, second)._replace(
-        fused=torch.full_like(first, float('nan')))
+    fuse.coupling.fuser.fuse = lambda first, second: (
+        type(fuse.coupling.fuser)
+        .fuse(fuse.coupling.fuser, first, second)
+        ._replace(fused=torch.full_like(first, float('nan')))
+    )
     for predict in (False, True):
         with pytest.raises(UserError, match='the fused image of pair_0 holds NaN'):
             fuse(*arrays, predict=predict)
@@ -278,7 +317,7 @@ def test_clear_errors_of_models(tmp_path):
 
 
 def test_output_files():
-    assert output_files(None, 'a', ('fused', )) == {}
+    assert output_files(None, 'a', ('fused',)) == {}
     assert output_files('o.d', 'a', ('fused', 'boxes')) == {'fused': 'o.d/a.png', 'boxes': 'o.d/boxes/a.png'}
 
 
@@ -286,5 +325,6 @@ def test_output_files():
 def test_docstring_examples(name):
     import doctest
     import importlib
+
     result = doctest.testmod(importlib.import_module(f'mmfusion.apis.{name}'))
     assert result.attempted and not result.failed

@@ -1,11 +1,23 @@
 """The check on a GPU, run on the CPU as far as that goes."""
+
 import json
 import sys
 
 import pytest
 
-CHEAP = ('fuser-MoEFusion', 'fuser-TCMoA', 'train-moe_fusion_llvip_light-fp32', 'train-moe_fusion_llvip_light-bf16', 'meta-tdfusion_msrs_light',
-         'tc_moa-base-checkpointed', 'metrics', 'inferencer', 'two_processes', 'compile-ReFusion', 'data-1')
+CHEAP = (
+    'fuser-MoEFusion',
+    'fuser-TCMoA',
+    'train-moe_fusion_llvip_light-fp32',
+    'train-moe_fusion_llvip_light-bf16',
+    'meta-tdfusion_msrs_light',
+    'tc_moa-base-checkpointed',
+    'metrics',
+    'inferencer',
+    'two_processes',
+    'compile-ReFusion',
+    'data-1',
+)
 
 
 @pytest.fixture(scope='module')
@@ -39,11 +51,14 @@ def test_piece(gpu, name):
 def test_every_fuser_and_precision_has_a_piece(gpu):
     names = set(gpu.pieces.all_pieces())
     assert {f'fuser-{name}' for name in gpu.pieces.fuser_names()} <= names and len(gpu.pieces.fuser_names()) > 8
-    assert {f'train-{config}-{precision}' for config in gpu.pieces.JOINT for precision in ('fp32', 'fp16', 'bf16')} <= names
+    assert {
+        f'train-{config}-{precision}' for config in gpu.pieces.JOINT for precision in ('fp32', 'fp16', 'bf16')
+    } <= names
 
 
 def test_a_difference_is_an_error(gpu, monkeypatch):
     from mmfusion.models.fusers import AverageFuser
+
     fuse = AverageFuser.fuse
     calls = []
 
@@ -82,10 +97,13 @@ def test_results_are_kept_and_failures_are_not(gpu, tmp_path, monkeypatch, capsy
     assert ran[3:] == ['fuser-AverageFuser', 'fuser-AverageFuser', 'fuser-MaximumFuser']
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['fusers', '--device', 'cpu', '--quick'], 'no piece fusers; there are fuser-AverageFuser'),
-    (['--device', 'cpu'], 'add --quick'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['fusers', '--device', 'cpu', '--quick'], 'no piece fusers; there are fuser-AverageFuser'),
+        (['--device', 'cpu'], 'add --quick'),
+    ],
+)
 def test_mistakes(gpu, arguments, words, capsys):
     with pytest.raises(SystemExit) as end:
         gpu.main(arguments)
@@ -100,6 +118,8 @@ def test_without_a_gpu_it_says_so(gpu, monkeypatch, capsys):
 
 
 def test_a_piece_in_its_own_process(gpu, tmp_path):
-    args = gpu.parse_args(['fuser-AverageFuser', '--device', 'cpu', '--quick', '--out', str(tmp_path), '--limit', '300'])
+    args = gpu.parse_args(
+        ['fuser-AverageFuser', '--device', 'cpu', '--quick', '--out', str(tmp_path), '--limit', '300']
+    )
     content = gpu.run_in_process('fuser-AverageFuser', tmp_path / 'fuser-AverageFuser.json', args)
     assert content['result']['difference'] == 0 and content['machine']['device'] == 'cpu', content

@@ -1,4 +1,5 @@
 """The roofline of a fuser counts what runs, and takes its kernels apart."""
+
 import importlib
 import sys
 

@@ -1,4 +1,5 @@
 """The command ``mmfusion``: what it offers, what it loads, and that programs of ``tools`` are the same."""
+
 import csv
 import os
 import re
@@ -57,12 +58,15 @@ def test_every_command_explains_itself(name, capsys):
     assert f'usage: mmfusion {name}' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('arguments,message', [
-    (['scroe'], "unknown command 'scroe'; did you mean 'score'?"),
-    (['convert', 'tdfussion'], "unknown command 'tdfussion'; did you mean 'tdfusion'?"),
-    (['xyz'], "unknown command 'xyz'; there are fuse, train"),
-    (['train', 'moe_fusion_lvip'], "config not found: moe_fusion_lvip. Did you mean 'moe_fusion_llvip'?"),
-])
+@pytest.mark.parametrize(
+    'arguments,message',
+    [
+        (['scroe'], "unknown command 'scroe'; did you mean 'score'?"),
+        (['convert', 'tdfussion'], "unknown command 'tdfussion'; did you mean 'tdfusion'?"),
+        (['xyz'], "unknown command 'xyz'; there are fuse, train"),
+        (['train', 'moe_fusion_lvip'], "config not found: moe_fusion_lvip. Did you mean 'moe_fusion_llvip'?"),
+    ],
+)
 def test_the_nearest_is_suggested(arguments, message, capsys):
     arguments_before = list(sys.argv)
     with pytest.raises(SystemExit) as ended:
@@ -71,17 +75,30 @@ def test_the_nearest_is_suggested(arguments, message, capsys):
     assert sys.argv == arguments_before
 
 
-@pytest.mark.parametrize('code', [
-    'import mmfusion', 'from mmfusion.cli.main import main; main(["--help"])', 'from mmfusion.cli.main import main; main(["configs"])',
-    'import mmfusion.apis, mmfusion.evaluation, mmfusion.model_zoo'])
+@pytest.mark.parametrize(
+    'code',
+    [
+        'import mmfusion',
+        'from mmfusion.cli.main import main; main(["--help"])',
+        'from mmfusion.cli.main import main; main(["configs"])',
+        'import mmfusion.apis, mmfusion.evaluation, mmfusion.model_zoo',
+    ],
+)
 def test_nothing_heavy_is_loaded(code, tmp_path):
-    done = python(f'{code}\nimport sys; print([name for name in ("torch", "numpy", "cv2", "mmengine", "mmcv") if name in sys.modules])', tmp_path)
+    done = python(
+        f'{code}\nimport sys; print([name for name in ("torch", "numpy", "cv2", "mmengine", "mmcv") if name in sys.modules])',
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == '[]'
 
 
 def test_tools_call_the_same_functions(repo_dir):
-    modules = {command.module for command in (*COMMANDS.values(), *CONVERTERS.values())} - {'convert', 'configs', 'info'}
+    modules = {command.module for command in (*COMMANDS.values(), *CONVERTERS.values())} - {
+        'convert',
+        'configs',
+        'info',
+    }
     called = set()
     for path in [*(repo_dir / 'tools').rglob('*.py'), *(repo_dir / 'demo').glob('*.py')]:
         name = re.search(r'^from mmfusion\.cli\.(\w+) import main$', path.read_text(), re.M)
@@ -109,16 +126,32 @@ def test_score_and_metrics_without_the_openmmlab_packages(tmp_path):
         (tmp_path / folder).mkdir()
         for name in ('a', 'b'):
             cv2.imwrite(str(tmp_path / folder / f'{name}.png'), rng.integers(0, 256, (40, 48), dtype=np.uint8))
-    done = python(f'{BLOCKED}\nfrom mmfusion.cli.main import main; main()', tmp_path, 'score', 'fused', 'vi', 'ir', '--metrics', 'EN', 'SSIM',
-                  '--workers', '1', '--out', 'out')
+    done = python(
+        f'{BLOCKED}\nfrom mmfusion.cli.main import main; main()',
+        tmp_path,
+        'score',
+        'fused',
+        'vi',
+        'ir',
+        '--metrics',
+        'EN',
+        'SSIM',
+        '--workers',
+        '1',
+        '--out',
+        'out',
+    )
     assert done.returncode == 0, done.stderr
     assert '2 of 2 fused images scored' in done.stdout
     with open(tmp_path / 'out' / 'default_images.csv', newline='') as file:
         rows = list(csv.reader(file))
     assert len(rows) == 3 and 'EN' in rows[0]
-    done = python(f'{BLOCKED}\nimport torch\nfrom mmfusion.evaluation.functional import entropy\nfrom mmfusion.evaluation.protocols import '
-                  'evaluate_metrics\nimage = torch.arange(256.).view(1, 1, 16, 16)\nprint(entropy(image).item(), '
-                  'evaluate_metrics(["EN"], image, image, image)["EN"].item())', tmp_path)
+    done = python(
+        f'{BLOCKED}\nimport torch\nfrom mmfusion.evaluation.functional import entropy\nfrom mmfusion.evaluation.protocols import '
+        'evaluate_metrics\nimage = torch.arange(256.).view(1, 1, 16, 16)\nprint(entropy(image).item(), '
+        'evaluate_metrics(["EN"], image, image, image)["EN"].item())',
+        tmp_path,
+    )
     assert done.returncode == 0 and done.stdout.split() == ['8.0', '8.0'], done.stderr
 
 
@@ -126,14 +159,20 @@ def test_info_without_the_openmmlab_packages(tmp_path):
     done = python(f'{BLOCKED}\nfrom mmfusion.cli.main import main; main(["info"])', tmp_path)
     assert done.returncode == 0, done.stderr
     rows = dict(re.findall(r'^(\S+(?: ops)?) +(.*)$', done.stdout, re.M))
-    assert rows['mmfusion'].startswith(mmfusion.__version__) and 'not importable' in rows['mmcv ops'] and {'torch', 'configs', 'models'} <= set(rows)
+    assert (
+        rows['mmfusion'].startswith(mmfusion.__version__)
+        and 'not importable' in rows['mmcv ops']
+        and {'torch', 'configs', 'models'} <= set(rows)
+    )
 
 
 def test_fuse_without_arguments(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(['fuse', '--device', 'cpu'])
     text, folder = capsys.readouterr().out, tmp_path / 'mmfusion_demo'
-    visible, infrared, fused = (cv2.imread(str(folder / f'{name}.png'), cv2.IMREAD_UNCHANGED) for name in ('visible', 'infrared', 'fused'))
+    visible, infrared, fused = (
+        cv2.imread(str(folder / f'{name}.png'), cv2.IMREAD_UNCHANGED) for name in ('visible', 'infrared', 'fused')
+    )
     assert visible.shape == fused.shape == (240, 320, 3) and infrared.shape == (240, 320)
     assert not np.array_equal(fused, visible)
     assert str(folder / 'fused.png') in text and 'What to type next' in text
@@ -153,7 +192,14 @@ def test_a_reader_that_leaves_early(unbuffered, tmp_path):
     environment = {**os.environ, 'PYTHONPATH': str(Path(mmfusion.__file__).parents[1]), 'PYTHONUNBUFFERED': unbuffered}
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, '-m', 'mmfusion', 'configs'], cwd=tmp_path, env=environment, stdout=writer, stderr=subprocess.PIPE,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmfusion', 'configs'],
+        cwd=tmp_path,
+        env=environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     os.close(writer)
     assert done.returncode == 141 and done.stderr == ''

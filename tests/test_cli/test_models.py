@@ -1,4 +1,5 @@
 """tools/models.py and tools/fuse.py: lists, cards, adding, fusing by name, removing."""
+
 import runpy
 
 import cv2
@@ -23,7 +24,9 @@ def place(tmp_path, monkeypatch):
         cv2.imwrite(name, np.random.default_rng(index).integers(0, 256, (20, 24), dtype=np.uint8))
     fuser = ReFusion(channels=4, heads=2, blocks=1)
     torch.save(dict(state_dict={f'fuser.{key}': value for key, value in fuser.state_dict().items()}), 'epoch_1.pth')
-    (tmp_path / 'config.py').write_text("model = dict(type='FusionOnly', fuser=dict(type='ReFusion', channels=4, heads=2, blocks=1))\n")
+    (tmp_path / 'config.py').write_text(
+        "model = dict(type='FusionOnly', fuser=dict(type='ReFusion', channels=4, heads=2, blocks=1))\n"
+    )
     return tmp_path
 
 
@@ -38,8 +41,22 @@ def failing(command, argv, capsys):
 
 def test_from_adding_to_removing(place, capsys):
     (place / 'terms.txt').write_text('Free for all.\nSecond line.\n')
-    models(['add', 'epoch_1.pth', '--as', 'checkpoint', '--config', 'config.py', '--license-file', 'terms.txt', '--name', 'mine',
-            '--summary', 'My own'])
+    models(
+        [
+            'add',
+            'epoch_1.pth',
+            '--as',
+            'checkpoint',
+            '--config',
+            'config.py',
+            '--license-file',
+            'terms.txt',
+            '--name',
+            'mine',
+            '--summary',
+            'My own',
+        ]
+    )
     assert 'added mine: ReFusion' in capsys.readouterr().out
     models(['list'])
     listed = capsys.readouterr().out
@@ -47,10 +64,25 @@ def test_from_adding_to_removing(place, capsys):
     assert f'{DEFAULT_MODEL}  (default' in listed and str(place / 'models') in listed
     models(['show', 'mine'])
     shown = capsys.readouterr().out
-    assert '"license": "Free for all.\\nSecond line."' in shown and 'sha256, keys and shapes are as the card says' in shown
+    assert (
+        '"license": "Free for all.\\nSecond line."' in shown and 'sha256, keys and shapes are as the card says' in shown
+    )
     fuse(['vi.png', 'ir.png', '--model', 'mine', '--out', 'mine.png', '--device', 'cpu'])
     assert 'fusing with mine: My own' in capsys.readouterr().out
-    fuse(['vi.png', 'ir.png', '--config', 'config.py', '--weights', 'epoch_1.pth', '--out', 'same.png', '--device', 'cpu'])
+    fuse(
+        [
+            'vi.png',
+            'ir.png',
+            '--config',
+            'config.py',
+            '--weights',
+            'epoch_1.pth',
+            '--out',
+            'same.png',
+            '--device',
+            'cpu',
+        ]
+    )
     assert (cv2.imread('mine.png') == cv2.imread('same.png')).all()
     models(['remove', 'mine'])
     assert not list((place / 'models').iterdir())
@@ -61,7 +93,9 @@ def test_damage_is_one_message(place, capsys):
     models(['add', 'epoch_1.pth', '--as', 'checkpoint', '--config', 'config.py', '--license', 'x', '--name', 'mine'])
     weights = place / 'models' / 'mine.safetensors'
     weights.write_bytes(weights.read_bytes()[:-1] + b'?')
-    assert 'damaged or was replaced' in failing(fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys)
+    assert 'damaged or was replaced' in failing(
+        fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys
+    )
     (place / 'models' / 'mine.json').write_text('{')
     assert 'cannot be read' in failing(fuse, ['vi.png', 'ir.png', '--model', 'mine', '--device', 'cpu'], capsys)
     models(['list'])
@@ -73,10 +107,15 @@ def test_errors(place, capsys):
     assert 'ships with mmfusion' in failing(models, ['remove', DEFAULT_MODEL], capsys)
     assert (SHIPPED / f'{DEFAULT_MODEL}.json').exists()
     assert 'cannot be read from none.txt' in failing(
-        models, ['add', 'epoch_1.pth', '--as', 'checkpoint', '--license-file', 'none.txt'], capsys)
+        models, ['add', 'epoch_1.pth', '--as', 'checkpoint', '--license-file', 'none.txt'], capsys
+    )
     assert '--license' in failing(models, ['add', 'epoch_1.pth', '--as', 'refusion'], capsys)
-    assert 'checkpoint not found: none.pth' in failing(models, ['add', 'none.pth', '--as', 'refusion', '--license', 'x'], capsys)
-    assert "no model 'LaplacianPyramidFuser'" in failing(fuse, ['vi.png', 'ir.png', '--model', 'LaplacianPyramidFuser'], capsys)
+    assert 'checkpoint not found: none.pth' in failing(
+        models, ['add', 'none.pth', '--as', 'refusion', '--license', 'x'], capsys
+    )
+    assert "no model 'LaplacianPyramidFuser'" in failing(
+        fuse, ['vi.png', 'ir.png', '--model', 'LaplacianPyramidFuser'], capsys
+    )
     assert 'not allowed with' in failing(fuse, ['vi.png', 'ir.png', '--model', 'tim', '--config', 'x.py'], capsys)
 
 

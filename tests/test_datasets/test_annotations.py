@@ -1,10 +1,13 @@
 """VOC and YOLO readers, and the rule for boxes."""
+
 import pytest
 
 from mmfusion.datasets.annotations import BoxProblem, RawBox, check_box, read_class_names, read_voc, read_yolo
 from mmfusion.fileio.errors import PairDataError
 
-OBJECT = '<object><name>car</name>{}<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>'
+OBJECT = (
+    '<object><name>car</name>{}<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>'
+)
 
 
 def write(tmp_path, name, text):
@@ -15,23 +18,35 @@ def write(tmp_path, name, text):
 
 def test_voc(tmp_path):
     difficult = OBJECT.format('<difficult>1</difficult>')
-    path = write(tmp_path, 'a.xml', f'<annotation><size><width>64</width><height>48</height></size>{OBJECT.format("")}{difficult}</annotation>')
+    path = write(
+        tmp_path,
+        'a.xml',
+        f'<annotation><size><width>64</width><height>48</height></size>{OBJECT.format("")}{difficult}</annotation>',
+    )
     annotation = read_voc(path)
     assert annotation.size == (48, 64)
     assert annotation.boxes == [RawBox('car', (1, 2.5, 30, 40), False), RawBox('car', (1, 2.5, 30, 40), True)]
     empty = read_voc(write(tmp_path, 'b.xml', '<annotation/>'))
     assert empty.boxes == [] and empty.size is None
-    assert read_voc(write(tmp_path, 'c.xml', '<annotation><size><width>0</width><height>0</height></size></annotation>')).size is None
+    assert (
+        read_voc(
+            write(tmp_path, 'c.xml', '<annotation><size><width>0</width><height>0</height></size></annotation>')
+        ).size
+        is None
+    )
 
 
-@pytest.mark.parametrize('text, reason', [
-    ('', 'empty annotation'),
-    ('  \n', 'empty annotation'),
-    ('<annotation>', 'malformed annotation'),
-    (f'<annotation>{OBJECT.replace("<name>car</name>", "")}</annotation>', 'malformed annotation'),
-    (f'<annotation>{OBJECT.replace("2.5", "two")}</annotation>', 'malformed annotation'),
-    ('<annotation><object><name>car</name></object></annotation>', 'malformed annotation'),
-])
+@pytest.mark.parametrize(
+    'text, reason',
+    [
+        ('', 'empty annotation'),
+        ('  \n', 'empty annotation'),
+        ('<annotation>', 'malformed annotation'),
+        (f'<annotation>{OBJECT.replace("<name>car</name>", "")}</annotation>', 'malformed annotation'),
+        (f'<annotation>{OBJECT.replace("2.5", "two")}</annotation>', 'malformed annotation'),
+        ('<annotation><object><name>car</name></object></annotation>', 'malformed annotation'),
+    ],
+)
 def test_bad_voc(tmp_path, text, reason):
     with pytest.raises(PairDataError, match=r'bad\.xml') as info:
         read_voc(write(tmp_path, 'bad.xml', text))
@@ -49,7 +64,10 @@ def test_missing_files(tmp_path):
 
 def test_yolo(tmp_path):
     path = write(tmp_path, 'a.txt', '1 0.5 0.25 0.5 0.5\n\n0  0.1 0.1 0.2 0.2 \n')
-    assert read_yolo(path, ['person', 'car'], (100, 200)).boxes == [RawBox('car', (50, 0, 150, 50)), RawBox('person', (0, 0, 40, 20))]
+    assert read_yolo(path, ['person', 'car'], (100, 200)).boxes == [
+        RawBox('car', (50, 0, 150, 50)),
+        RawBox('person', (0, 0, 40, 20)),
+    ]
     assert read_yolo(write(tmp_path, 'b.txt', ''), ['person'], (10, 10)).boxes == []
     assert read_yolo(write(tmp_path, 'c.txt', '7 0.5 0.5 0.1 0.1'), ['person'], (10, 10)).boxes[0].name == 'number 7'
 

@@ -1,4 +1,5 @@
 """Base configs build, run on pairs in the official layouts, rendered ones and real ones, and their evaluators read our samples."""
+
 import copy
 
 import numpy as np
@@ -27,9 +28,13 @@ def use_sets(config, sets_dir):
             continue
         root = sets_dir / dataset.data_root
         dataset.data_root = str(root)
-        if 'ann_file' in dataset and not (root / dataset.ann_file).is_file():  # of M3FD a few pairs are there, and no split
+        if (
+            'ann_file' in dataset and not (root / dataset.ann_file).is_file()
+        ):  # of M3FD a few pairs are there, and no split
             dataset.ann_file = ''
-        if (root / 'train' / 'Segmentation_labels_pseudo').is_dir() and any(step['type'] == 'LoadClassMap' for step in dataset.pipeline):
+        if (root / 'train' / 'Segmentation_labels_pseudo').is_dir() and any(
+            step['type'] == 'LoadClassMap' for step in dataset.pipeline
+        ):
             dataset.seg_dir = 'Segmentation_labels_pseudo'
     return config
 
@@ -57,14 +62,18 @@ def check_loaders(name, config):
             assert tuple(batch['data_samples'][0].img_shape) == ((600, 800) if name == 'fmb_seg' else (480, 640))
         if 'seg' in name:
             sample = batch['data_samples'][0]
-            wanted = size if key == 'train_dataloader' else sample.ori_shape  # labels of a test stay as large as the original
+            wanted = (
+                size if key == 'train_dataloader' else sample.ori_shape
+            )  # labels of a test stay as large as the original
             assert sample.gt_sem_seg.data.shape[-2:] == tuple(wanted) and sample.gt_sem_seg.data.unique().numel() > 1
         if name not in ('pair_folder', 'msrs_seg', *WITHOUT_REAL_LABELS):
             assert len(batch['data_samples'][0].gt_instances) > 0
         if key == 'test_dataloader' and name == 'llvip_det':  # ground truth stays in pixels of the original
             sample = batch['data_samples'][0]
             assert sample.ori_shape == (1024, 1280)
-            np.testing.assert_allclose(sample.gt_instances.bboxes.numpy(), [instance['bbox'] for instance in sample.instances])
+            np.testing.assert_allclose(
+                sample.gt_instances.bboxes.numpy(), [instance['bbox'] for instance in sample.instances]
+            )
 
 
 @pytest.mark.parametrize('name', NAMES[1:] + WITHOUT_REAL_LABELS)
@@ -124,7 +133,9 @@ def test_metrics_on_demo_pairs(demo):
 
     def false_alarms(index, sample):
         right = ground_truth(sample)
-        wrong = InstanceData(bboxes=torch.tensor([[1., 1., 20., 20.]] * 3), labels=torch.arange(3), scores=torch.full((3, ), 2.0))
+        wrong = InstanceData(
+            bboxes=torch.tensor([[1.0, 1.0, 20.0, 20.0]] * 3), labels=torch.arange(3), scores=torch.full((3,), 2.0)
+        )
         return InstanceData.cat([right, wrong])
 
     alarmed = evaluate(demo, false_alarms)

@@ -1,4 +1,5 @@
 """DemoPairs: the same everywhere, exact labels, objects that one image alone does not show."""
+
 import subprocess
 import sys
 
@@ -20,7 +21,9 @@ print(hashlib.sha256(pair.visible.tobytes() + pair.infrared.tobytes() + pair.box
 
 def test_another_process_renders_the_same(repo_dir):
     def run():
-        return subprocess.run([sys.executable, '-c', DIGEST], cwd=repo_dir, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [sys.executable, '-c', DIGEST], cwd=repo_dir, check=True, capture_output=True, text=True
+        ).stdout
 
     assert run() == run() != ''
 
@@ -35,8 +38,12 @@ def test_scenes_do_not_depend_on_order_or_global_generators():
 
 
 def test_splits_and_seeds_share_no_scene():
-    scenes = [DemoPairs(length=20, size=SIZE, seed=seed, split=split).render(index).infrared.tobytes() for seed in (0, 1)
-              for split in ('train', 'val', 'test') for index in range(20)]
+    scenes = [
+        DemoPairs(length=20, size=SIZE, seed=seed, split=split).render(index).infrared.tobytes()
+        for seed in (0, 1)
+        for split in ('train', 'val', 'test')
+        for index in range(20)
+    ]
     assert len(set(scenes)) == len(scenes)
 
 
@@ -51,7 +58,9 @@ def test_boxes_are_tight_around_the_visible_part_of_the_masks():
             assert (pair.seg_map[rows, columns] == label + 1).all()
         assert ((pair.seg_map == 0) == (pair.instance_map == 0)).all()
         for i, a in enumerate(pair.boxes):
-            overlapping += any(min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1]) for b in pair.boxes[i + 1:])
+            overlapping += any(
+                min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1]) for b in pair.boxes[i + 1 :]
+            )
     assert overlapping > 5  # occlusion happens
 
 
@@ -59,7 +68,7 @@ def contrast(image, pair, number):
     """Mean absolute difference between an object and a rim around its box, in units of gray levels."""
     x1, y1, x2, y2 = pair.boxes[number - 1].astype(int)
     rim = np.zeros(SIZE, bool)
-    rim[max(y1 - 3, 0):y2 + 3, max(x1 - 3, 0):x2 + 3] = True
+    rim[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = True
     rim &= pair.instance_map == 0
     grey = image.mean(axis=2)
     inside = grey[pair.instance_map == number]
@@ -78,12 +87,16 @@ def test_objects_show_where_they_should():
     infrared = {look: np.median([values[1] for values in rows]) for look, rows in found.items()}
     assert min(map(len, found.values())) > 60  # a good share of each
     assert visible['visible_only'] > 1.8 * visible['infrared_only'] and visible['both'] > 1.3 * visible['infrared_only']
-    assert infrared['infrared_only'] > 1.8 * infrared['visible_only'] and infrared['both'] > 1.8 * infrared['visible_only']
+    assert (
+        infrared['infrared_only'] > 1.8 * infrared['visible_only'] and infrared['both'] > 1.8 * infrared['visible_only']
+    )
 
 
 def test_day_and_night_and_counts():
     day, night = (DemoPairs(length=8, size=SIZE, night_ratio=ratio) for ratio in (0.0, 1.0))
-    assert np.mean([day.render(i).visible.mean() for i in range(8)]) > 1.5 * np.mean([night.render(i).visible.mean() for i in range(8)])
+    assert np.mean([day.render(i).visible.mean() for i in range(8)]) > 1.5 * np.mean(
+        [night.render(i).visible.mean() for i in range(8)]
+    )
     empty = DemoPairs(length=3, size=SIZE, num_objects=(0, 0), num_distractors=(0, 0))
     assert empty.get_data_info(1)['instances'] == [] and not empty.get_data_info(1)['gt_seg_map'].any()
     both = DemoPairs(length=20, size=SIZE, single_modality_ratio=0.0)
@@ -117,7 +130,14 @@ def test_silhouettes_fill_their_box(kind, variant):
     np.testing.assert_array_equal(draw_parts(kind, 60, 40, variant, flip=True), parts[:, ::-1])
 
 
-BAD = [dict(split='all'), dict(length=0), dict(size=(32, 160)), dict(night_ratio=2), dict(num_objects=(3, 1)), dict(seed=-1)]
+BAD = [
+    dict(split='all'),
+    dict(length=0),
+    dict(size=(32, 160)),
+    dict(night_ratio=2),
+    dict(num_objects=(3, 1)),
+    dict(seed=-1),
+]
 
 
 @pytest.mark.parametrize('kwargs', BAD)

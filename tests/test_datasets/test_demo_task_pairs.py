@@ -1,4 +1,5 @@
 """Procedural exposure and focus pairs: the same everywhere, each source lacks what the other has, ground truth fits."""
+
 import subprocess
 import sys
 
@@ -21,7 +22,10 @@ print(hashlib.sha256(b''.join(image.tobytes() for pair in pairs for image in pai
 
 
 def test_another_process_renders_the_same(repo_dir):
-    runs = [subprocess.run([sys.executable, '-c', DIGEST], cwd=repo_dir, check=True, capture_output=True, text=True).stdout for _ in range(2)]
+    runs = [
+        subprocess.run([sys.executable, '-c', DIGEST], cwd=repo_dir, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
     assert runs[0] == runs[1] != ''
 
 
@@ -31,8 +35,12 @@ def test_pairs_do_not_depend_on_order_and_splits_share_none(cls):
     np.random.seed(99)
     for index in reversed(range(4)):
         np.testing.assert_array_equal(cls(length=4, size=SIZE).get_data_info(index)['first'], forward[index])
-    images = {cls(length=6, size=SIZE, seed=seed, split=split).render(index)[1].tobytes()
-              for seed in (0, 1) for split in ('train', 'val', 'test') for index in range(6)}
+    images = {
+        cls(length=6, size=SIZE, seed=seed, split=split).render(index)[1].tobytes()
+        for seed in (0, 1)
+        for split in ('train', 'val', 'test')
+        for index in range(6)
+    }
     assert len(images) == 36
     assert len({cls(length=6, split=split).metainfo['split_hash'] for split in ('train', 'test')}) == 2
 
@@ -74,7 +82,7 @@ def test_stops_are_the_distance_of_the_exposures():
     """Far from clipping and noise, the linear images differ by the factor asked for."""
     over, under, radiance = DemoExposurePairs(length=1, size=SIZE, stops=(2, 2), night_ratio=0).render(0)
     usable = (over.max(2) < 240) & (under.min(2) > 60)
-    linear = [np.mean((image[usable] / 255)**2.2) for image in (over, under)]
+    linear = [np.mean((image[usable] / 255) ** 2.2) for image in (over, under)]
     assert usable.mean() > 0.02 and linear[0] / linear[1] == pytest.approx(4, rel=0.03)
     assert linear[0] == pytest.approx(2 * radiance[usable].mean(), rel=0.03)
 
@@ -112,8 +120,16 @@ def test_a_plane_out_of_focus_spreads_over_the_other():
 
 
 @BOTH
-@pytest.mark.parametrize('kwargs, message', [(dict(split='all'), 'split'), (dict(length=0), 'length'), (dict(size=(32, 160)), 'size'),
-                                             (dict(night_ratio=2), 'night_ratio'), (dict(seed=-1), 'seed')])
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(split='all'), 'split'),
+        (dict(length=0), 'length'),
+        (dict(size=(32, 160)), 'size'),
+        (dict(night_ratio=2), 'night_ratio'),
+        (dict(seed=-1), 'seed'),
+    ],
+)
 def test_bad_arguments(cls, kwargs, message):
     with pytest.raises(ValueError, match=message):
         cls(**kwargs)
@@ -131,6 +147,10 @@ def test_base_config(repo_dir):
     train, test = (Runner.build_dataloader(config[key], seed=0) for key in ('train_dataloader', 'test_dataloader'))
     batches = [data for _, data in zip(range(6), train)]
     names = ['visible_infrared', 'multi_exposure', 'multi_focus']
-    assert [{sample.fusion_task for sample in data['data_samples']} for data in batches] == [{name} for name in names] * 2
+    assert [{sample.fusion_task for sample in data['data_samples']} for data in batches] == [
+        {name} for name in names
+    ] * 2
     assert [metric.fusion_task for metric in config.test_evaluator] == names == list(test.dataset.ranges())
-    assert {tuple(image.shape[1:]) for data in batches for images in data['inputs'].values() for image in images} == {(112, 112)}
+    assert {tuple(image.shape[1:]) for data in batches for images in data['inputs'].values() for image in images} == {
+        (112, 112)
+    }

@@ -1,4 +1,5 @@
 """Medical, multi-exposure and multi-focus sets, and several sets as tasks: layouts in their spellings, errors, episodes, real pairs."""
+
 import shutil
 
 import cv2
@@ -57,8 +58,12 @@ def test_harvard_items_and_splits(harvard):
 
 def test_harvard_errors(harvard):
     root = str(harvard)
-    for options, message in ((dict(task='MRI_XRAY'), 'task must be'), (dict(split='val'), 'split must be'), (dict(test_share=1.), 'test_share'),
-                             (dict(split='test', ann_file='ids.txt'), 'ann_file')):
+    for options, message in (
+        (dict(task='MRI_XRAY'), 'task must be'),
+        (dict(split='val'), 'split must be'),
+        (dict(test_share=1.0), 'test_share'),
+        (dict(split='test', ann_file='ids.txt'), 'ann_file'),
+    ):
         with pytest.raises(ValueError, match=message):
             HarvardDataset(data_root=root, **options)
     with pytest.raises(FileNotFoundError, match='MRI_CT/MRI(.|\n)*Expected layout'):
@@ -73,7 +78,7 @@ def test_chroma_of_pet_comes_back_on_the_fused_image(harvard):
     """A gray MRI beside a colored PET: the fuser sees luma, the result is in color with the chroma of PET."""
     batch = pseudo_collate([HarvardDataset(data_root=str(harvard), task='MRI_PET', pipeline=PIPELINE)[0]])
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='SourceFuser', source='first')))
-    coupling.fuser.color_space, coupling.fuser.channels = 'luminance', (1, )
+    coupling.fuser.color_space, coupling.fuser.channels = 'luminance', (1,)
     inputs = coupling.data_preprocessor(batch, False)['inputs']
     fused = coupling(inputs, mode='tensor')[0]
     blue, red = 10 / 255, 58 / 255
@@ -106,13 +111,16 @@ def test_scene_folders(cls, modalities, tmp_path):
         cls(data_root=str(tmp_path))
 
 
-@pytest.mark.parametrize('options, number, channels', [
-    (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_CT'), 6, (1, 1)),
-    (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_PET'), 6, (1, 3)),
-    (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_SPECT', split='train'), 4, (1, 3)),
-    (dict(type='MEFBDataset', data_root='data/MEFB'), 14, (3, 3)),
-    (dict(type='MFIFBDataset', data_root='data/MFIFB'), 12, (3, 3)),
-])
+@pytest.mark.parametrize(
+    'options, number, channels',
+    [
+        (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_CT'), 6, (1, 1)),
+        (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_PET'), 6, (1, 3)),
+        (dict(type='HarvardDataset', data_root='data/Harvard', task='MRI_SPECT', split='train'), 4, (1, 3)),
+        (dict(type='MEFBDataset', data_root='data/MEFB'), 14, (3, 3)),
+        (dict(type='MFIFBDataset', data_root='data/MFIFB'), 12, (3, 3)),
+    ],
+)
 def test_pairs_in_the_official_layout(options, number, channels, sets_dir):
     dataset = DATASETS.build(dict(options, data_root=str(sets_dir / options['data_root']), pipeline=PIPELINE))
     assert len(dataset) == number
@@ -128,13 +136,18 @@ def test_pairs_in_the_official_layout(options, number, channels, sets_dir):
 
 def tasks(**lengths):
     part = dict(type='DemoPairs', size=(64, 64), pipeline=PIPELINE)
-    return FusionTasksDataset({name: dict(part, length=length, seed=seed) for seed, (name, length) in enumerate(lengths.items())})
+    return FusionTasksDataset(
+        {name: dict(part, length=length, seed=seed) for seed, (name, length) in enumerate(lengths.items())}
+    )
 
 
 def test_samples_name_their_task(tmp_path):
     dataset = tasks(street=2, field=3)
     assert [dataset[i]['data_samples'].fusion_task for i in range(5)] == ['street'] * 2 + ['field'] * 3
-    assert dataset.ranges() == dict(street=range(2), field=range(2, 5)) and dataset.metainfo['fusion_tasks'] == ('street', 'field')
+    assert dataset.ranges() == dict(street=range(2), field=range(2, 5)) and dataset.metainfo['fusion_tasks'] == (
+        'street',
+        'field',
+    )
     for names in ({}, {'no name': {}}, {'my_loss': {}}):
         with pytest.raises(ValueError, match='at least one|cannot name'):
             FusionTasksDataset(names)
@@ -143,7 +156,9 @@ def test_samples_name_their_task(tmp_path):
 def sampler(dataset, epoch=0, rank=0, seed=3, **options):
     base = DefaultSampler(dataset, seed=seed)
     base.epoch, base.rank = epoch, rank
-    return EpisodeBatchSampler(base, **{**dict(batch_size=2, inner_steps=2, tasks_per_batch=2, batches_per_epoch=12), **options})
+    return EpisodeBatchSampler(
+        base, **{**dict(batch_size=2, inner_steps=2, tasks_per_batch=2, batches_per_epoch=12), **options}
+    )
 
 
 def test_episodes_are_balanced_disjoint_and_repeatable():
@@ -154,7 +169,9 @@ def test_episodes_are_balanced_disjoint_and_repeatable():
     turns = []
     for batch in batches:
         episodes = batch[:6], batch[6:]
-        owners = [next(name for name, indices in ranges.items() if set(episode) <= set(indices)) for episode in episodes]
+        owners = [
+            next(name for name, indices in ranges.items() if set(episode) <= set(indices)) for episode in episodes
+        ]
         assert len(episodes[1]) == 6 and owners[0] != owners[1]
         turns += owners
         for name, episode in zip(owners, episodes):
@@ -166,8 +183,12 @@ def test_episodes_are_balanced_disjoint_and_repeatable():
 
 def test_sampler_errors():
     dataset = tasks(a=4, b=4)
-    for options, message in ((dict(batch_size=0), 'batch_size'), (dict(inner_steps=-1), 'inner_steps'), (dict(tasks_per_batch=3), '1...2'),
-                             (dict(batches_per_epoch=0), 'batches_per_epoch')):
+    for options, message in (
+        (dict(batch_size=0), 'batch_size'),
+        (dict(inner_steps=-1), 'inner_steps'),
+        (dict(tasks_per_batch=3), '1...2'),
+        (dict(batches_per_epoch=0), 'batches_per_epoch'),
+    ):
         with pytest.raises(ValueError, match=message):
             sampler(dataset, **options)
     with pytest.raises(TypeError, match='FusionTasksDataset'):
@@ -182,7 +203,12 @@ def test_base_configs(name, channels, repo_dir, sets_dir, tmp_path, monkeypatch)
         DATASETS.build(Config.fromfile(path).test_dataloader.dataset)
     (tmp_path / 'data').symlink_to(sets_dir / 'data')
     config = Config.fromfile(path)
-    train, test = (Runner.build_dataloader(dict(config[key], num_workers=0), seed=0) for key in ('train_dataloader', 'test_dataloader'))
-    assert {tuple(image.shape) for images in next(iter(train))['inputs'].values() for image in images} == {(channels, 128, 128)}
+    train, test = (
+        Runner.build_dataloader(dict(config[key], num_workers=0), seed=0)
+        for key in ('train_dataloader', 'test_dataloader')
+    )
+    assert {tuple(image.shape) for images in next(iter(train))['inputs'].values() for image in images} == {
+        (channels, 128, 128)
+    }
     assert test.dataset[0]['inputs']['first'].shape[1:] == test.dataset[0]['data_samples'].ori_shape
     assert METRICS.build(config.test_evaluator[0]).metrics

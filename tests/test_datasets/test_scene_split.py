@@ -1,4 +1,5 @@
 """Scene-disjoint splits: on synthetic sequences with known scenes, and on the real M3FD pairs."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -16,16 +17,21 @@ from mmfusion.datasets.scene_split import SplitOptions, assign_scenes, find_scen
 def sequences(tmp_path):
     """Twelve scenes of 2 to 9 frames with a moving camera; the last scene is filmed again from the first place."""
     rng, number, scenes = np.random.default_rng(0), 0, []
-    places = [cv2.resize(rng.integers(0, 256, (8, 14, 2), dtype=np.uint8), (280, 160), interpolation=cv2.INTER_CUBIC) for _ in range(11)]
+    places = [
+        cv2.resize(rng.integers(0, 256, (8, 14, 2), dtype=np.uint8), (280, 160), interpolation=cv2.INTER_CUBIC)
+        for _ in range(11)
+    ]
     places.append(places[0])
     for folder in ('Vis', 'Ir', 'Annotation'):
         (tmp_path / folder).mkdir()
     for scene, place in enumerate(places):
         names = []
         for frame in range(2 + scene * 3 % 8):
-            window = place[:, 3 * frame:3 * frame + 240].astype(int) + rng.integers(-12, 13, (160, 240, 1))
+            window = place[:, 3 * frame : 3 * frame + 240].astype(int) + rng.integers(-12, 13, (160, 240, 1))
             for channel, folder in enumerate(('Vis', 'Ir')):
-                cv2.imwrite(str(tmp_path / folder / f'{number:05d}.png'), window[..., channel].clip(0, 255).astype(np.uint8))
+                cv2.imwrite(
+                    str(tmp_path / folder / f'{number:05d}.png'), window[..., channel].clip(0, 255).astype(np.uint8)
+                )
             (tmp_path / 'Annotation' / f'{number:05d}.xml').write_text('<annotation/>')
             names.append(f'{number:05d}')
             number += 1
@@ -39,7 +45,9 @@ def test_sequences_are_found_and_kept_whole(sequences):
     split = split_m3fd(str(root))
     assert split.scenes == scenes
     total = sum(map(len, scenes))
-    assert sorted(name for ids in split.parts.values() for name in ids) == sorted(name for scene in scenes for name in scene)
+    assert sorted(name for ids in split.parts.values() for name in ids) == sorted(
+        name for scene in scenes for name in scene
+    )
     for scene in scenes:
         assert sum(bool(set(scene) & set(ids)) for ids in split.parts.values()) == 1
     for part, share in dict(train=0.7, val=0.1, test=0.2).items():
@@ -53,7 +61,9 @@ def test_order_and_threads_do_not_matter(sequences):
     features = rng.normal(size=(30, 5))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     ids, order = [f'{i:03d}' for i in range(30)], rng.permutation(30)
-    assert find_scenes(ids, features, SplitOptions()) == find_scenes([ids[i] for i in order], features[order], SplitOptions())
+    assert find_scenes(ids, features, SplitOptions()) == find_scenes(
+        [ids[i] for i in order], features[order], SplitOptions()
+    )
 
 
 def test_window_counts_numbers_not_places():
@@ -97,7 +107,9 @@ def test_real_m3fd(shared_dir):
 
 
 def test_tool(sequences, tmp_path, repo_dir, capsys):
-    spec = importlib.util.spec_from_file_location('m3fd_split_tool', repo_dir / 'tools' / 'dataset_converters' / 'm3fd_split.py')
+    spec = importlib.util.spec_from_file_location(
+        'm3fd_split_tool', repo_dir / 'tools' / 'dataset_converters' / 'm3fd_split.py'
+    )
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     out = tmp_path / 'lists'
@@ -105,7 +117,10 @@ def test_tool(sequences, tmp_path, repo_dir, capsys):
     assert hash_ids((out / 'test.txt').read_text().split()) in capsys.readouterr().out
     file = tmp_path / 'file'
     file.write_text('')
-    for root, folder, message in ((tmp_path / 'gone', out, 'Expected layout'), (sequences[0], file, 'cannot write into the folder')):
+    for root, folder, message in (
+        (tmp_path / 'gone', out, 'Expected layout'),
+        (sequences[0], file, 'cannot write into the folder'),
+    ):
         with pytest.raises(SystemExit):
             tool.main([str(root), str(folder)])
         assert message in capsys.readouterr().err

@@ -1,4 +1,5 @@
 """MSRS, FMB and MFNet with class maps: official layouts, classes by name, what is ignored, bad files, real pairs."""
+
 import cv2
 import numpy as np
 import pytest
@@ -59,7 +60,10 @@ def labels(dataset, index=0):
 def test_msrs_items_and_labels(msrs):
     dataset = MSRSSegDataset(data_root=str(msrs), pipeline=PIPELINE)
     assert len(dataset) == 3 and dataset.get_data_info(1)['seg_map_path'].endswith('Segmentation_labels/00002N.png')
-    assert len(dataset.metainfo['seg_classes']) == len(dataset.metainfo['seg_palette']) == 9 and dataset.metainfo['classes'] == ()
+    assert (
+        len(dataset.metainfo['seg_classes']) == len(dataset.metainfo['seg_palette']) == 9
+        and dataset.metainfo['classes'] == ()
+    )
     np.testing.assert_array_equal(labels(dataset), class_map(0, 1, 8, 255))
 
 
@@ -86,9 +90,9 @@ def test_classes_go_by_name(msrs):
     np.testing.assert_array_equal(labels(dataset), class_map(1, 255, 0, 255))
     assert dataset.metainfo['seg_palette'] == [(192, 64, 0), (0, 0, 0)]
     with pytest.raises(ValueError, match="unknown segmentation classes \\['tree'\\]"):
-        MSRSSegDataset(data_root=str(msrs), metainfo=dict(seg_classes=('tree', )))
+        MSRSSegDataset(data_root=str(msrs), metainfo=dict(seg_classes=('tree',)))
     with pytest.raises(ValueError, match='not with both'):
-        MSRSSegDataset(data_root=str(msrs), metainfo=dict(seg_classes=('bump', )), ignore_background=True)
+        MSRSSegDataset(data_root=str(msrs), metainfo=dict(seg_classes=('bump',)), ignore_background=True)
 
 
 def test_mfnet_takes_the_channels_apart(mfnet):
@@ -99,7 +103,10 @@ def test_mfnet_takes_the_channels_apart(mfnet):
     np.testing.assert_array_equal(inputs['first'].numpy(), stored[..., :3].transpose(2, 0, 1))
     np.testing.assert_array_equal(inputs['second'].numpy(), stored[..., 3:].transpose(2, 0, 1))
     np.testing.assert_array_equal(labels(dataset), class_map(0, 3, 8))
-    assert len(MFNetDataset(data_root=str(mfnet), split='test')) == 1 and len(MFNetDataset(data_root=str(mfnet), ann_file='')) == 3
+    assert (
+        len(MFNetDataset(data_root=str(mfnet), split='test')) == 1
+        and len(MFNetDataset(data_root=str(mfnet), ann_file='')) == 3
+    )
     with pytest.raises(FileNotFoundError, match=r'(?s)val\.txt.*Expected layout'):
         MFNetDataset(data_root=str(mfnet), split='val')
 
@@ -113,12 +120,18 @@ def test_mfnet_without_a_thermal_channel(mfnet):
 def test_own_class_maps(msrs):
     prefix = dict(first='train/vi', second='train/ir', seg='train/Segmentation_labels')
     names = tuple(f'class{number}' for number in range(9))
-    dataset = SegPairDataset(data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names), pipeline=PIPELINE)
+    dataset = SegPairDataset(
+        data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names), pipeline=PIPELINE
+    )
     np.testing.assert_array_equal(labels(dataset), class_map(0, 1, 8, 255))
-    small = SegPairDataset(data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names[:3]), pipeline=PIPELINE)
+    small = SegPairDataset(
+        data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names[:3]), pipeline=PIPELINE
+    )
     with pytest.raises(PairDataError, match=r'00001D\.png holds the class numbers \[8\]; known are 0\.\.\.2'):
         small[0]
-    without = SegPairDataset(data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names), ignore_background=True)
+    without = SegPairDataset(
+        data_root=str(msrs), data_prefix=prefix, metainfo=dict(seg_classes=names), ignore_background=True
+    )
     assert without.metainfo['seg_classes'] == names[1:]
 
 
@@ -149,7 +162,9 @@ def test_class_map_of_another_size(msrs):
 def test_number_beyond_the_list(msrs):
     path = msrs / 'train' / 'Segmentation_labels' / '00001D.png'
     write(path, class_map(0, 9, 12))
-    with pytest.raises(PairDataError, match=r'00001D\.png holds the class numbers \[9, 12\]; known are 0\.\.\.8') as caught:
+    with pytest.raises(
+        PairDataError, match=r'00001D\.png holds the class numbers \[9, 12\]; known are 0\.\.\.8'
+    ) as caught:
         MSRSSegDataset(data_root=str(msrs), pipeline=PIPELINE)[0]
     assert caught.value.reason == 'unknown class number'
 
@@ -170,12 +185,16 @@ def test_boxes_and_class_maps_at_once(msrs):
         without[0]
 
 
-@pytest.mark.parametrize(('split', 'counts'), [('train', dict(real=130, rendered=4)), ('test', dict(real=50, rendered=5))])
+@pytest.mark.parametrize(
+    ('split', 'counts'), [('train', dict(real=130, rendered=4)), ('test', dict(real=50, rendered=5))]
+)
 def test_msrs_in_the_official_layout(sets_kind, sets_dir, split, counts):
     count, seg_dir = counts[sets_kind], 'Segmentation_labels_pseudo' if sets_kind == 'real' else 'Segmentation_labels'
     dataset = MSRSSegDataset(data_root=str(sets_dir / 'data' / 'MSRS'), split=split, seg_dir=seg_dir, pipeline=PIPELINE)
     assert len(dataset) == count
     path = dataset.get_data_info(3)['seg_map_path']
     np.testing.assert_array_equal(labels(dataset, 3), cv2.imread(path, cv2.IMREAD_UNCHANGED))
-    seen = set().union(*(np.unique(labels(dataset, index)).tolist() for index in range(0, count, 10 if count > 10 else 1)))
+    seen = set().union(
+        *(np.unique(labels(dataset, index)).tolist() for index in range(0, count, 10 if count > 10 else 1))
+    )
     assert {0, 1, 2} <= seen <= set(range(9))

@@ -1,4 +1,5 @@
 """SCIE, Real-MFF, MFI-WHU and Lytro: layouts in their spellings, order of the sources, errors, and the config that trains on three tasks."""
+
 import math
 import shutil
 
@@ -16,12 +17,34 @@ PIPELINE = [dict(type='LoadPair', color_type='auto'), dict(type='PackFusionInput
 # class, files of the first and of the second source by sample, modalities
 LAYOUTS = {
     'scie': (SCIEDataset, {'7': ('oe/7.JPG', 'ue/7.png'), '12': ('oe/12.jpg', 'ue/12.jpg')}, ('over', 'under')),
-    'scie_other_names': (SCIEDataset, {'7': ('Over/7.JPG', 'under/7.png'), '12': ('Over/12.jpg', 'under/12.jpg')}, ('over', 'under')),
-    'real_mff': (RealMFFDataset, {'001': ('imageB/001_B.png', 'imageA/001_A.png'), '710': ('imageB/710_B.png', 'imageA/710_A.png')}, ('far', 'near')),
-    'mfi_whu': (MFIWHUDataset, {'1': ('source_2/1.jpg', 'source_1/1.jpg'), '120': ('source_2/120.jpg', 'source_1/120.jpg')}, ('far', 'near')),
-    'lytro': (LytroDataset, {'lytro-01': ('lytro-01-B.jpg', 'lytro-01-A.jpg'), 'lytro-20': ('lytro-20-B.jpg', 'lytro-20-A.jpg')}, ('far', 'near')),
-    'lytro_folders': (LytroDataset, {'lytro-01': ('sourceB/lytro-01-B.jpg', 'sourceA/lytro-01-A.jpg'),
-                                     'lytro-20': ('sourceB/lytro-20-B.jpg', 'sourceA/lytro-20-A.jpg')}, ('far', 'near')),
+    'scie_other_names': (
+        SCIEDataset,
+        {'7': ('Over/7.JPG', 'under/7.png'), '12': ('Over/12.jpg', 'under/12.jpg')},
+        ('over', 'under'),
+    ),
+    'real_mff': (
+        RealMFFDataset,
+        {'001': ('imageB/001_B.png', 'imageA/001_A.png'), '710': ('imageB/710_B.png', 'imageA/710_A.png')},
+        ('far', 'near'),
+    ),
+    'mfi_whu': (
+        MFIWHUDataset,
+        {'1': ('source_2/1.jpg', 'source_1/1.jpg'), '120': ('source_2/120.jpg', 'source_1/120.jpg')},
+        ('far', 'near'),
+    ),
+    'lytro': (
+        LytroDataset,
+        {'lytro-01': ('lytro-01-B.jpg', 'lytro-01-A.jpg'), 'lytro-20': ('lytro-20-B.jpg', 'lytro-20-A.jpg')},
+        ('far', 'near'),
+    ),
+    'lytro_folders': (
+        LytroDataset,
+        {
+            'lytro-01': ('sourceB/lytro-01-B.jpg', 'sourceA/lytro-01-A.jpg'),
+            'lytro-20': ('sourceB/lytro-20-B.jpg', 'sourceA/lytro-20-A.jpg'),
+        },
+        ('far', 'near'),
+    ),
 }
 
 
@@ -48,7 +71,11 @@ def names(dataset):
 def test_sources_in_order(layout):
     cls, root, files, modalities = layout
     dataset = cls(data_root=str(root), pipeline=PIPELINE)
-    assert names(dataset) == sorted(files) and dataset.metainfo['modalities'] == modalities and len(dataset.metainfo['split_hash']) == 64
+    assert (
+        names(dataset) == sorted(files)
+        and dataset.metainfo['modalities'] == modalities
+        and len(dataset.metainfo['split_hash']) == 64
+    )
     for sample in dataset:
         assert sample['inputs']['first'][0].float().mean() > 190 and sample['inputs']['second'][0].float().mean() < 60
     (root / 'ids.txt').write_text(f'{max(files)}\n')
@@ -90,14 +117,24 @@ def three_tasks(repo_dir, sets_dir, tmp_path, monkeypatch):
         (tmp_path / 'data' / name).symlink_to(data / name)
     for number, scene in enumerate(sorted((data / 'MFIFB' / 'input').iterdir())[:6]):
         near, far = (next(path for path in scene.iterdir() if path.stem.endswith(end)) for end in ('_A', '_B'))
-        aliases = ('MFI-WHU/source_1/{}', 'MFI-WHU/source_2/{}') if number % 2 else ('RealMFF/imageA/{}_A', 'RealMFF/imageB/{}_B')
+        aliases = (
+            ('MFI-WHU/source_1/{}', 'MFI-WHU/source_2/{}')
+            if number % 2
+            else ('RealMFF/imageA/{}_A', 'RealMFF/imageB/{}_B')
+        )
         for path, alias in zip((near, far), aliases):
             link = tmp_path / 'data' / (alias.format(number) + path.suffix)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
     for number, scene in enumerate(sorted((data / 'MEFB' / 'input').iterdir())[:4]):
         for path in scene.iterdir():
-            link = tmp_path / 'data' / 'SCIE' / ('ue' if path.stem.lower().endswith('_a') else 'oe') / f'{number}{path.suffix}'
+            link = (
+                tmp_path
+                / 'data'
+                / 'SCIE'
+                / ('ue' if path.stem.lower().endswith('_a') else 'oe')
+                / f'{number}{path.suffix}'
+            )
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
     monkeypatch.chdir(tmp_path)
@@ -107,22 +144,34 @@ def three_tasks(repo_dir, sets_dir, tmp_path, monkeypatch):
 def test_three_tasks(three_tasks, sets_kind):
     pairs = dict(real=50, rendered=4)[sets_kind]
     three_tasks.train_dataloader.update(num_workers=0, persistent_workers=False)
-    train, test = (Runner.build_dataloader(dict(three_tasks[key], num_workers=0), seed=0) for key in ('train_dataloader', 'test_dataloader'))
-    assert {name: len(indices) for name, indices in train.dataset.ranges().items()} == dict(visible_infrared=pairs, multi_exposure=4, multi_focus=6)
+    train, test = (
+        Runner.build_dataloader(dict(three_tasks[key], num_workers=0), seed=0)
+        for key in ('train_dataloader', 'test_dataloader')
+    )
+    assert {name: len(indices) for name, indices in train.dataset.ranges().items()} == dict(
+        visible_infrared=pairs, multi_exposure=4, multi_focus=6
+    )
     assert len(train) == 3 * math.ceil(pairs / 3)  # one pass over the infrared-visible pairs in batches of 3
     for _, data in zip(range(3), train):
         assert len({sample.fusion_task for sample in data['data_samples']}) == 1 and len(data['data_samples']) == 3
         assert {tuple(image.shape[1:]) for images in data['inputs'].values() for image in images} == {(448, 448)}
         if data['data_samples'][0].fusion_task == 'multi_exposure':
-            over, under = (np.mean([image.float().mean() for image in data['inputs'][key]]) for key in ('first', 'second'))
+            over, under = (
+                np.mean([image.float().mean() for image in data['inputs'][key]]) for key in ('first', 'second')
+            )
             assert over > under + 20
     assert list(test.dataset.ranges()) == [metric.fusion_task for metric in three_tasks.test_evaluator]
     sample = test.dataset[test.dataset.ranges()['multi_focus'].start]
-    assert sample['data_samples'].fusion_task == 'multi_focus' and sample['inputs']['first'].shape[1:] == sample['data_samples'].ori_shape
+    assert (
+        sample['data_samples'].fusion_task == 'multi_focus'
+        and sample['inputs']['first'].shape[1:] == sample['data_samples'].ori_shape
+    )
 
 
-@pytest.mark.parametrize('name, folder', [('scie', 'SCIE'), ('real_mff', 'RealMFF'), ('mfi_whu', 'MFI-WHU'), ('lytro', 'RealMFF'),
-                                          ('three_tasks', 'LLVIP')])
+@pytest.mark.parametrize(
+    'name, folder',
+    [('scie', 'SCIE'), ('real_mff', 'RealMFF'), ('mfi_whu', 'MFI-WHU'), ('lytro', 'RealMFF'), ('three_tasks', 'LLVIP')],
+)
 def test_missing_data_is_one_clear_error(name, folder, repo_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config.fromfile(repo_dir / 'configs' / '_base_' / 'datasets' / f'{name}.py')

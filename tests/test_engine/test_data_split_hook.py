@@ -1,4 +1,5 @@
 """DataSplitHook: every result says on which images it was measured."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,14 @@ from mmfusion.registry import HOOKS
 @pytest.mark.parametrize('mode', ['val', 'test'])
 def test_hash_is_logged(mode):
     lines, dataset = [], DemoPairs(length=3, size=(64, 64), split='test')
-    runner = SimpleNamespace(logger=SimpleNamespace(info=lines.append), **{f'{mode}_dataloader': SimpleNamespace(dataset=dataset)})
+    runner = SimpleNamespace(
+        logger=SimpleNamespace(info=lines.append), **{f'{mode}_dataloader': SimpleNamespace(dataset=dataset)}
+    )
     hook = HOOKS.build(dict(type='DataSplitHook'))
     getattr(hook, f'after_{mode}_epoch')(runner, metrics=dict(mAP=0.5))
-    assert lines == [f'{mode} results were measured on 3 pairs of DemoPairs, split hash {dataset.metainfo["split_hash"]}']
+    assert lines == [
+        f'{mode} results were measured on 3 pairs of DemoPairs, split hash {dataset.metainfo["split_hash"]}'
+    ]
 
 
 def test_other_data_sets_are_passed_over():

@@ -1,4 +1,5 @@
 """Optimizers with few groups and a fused step: the same training to rounding, and nothing of it may be wrong in silence."""
+
 import copy
 
 import pytest
@@ -9,7 +10,7 @@ from mmfusion.engine import TrainableOptimWrapperConstructor
 from mmfusion.engine.optim_wrappers.fused import merged_groups
 from mmfusion.utils import UserError
 
-PARAMWISE = dict(norm_decay_mult=0., custom_keys={'2.': dict(lr_mult=2.)})
+PARAMWISE = dict(norm_decay_mult=0.0, custom_keys={'2.': dict(lr_mult=2.0)})
 
 
 def network():
@@ -23,6 +24,7 @@ def wrapper_of(model, optimizer):
 
 def mmengine_wrapper(model, optimizer):
     from mmengine.optim import DefaultOptimWrapperConstructor
+
     return DefaultOptimWrapperConstructor(dict(optimizer={'weight_decay': 0.1, **optimizer}), PARAMWISE)(model)
 
 
@@ -32,9 +34,14 @@ def train(model, wrapper, steps=4):
         wrapper.update_params(model(torch.rand(2, 3, 9, 8, generator=generator)).square().mean())
 
 
-@pytest.mark.parametrize('optimizer', [
-    dict(type='AdamW', lr=1e-2), dict(type='Adam', lr=1e-2, betas=(0.5, 0.9)), dict(type='SGD', lr=1e-1, momentum=0.9)
-])
+@pytest.mark.parametrize(
+    'optimizer',
+    [
+        dict(type='AdamW', lr=1e-2),
+        dict(type='Adam', lr=1e-2, betas=(0.5, 0.9)),
+        dict(type='SGD', lr=1e-1, momentum=0.9),
+    ],
+)
 def test_trains_as_with_one_group_for_each_weight(optimizer):
     ours, theirs = network(), network()
     wrapper, other = wrapper_of(ours, optimizer), mmengine_wrapper(theirs, optimizer)
@@ -50,9 +57,17 @@ def test_trains_as_with_one_group_for_each_weight(optimizer):
 
 def test_each_weight_keeps_its_options():
     model = network()
-    groups = wrapper_of(model, dict(type='AdamW', lr=1., weight_decay=0.5)).optimizer.param_groups
+    groups = wrapper_of(model, dict(type='AdamW', lr=1.0, weight_decay=0.5)).optimizer.param_groups
     options = {id(weight): (group['lr'], group['weight_decay']) for group in groups for weight in group['params']}
-    assert [options[id(weight)] for weight in model.parameters()] == [(1., .5), (1., .5), (1., 0.), (1., 0.), (2., .5), (2., .5), (1., .5)]
+    assert [options[id(weight)] for weight in model.parameters()] == [
+        (1.0, 0.5),
+        (1.0, 0.5),
+        (1.0, 0.0),
+        (1.0, 0.0),
+        (2.0, 0.5),
+        (2.0, 0.5),
+        (1.0, 0.5),
+    ]
 
 
 @pytest.mark.parametrize('optimizer', [dict(type='AdamW', lr=1e-2), dict(type='SGD', lr=1e-2, momentum=0.9)])
@@ -83,7 +98,9 @@ def test_the_config_decides(chosen):
     wrapper = wrapper_of(network(), dict(type='AdamW', lr=1e-2, **chosen))
     assert all(not group['fused'] for group in wrapper.optimizer.param_groups)
     assert wrapper.optimizer.param_groups[0]['foreach'] == chosen.get('foreach')
-    assert not wrapper_of(network(), dict(type='RMSprop', lr=1e-2)).optimizer.param_groups[0].get('fused')  # torch has none for it
+    assert (
+        not wrapper_of(network(), dict(type='RMSprop', lr=1e-2)).optimizer.param_groups[0].get('fused')
+    )  # torch has none for it
 
 
 def test_resuming(tmp_path):
@@ -105,6 +122,10 @@ def test_resuming(tmp_path):
 
 
 def test_options_that_differ_keep_groups_apart():
-    groups = [dict(params=[1], lr=1., betas=(0.9, 0.99)), dict(params=[2], lr=1., betas=(0.9, 0.9)), dict(params=[3, 4], betas=(0.9, 0.99), lr=1.)]
+    groups = [
+        dict(params=[1], lr=1.0, betas=(0.9, 0.99)),
+        dict(params=[2], lr=1.0, betas=(0.9, 0.9)),
+        dict(params=[3, 4], betas=(0.9, 0.99), lr=1.0),
+    ]
     assert [group['params'] for group in merged_groups(groups)] == [[1, 3, 4], [2]]
     assert groups[0]['params'] == [1]

@@ -1,4 +1,5 @@
 """FusionVisualizationHook: which files, at which size, and what happens when they cannot be written."""
+
 import logging
 import os
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from mmfusion.visualization import to_picture
 
 
 class Backends:
-    dataset_meta = dict(classes=('person', ), palette=[(9, 8, 7)], modalities=('visible', 'infrared'))
+    dataset_meta = dict(classes=('person',), palette=[(9, 8, 7)], modalities=('visible', 'infrared'))
 
     def __init__(self):
         self.images = []
@@ -34,25 +35,42 @@ def make_batch(ids=('a', 'b'), start=0, scale=0.5):
     samples = []
     for i, name in enumerate(ids):
         ori = (round(20 / scale), round(30 / scale))
-        sample = FusionDataSample(metainfo=dict(ori_shape=ori, img_shape=(20, 30), scale_factor=(scale, scale), sample_id=name, img_id=start + i))
+        sample = FusionDataSample(
+            metainfo=dict(
+                ori_shape=ori, img_shape=(20, 30), scale_factor=(scale, scale), sample_id=name, img_id=start + i
+            )
+        )
         sample.fused = PixelData(data=torch.rand(3, 20, 30))
-        sample.pred_instances = InstanceData(bboxes=torch.tensor([[4., 4., 20., 20.]]), labels=torch.tensor([0]), scores=torch.tensor([0.8]))
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[4.0, 4.0, 20.0, 20.0]]), labels=torch.tensor([0]), scores=torch.tensor([0.8])
+        )
         samples.append(sample)
     return dict(inputs=inputs), samples
 
 
 def written(runner):
-    return sorted(os.path.relpath(os.path.join(folder, file), runner.work_dir) for folder, _, files in os.walk(runner.work_dir) for file in files)
+    return sorted(
+        os.path.relpath(os.path.join(folder, file), runner.work_dir)
+        for folder, _, files in os.walk(runner.work_dir)
+        for file in files
+    )
 
 
 def test_writes_original_size_and_panels(runner):
     hook = HOOKS.build(dict(type='FusionVisualizationHook', panel=True))
     hook.before_test_epoch(runner)
     hook.after_test_iter(runner, 0, *make_batch())
-    assert written(runner) == ['fused/test/a.png', 'fused/test/b.png', 'fused/test_panels/a.png', 'fused/test_panels/b.png']
+    assert written(runner) == [
+        'fused/test/a.png',
+        'fused/test/b.png',
+        'fused/test_panels/a.png',
+        'fused/test_panels/b.png',
+    ]
     assert cv2.imread(f'{runner.work_dir}/fused/test/a.png').shape == (40, 60, 3)
     panel = cv2.imread(f'{runner.work_dir}/fused/test_panels/a.png')[..., ::-1]
-    assert panel.shape == (62, 188, 3) and (panel[22 + 15, 128 + 4] == (9, 8, 7)).all()  # left edge of the box, in the class color
+    assert (
+        panel.shape == (62, 188, 3) and (panel[22 + 15, 128 + 4] == (9, 8, 7)).all()
+    )  # left edge of the box, in the class color
 
 
 def test_network_size_writes_what_the_metrics_rate(runner):
@@ -92,7 +110,7 @@ def test_samples_of_tasks_have_the_name_of_the_task(runner):
     """Sets beside each other may use the same names and numbers."""
     hook = FusionVisualizationHook()
     for task in ('focus', 'exposure'):
-        batch, samples = make_batch(('a', ))
+        batch, samples = make_batch(('a',))
         samples[0].set_metainfo(dict(fusion_task=task))
         hook.after_test_iter(runner, 0, batch, samples)
     assert written(runner) == ['fused/test/exposure_a.png', 'fused/test/focus_a.png']
@@ -121,7 +139,9 @@ def test_nan_and_crops_are_told_once(runner, caplog):
     for sample in samples[2:]:
         sample.set_metainfo(dict(ori_shape=(80, 90)))
     FusionVisualizationHook().after_test_iter(runner, 0, batch, samples)
-    assert written(runner) == ['fused/test/c.png', 'fused/test/d.png'] and cv2.imread(f'{runner.work_dir}/fused/test/c.png').shape == (20, 30, 3)
+    assert written(runner) == ['fused/test/c.png', 'fused/test/d.png'] and cv2.imread(
+        f'{runner.work_dir}/fused/test/c.png'
+    ).shape == (20, 30, 3)
     assert len(caplog.records) == 2 and "'a' holds NaN" in caplog.text and 'crops' in caplog.text
 
 

@@ -1,4 +1,5 @@
 """Every metric of every protocol: the code for a GPU against the code for the CPU."""
+
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -49,7 +50,9 @@ def code_for_gpus():
 def compare(got, expected):
     assert got.keys() == expected.keys()
     for key, value in expected.items():
-        torch.testing.assert_close(got[key].cpu(), value, rtol=1e-10, atol=1e-14, equal_nan=True, msg=lambda text, key=key: f'{key}: {text}')
+        torch.testing.assert_close(
+            got[key].cpu(), value, rtol=1e-10, atol=1e-14, equal_nan=True, msg=lambda text, key=key: f'{key}: {text}'
+        )
 
 
 @pytest.mark.parametrize('protocol,name', DISTINCT)
@@ -74,7 +77,10 @@ def test_cuda_equals_cpu(protocol, name):
 @pytest.mark.parametrize('protocol,name', [pair for pair in METRICS if MP.PROTOCOLS[pair[0]].channels == 'each'])
 def test_cuda_equals_cpu_in_colour(protocol, name):
     batch = [torch.cat([image, image.flip(-1), 255 - image], dim=1) for image in images(n=1)]
-    compare(MP.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol), MP.evaluate_metric(name, *batch, protocol=protocol))
+    compare(
+        MP.evaluate_metric(name, *(image.cuda() for image in batch), protocol=protocol),
+        MP.evaluate_metric(name, *batch, protocol=protocol),
+    )
 
 
 def test_code_for_gpus_is_left_behind():
@@ -84,4 +90,4 @@ def test_code_for_gpus_is_left_behind():
         for convert in (image.numpy, lambda: np.asarray(image)):
             with pytest.raises(TypeError, match='no array'):
                 convert()
-    assert not image.is_cuda and not image.numpy().any() and np.asarray(image).shape == (2, )
+    assert not image.is_cuda and not image.numpy().any() and np.asarray(image).shape == (2,)

@@ -1,4 +1,5 @@
 """Qabf, Qabf_P, Labf, Nabf, QG, QM, QSF, QP and FMI against the reference programs, twins written pixel by pixel, and undefined cases."""
+
 import math
 from functools import partial
 
@@ -16,17 +17,35 @@ from mmfusion.evaluation.functional.petrovic import misordered
 
 NAMES = ('Qabf', 'Qabf_P', 'Labf', 'Nabf', 'QG', 'QM', 'QSF', 'QP', 'FMI', 'FMI_gradient', 'FMI_dct')
 # section, protocol, program, our name, its name
-REFERENCE = [('full', protocol, program, 'Qabf', 'Qabf') for protocol, program in (
-    ('default', 'cddfuse'), ('cddfuse', 'cddfuse'), ('film', 'cddfuse'), ('tang', 'tang'), ('tang_py', 'tang_py'), ('tang_py', 'ivif_zoo'),
-    ('vifb', 'vifb_gray'))]
+REFERENCE = [
+    ('full', protocol, program, 'Qabf', 'Qabf')
+    for protocol, program in (
+        ('default', 'cddfuse'),
+        ('cddfuse', 'cddfuse'),
+        ('film', 'cddfuse'),
+        ('tang', 'tang'),
+        ('tang_py', 'tang_py'),
+        ('tang_py', 'ivif_zoo'),
+        ('vifb', 'vifb_gray'),
+    )
+]
 REFERENCE += [('full', 'tang_py', program, 'Nabf', 'Nabf') for program in ('tang_py', 'ivif_zoo')]
-REFERENCE += [('crop96', 'vifb', 'vifb_gray', 'Qabf', 'Qabf'), ('crop96', 'tang', 'tang_hard', 'Nabf', 'Nabf'),
-              ('crop96', 'default', 'tang_hard', 'Nabf', 'Nabf'), ('crop96', 'tang', 'tang_nabf', 'Nabf_misordered', 'Nabf_as_called_now'),
-              ('crop96', 'tang_uint8', 'tang_nabf', 'Nabf', 'Nabf_before_2023_03'),
-              ('crop96', 'tang_uint8', 'tang_nabf', 'Qabf', 'Qabf_before_2023_03_in_octave')]
+REFERENCE += [
+    ('crop96', 'vifb', 'vifb_gray', 'Qabf', 'Qabf'),
+    ('crop96', 'tang', 'tang_hard', 'Nabf', 'Nabf'),
+    ('crop96', 'default', 'tang_hard', 'Nabf', 'Nabf'),
+    ('crop96', 'tang', 'tang_nabf', 'Nabf_misordered', 'Nabf_as_called_now'),
+    ('crop96', 'tang_uint8', 'tang_nabf', 'Nabf', 'Nabf_before_2023_03'),
+    ('crop96', 'tang_uint8', 'tang_nabf', 'Qabf', 'Qabf_before_2023_03_in_octave'),
+]
 REFERENCE += [('full', 'mefb', 'mefb_gray', 'QP', 'Qp'), ('crop96', 'mefb', 'mefb_gray', 'QP', 'Qp')]
-REFERENCE += [(section, 'liu2012', 'liu', name, name) for section in ('full', 'crop96') for name in ('QG', 'QM', 'QSF', 'QP')]
-REFERENCE += [('crop48', 'default', 'fmi', name, feature) for name, feature in (('FMI', 'none'), ('FMI_gradient', 'gradient'), ('FMI_dct', 'dct'))]
+REFERENCE += [
+    (section, 'liu2012', 'liu', name, name) for section in ('full', 'crop96') for name in ('QG', 'QM', 'QSF', 'QP')
+]
+REFERENCE += [
+    ('crop48', 'default', 'fmi', name, feature)
+    for name, feature in (('FMI', 'none'), ('FMI_gradient', 'gradient'), ('FMI_dct', 'dct'))
+]
 # The file suggests none. IVIF_ZOO computes Qabf in float32 like tang_py; the three variants of tang_nabf are float64, and on
 # images in [0, 1] only the order of additions that the program has gives their digits.
 TOLERANCES = {'ivif_zoo': 3e-7, 'tang_nabf': 1e-12}
@@ -36,7 +55,7 @@ def images_with(n=1, h=18, w=23, seed=0):
     """Random batches with flat, smooth and rough parts: fused, first, second."""
     rng = np.random.default_rng(seed)
     first, second = (rng.integers(0, 256, (n, 1, h, w)).astype(np.float64) for _ in range(2))
-    first[..., :w // 2] = first[..., :w // 2] // 32 + 90
+    first[..., : w // 2] = first[..., : w // 2] // 32 + 90
     second[..., :6, :8] = 40
     fused = np.floor((2 * first + second + 1.5) / 3)
     fused[..., -4:] = second[..., -4:]
@@ -49,7 +68,7 @@ def slow_sobel(image, mode, **border):
     left, down = np.zeros_like(image), np.zeros_like(image)
     for i in range(image.shape[0]):
         for j in range(image.shape[1]):
-            window = padded[i:i + 3, j:j + 3]
+            window = padded[i : i + 3, j : j + 3]
             left[i, j] = np.dot(window[:, 0] - window[:, 2], (1, 2, 1))
             down[i, j] = np.dot(window[2] - window[0], (1, 2, 1))
     return np.hypot(left, down), left, down
@@ -59,7 +78,9 @@ def slow_qabf(fused, first, second):
     edges = [slow_sobel(image, 'constant') for image in (fused, first, second)]
     numerators, denominators = [0, 0], [0, 0]
     for i, j in np.ndindex(fused.shape):
-        values = [(g[i, j], math.pi / 2 if left[i, j] == 0 else math.atan(down[i, j] / left[i, j])) for g, left, down in edges]
+        values = [
+            (g[i, j], math.pi / 2 if left[i, j] == 0 else math.atan(down[i, j] / left[i, j])) for g, left, down in edges
+        ]
         (g_f, a_f), *sources = values
         for k, (g, a) in enumerate(sources):
             ratio = g_f if g == g_f else min(g, g_f) / max(g, g_f)
@@ -76,17 +97,24 @@ def slow_petrovic(fused, first, second, weak=0.001):
     weights = np.zeros(2)
     for i, j in np.ndindex(fused.shape):
         strengths = [g[i, j] / 8 for g, _, _ in edges]
-        angles = [math.atan2(left[i, j], down[i, j]) for _, left, down in edges]  # of the direction; the line is what counts
+        angles = [
+            math.atan2(left[i, j], down[i, j]) for _, left, down in edges
+        ]  # of the direction; the line is what counts
         for k in (1, 2):
             both = min(strengths[k], strengths[0]), max(strengths[k], strengths[0])
             ratio = both[0] / both[1] if both[0] else 0
             turn = abs(angles[k] - angles[0]) % math.pi
             direction = 1 - min(turn, math.pi - turn) / (math.pi / 2)
             if not (both[0] or ratio):  # an angle of 0 where there is no edge
-                line = [0 if g == 0 else (a + math.pi / 2) % math.pi - math.pi / 2 for g, a in ((strengths[k], angles[k]), (strengths[0], angles[0]))]
+                line = [
+                    0 if g == 0 else (a + math.pi / 2) % math.pi - math.pi / 2
+                    for g, a in ((strengths[k], angles[k]), (strengths[0], angles[0]))
+                ]
                 direction = abs(abs(line[0] - line[1]) - math.pi / 2) / (math.pi / 2)
-            quality = math.sqrt(0.9999 / (1 + math.exp(-19 * (ratio - 0.5))) * 0.9995 / (1 + math.exp(-22 * (direction - 0.5))))
-            weight = strengths[k]**1.5 if strengths[k] >= 2 else weak
+            quality = math.sqrt(
+                0.9999 / (1 + math.exp(-19 * (ratio - 0.5))) * 0.9995 / (1 + math.exp(-22 * (direction - 0.5)))
+            )
+            weight = strengths[k] ** 1.5 if strengths[k] >= 2 else weak
             invented = strengths[0] > strengths[1] and strengths[0] > strengths[2]
             sums[:, k - 1] += weight * np.array([quality, (1 - quality) * (not invented), (1 - quality) * invented])
             weights[k - 1] += weight
@@ -98,11 +126,15 @@ def slow_qg(fused, first, second):
     sums = np.zeros(3)
     for i, j in np.ndindex(fused.shape):
         # the derivative to the right is minus that to the left, and 1e-5 stands for zero
-        (g_f, a_f), *sources = [(g[i, j] or 1e-5, math.atan(down[i, j] / (-left[i, j] or 1e-5))) for g, left, down in edges]
+        (g_f, a_f), *sources = [
+            (g[i, j] or 1e-5, math.atan(down[i, j] / (-left[i, j] or 1e-5))) for g, left, down in edges
+        ]
         quality = []
         for g, a in sources:
             direction = abs(abs(a - a_f) - math.pi / 2) / (math.pi / 2)
-            quality.append(1 / (1 + math.exp(-10 * (min(g, g_f) / max(g, g_f) - 0.5))) / (1 + math.exp(-20 * (direction - 0.75))))
+            quality.append(
+                1 / (1 + math.exp(-10 * (min(g, g_f) / max(g, g_f) - 0.5))) / (1 + math.exp(-20 * (direction - 0.75)))
+            )
         weights = [g for g, _ in sources]
         sums += [*quality, np.dot(quality, weights) / sum(weights)]
     return sums / fused.size
@@ -114,13 +146,19 @@ def slow_qm(fused, first, second):
     for exponent in (2 / 3, 1 / 3):
         height, width = images[0].shape
         coefficients = [
-            np.array([[haar @ image[i:i + 2, j:j + 2].ravel() for j in range(0, width - 1, 2)] for i in range(0, height - 1, 2)]) for image in images
+            np.array(
+                [
+                    [haar @ image[i : i + 2, j : j + 2].ravel() for j in range(0, width - 1, 2)]
+                    for i in range(0, height - 1, 2)
+                ]
+            )
+            for image in images
         ]
         images = [values[..., 0] for values in coefficients]
         weights = [np.square(values[..., 1:]).sum(-1) for values in coefficients[1:]]
         kept = [np.exp(-np.abs(values - coefficients[0])[..., 1:]).sum(-1) for values in coefficients[1:]]
         numerators, denominators = [(k * w).sum() for k, w in zip(kept, weights)], [w.sum() for w in weights]
-        result *= (np.array([*numerators, sum(numerators)]) / np.array([*denominators, sum(denominators)]))**exponent
+        result *= (np.array([*numerators, sum(numerators)]) / np.array([*denominators, sum(denominators)])) ** exponent
     return result
 
 
@@ -146,18 +184,22 @@ def slow_phase_congruency(image):
     radius, theta = np.fft.ifftshift(np.hypot(x, y)), np.fft.ifftshift(np.arctan2(-y, x))
     radius[0, 0] = 1
     y, x = np.meshgrid(*(values / n for n, values in zip((height, width), centred)), indexing='ij')
-    low_pass = np.fft.fftshift(1 / (1 + (np.hypot(x, y) / 0.45)**30))
+    low_pass = np.fft.fftshift(1 / (1 + (np.hypot(x, y) / 0.45) ** 30))
     maps, energies, amplitudes = [], 0, 0
     for o in range(6):
         turn = np.abs((theta - o * np.pi / 6 + np.pi) % (2 * np.pi) - np.pi)
-        spread = np.exp(-turn**2 / (2 * (np.pi / 6 / 1.2)**2))
-        filters = [np.exp(-np.log(radius * 3 * 2.1**s)**2 / (2 * np.log(0.55)**2)) * low_pass * spread for s in range(4)]
+        spread = np.exp(-(turn**2) / (2 * (np.pi / 6 / 1.2) ** 2))
+        filters = [
+            np.exp(-(np.log(radius * 3 * 2.1**s) ** 2) / (2 * np.log(0.55) ** 2)) * low_pass * spread for s in range(4)
+        ]
         for response in filters:
             response[0, 0] = 0
         responses = np.array([np.fft.ifft2(np.fft.fft2(image) * response) for response in filters])
         mean = responses.sum(0) / (np.abs(responses.sum(0)) + 1e-4)
-        energy = sum(z.real * mean.real + z.imag * mean.imag - np.abs(z.real * mean.imag - z.imag * mean.real) for z in responses)
-        power = np.median(np.abs(responses[0])**2) / np.log(2) / np.square(filters[0]).sum()
+        energy = sum(
+            z.real * mean.real + z.imag * mean.imag - np.abs(z.real * mean.imag - z.imag * mean.real) for z in responses
+        )
+        power = np.median(np.abs(responses[0]) ** 2) / np.log(2) / np.square(filters[0]).sum()
         impulses = [np.fft.ifft2(response).real * np.sqrt(image.size) for response in filters]
         squares = sum(np.square(impulse).sum() for impulse in impulses)
         products = sum((impulses[a] * impulses[b]).sum() for a in range(4) for b in range(a))
@@ -168,15 +210,17 @@ def slow_phase_congruency(image):
         energy = energy / (1 + np.exp(10 * (0.5 - width_)))
         energies, amplitudes = energies + energy, amplitudes + amplitude
         maps.append(energy / amplitude)
-    xx, yy, xy = (sum(values**2 * weight(o * np.pi / 6) for o, values in enumerate(maps))
-                  for weight in (lambda a: np.cos(a)**2, lambda a: np.sin(a)**2, lambda a: np.sin(a) * np.cos(a)))
-    root = np.sqrt((xy / 6)**2 + ((xx - yy) / 3)**2) + 1e-4
+    xx, yy, xy = (
+        sum(values**2 * weight(o * np.pi / 6) for o, values in enumerate(maps))
+        for weight in (lambda a: np.cos(a) ** 2, lambda a: np.sin(a) ** 2, lambda a: np.sin(a) * np.cos(a))
+    )
+    root = np.sqrt((xy / 6) ** 2 + ((xx - yy) / 3) ** 2) + 1e-4
     return energies / (amplitudes + 1e-4), ((xx + yy) / 3 + root) / 2, ((xx + yy) / 3 - root) / 2
 
 
 def slow_qp(fused, first, second):
     maps_f, maps_a, maps_b = map(slow_phase_congruency, (fused, first, second))
-    window = np.exp(-np.add.outer(np.arange(-5, 6)**2, np.arange(-5, 6)**2) / 4.5)
+    window = np.exp(-np.add.outer(np.arange(-5, 6) ** 2, np.arange(-5, 6) ** 2) / 4.5)
     smooth = partial(scipy.signal.convolve2d, in2=window / window.sum(), mode='same')
     strongest = np.maximum(maps_a[0], maps_b[0])
     masks = [pc > 0.1 for pc in (maps_a[0], maps_b[0], strongest)]
@@ -186,15 +230,22 @@ def slow_qp(fused, first, second):
         for values, mask in zip((a, b, np.where(maps_a[0] > maps_b[0], a, b)), masks):
             values = values * mask
             covariance = smooth(values * f) - smooth(values) * smooth(f)
-            variances = [smooth(v * v) - smooth(v)**2 for v in (values, f)]
+            variances = [smooth(v * v) - smooth(v) ** 2 for v in (values, f)]
             scores.append(mask * (covariance + 1e-4) / (np.sqrt(np.abs(variances[0] * variances[1])) + 1e-4))
-        result *= [scores[0].sum() / masks[0].sum(), scores[1].sum() / masks[1].sum(), np.max(scores, 0).sum() / masks[2].sum()]
+        result *= [
+            scores[0].sum() / masks[0].sum(),
+            scores[1].sum() / masks[1].sum(),
+            np.max(scores, 0).sum() / masks[2].sum(),
+        ]
     return result
 
 
 def slow_information(x, f):
     """Normalized mutual information of two windows with the full table of the joint distribution."""
-    p, q = (np.ones(9) if values.min() == values.max() else (values - values.min()) / (values.max() - values.min()) for values in (x, f))
+    p, q = (
+        np.ones(9) if values.min() == values.max() else (values - values.min()) / (values.max() - values.min())
+        for values in (x, f)
+    )
     if (p == 1).all() and (q == 1).all():
         return 1
     p, q = p / p.sum(), q / q.sum()
@@ -203,7 +254,7 @@ def slow_information(x, f):
         c = np.corrcoef(p, q)[0, 1]
     cdf_p, cdf_q = np.cumsum(p), np.cumsum(q)
     bound = np.minimum.outer(cdf_p, cdf_q) if c >= 0 else np.maximum(np.add.outer(cdf_p, cdf_q) - 1, 0)
-    spread = [math.sqrt(max((v * rank**2).sum() - (v * rank).sum()**2, 0)) for v in (p, q)]
+    spread = [math.sqrt(max((v * rank**2).sum() - (v * rank).sum() ** 2, 0)) for v in (p, q)]
     blend = 0
     if c and spread[0] > 1e-9 and spread[1] > 1e-9:
         blend = c / ((bound - np.outer(cdf_p, cdf_q)).sum() / (spread[0] * spread[1]))
@@ -215,34 +266,45 @@ def slow_information(x, f):
 
 
 def slow_fmi(fused, first, second, feature='none'):
-    extract = {'none': lambda v: v, 'gradient': lambda v: np.gradient(v, axis=1), 'dct': lambda v: scipy.fft.dctn(v, norm='ortho')}[feature]
+    extract = {
+        'none': lambda v: v,
+        'gradient': lambda v: np.gradient(v, axis=1),
+        'dct': lambda v: scipy.fft.dctn(v, norm='ortho'),
+    }[feature]
     fused, first, second = map(extract, (fused, first, second))
     sums = np.zeros(2)
     for i in range(fused.shape[0] - 2):
         for j in range(fused.shape[1] - 2):
-            f, *windows = (image[i:i + 3, j:j + 3].T.ravel() for image in (fused, first, second))
+            f, *windows = (image[i : i + 3, j : j + 3].T.ravel() for image in (fused, first, second))
             sums += [1 if (window == f).all() else slow_information(window, f) for window in windows]
     sums /= (fused.shape[0] - 2) * (fused.shape[1] - 2)
     return [*sums, sums.mean()]
 
 
-TWINS = [(MF.qabf, slow_qabf, 1e-11), (MF.gradient_preservation, slow_qg, 1e-11), (MF.wavelet_preservation, slow_qm, 1e-12),
-         (MF.activity_ratio, slow_qsf, 1e-12), (MF.feature_correlation, slow_qp, 1e-9)]
-TWINS += [(partial(MF.feature_mutual_information, feature=feature, symmetric=True), partial(slow_fmi, feature=feature), 1e-9)
-          for feature in ('none', 'gradient', 'dct')]
+TWINS = [
+    (MF.qabf, slow_qabf, 1e-11),
+    (MF.gradient_preservation, slow_qg, 1e-11),
+    (MF.wavelet_preservation, slow_qm, 1e-12),
+    (MF.activity_ratio, slow_qsf, 1e-12),
+    (MF.feature_correlation, slow_qp, 1e-9),
+]
+TWINS += [
+    (partial(MF.feature_mutual_information, feature=feature, symmetric=True), partial(slow_fmi, feature=feature), 1e-9)
+    for feature in ('none', 'gradient', 'dct')
+]
 
 
 @pytest.mark.parametrize('function,twin,tolerance', TWINS)
 def test_matches_slow_twin(function, twin, tolerance):
     batch = images_with(n=2)
     got = function(*batch)
-    assert all(value.dtype == torch.float64 and value.shape == (2, ) for value in got)
+    assert all(value.dtype == torch.float64 and value.shape == (2,) for value in got)
     for i in range(2):
         expected = twin(*(image[i, 0].numpy().astype(np.float64) for image in batch))
         np.testing.assert_allclose([value[i] for value in got], expected, rtol=tolerance)
 
 
-@pytest.mark.parametrize('weak', [0.001, 0.])
+@pytest.mark.parametrize('weak', [0.001, 0.0])
 def test_petrovic_matches_slow_twin(weak):
     batch = images_with()
     expected = slow_petrovic(*(image[0, 0].numpy().astype(np.float64) for image in batch), weak=weak)
@@ -274,7 +336,8 @@ def test_reference_programs(metrics_dir, section, protocol, program, name, print
     suggested = {} if program in TOLERANCES else tolerances(metrics_dir, program)
     # the file's remark on Nabf of tang_py is no number: both sides have the weight floor 0 here
     tolerance = TOLERANCES.get(program) or next(
-        value for value in (suggested.get(printed), suggested.get('*')) if isinstance(value, float))
+        value for value in (suggested.get(printed), suggested.get('*')) if isinstance(value, float)
+    )
     for job, expected, images in pairs(metrics_dir, section, program, printed):
         assert evaluated(section, job, name, protocol, images) == pytest.approx(expected, rel=tolerance), job
 
@@ -300,7 +363,7 @@ def test_batch_equals_one_by_one(name):
     batch = images_with(n=3, h=40, w=45)
     whole = MP.evaluate_metric(name, *batch)
     for i in range(3):
-        for key, value in MP.evaluate_metric(name, *(image[i:i + 1] for image in batch)).items():
+        for key, value in MP.evaluate_metric(name, *(image[i : i + 1] for image in batch)).items():
             torch.testing.assert_close(value[0], whole[key][i], rtol=1e-13, atol=0)
 
 
@@ -315,17 +378,23 @@ def test_sources_are_treated_alike(name):
 def test_order_of_sources_matters_for_fmi_only_in_one_kind_of_window():
     bright = torch.zeros(1, 1, 3, 3)
     bright[..., 1, 1] = 80
-    other = torch.arange(9.).view(1, 1, 3, 3)
-    assert MF.feature_mutual_information(bright, bright, other).first.item() == 0  # all contrast in one pixel: no entropy
+    other = torch.arange(9.0).view(1, 1, 3, 3)
+    assert (
+        MF.feature_mutual_information(bright, bright, other).first.item() == 0
+    )  # all contrast in one pixel: no entropy
     assert MF.feature_mutual_information(bright, other, bright).second.item() == 1
     assert MF.feature_mutual_information(bright, bright, bright).first.item() == 1
     assert MF.feature_mutual_information(bright, bright, other, symmetric=True).first.item() == 1
     rough = images_with(seed=3)
-    torch.testing.assert_close(MF.feature_mutual_information(*rough, symmetric=True).total,
-                               MF.feature_mutual_information(rough[0], rough[2], rough[1], symmetric=True).total, rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        MF.feature_mutual_information(*rough, symmetric=True).total,
+        MF.feature_mutual_information(rough[0], rough[2], rough[1], symmetric=True).total,
+        rtol=1e-13,
+        atol=0,
+    )
 
 
-@pytest.mark.parametrize('data_range,weak', [(255., 0.001), (255., 0.), (1., 0.001)])
+@pytest.mark.parametrize('data_range,weak', [(255.0, 0.001), (255.0, 0.0), (1.0, 0.001)])
 def test_edges_are_kept_lost_or_invented(data_range, weak):
     kept, lost, invented = MF.petrovic(*images_with(n=2, h=40, w=40), data_range=data_range, weak_weight=weak)
     for parts in zip(kept, lost, invented):
@@ -337,7 +406,9 @@ def test_misordered_rates_the_infrared_image():
     fused, visible, infrared = images_with()
     got, expected = misordered(fused, visible, infrared), MF.petrovic(infrared, visible, fused)
     assert all(torch.equal(a, b) for one, other in zip(got, expected) for a, b in zip(one, other))
-    assert 'Nabf_misordered' not in MP.expand_names(['all'], 'tang') and MP.get_metric('Nabf_misordered', 'tang').caution
+    assert (
+        'Nabf_misordered' not in MP.expand_names(['all'], 'tang') and MP.get_metric('Nabf_misordered', 'tang').caution
+    )
     assert {'QP', 'FMI', 'FMI_gradient', 'FMI_dct'}.isdisjoint(MP.expand_names(['all']))
 
 
@@ -359,21 +430,32 @@ def test_undefined_cases():
     rough, first, second = images_with(h=32, w=32)
     flat, zero = torch.full_like(rough, 90), torch.zeros_like(rough)
     for name in NAMES:
-        for images in ((flat, first, second), (rough, flat, second), (rough, flat, flat), (flat, flat, flat), (zero, zero, zero),
-                       (rough, zero, zero)):
+        for images in (
+            (flat, first, second),
+            (rough, flat, second),
+            (rough, flat, flat),
+            (flat, flat, flat),
+            (zero, zero, zero),
+            (rough, zero, zero),
+        ):
             for key, value in MP.evaluate_metric(name, *images).items():
                 assert not value.isinf().any(), key
-                unmeasured = images[1] is images[2] and (name in ('QM', 'QSF', 'QP') or name == 'Qabf' and images[1] is zero)
+                unmeasured = images[1] is images[2] and (
+                    name in ('QM', 'QSF', 'QP') or name == 'Qabf' and images[1] is zero
+                )
                 per_source = key.endswith('_first') and images[1] is flat and name in ('QM', 'QSF', 'QP')
-                assert bool(value.isnan().all()) == (unmeasured or per_source), (key, [image[0, 0, 0, 0] for image in images])
+                assert bool(value.isnan().all()) == (unmeasured or per_source), (
+                    key,
+                    [image[0, 0, 0, 0] for image in images],
+                )
     assert MP.evaluate_metric('QP', flat, first, second)['QP'].item() > 0.99  # as its caution says
-    assert MF.petrovic(rough, flat, flat, weak_weight=0.).kept.total.isnan().all()
+    assert MF.petrovic(rough, flat, flat, weak_weight=0.0).kept.total.isnan().all()
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_smallest_size(name):
     spec = MP.get_metric(name)
-    images = [image[..., 6:6 + spec.min_size, -spec.min_size:] for image in images_with()]
+    images = [image[..., 6 : 6 + spec.min_size, -spec.min_size :] for image in images_with()]
     for value in MP.evaluate_metric(name, *images).values():
         assert value.isfinite().all()
     with pytest.raises(ValueError, match='at least'):

@@ -1,4 +1,5 @@
 """Scoring folders: values, matching, resuming, damaged files, worker processes, batches, tables, plots."""
+
 import csv
 import json
 import os
@@ -36,16 +37,27 @@ def folders(tmp_path):
     for i, name in enumerate('abc'):
         first, second = picture(i, (40, 48, 3)), picture(10 + i)
         grey = cv2.cvtColor(first, cv2.COLOR_BGR2GRAY)
-        for folder, file, image in (('vi', f'{name}.png', first), ('ir', f'{name}.bmp', second), ('mean', f'{name}.png', grey // 2 + second // 2),
-                                    ('max', f'{name}.jpg', np.maximum(grey, second))):
+        for folder, file, image in (
+            ('vi', f'{name}.png', first),
+            ('ir', f'{name}.bmp', second),
+            ('mean', f'{name}.png', grey // 2 + second // 2),
+            ('max', f'{name}.jpg', np.maximum(grey, second)),
+        ):
             (tmp_path / folder).mkdir(exist_ok=True)
             assert cv2.imwrite(str(tmp_path / folder / file), image)
     return tmp_path
 
 
 def run(folders, methods=('mean', 'max'), metrics=METRICS, **options):
-    return evaluate_folders(name_methods([str(folders / method) for method in methods]), str(folders / 'vi'), str(folders / 'ir'), metrics,
-                            out_dir=str(folders / 'out'), progress=False, **options)
+    return evaluate_folders(
+        name_methods([str(folders / method) for method in methods]),
+        str(folders / 'vi'),
+        str(folders / 'ir'),
+        metrics,
+        out_dir=str(folders / 'out'),
+        progress=False,
+        **options,
+    )
 
 
 def rows_of(result):
@@ -76,9 +88,13 @@ def test_values_are_those_of_the_metrics(folders):
     images = [load_image(str(folders / file)) for file in ('mean/c.png', 'vi/c.png', 'ir/c.bmp')]
     expected = MP.evaluate_metrics(METRICS, *MP.prepare_images(images))
     assert 'SSIM_first' in expected
-    assert {key: float(row[key]) for key in expected} == pytest.approx({key: value.item() for key, value in expected.items()}, rel=1e-12)
+    assert {key: float(row[key]) for key in expected} == pytest.approx(
+        {key: value.item() for key, value in expected.items()}, rel=1e-12
+    )
     means = result.summaries['mean'].statistics()
-    assert means['SSIM'].mean == pytest.approx(np.mean([float(row['SSIM']) for row in rows if row['method'] == 'mean']), rel=1e-14)
+    assert means['SSIM'].mean == pytest.approx(
+        np.mean([float(row['SSIM']) for row in rows if row['method'] == 'mean']), rel=1e-14
+    )
     assert result.milliseconds > 0
 
 
@@ -122,10 +138,16 @@ def test_metrics_protocols_and_depths_do_not_mix(folders, scored, monkeypatch):
     entropies = [row['EN'] for row in rows_of(run(folders, ['mean'], ['EN']))]
     assert len(scored) == 3
     other = run(folders, ['mean'], ['EN'], protocol='other')
-    assert len(scored) == 6 and [row['EN'] for row in rows_of(other)] != entropies and rows_of(other)[0]['protocol'] == 'other'
+    assert (
+        len(scored) == 6
+        and [row['EN'] for row in rows_of(other)] != entropies
+        and rows_of(other)[0]['protocol'] == 'other'
+    )
     run(folders, ['mean'], ['EN', 'SD'])
     assert len(scored) == 9
-    assert [row['EN'] for row in rows_of(run(folders, ['mean'], ['EN']))] == entropies and 'SD' not in rows_of(run(folders, ['mean'], ['EN']))[0]
+    assert [row['EN'] for row in rows_of(run(folders, ['mean'], ['EN']))] == entropies and 'SD' not in rows_of(
+        run(folders, ['mean'], ['EN'])
+    )[0]
     assert len(scored) == 9
     run(folders, ['mean'], ['EN'], bit_depth=12)
     assert len(scored) == 12
@@ -151,7 +173,10 @@ def test_stopped_run_goes_on(folders, scored, monkeypatch):
     scored.clear()
     result = run(folders)
     assert (result.reused, result.scored) == (2, 6) and len(scored) == 4
-    assert all(json.loads(line)['values'] for line in journal.read_text().splitlines() if line.endswith('}')) and run(folders).reused == 6
+    assert (
+        all(json.loads(line)['values'] for line in journal.read_text().splitlines() if line.endswith('}'))
+        and run(folders).reused == 6
+    )
 
 
 def test_bad_files_are_named_and_the_rest_is_scored(folders):
@@ -161,8 +186,15 @@ def test_bad_files_are_named_and_the_rest_is_scored(folders):
     result = run(folders)
     assert (result.scored, result.total) == (3, 6) and result.summaries['mean'].n_images == 1
     report = format_report(result)
-    for part in ('a (mean): image file', 'a.png is truncated', 'a (max):', 'has 50x40 pixels', 'vi/a.png 48x40', 'b (max): no such image',
-                 '3 of 6 fused images scored'):
+    for part in (
+        'a (mean): image file',
+        'a.png is truncated',
+        'a (max):',
+        'has 50x40 pixels',
+        'vi/a.png 48x40',
+        'b (max): no such image',
+        '3 of 6 fused images scored',
+    ):
         assert part in report, report
 
 
@@ -221,7 +253,9 @@ def test_wrong_arguments_say_what_there_is(folders):
 
 
 def test_worker_processes_give_the_same(folders):
-    scenes = find_scenes(dict(mean=str(folders / 'mean'), max=str(folders / 'max')), str(folders / 'vi'), str(folders / 'ir'))[0]
+    scenes = find_scenes(
+        dict(mean=str(folders / 'mean'), max=str(folders / 'max')), str(folders / 'vi'), str(folders / 'ir')
+    )[0]
     rating = Rating(METRICS)
     here = {(score.name, score.method): score.values for score in score_on_cpu(scenes, rating)}
     apart = {(score.name, score.method): score.values for score in score_on_cpu(scenes, rating, workers=2)}
@@ -237,7 +271,9 @@ def test_batches_give_the_same(folders, batch_size):
     for old in ('ir/b.bmp', 'max/b.jpg'):
         (folders / old).unlink()
     (folders / 'mean' / 'c.png').write_bytes(b'')
-    scenes = find_scenes(dict(mean=str(folders / 'mean'), max=str(folders / 'max')), str(folders / 'vi'), str(folders / 'ir'))[0]
+    scenes = find_scenes(
+        dict(mean=str(folders / 'mean'), max=str(folders / 'max')), str(folders / 'vi'), str(folders / 'ir')
+    )[0]
     single = {score[:2]: score for score in score_on_cpu(scenes, Rating(METRICS))}
     batched = {score[:2]: score for score in score_in_batches(scenes, Rating(METRICS), 'cpu', batch_size)}
     assert single.keys() == batched.keys() and len(single) == 6
@@ -256,7 +292,9 @@ def test_gpu_gives_the_same(folders):
 def test_reading_stays_near_the_scoring(folders, monkeypatch):
     """However many scenes there are, only a few are read ahead."""
     read, taken = [], 0
-    monkeypatch.setattr(fusion_scoring, 'load_scene', lambda scene, rating: read.append(scene.name) or iter([(scene, None)]))
+    monkeypatch.setattr(
+        fusion_scoring, 'load_scene', lambda scene, rating: read.append(scene.name) or iter([(scene, None)])
+    )
     for _ in fusion_scoring._read_ahead((Scene(str(i), '', '', {}) for i in range(200)), Rating(METRICS), 2):
         taken += 1
         assert len(read) <= taken + 2 * fusion_scoring.AHEAD + 1
@@ -276,21 +314,33 @@ def summaries():
 @pytest.fixture(autouse=True)
 def lower_is_better(monkeypatch):
     """A metric with the other direction, whatever the protocol holds."""
-    monkeypatch.setitem(MP.PROTOCOLS['default'].metrics, 'QCV', MP.MetricSpec(None, 'visible error', higher_is_better=False, caution='mind the size'))
+    monkeypatch.setitem(
+        MP.PROTOCOLS['default'].metrics,
+        'QCV',
+        MP.MetricSpec(None, 'visible error', higher_is_better=False, caution='mind the size'),
+    )
 
 
 def test_ranks_follow_the_direction(summaries):
     entries = tabulate(summaries)
     assert [entry.ranks for entry in entries[:2]] == [dict(a_1=1, b=3, c=2), dict(a_1=3, b=1.5, c=1.5)]
-    assert mean_ranks(entries) == dict(a_1=pytest.approx((1 + 3 + 1.5) / 3), b=pytest.approx((3 + 1.5 + 1.5) / 3), c=pytest.approx(1.75))
+    assert mean_ranks(entries) == dict(
+        a_1=pytest.approx((1 + 3 + 1.5) / 3), b=pytest.approx((3 + 1.5 + 1.5) / 3), c=pytest.approx(1.75)
+    )
     assert scale(entries[0]) == dict(a_1=1, b=0, c=0.5) and scale(entries[1]) == dict(a_1=0, b=1, c=1)
 
 
 def test_markdown(summaries):
     lines = to_markdown(summaries).splitlines()
-    assert lines[0].startswith("Fusion metrics, protocol 'default'") and 'mean over 2 images ± standard deviation' in lines[0]
+    assert (
+        lines[0].startswith("Fusion metrics, protocol 'default'")
+        and 'mean over 2 images ± standard deviation' in lines[0]
+    )
     assert lines[2] == '| method | EN ↑ | QCV ↓ | SD ↑ | mean rank |'
-    assert lines[4] == '| a_1 | **7.0000 ± 0.7071 (1)** | <u>2.0000 ± 0.7071 (3)</u> | **3.00e-05 ± 0.0000 (1.5)** | 1.83 |'
+    assert (
+        lines[4]
+        == '| a_1 | **7.0000 ± 0.7071 (1)** | <u>2.0000 ± 0.7071 (3)</u> | **3.00e-05 ± 0.0000 (1.5)** | 1.83 |'
+    )
     assert lines[6].split(' | ')[3] == '-'
     assert '- QCV: mind the size' in lines and any(line.startswith('- c: SD undefined for 2 of 2') for line in lines)
 
@@ -298,7 +348,11 @@ def test_markdown(summaries):
 def test_latex(summaries):
     text = to_latex(summaries)
     assert r'\caption{Fusion metrics, protocol ' in text and r'\begin{tabular}{lcccc}' in text and r'\toprule' in text
-    assert r'a\_1 & \textbf{7.0000}$\,\pm\,$0.7071 & \underline{2.0000}' in text and r'QCV~$\downarrow$' in text and r'\cdot 10^{-5}' in text
+    assert (
+        r'a\_1 & \textbf{7.0000}$\,\pm\,$0.7071 & \underline{2.0000}' in text
+        and r'QCV~$\downarrow$' in text
+        and r'\cdot 10^{-5}' in text
+    )
     assert text.count('{') == text.count('}') and '% QCV: mind the size' in text
     assert len({line.count('&') for line in text.splitlines() if '&' in line}) == 1
 

@@ -1,4 +1,5 @@
 """Metric functions against the field's reference programs, slow twins, and their error messages."""
+
 import doctest
 import importlib
 
@@ -13,8 +14,16 @@ import torch
 from mmfusion.evaluation import functional as MF
 from mmfusion.evaluation import protocols as MP
 
-MODULES = ('functional.average_gradient', 'functional.entropy', 'functional.common.grey', 'functional.mutual_information',
-           'functional.spatial_frequency', 'functional.ssim', 'functional.standard_deviation', 'protocols.table')
+MODULES = (
+    'functional.average_gradient',
+    'functional.entropy',
+    'functional.common.grey',
+    'functional.mutual_information',
+    'functional.spatial_frequency',
+    'functional.ssim',
+    'functional.standard_deviation',
+    'protocols.table',
+)
 LARGE = dict(h=162, w=170)  # every metric of the default protocol has a value
 
 
@@ -48,8 +57,12 @@ def slow_ag(image):
 def slow_sf(image):
     image = image.astype(np.float64)
     height, width = image.shape
-    row = sum((image[i, j + 1] - image[i, j])**2 for i in range(height) for j in range(width - 1)) / (height * (width - 1))
-    column = sum((image[i + 1, j] - image[i, j])**2 for i in range(height - 1) for j in range(width)) / ((height - 1) * width)
+    row = sum((image[i, j + 1] - image[i, j]) ** 2 for i in range(height) for j in range(width - 1)) / (
+        height * (width - 1)
+    )
+    column = sum((image[i + 1, j] - image[i, j]) ** 2 for i in range(height - 1) for j in range(width)) / (
+        (height - 1) * width
+    )
     return np.sqrt(row + column)
 
 
@@ -57,29 +70,42 @@ def slow_ssim(x, y):
     """Window by window from the definition: a dense 2-D window, moments about the local mean."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     grid = np.arange(11) - 5
-    window = np.exp(-(grid[:, None]**2 + grid[None]**2) / (2 * 1.5**2))
+    window = np.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / (2 * 1.5**2))
     window /= window.sum()
     values = []
     for i in range(x.shape[0] - 10):
         for j in range(x.shape[1] - 10):
-            a, b = x[i:i + 11, j:j + 11], y[i:i + 11, j:j + 11]
+            a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
             mu_a, mu_b = (window * a).sum(), (window * b).sum()
-            var_a, var_b = (window * (a - mu_a)**2).sum(), (window * (b - mu_b)**2).sum()
+            var_a, var_b = (window * (a - mu_a) ** 2).sum(), (window * (b - mu_b) ** 2).sum()
             cov = (window * (a - mu_a) * (b - mu_b)).sum()
-            values.append((2 * mu_a * mu_b + 6.5025) * (2 * cov + 58.5225) / ((mu_a**2 + mu_b**2 + 6.5025) * (var_a + var_b + 58.5225)))
+            values.append(
+                (2 * mu_a * mu_b + 6.5025)
+                * (2 * cov + 58.5225)
+                / ((mu_a**2 + mu_b**2 + 6.5025) * (var_a + var_b + 58.5225))
+            )
     return np.mean(values)
 
 
-@pytest.mark.parametrize('function,twin', [(MF.entropy, slow_entropy), (MF.standard_deviation, np.std), (MF.spatial_frequency, slow_sf),
-                                           (MF.average_gradient, slow_ag)])
+@pytest.mark.parametrize(
+    'function,twin',
+    [
+        (MF.entropy, slow_entropy),
+        (MF.standard_deviation, np.std),
+        (MF.spatial_frequency, slow_sf),
+        (MF.average_gradient, slow_ag),
+    ],
+)
 def test_single_image_metrics_match_slow_twin(function, twin):
     fused = random_images()[0]
     got = function(fused)
-    assert got.dtype == torch.float64 and got.shape == (2, )
+    assert got.dtype == torch.float64 and got.shape == (2,)
     np.testing.assert_allclose(got, [twin(image[0]) for image in fused.numpy()], rtol=1e-13)
 
 
-@pytest.mark.parametrize('function,twin,combine', [(MF.mutual_information, slow_mi, np.sum), (MF.ssim, slow_ssim, np.mean)])
+@pytest.mark.parametrize(
+    'function,twin,combine', [(MF.mutual_information, slow_mi, np.sum), (MF.ssim, slow_ssim, np.mean)]
+)
 def test_pair_metrics_match_slow_twin(function, twin, combine):
     fused, first, second = random_images()
     got = function(fused, first, second)
@@ -96,8 +122,13 @@ def test_ssim_matches_scikit_image():
     for source, value in ((first, got.first), (second, got.second)):
         # scikit-image averages over the part where its window lies inside, like us
         expected = skimage_metrics.structural_similarity(
-            fused[0, 0].numpy().astype(float), source[0, 0].numpy().astype(float), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-            data_range=255)
+            fused[0, 0].numpy().astype(float),
+            source[0, 0].numpy().astype(float),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+        )
         assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -105,8 +136,14 @@ def test_known_values():
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     flat = torch.full_like(ramp, 7)
     assert MF.entropy(ramp).item() == 8 and MF.entropy(flat).item() == 0
-    assert MF.mutual_information(ramp, ramp, flat).first.item() == pytest.approx(8) and MF.mutual_information(ramp, ramp, flat).second.item() == 0
-    assert MF.ssim(ramp, ramp, 255 - ramp).first.item() == pytest.approx(1) and MF.ssim(ramp, ramp, 255 - ramp).second.item() < 0
+    assert (
+        MF.mutual_information(ramp, ramp, flat).first.item() == pytest.approx(8)
+        and MF.mutual_information(ramp, ramp, flat).second.item() == 0
+    )
+    assert (
+        MF.ssim(ramp, ramp, 255 - ramp).first.item() == pytest.approx(1)
+        and MF.ssim(ramp, ramp, 255 - ramp).second.item() < 0
+    )
     for function in (MF.standard_deviation, MF.spatial_frequency, MF.average_gradient):
         assert function(flat).item() == 0
     assert MF.average_gradient(ramp).item() == pytest.approx(np.sqrt((1 + 16**2) / 2))
@@ -116,7 +153,9 @@ def test_uint8_and_float_inputs_agree():
     images = random_images(**LARGE)
     for name in MP.PROTOCOLS['default'].metrics:
         for key, value in MP.evaluate_metric(name, *images).items():
-            torch.testing.assert_close(MP.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0)
+            torch.testing.assert_close(
+                MP.evaluate_metric(name, *(image.float() for image in images))[key], value, rtol=0, atol=0
+            )
 
 
 def test_batch_equals_one_by_one():
@@ -124,7 +163,7 @@ def test_batch_equals_one_by_one():
     for name in MP.PROTOCOLS['default'].metrics:
         whole = MP.evaluate_metric(name, *images)
         for i in range(3):
-            for key, value in MP.evaluate_metric(name, *(image[i:i + 1] for image in images)).items():
+            for key, value in MP.evaluate_metric(name, *(image[i : i + 1] for image in images)).items():
                 torch.testing.assert_close(value[0], whole[key][i], rtol=1e-14, atol=0)
 
 
@@ -133,7 +172,10 @@ def test_reference_programs(metrics_dir):
     jobs = 0
     for job, values, images in metric_reference.jobs(metrics_dir):
         jobs += 1
-        got = {key: value.item() for key, value in MP.evaluate_metrics(['EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'], *images).items()}
+        got = {
+            key: value.item()
+            for key, value in MP.evaluate_metrics(['EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'], *images).items()
+        }
         program = values['cddfuse']
         tight, loose = dict(rel=1e-12), dict(rel=3e-7)
         assert got['EN'] == pytest.approx(program['EN'], **tight), job
@@ -174,7 +216,7 @@ def test_errors(name):
         with pytest.raises(ValueError, match='second has shape'):
             call(lambda x: x[..., :-1])
     if spec.min_size > 1:
-        small = [image[..., :spec.min_size - 1] for image in images]
+        small = [image[..., : spec.min_size - 1] for image in images]
         with pytest.raises(ValueError, match='at least'):
             spec.function(*small)
     if name in ('EN', 'MI', 'QMI', 'QNCIE', 'QTE', 'CE'):

@@ -1,4 +1,5 @@
 """FusionMetric: values, means, csv, undefined values and errors."""
+
 import csv
 import json
 import math
@@ -37,7 +38,12 @@ def make_batch(n=3, h=20, w=26, channels=3, dtype=torch.uint8, seed=0):
 
     inputs = dict(first=[image(channels) for _ in range(n)], second=[image(1) for _ in range(n)])
     samples = [
-        dict(sample_id=f'pair{i}', img_id=i, fused=dict(data=(torch.rand(channels, h, w, generator=generator) * 1.2 - 0.1))) for i in range(n)
+        dict(
+            sample_id=f'pair{i}',
+            img_id=i,
+            fused=dict(data=(torch.rand(channels, h, w, generator=generator) * 1.2 - 0.1)),
+        )
+        for i in range(n)
     ]
     return dict(inputs=inputs), samples
 
@@ -50,7 +56,11 @@ def test_means_equal_functional_values():
     assert list(result) == [f'fusion/{name}' for name in ('EN', 'SD', 'SF', 'AG', 'MI', 'SSIM')]
     stack = [
         torch.stack([to_grey(x) for x in images])
-        for images in ([sample['fused']['data'] for sample in samples], batch['inputs']['first'], batch['inputs']['second'])
+        for images in (
+            [sample['fused']['data'] for sample in samples],
+            batch['inputs']['first'],
+            batch['inputs']['second'],
+        )
     ]
     for name in metric.metrics:
         assert result[f'fusion/{name}'] == pytest.approx(evaluate_metric(name, *stack)[name].mean().item(), rel=1e-12)
@@ -65,7 +75,14 @@ def test_float_sources_give_the_same_values():
         metric.process(batch, samples)
         results.append(metric.evaluate(size=3))
     assert results[0] == pytest.approx(results[1], rel=1e-12)
-    assert list(results[0]) == ['fusion/MI', 'fusion/MI_first', 'fusion/MI_second', 'fusion/SSIM', 'fusion/SSIM_first', 'fusion/SSIM_second']
+    assert list(results[0]) == [
+        'fusion/MI',
+        'fusion/MI_first',
+        'fusion/MI_second',
+        'fusion/SSIM',
+        'fusion/SSIM_first',
+        'fusion/SSIM_second',
+    ]
 
 
 def test_csv_has_one_row_per_image(tmp_path):
@@ -74,7 +91,9 @@ def test_csv_has_one_row_per_image(tmp_path):
     metric.process(*make_batch())
     means = metric.evaluate(size=3)
     rows = list(csv.DictReader(path.open()))
-    assert [row['sample_id'] for row in rows] == ['pair0', 'pair1', 'pair2'] and {row['protocol'] for row in rows} == {'default'}
+    assert [row['sample_id'] for row in rows] == ['pair0', 'pair1', 'pair2'] and {row['protocol'] for row in rows} == {
+        'default'
+    }
     assert np.mean([float(row['EN']) for row in rows]) == pytest.approx(means['fusion/EN'], rel=1e-12)
     assert float(rows[0]['MI_first']) + float(rows[0]['MI_second']) == pytest.approx(float(rows[0]['MI']))
     assert [file.name for file in path.parent.iterdir()] == ['values.csv']  # no temporary file left
@@ -116,7 +135,12 @@ def test_table_names_protocol_spread_and_extremes(tmp_path):
     for row in metric.results:
         summary.add(row['sample_id'], row['values'])
     table = format_summary(summary, per_source=True)
-    assert "protocol 'default'" in table and 'mean over 3 images' in table and 'against first' in table and 'higher is better' in table
+    assert (
+        "protocol 'default'" in table
+        and 'mean over 3 images' in table
+        and 'against first' in table
+        and 'higher is better' in table
+    )
     metric.evaluate(size=3)
     values = {row['sample_id']: float(row['SD']) for row in csv.DictReader((tmp_path / 'values.csv').open())}
     best, worst = max(values, key=values.get), min(values, key=values.get)
@@ -143,7 +167,9 @@ def test_names_with_underscores_keep_their_values_per_source(monkeypatch):
 
 
 def test_all_stands_for_every_metric_that_is_not_slow():
-    assert FusionMetric('all').metrics == tuple(name for name, spec in MP.PROTOCOLS['default'].metrics.items() if not spec.slow)
+    assert FusionMetric('all').metrics == tuple(
+        name for name, spec in MP.PROTOCOLS['default'].metrics.items() if not spec.slow
+    )
 
 
 def test_protocol_that_rates_every_channel(monkeypatch):
@@ -158,14 +184,18 @@ def test_protocol_that_rates_every_channel(monkeypatch):
 
 
 def test_summary_beside_the_log_file(tmp_path, monkeypatch):
-    logger = MMLogger('fusion_metric_summary', log_file=str(tmp_path / 'run.log'))  # not registered: other tests keep theirs
+    logger = MMLogger(
+        'fusion_metric_summary', log_file=str(tmp_path / 'run.log')
+    )  # not registered: other tests keep theirs
     monkeypatch.setattr(MMLogger, 'get_current_instance', classmethod(lambda cls: logger))
     metric = FusionMetric(['EN', 'SD'], prefix='quality')
     metric.process(*make_batch())
     means = metric.evaluate(size=3)
     content = json.loads((tmp_path / 'quality_metrics.json').read_text())
     assert content['protocol'] == 'default' and content['images'] == 3
-    assert content['metrics']['EN']['mean'] == pytest.approx(means['quality/EN']) and content['metrics']['EN']['best'].startswith('pair')
+    assert content['metrics']['EN']['mean'] == pytest.approx(means['quality/EN']) and content['metrics']['EN'][
+        'best'
+    ].startswith('pair')
     assert "protocol 'default'" in (tmp_path / 'run.log').read_text()
 
 
@@ -180,7 +210,9 @@ def test_one_metric_for_each_task():
         results.update(metric.evaluate(size=5))
     assert list(results) == ['focus/EN', 'focus/MI', 'exposure/SD']
     alone = FusionMetric(['EN', 'MI'], prefix='focus')
-    alone.process(dict(inputs={key: [images[0], images[2]] for key, images in batch['inputs'].items()}), [samples[0], samples[2]])
+    alone.process(
+        dict(inputs={key: [images[0], images[2]] for key, images in batch['inputs'].items()}), [samples[0], samples[2]]
+    )
     assert alone.evaluate(size=2) == pytest.approx({key: results[key] for key in ('focus/EN', 'focus/MI')}, rel=1e-12)
 
 
@@ -189,12 +221,16 @@ def test_a_task_without_samples_is_an_error():
     samples[0]['fusion_task'] = 'exposure'
     metric = FusionMetric(['EN'], fusion_task='focus', prefix='f')
     metric.process(batch, samples)
-    with pytest.raises(ValueError, match=r"none of 2 samples is of fusion_task='focus', their tasks are \['None', 'exposure'\]"):
+    with pytest.raises(
+        ValueError, match=r"none of 2 samples is of fusion_task='focus', their tasks are \['None', 'exposure'\]"
+    ):
         metric.evaluate(size=2)
 
 
 def test_files_name_their_task(tmp_path, monkeypatch):
-    logger = MMLogger('fusion_metric_tasks', log_file=str(tmp_path / 'run.log'))  # not registered: other tests keep theirs
+    logger = MMLogger(
+        'fusion_metric_tasks', log_file=str(tmp_path / 'run.log')
+    )  # not registered: other tests keep theirs
     monkeypatch.setattr(MMLogger, 'get_current_instance', classmethod(lambda cls: logger))
     batch, samples = make_batch(n=3)
     for sample, task in zip(samples, ('focus', 'exposure', 'focus')):
@@ -211,18 +247,24 @@ def test_files_name_their_task(tmp_path, monkeypatch):
 def rate_share(rank, world_size, port, folder, round_up, task=None):
     """One of several processes: its share of five pairs as the sampler gives it, in batches of two."""
     from mmengine.dataset import DefaultSampler
+
     torch.set_num_threads(1)
     if world_size > 1:
         dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size)
     batch, samples = make_batch(n=5)
-    for sample, name in zip(samples, ('focus', 'focus', 'focus', 'exposure', 'focus')):  # one process has fewer of the task than the other
+    for sample, name in zip(
+        samples, ('focus', 'focus', 'focus', 'exposure', 'focus')
+    ):  # one process has fewer of the task than the other
         sample['fusion_task'] = name
     metric = FusionMetric(['EN', 'SSIM'], out_csv=f'{folder}/{world_size}.csv', fusion_task=task)
     metric.collect_dir = f'{folder}/parts'
     share = list(DefaultSampler(range(5), shuffle=False, round_up=round_up))
     for i in range(0, len(share), 2):
-        part = share[i:i + 2]
-        metric.process(dict(inputs={key: [images[j] for j in part] for key, images in batch['inputs'].items()}), [samples[j] for j in part])
+        part = share[i : i + 2]
+        metric.process(
+            dict(inputs={key: [images[j] for j in part] for key, images in batch['inputs'].items()}),
+            [samples[j] for j in part],
+        )
     result = metric.evaluate(size=5)
     torch.save(dict(result=result, rated=len(share)), f'{folder}/{world_size}_{rank}.pt')
     if world_size > 1:

@@ -1,4 +1,5 @@
 """QS, QW, QE, QY, QC, QCV and QCB against the reference programs, twins that follow the formulas window by window, and undefined cases."""
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -25,7 +26,7 @@ def images_with(n=1, h=24, w=31, seed=0):
     """Random batches with smooth and rough parts: fused, first, second."""
     rng = np.random.default_rng(seed)
     first, second = (rng.integers(0, 256, (n, 1, h, w)).astype(np.float64) for _ in range(2))
-    first[..., :w // 2] = first[..., :w // 2] // 16 + 90
+    first[..., : w // 2] = first[..., : w // 2] // 16 + 90
     fused = np.floor((2 * first + second + 1.5) / 3)
     return [torch.from_numpy(image).to(torch.uint8) for image in (fused, first, second)]
 
@@ -50,7 +51,7 @@ def any_flat_window(images):
 
 def gaussian_window(size):
     grid = np.arange(size) - size // 2
-    window = np.exp(-(grid[:, None]**2 + grid[None]**2) / (2 * 1.5**2))
+    window = np.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / (2 * 1.5**2))
     return window / window.sum()
 
 
@@ -60,14 +61,18 @@ def slow_moments(images, size):
     height, width = images[0].shape
     for i in range(height - size + 1):
         for j in range(width - size + 1):
-            parts = [image[i:i + size, j:j + size] for image in images]
+            parts = [image[i : i + size, j : j + size] for image in images]
             mu = [(window * part).sum() for part in parts]
             centred = [np.zeros_like(part) if part.min() == part.max() else part - m for part, m in zip(parts, mu)]
             yield mu, {(x, y): (window * centred[x] * centred[y]).sum() for x in range(3) for y in range(3)}
 
 
 def slow_ssim(mu, cov, x, y, c1, c2):
-    return (2 * mu[x] * mu[y] + c1) * (2 * cov[x, y] + c2) / ((mu[x]**2 + mu[y]**2 + c1) * (cov[x, x] + cov[y, y] + c2))
+    return (
+        (2 * mu[x] * mu[y] + c1)
+        * (2 * cov[x, y] + c2)
+        / ((mu[x] ** 2 + mu[y] ** 2 + c1) * (cov[x, x] + cov[y, y] + c2))
+    )
 
 
 def slow_piella(fused, first, second):
@@ -77,13 +82,16 @@ def slow_piella(fused, first, second):
         if var_a == var_b == 0:
             var_a = var_b = 0.5
         share = var_a / (var_a + var_b)
-        blends.append(share * slow_ssim(mu, cov, 0, 1, 2.55**2, 7.65**2) + (1 - share) * slow_ssim(mu, cov, 0, 2, 2.55**2, 7.65**2))
+        blends.append(
+            share * slow_ssim(mu, cov, 0, 1, 2.55**2, 7.65**2)
+            + (1 - share) * slow_ssim(mu, cov, 0, 2, 2.55**2, 7.65**2)
+        )
         saliencies.append(max(var_a, var_b))
     return np.mean(blends), np.average(blends, weights=saliencies)
 
 
 def slow_edges(image):
-    kernel = np.array([[1., 0., -1.]] * 3)
+    kernel = np.array([[1.0, 0.0, -1.0]] * 3)
     return np.hypot(*(scipy.signal.correlate2d(image, k, mode='same') for k in (kernel, kernel.T)))
 
 
@@ -120,7 +128,7 @@ def slow_filter(image, response):
     """As MATLAB does it: full spectrum, zero frequency in the center."""
     height, width = image.shape
     v, u = np.meshgrid(np.arange(height) - height // 2, np.arange(width) - width // 2, indexing='ij')
-    spectrum = np.fft.fftshift(np.fft.fft2(image)) * response(np.sqrt(u**2. + v**2.))
+    spectrum = np.fft.fftshift(np.fft.fft2(image)) * response(np.sqrt(u**2.0 + v**2.0))
     return np.fft.ifft2(np.fft.ifftshift(spectrum)).real
 
 
@@ -128,13 +136,15 @@ def slow_qcv(fused, first, second):
     fused, first, second = map(slow_stretch, (fused, first, second))
     top = bottom = 0
     for source in (first, second):
-        sobel = np.array([[1., 0., -1.], [2., 0., -2.], [1., 0., -1.]])
+        sobel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
         gradient = np.hypot(*(scipy.signal.convolve2d(source, k, mode='same') for k in (sobel, sobel.T)))
-        visible = slow_filter(source - fused, lambda k: 2.6 * (0.0192 + 0.144 * k / 4) * np.exp(-(0.144 * k / 4)**1.1))
+        visible = slow_filter(
+            source - fused, lambda k: 2.6 * (0.0192 + 0.144 * k / 4) * np.exp(-((0.144 * k / 4) ** 1.1))
+        )
         for i in range(0, source.shape[0], 16):
             for j in range(0, source.shape[1], 16):
-                weight = (gradient[i:i + 16, j:j + 16]**5).sum()
-                top += weight * (visible[i:i + 16, j:j + 16]**2).sum() / 256
+                weight = (gradient[i : i + 16, j : j + 16] ** 5).sum()
+                top += weight * (visible[i : i + 16, j : j + 16] ** 2).sum() / 256
                 bottom += weight
     return top / bottom
 
@@ -142,11 +152,13 @@ def slow_qcv(fused, first, second):
 def slow_qcb(fused, first, second):
     contrasts = []
     for image in map(slow_stretch, (fused, first, second)):
-        seen = slow_filter(image, lambda k: np.exp(-(k / 15 / 15.387)**2) - 0.7622 * np.exp(-(k / 15 / 1.3456)**2))
+        seen = slow_filter(
+            image, lambda k: np.exp(-((k / 15 / 15.387) ** 2)) - 0.7622 * np.exp(-((k / 15 / 1.3456) ** 2))
+        )
         blurs = []
         for sigma in (2, 4):
             grid = np.arange(-15, 16)
-            kernel = np.exp(-(grid[:, None]**2 + grid[None]**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+            kernel = np.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
             padded = np.pad(seen, 15)
             blurs.append(scipy.signal.correlate2d(padded, kernel, mode='valid'))
         contrast = np.abs(blurs[0] / blurs[1] - 1)
@@ -244,15 +256,26 @@ def test_constant_images(protocol):
     fused, first, second = images_with()
     grey, black = torch.full_like(fused, 130), torch.zeros_like(fused)
     for name in set(NAMES) & set(MP.PROTOCOLS[protocol].metrics):
-        for images in ((grey, grey, grey), (black, black, black), (black, grey, grey), (grey, first, second), (black, first, second),
-                       (fused, grey, second), (fused, first, black), (fused, grey, black), (grey, grey, black)):
+        for images in (
+            (grey, grey, grey),
+            (black, black, black),
+            (black, grey, grey),
+            (grey, first, second),
+            (black, first, second),
+            (fused, grey, second),
+            (fused, first, black),
+            (fused, grey, black),
+            (grey, grey, black),
+        ):
             values = MP.evaluate_metric(name, *images, protocol=protocol)
             assert not any(value.isinf().any() for value in values.values())
             if protocol == 'default':
                 assert not any(value.isnan().any() for value in values.values()), name
                 assert name == 'QCV' or -1 <= values[name].item() <= 1 + 1e-12
     for name in NAMES:
-        assert MP.evaluate_metric(name, grey, grey, grey)[name].item() == pytest.approx(0 if name == 'QCV' else 1, abs=1e-9)
+        assert MP.evaluate_metric(name, grey, grey, grey)[name].item() == pytest.approx(
+            0 if name == 'QCV' else 1, abs=1e-9
+        )
 
 
 def test_constant_images_in_the_programs():
@@ -297,7 +320,9 @@ def test_gpu_branch_equals_cpu_on_real_images(metrics_dir):
         for function in (MF.local_similarity, MF.piella_quality, MF.chen_blum, MF.chen_varshney):
             got, expected = function(*map(pretend_gpu, images)), function(*images)
             for ours, theirs in zip(got, expected):
-                torch.testing.assert_close(torch.stack(tuple(ours)), torch.stack(tuple(theirs)), rtol=1e-10, atol=0, msg=job)
+                torch.testing.assert_close(
+                    torch.stack(tuple(ours)), torch.stack(tuple(theirs)), rtol=1e-10, atol=0, msg=job
+                )
 
 
 @pytest.mark.gpu
@@ -307,4 +332,6 @@ def test_cuda_equals_cpu(name):
     for protocol in ('default', 'mefb'):
         if name in MP.PROTOCOLS[protocol].metrics:
             for key, value in MP.evaluate_metric(name, *(image.cuda() for image in images), protocol=protocol).items():
-                torch.testing.assert_close(value.cpu(), MP.evaluate_metric(name, *images, protocol=protocol)[key], rtol=1e-10, atol=0)
+                torch.testing.assert_close(
+                    value.cpu(), MP.evaluate_metric(name, *images, protocol=protocol)[key], rtol=1e-10, atol=0
+                )

@@ -1,4 +1,5 @@
 """The recorded values that ship are those of the metrics as they are now."""
+
 import cv2
 import pytest
 import record_metrics
@@ -33,6 +34,13 @@ def test_pictures(folder):
 def test_few_values_are_undefined(folder):
     """On these images every metric has a value, but for the one that is not reproduced."""
     recorded = load(folder)
-    missing = {name for section in record_metrics.JOBS if not section.startswith('published') for job in recorded[section].values()
-               for program, values in job.items() for name, value in values.items() if value is None}
+    missing = {
+        name
+        for section in record_metrics.JOBS
+        if not section.startswith('published')
+        for job in recorded[section].values()
+        for program, values in job.items()
+        for name, value in values.items()
+        if value is None
+    }
     assert missing == {'VIF'}

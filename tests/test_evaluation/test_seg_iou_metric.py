@@ -1,4 +1,5 @@
 """SegIoUMetric against a confusion matrix counted pixel by pixel, against mmseg's own metric, and beside mAP in one evaluator."""
+
 import cv2
 import numpy as np
 import pytest
@@ -26,8 +27,12 @@ def known_samples(count=3, seed=0):
         label = rng.integers(0, CLASSES - 1, (30 + index, 40))
         predicted = np.where(rng.random(label.shape) < 0.5, label, rng.integers(0, CLASSES - 1, label.shape))
         label[rng.random(label.shape) < 0.1] = 255
-        sample = FusionDataSample(metainfo=dict(sample_id=str(index), img_id=index, ori_shape=label.shape, instances=[]))
-        sample.gt_sem_seg, sample.pred_sem_seg = (PixelData(data=torch.from_numpy(data)[None]) for data in (label, predicted))
+        sample = FusionDataSample(
+            metainfo=dict(sample_id=str(index), img_id=index, ori_shape=label.shape, instances=[])
+        )
+        sample.gt_sem_seg, sample.pred_sem_seg = (
+            PixelData(data=torch.from_numpy(data)[None]) for data in (label, predicted)
+        )
         samples.append(sample)
     return samples
 
@@ -36,7 +41,9 @@ def confusion(samples):
     """Counted in plain Python."""
     matrix = [[0] * CLASSES for _ in range(CLASSES)]
     for sample in samples:
-        for label, predicted in zip(sample.gt_sem_seg.data.flatten().tolist(), sample.pred_sem_seg.data.flatten().tolist()):
+        for label, predicted in zip(
+            sample.gt_sem_seg.data.flatten().tolist(), sample.pred_sem_seg.data.flatten().tolist()
+        ):
             if label != 255:
                 matrix[label][predicted] += 1
     return matrix
@@ -71,7 +78,9 @@ def test_against_a_confusion_matrix():
         assert result[f'seg/IoU_{META["seg_classes"][index]}'] == pytest.approx(100 * value, abs=0.0051)
     assert np.isnan(result['seg/IoU_sign'])
     without = evaluate(samples, ignore_background=True)
-    assert without['seg/mIoU'] == pytest.approx(100 * np.mean([value for index, value in found.items() if index]), abs=0.0051)
+    assert without['seg/mIoU'] == pytest.approx(
+        100 * np.mean([value for index, value in found.items() if index]), abs=0.0051
+    )
     assert without['seg/aAcc'] == result['seg/aAcc'] and without['seg/mIoU'] != result['seg/mIoU']
 
 
@@ -91,7 +100,10 @@ def test_counts_beyond_the_range_of_float32_are_exact():
     """Sixteen million pixels and a few more: single precision would stop counting."""
     count = 2**24
     metric = METRICS.build(dict(type='SegIoUMetric'))
-    areas = [metric.intersect_and_union(torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), 2, 255) for n in (count, 1, 1)]
+    areas = [
+        metric.intersect_and_union(torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), 2, 255)
+        for n in (count, 1, 1)
+    ]
     assert sum(area[0] for area in areas)[0].item() == count + 2
 
 
@@ -121,23 +133,46 @@ def test_map_and_miou_in_one_run(tmp_path):
     rng = np.random.default_rng(0)
     assert cv2.imwrite(str(tmp_path / 'a.png'), rng.integers(0, 3, (height, width)).astype(np.uint8))
     results = dict(
-        first=rng.integers(0, 256, (height, width, 3), np.uint8), second=rng.integers(0, 256, (height, width, 1), np.uint8), img_id=0, sample_id='a',
+        first=rng.integers(0, 256, (height, width, 3), np.uint8),
+        second=rng.integers(0, 256, (height, width, 1), np.uint8),
+        img_id=0,
+        sample_id='a',
         seg_map_path=str(tmp_path / 'a.png'),
-        instances=[dict(bbox=[10., 10., 60., 60.], bbox_label=0, ignore_flag=0)])
-    for cfg in (dict(type='LoadPair'), dict(type='Paired', transform=dict(type='mmdet.Resize', scale=(64, 48), keep_ratio=False)),
-                dict(type='mmdet.LoadAnnotations', with_bbox=True), dict(type='LoadClassMap'), dict(type='PackFusionInputs')):
+        instances=[dict(bbox=[10.0, 10.0, 60.0, 60.0], bbox_label=0, ignore_flag=0)],
+    )
+    for cfg in (
+        dict(type='LoadPair'),
+        dict(type='Paired', transform=dict(type='mmdet.Resize', scale=(64, 48), keep_ratio=False)),
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='LoadClassMap'),
+        dict(type='PackFusionInputs'),
+    ):
         results = TRANSFORMS.build(cfg)(results)
-    model = JointCoupling(dict(type='AverageFuser'), tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor())).eval()
-    data = dict(inputs={key: [value] for key, value in results['inputs'].items()}, data_samples=[results['data_samples']])
+    model = JointCoupling(
+        dict(type='AverageFuser'), tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor())
+    ).eval()
+    data = dict(
+        inputs={key: [value] for key, value in results['inputs'].items()}, data_samples=[results['data_samples']]
+    )
     with torch.no_grad():
         samples = model.test_step(data)
     assert samples[0].fused.data.shape[-2:] == (48, 64)
     assert samples[0].pred_sem_seg.data.shape == samples[0].gt_sem_seg.data.shape == (1, height, width)
-    box = dict(bboxes=torch.tensor([[10., 10., 60., 60.]]), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
+    box = dict(
+        bboxes=torch.tensor([[10.0, 10.0, 60.0, 60.0]]), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long)
+    )
     samples[0].pred_instances = InstanceData(**box)
-    evaluator = Evaluator([METRICS.build(cfg) for cfg in (
-        dict(type='mmdet.VOCMetric', metric='mAP'), dict(type='SegIoUMetric'), dict(type='FusionMetric', metrics=['EN']))])
-    evaluator.dataset_meta = dict(classes=('person', ), seg_classes=('a', 'b', 'c'))
+    evaluator = Evaluator(
+        [
+            METRICS.build(cfg)
+            for cfg in (
+                dict(type='mmdet.VOCMetric', metric='mAP'),
+                dict(type='SegIoUMetric'),
+                dict(type='FusionMetric', metrics=['EN']),
+            )
+        ]
+    )
+    evaluator.dataset_meta = dict(classes=('person',), seg_classes=('a', 'b', 'c'))
     evaluator.process(data_samples=samples, data_batch=data)
     values = evaluator.evaluate(1)
     assert values['pascal_voc/mAP'] == pytest.approx(1) and 0 < values['seg/mIoU'] < 100 and values['fusion/EN'] > 0
@@ -163,4 +198,4 @@ def test_metrics_that_would_count_the_wrong_classes_are_refused():
     with pytest.raises(UserError, match="mmseg.IoUMetric would take the classes of the boxes.*type='SegIoUMetric'"):
         check_testing(runner, _Loop(IoUMetric(), **META))
     with pytest.raises(UserError, match='Pairs has no segmentation classes'):
-        check_testing(runner, _Loop(ours, classes=('person', ), seg_classes=()))
+        check_testing(runner, _Loop(ours, classes=('person',), seg_classes=()))

@@ -1,4 +1,5 @@
 """Summaries as a stream: the numbers of numpy, without a list of all values."""
+
 import math
 
 import numpy as np
@@ -12,8 +13,11 @@ from mmfusion.evaluation.reports.summary import Summary, caution_lines, cautions
 def protocol(monkeypatch):
     """A protocol with a metric for either direction, one with values per source and one with a caution."""
     table = dict(
-        UP=MP.MetricSpec(None, 'up'), DOWN=MP.MetricSpec(None, 'down', higher_is_better=False),
-        MS_X=MP.MetricSpec(None, 'two sources', needs_sources=True, min_size=9), ODD=MP.MetricSpec(None, 'odd', caution='not usable on flat images'))
+        UP=MP.MetricSpec(None, 'up'),
+        DOWN=MP.MetricSpec(None, 'down', higher_is_better=False),
+        MS_X=MP.MetricSpec(None, 'two sources', needs_sources=True, min_size=9),
+        ODD=MP.MetricSpec(None, 'odd', caution='not usable on flat images'),
+    )
     monkeypatch.setitem(MP.PROTOCOLS, 'stub', MP.Protocol('stub', 'of a test', table))
     return 'stub'
 
@@ -26,7 +30,10 @@ def test_statistics_equal_numpy(protocol, offset):
         summary.add(f'image{i}', dict(UP=up, DOWN=down, other=1.0))
     got = summary.statistics()
     assert list(got) == ['UP', 'DOWN'] and summary.n_images == 50 and not summary.warnings()
-    for key, column, best, worst in (('UP', values[:, 0], np.argmax, np.argmin), ('DOWN', values[:, 1], np.argmin, np.argmax)):
+    for key, column, best, worst in (
+        ('UP', values[:, 0], np.argmax, np.argmin),
+        ('DOWN', values[:, 1], np.argmin, np.argmax),
+    ):
         assert got[key].mean == pytest.approx(column.mean(), rel=1e-14, abs=1e-15)
         assert got[key].std == pytest.approx(column.std(ddof=1), rel=1e-9)
         assert (got[key].best, got[key].best_value) == (f'image{best(column)}', column[best(column)])
@@ -62,8 +69,12 @@ def test_columns_of_names_with_underscores(protocol):
     summary.add('small', dict(MS_X=math.nan, UP=1.0))  # too small for the window, so without values per source
     summary.add('a', dict(MS_X=1.5, MS_X_first=1.0, MS_X_second=2.0, UP=1.0))
     listed = summary.columns()
-    assert [(c.key, c.metric, c.source) for c in listed] == [('MS_X', 'MS_X', ''), ('MS_X_first', 'MS_X', 'first'),
-                                                             ('MS_X_second', 'MS_X', 'second'), ('UP', 'UP', '')]
+    assert [(c.key, c.metric, c.source) for c in listed] == [
+        ('MS_X', 'MS_X', ''),
+        ('MS_X_first', 'MS_X', 'first'),
+        ('MS_X_second', 'MS_X', 'second'),
+        ('UP', 'UP', ''),
+    ]
     assert [c.key for c in summary.columns(per_source=False)] == ['MS_X', 'UP']
     assert summary.statistics()['MS_X_second'].mean == 2
     assert [c.key for c in columns(['MS_X'])] == ['MS_X', 'MS_X_first', 'MS_X_second']
@@ -71,6 +82,7 @@ def test_columns_of_names_with_underscores(protocol):
 
 def test_size_does_not_grow_with_the_images(protocol):
     """No container of a summary holds more for a thousand images than for ten."""
+
     def size(n):
         summary = Summary(['UP', 'ODD'], protocol)
         for i in range(n):
@@ -86,7 +98,9 @@ def test_cautions_and_heading(protocol):
     assert cautions(['EVEN', 'UP', 'ODD'], protocol) == {'EVEN, ODD': 'not usable on flat images'}
     MP.PROTOCOLS[protocol].metrics['UP'] = MP.PROTOCOLS[protocol].metrics['UP']._replace(caution='UP goes down')
     assert caution_lines(['EVEN', 'UP', 'ODD'], protocol) == ['EVEN, ODD: not usable on flat images', 'UP goes down']
-    assert heading(protocol, 1).startswith("Fusion metrics, protocol 'stub' (of a test)") and heading(protocol, 1).endswith('1 image')
+    assert heading(protocol, 1).startswith("Fusion metrics, protocol 'stub' (of a test)") and heading(
+        protocol, 1
+    ).endswith('1 image')
 
 
 def test_ranks():
@@ -95,6 +109,8 @@ def test_ranks():
     assert (ties['a'], ties['b'], ties['c']) == (1.5, 1.5, 3) and math.isnan(ties['d'])
 
 
-@pytest.mark.parametrize(('value', 'text'), [(0.0, '0.0000'), (-0.5, '-0.5000'), (123.456, '123.46'), (-2e-5, '-2.00e-05'), (math.inf, '-')])
+@pytest.mark.parametrize(
+    ('value', 'text'), [(0.0, '0.0000'), (-0.5, '-0.5000'), (123.456, '123.46'), (-2e-5, '-2.00e-05'), (math.inf, '-')]
+)
 def test_format_value(value, text):
     assert format_value(value) == text

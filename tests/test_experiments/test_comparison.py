@@ -1,4 +1,5 @@
 """Comparing fusers with one task network: what each row changes, and that pieces add up to the whole."""
+
 import json
 
 import pytest
@@ -50,21 +51,37 @@ def test_pieces_add_up_to_one_run(base, tmp_path):
     assert run_variant(base, 'joint', 0, tmp_path / 'pieces', minutes=1e-6) is None
     pieces = run_variant(base, 'joint', 0, tmp_path / 'pieces', minutes=1e-6)
     assert whole['metrics'].keys() == pieces['metrics'].keys()
-    first, second = (safe_load(tmp_path / name / 'joint_seed0' / 'epoch_2.pth')['state_dict'] for name in ('whole', 'pieces'))
+    first, second = (
+        safe_load(tmp_path / name / 'joint_seed0' / 'epoch_2.pth')['state_dict'] for name in ('whole', 'pieces')
+    )
     assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_variants_of_a_meta_coupling(tmp_path):
     """Only ``meta`` learns its loss; the others train the same parts by one optimizer."""
     from mmfusion.utils import load_config
+
     base = load_config('configs/tdfusion_msrs_light.py', None)
-    meta, joint, average, detached = (variant_config(base, name, 0, tmp_path) for name in ('meta', 'joint', 'average', 'detached'))
+    meta, joint, average, detached = (
+        variant_config(base, name, 0, tmp_path) for name in ('meta', 'joint', 'average', 'detached')
+    )
     assert meta.model == base.model and meta.train_cfg == base.train_cfg and meta.optim_wrapper == base.optim_wrapper
-    assert joint.model.type == 'JointCoupling' and joint.model.fuser == base.model.fuser and joint.model.tasks == base.model.tasks
+    assert (
+        joint.model.type == 'JointCoupling'
+        and joint.model.fuser == base.model.fuser
+        and joint.model.tasks == base.model.tasks
+    )
     assert joint.model.fusion_loss == base.model.fusion_loss and 'loss_generator' not in joint.model
-    assert joint.train_cfg == dict(type='EpochBasedTrainLoop', max_epochs=base.train_cfg.max_epochs, val_interval=base.train_cfg.val_interval)
-    assert joint.optim_wrapper.optimizer == base.optim_wrapper.tasks.optimizer and joint.train_dataloader == base.train_dataloader
-    assert 'LossWeightVisualizationHook' not in str(joint.custom_hooks) and 'LossWeightVisualizationHook' in str(base.custom_hooks)
+    assert joint.train_cfg == dict(
+        type='EpochBasedTrainLoop', max_epochs=base.train_cfg.max_epochs, val_interval=base.train_cfg.val_interval
+    )
+    assert (
+        joint.optim_wrapper.optimizer == base.optim_wrapper.tasks.optimizer
+        and joint.train_dataloader == base.train_dataloader
+    )
+    assert 'LossWeightVisualizationHook' not in str(joint.custom_hooks) and 'LossWeightVisualizationHook' in str(
+        base.custom_hooks
+    )
     assert detached.model == dict(joint.model, detach=True)
     assert average.model.fuser == dict(type='AverageFuser') and average.model.fusion_loss is None
     for cfg in (joint, average, detached):
@@ -79,6 +96,7 @@ def test_variants_of_a_meta_coupling(tmp_path):
 def test_comparison_on_real_pairs(shared_dir, tmp_path):
     """The table of the docs, shortened to one epoch: every variant trains and is tested on the real MSRS pairs."""
     from mmfusion.utils import load_config
+
     cfg = load_config('configs/moe_fusion_msrs_light_from_scratch.py', None)
     root = str(shared_dir / 'data' / 'MSRS') + '/'
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -93,6 +111,7 @@ def test_comparison_on_real_pairs(shared_dir, tmp_path):
 def test_fusing_helps_on_the_demo_pairs(tmp_path):
     """The built-in data set is worth fusing: the same detector does clearly better on a plain average than on either source."""
     from mmfusion.utils import load_config
+
     cfg = load_config('configs/moe_fusion_demo.py', None)
     cfg.train_cfg.max_epochs = 8
     results = compare(cfg, ['visible', 'infrared', 'average'], [0], tmp_path)

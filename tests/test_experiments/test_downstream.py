@@ -1,4 +1,5 @@
 """The downstream protocol on pairs of a few pixels: what is fused, what the task network sees, what is kept, what the result says."""
+
 import json
 import runpy
 from pathlib import Path
@@ -38,7 +39,11 @@ def task(tmp_path):
     for split, count in (('train', 4), ('test', 2)):
         for index in range(count):
             numbers = np.repeat(np.repeat(rng.integers(0, 3, (5, 8), dtype=np.uint8), 8, 0), 8, 1)
-            for folder, image in (('vi', rng.integers(0, 256, (40, 64, 3), np.uint8)), ('ir', numbers * 100), ('Segmentation_labels', numbers)):
+            for folder, image in (
+                ('vi', rng.integers(0, 256, (40, 64, 3), np.uint8)),
+                ('ir', numbers * 100),
+                ('Segmentation_labels', numbers),
+            ):
                 path = tmp_path / 'MSRS' / split / folder / f'{split}{index}.png'
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert cv2.imwrite(str(path), image)
@@ -51,7 +56,9 @@ def task(tmp_path):
 
 def test_fused_sets(task, tmp_path):
     folders = fuse_sets(task, 'MaximumFuser', tmp_path / 'fused')
-    assert {part: Path(folder).name for part, folder in folders.items()} == dict(train='train', val='val', test='val')  # one set, fused once
+    assert {part: Path(folder).name for part, folder in folders.items()} == dict(
+        train='train', val='val', test='val'
+    )  # one set, fused once
     names = [f'test{index}.png' for index in range(2)] + [f'train{index}.png' for index in range(4)]
     assert sorted(path.name for path in (tmp_path / 'fused').rglob('*.png')) == names
     fused = cv2.imread(str(tmp_path / 'fused' / 'train' / 'train1.png'))
@@ -79,11 +86,21 @@ def test_the_task_network_sees_the_stored_picture(task, tmp_path):
     task.model.guide = dict(type='TwoStreamGuide')
     folders = fuse_sets(task, 'AverageFuser', tmp_path / 'fused')
     cfg = downstream_config(task, folders, 3, tmp_path / 'run')
-    assert cfg.model.fuser == dict(type='SourceFuser', source='first') and 'guide' not in cfg.model and 'fusion_loss' not in cfg.model
-    assert cfg.model.tasks == task.model.tasks and cfg.optim_wrapper == task.optim_wrapper and cfg.randomness == dict(seed=3)
+    assert (
+        cfg.model.fuser == dict(type='SourceFuser', source='first')
+        and 'guide' not in cfg.model
+        and 'fusion_loss' not in cfg.model
+    )
+    assert (
+        cfg.model.tasks == task.model.tasks
+        and cfg.optim_wrapper == task.optim_wrapper
+        and cfg.randomness == dict(seed=3)
+    )
     assert [metric['type'] for metric in cfg.test_evaluator] == ['SegIoUMetric']
     assert task.test_dataloader.dataset.pipeline[0].type == 'LoadPair'  # the config given is left as it was
-    dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[cfg.test_dataloader.dataset.pipeline[0], *task.test_pipeline[2:]]))
+    dataset = DATASETS.build(
+        dict(cfg.test_dataloader.dataset, pipeline=[cfg.test_dataloader.dataset.pipeline[0], *task.test_pipeline[2:]])
+    )
     item = dataset[0]
     inputs = {key: value[None].float() / 255 for key, value in item['inputs'].items()}
     seen = MODELS.build(cfg.model)(inputs, mode='tensor')[0].mul(255).round().permute(1, 2, 0).numpy().astype(np.uint8)
@@ -99,10 +116,16 @@ def test_the_task_network_sees_the_stored_picture(task, tmp_path):
 
 def test_whole_run_and_what_is_kept(task, tmp_path):
     results = run_downstream(task, 'AverageFuser', [5], tmp_path / 'run', name='mean')
-    assert [result['seed'] for result in results] == [5] and all(0 <= result['metrics']['seg/mIoU'] <= 100 for result in results)
+    assert [result['seed'] for result in results] == [5] and all(
+        0 <= result['metrics']['seg/mIoU'] <= 100 for result in results
+    )
     stored = json.loads((tmp_path / 'run' / 'seed5' / 'result.json').read_text())
     assert stored == results[0] and stored['variant'] == 'mean' and stored['fusion'] == 'AverageFuser'
-    assert stored['data']['train']['pairs'] == 4 and len(stored['data']['test']['split_hash']) == 64 and 'torch' in stored['versions']
+    assert (
+        stored['data']['train']['pairs'] == 4
+        and len(stored['data']['test']['split_hash']) == 64
+        and 'torch' in stored['versions']
+    )
     again = Config.fromfile(tmp_path / 'run' / 'seed5' / 'config.py')
     assert again.model.fuser.type == 'SourceFuser' and again.randomness.seed == 5
     stored['metrics'] = {'seg/mIoU': 12.0}
@@ -119,7 +142,18 @@ def test_command_with_a_detector_on_demo_pairs(tmp_path, repo_dir, capsys):
     downstream = runpy.run_path(str(repo_dir / 'tools' / 'downstream.py'))['main']
     weights = tmp_path / 'epoch_1.pth'
     torch.save(dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()), weights)
-    argv = ['--fusion', str(config), '--weights', str(weights), '--work-dir', str(tmp_path / 'run'), '--name', 'joint', '--device', 'cpu']
+    argv = [
+        '--fusion',
+        str(config),
+        '--weights',
+        str(weights),
+        '--work-dir',
+        str(tmp_path / 'run'),
+        '--name',
+        'joint',
+        '--device',
+        'cpu',
+    ]
     capsys.readouterr()
     downstream([str(config), *argv])
     assert '| joint | 1 |' in capsys.readouterr().out and '| joint | 1 |' in (tmp_path / 'run' / 'table.md').read_text()

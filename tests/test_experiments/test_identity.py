@@ -32,7 +32,13 @@ def other(base, **options):
 def test_what_counts_and_what_does_not(base, tmp_path):
     facts = run_identity(base)
     assert facts == run_identity(base.copy()) and json.loads(json.dumps(facts)) == facts
-    assert changed(facts, run_identity(other(base, train_dataloader__num_workers=2, train_cfg__val_interval=9, work_dir='x', seed=3))) == []
+    assert (
+        changed(
+            facts,
+            run_identity(other(base, train_dataloader__num_workers=2, train_cfg__val_interval=9, work_dir='x', seed=3)),
+        )
+        == []
+    )
     assert changed(facts, run_identity(other(base, optim_wrapper__optimizer__lr=0.5))) == ['schedule']
     assert changed(facts, run_identity(other(base, train_cfg__max_epochs=9))) == ['schedule']
     assert changed(facts, run_identity(other(base, model__fuser__width=8))) == ['model']
@@ -65,7 +71,10 @@ def test_weights_count_by_content(base, tmp_path):
     assert changed(run_identity(base), start) == ['start']
     assert changed(start, run_identity(other(base, load_from=str(second)))) == []
     assert changed(start, run_identity(other(base, load_from=str(third)))) == ['start']
-    facts = [run_identity(other(base, model__init_cfg=dict(type='Pretrained', checkpoint=str(path)))) for path in (first, second, third)]
+    facts = [
+        run_identity(other(base, model__init_cfg=dict(type='Pretrained', checkpoint=str(path))))
+        for path in (first, second, third)
+    ]
     assert changed(facts[0], facts[1]) == [] and changed(facts[0], facts[2]) == ['model']
 
 
@@ -73,7 +82,10 @@ def test_claims(tmp_path):
     file = tmp_path / 'run' / 'run.json'
     claim(file, dict(a=1, path='x', sha='s'))
     claim(file, dict(a=1, path='y', sha='s'), ignore=dict(path='sha'))
-    with pytest.raises(UserError, match=r'run.json belongs to another run \(a, sha differ\); choose another --work-dir, or remove .*run'):
+    with pytest.raises(
+        UserError,
+        match=r'run.json belongs to another run \(a, sha differ\); choose another --work-dir, or remove .*run',
+    ):
         claim(file, dict(a=2, path='x', sha='t'), ignore=dict(path='sha'))
     claim(file, dict(a=1, more=(1, 2)))  # written by an earlier version
     claim(file, dict(a=1, more=(1, 2)))
@@ -90,7 +102,9 @@ def test_compare_refuses_another_config(base, tmp_path):
     folder = root / 'average_seed0'
     cfg = variant_config(base, 'average', 0, folder)
     claim(folder / 'run.json', run_identity(cfg))
-    (folder / 'result.json').write_text(json.dumps(dict(variant='average', seed=0, epochs=1, metrics={'seg/mIoU': 7.0})))
+    (folder / 'result.json').write_text(
+        json.dumps(dict(variant='average', seed=0, epochs=1, metrics={'seg/mIoU': 7.0}))
+    )
     assert compare(base, ['average'], [0], root)[0]['metrics'] == {'seg/mIoU': 7.0}
     with pytest.raises(UserError, match=r'schedule differ.*choose another --work-dir'):
         compare(other(base, optim_wrapper__optimizer__lr=0.5), ['average'], [0], root)

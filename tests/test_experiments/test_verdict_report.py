@@ -192,8 +192,10 @@ def test_what_a_task_gains_from_another():
     assert 'with one seed; train at least two' in worse.sentences[0]
     fewer = {seed: seg_record(seed, 0.5)._replace(names=names) for seed in range(3)}
     swapped = {**found, 'joint': {seed: both(found['joint'][seed], fewer[seed]) for seed in range(3)}}
-    assert make_report(swapped, rows, resamples=300).sentences[1].startswith(
-        'Training with another task harms segmentation: joint is worse than segmentation alone (mIoU '
+    assert (
+        make_report(swapped, rows, resamples=300)
+        .sentences[1]
+        .startswith('Training with another task harms segmentation: joint is worse than segmentation alone (mIoU ')
     )
     other = found['segmentation_alone'][0]
     moved = other._replace(confusion=np.roll(other.confusion, 1, axis=0))

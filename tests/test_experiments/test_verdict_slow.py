@@ -59,9 +59,9 @@ def test_infrared_alone_where_the_visible_image_is_noise(base, tmp_path):
     found = answer(
         verdict(base, tmp_path / 'runs', ['visible', 'infrared', 'average', 'maximum'], seeds=(0, 1, 2), resamples=1000)
     )
-    assert (
-        found.kind == 'single' and found.single == 'infrared' and found.sentence.startswith('Infrared do')
-    ), found.sentence
+    assert found.kind == 'single' and found.single == 'infrared' and found.sentence.startswith('Infrared do'), (
+        found.sentence
+    )
 
 
 @pytest.mark.slow

@@ -83,7 +83,9 @@ def test_one_changed_pixel_is_named(place, result, file, text):
 def test_one_changed_weight_is_named_and_shows_in_the_answers(place, capsys):
     path = place / 'work' / 'epoch_1.pth'
     content = torch.load(path, weights_only=False)
-    key = next(key for key in content['state_dict'] if key.startswith('fuser.') and content['state_dict'][key].ndim == 4)
+    key = next(
+        key for key in content['state_dict'] if key.startswith('fuser.') and content['state_dict'][key].ndim == 4
+    )
     content['state_dict'][key].view(-1)[0] += 100
     torch.save(content, path)
     assert findings(place / 'work') == ['weights epoch_1.pth: @work/epoch_1.pth has changed']
@@ -102,7 +104,7 @@ def test_one_changed_line_of_a_split_and_one_label_are_named(place):
     for part in ('vi', 'ir', 'Segmentation_labels'):
         (path / part / 'test9.png').unlink()
     change_pixel(path / 'Segmentation_labels' / 'test0.png')
-    text, = findings(place / 'tested')
+    (text,) = findings(place / 'tested')
     assert 'Segmentation_labels/test0.png has changed' in text
     for part in ('vi', 'ir', 'Segmentation_labels'):
         (path / part / 'test0.png').unlink()
@@ -115,7 +117,7 @@ def test_another_version_of_a_package_is_named(place):
     content = read_json(path)
     content['entries']['score/default']['versions']['numpy'] = '1.0'
     path.write_text(json.dumps(content))
-    text, = findings(place / 'scores')
+    (text,) = findings(place / 'scores')
     assert text.startswith('package numpy: the result was made with 1.0, here is ')
     allowed = verify(place / 'scores', other_versions=True)
     assert not allowed.findings and any('package numpy' in note for note in allowed.notes)
@@ -139,10 +141,14 @@ def test_a_forged_hash_does_not_help(place):
     change_pixel(place / 'scored' / 'fused' / 'a.png')
     path = place / 'scores' / 'manifest.json'
     content = read_json(path)
-    content['entries']['score/default']['data']['fused/fused']['files']['.']['a.png'] = sha256(place / 'scored' / 'fused' / 'a.png')[:16]
+    content['entries']['score/default']['data']['fused/fused']['files']['.']['a.png'] = sha256(
+        place / 'scored' / 'fused' / 'a.png'
+    )[:16]
     path.write_text(json.dumps(content))
     texts = findings(place / 'scores', None)
-    assert any('the hash of all files does not fit' in text for text in texts) and any('fused, a: ' in text for text in texts), texts
+    assert any('the hash of all files does not fit' in text for text in texts) and any(
+        'fused, a: ' in text for text in texts
+    ), texts
 
 
 def test_without_the_data_it_says_what_to_do(place, tmp_path, capsys):
@@ -160,7 +166,13 @@ def test_without_the_data_it_says_what_to_do(place, tmp_path, capsys):
 
 def test_paths_relative_to_where_it_was_made_and_other_folders(place, tmp_path, monkeypatch):
     monkeypatch.chdir(place)
-    apis.test('joint.py', 'work/epoch_1.pth', 'again', device='cpu', cfg_options={'test_dataloader.dataset.data_root': 'MSRS/'})
+    apis.test(
+        'joint.py',
+        'work/epoch_1.pth',
+        'again',
+        device='cpu',
+        cfg_options={'test_dataloader.dataset.data_root': 'MSRS/'},
+    )
     entry = read_json(place / 'again' / 'manifest.json')['entries']['test']
     assert entry['data']['test']['root'] == 'MSRS' and entry['weights']['epoch_1.pth']['file'] == 'work/epoch_1.pth'
     assert str(place) not in json.dumps({key: value for key, value in entry.items() if key != 'config'})

@@ -1,4 +1,5 @@
 """Tables in Markdown."""
+
 import doctest
 
 import pytest

@@ -1,4 +1,5 @@
 """Reading within bounds."""
+
 import json
 import os
 import struct
@@ -24,8 +25,12 @@ def png(width, height, rows=10**5):
     def chunk(kind, body):
         return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
 
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)) + chunk(
-        b'IDAT', zlib.compress(bytes(rows))) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
+        + chunk(b'IDAT', zlib.compress(bytes(rows)))
+        + chunk(b'IEND', b'')
+    )
 
 
 @pytest.fixture
@@ -40,7 +45,9 @@ def file(tmp_path):
 
 @pytest.mark.parametrize('read', [read_image, read_size, read_class_map])
 def test_a_picture_that_declares_gigapixels_is_refused_before_decoding(file, read):
-    with pytest.raises(PairDataError, match='has 50000x40000 pixels, more than the 134217728 that are read.*MMFUSION_MAX_PIXELS'):
+    with pytest.raises(
+        PairDataError, match='has 50000x40000 pixels, more than the 134217728 that are read.*MMFUSION_MAX_PIXELS'
+    ):
         read(file(png(50000, 40000)))
 
 
@@ -81,7 +88,7 @@ def test_a_bmp_of_wrong_declared_size_is_whole(file):
 
 def test_many_scans_of_a_large_jpg(file, monkeypatch):
     data = cv2.imencode('.jpg', np.zeros((64, 64), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    scan = data[data.rindex(b'\xff\xda'):-2]
+    scan = data[data.rindex(b'\xff\xda') : -2]
     bomb = data[:-2] + 500 * scan + b'\xff\xd9'
     assert read_image(file(bomb, 'a.jpg')).shape == (64, 64, 1)  # small enough to be decoded fast
     monkeypatch.setenv('MMFUSION_MAX_PIXELS', '5000')
@@ -125,18 +132,32 @@ def test_json(file):
     assert read_json(file('{"a": [1]}')) == {'a': [1]}
     with pytest.raises(ValueError, match='nested too deeply'):
         parse_json('[' * 100000)
-    for content, match in (('{', 'is damaged: Expecting'), ('[1]', 'it holds list, not an object'), (b'\xff', 'no text in UTF-8')):
+    for content, match in (
+        ('{', 'is damaged: Expecting'),
+        ('[1]', 'it holds list, not an object'),
+        (b'\xff', 'no text in UTF-8'),
+    ):
         with pytest.raises(UserError, match=f'{match}.*; delete it'):
             read_record(file(content), 'delete it')
 
 
 def voc(size='<width>40</width><height>32</height>', corner='4'):
-    return (f'<annotation><size>{size}</size><object><name>a</name><bndbox><xmin>{corner}</xmin><ymin>5</ymin><xmax>20</xmax><ymax>25</ymax></bndbox>'
-            '</object></annotation>')
+    return (
+        f'<annotation><size>{size}</size><object><name>a</name><bndbox><xmin>{corner}</xmin><ymin>5</ymin><xmax>20</xmax><ymax>25</ymax></bndbox>'
+        '</object></annotation>'
+    )
 
 
-@pytest.mark.parametrize('content', [voc('<width>inf</width><height>32</height>'), voc('<width>nan</width><height>32</height>'),
-                                     voc('<width>1e999</width><height>2</height>'), voc(corner='inf'), voc(corner='nan')])
+@pytest.mark.parametrize(
+    'content',
+    [
+        voc('<width>inf</width><height>32</height>'),
+        voc('<width>nan</width><height>32</height>'),
+        voc('<width>1e999</width><height>2</height>'),
+        voc(corner='inf'),
+        voc(corner='nan'),
+    ],
+)
 def test_voc_numbers_that_are_none(file, content):
     with pytest.raises(PairDataError, match='has no number in <'):
         read_voc(file(content))
@@ -144,8 +165,11 @@ def test_voc_numbers_that_are_none(file, content):
 
 def test_xml_entities_do_not_grow(file):
     """expat stops at a hundred times the size; entities that refer to files stay unknown."""
-    lol = '<!DOCTYPE x [<!ENTITY a "lol">' + ''.join(
-        f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(9)) + ']><annotation><object><name>&j;</name></object></annotation>'
+    lol = (
+        '<!DOCTYPE x [<!ENTITY a "lol">'
+        + ''.join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(9))
+        + ']><annotation><object><name>&j;</name></object></annotation>'
+    )
     with pytest.raises(PairDataError, match='no valid xml .*amplification'):
         read_voc(file(lol))
     with pytest.raises(PairDataError, match='no valid xml .*undefined entity'):
@@ -186,14 +210,21 @@ def test_genotype_and_latency_table(file):
         load_latency_table(dict(milliseconds=dict(a=dict(b=10**400)), machine={}, size=(1, 1))).tensor(['a'], ['b'])
 
 
-@pytest.mark.parametrize(('content', 'match'), [
-    ('model: &m\n  a: *m\n', 'an alias refers to itself'),
-    ('a: &a [x,x,x,x,x,x,x,x,x,x]\n' + ''.join(f'{chr(98 + i)}: &{chr(98 + i)} [{",".join([f"*{chr(97 + i)}"] * 10)}]\n' for i in range(8))
-     + 'model: {}', 'its aliases expand to 1.23e.09 entries'),
-    ('- a\n', 'cannot be read'),
-    ('model: 3\n', "'model' must be a dict"),
-    ('model: [\n', 'cannot be read: ValueError: while parsing'),
-])
+@pytest.mark.parametrize(
+    ('content', 'match'),
+    [
+        ('model: &m\n  a: *m\n', 'an alias refers to itself'),
+        (
+            'a: &a [x,x,x,x,x,x,x,x,x,x]\n'
+            + ''.join(f'{chr(98 + i)}: &{chr(98 + i)} [{",".join([f"*{chr(97 + i)}"] * 10)}]\n' for i in range(8))
+            + 'model: {}',
+            'its aliases expand to 1.23e.09 entries',
+        ),
+        ('- a\n', 'cannot be read'),
+        ('model: 3\n', "'model' must be a dict"),
+        ('model: [\n', 'cannot be read: ValueError: while parsing'),
+    ],
+)
 def test_yaml_configs(file, content, match):
     with pytest.raises(UserError, match=match):
         load_config(file(content, 'a.yaml'))
@@ -210,7 +241,9 @@ def test_a_config_that_raises_anything(file):
         load_config(file('model = 1 / 0\n', 'a.py'))
 
 
-@pytest.mark.parametrize('segmentation', [[[0, 0, 9e8, 0, 9e8, 9e8]], [[0, 0, 9e5, 0, 0, 0] * 3], dict(size=[10**6, 10**6], counts=[10**12])])
+@pytest.mark.parametrize(
+    'segmentation', [[[0, 0, 9e8, 0, 9e8, 9e8]], [[0, 0, 9e5, 0, 0, 0] * 3], dict(size=[10**6, 10**6], counts=[10**12])]
+)
 def test_masks_that_would_take_gigabytes(file, segmentation):
     """pycocotools takes memory for every pixel of an outline, and dies where there is none."""
     annotation = dict(image_id=1, category_id=1, bbox=[0, 0, 4, 4], segmentation=segmentation)

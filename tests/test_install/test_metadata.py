@@ -1,4 +1,5 @@
 """Metadata of the package: pyproject.toml agrees with the requirement files, the set-up script and the citation file."""
+
 import re
 import tomllib
 
@@ -41,15 +42,22 @@ def test_the_set_up_accepts_the_same_pythons(project, repo_dir):
     script = (repo_dir / 'requirements' / 'install.sh').read_text()
     low, high = re.search(r'\((3, \d+)\) <= sys\.version_info < \((3, \d+)\)', script).groups()
     assert project['requires-python'] == f'>={low.replace(", ", ".")},<{high.replace(", ", ".")}'
-    named = re.search(r'Python ((?:3\.\d+, )+3\.\d+ or 3\.\d+|3\.\d+(?:, 3\.\d+)* or 3\.\d+) is needed \(tested: (3\.\d+)\)', script)
+    named = re.search(
+        r'Python ((?:3\.\d+, )+3\.\d+ or 3\.\d+|3\.\d+(?:, 3\.\d+)* or 3\.\d+) is needed \(tested: (3\.\d+)\)', script
+    )
     accepted = SpecifierSet(project['requires-python'])
     assert re.findall(r'3\.\d+', named[1]) == [f'3.{minor}' for minor in range(30) if f'3.{minor}' in accepted]
-    tested = [line.rsplit(' ', 1)[1] for line in project['classifiers'] if line.startswith('Programming Language :: Python :: 3.')]
+    tested = [
+        line.rsplit(' ', 1)[1]
+        for line in project['classifiers']
+        if line.startswith('Programming Language :: Python :: 3.')
+    ]
     assert tested == [named[2]]
 
 
 def test_version_and_license_are_the_same_everywhere(project, repo_dir):
     from mmfusion import __version__
+
     citation = yaml.safe_load((repo_dir / 'CITATION.cff').read_text())
     assert citation['title'] == project['name'] and citation['license'] == project['license']
     assert citation['version'] == __version__
@@ -62,9 +70,9 @@ def test_workflows_run_what_everybody_runs(repo_dir):
     """The check is .ci/run, the documentation make docs, on the Python that is tested; forms and hooks can be read."""
     steps = {}
     for file in sorted((repo_dir / '.github' / 'workflows').glob('*.yml')):
-        (job, ) = yaml.safe_load(file.read_text())['jobs'].values()
+        (job,) = yaml.safe_load(file.read_text())['jobs'].values()
         steps[file.stem] = ' '.join(step.get('run', '') for step in job['steps'])
-        (python, ) = [step['with']['python-version'] for step in job['steps'] if 'setup-python' in step.get('uses', '')]
+        (python,) = [step['with']['python-version'] for step in job['steps'] if 'setup-python' in step.get('uses', '')]
         assert python == '3.11'
     assert '.ci/run' in steps['check'] and 'make docs' in steps['docs']
     for file in (repo_dir / '.github' / 'ISSUE_TEMPLATE').glob('*.yml'):
@@ -78,4 +86,6 @@ def test_workflows_run_what_everybody_runs(repo_dir):
 
 
 def test_types_are_published(repo_dir):
-    assert (repo_dir / 'mmfusion' / 'py.typed').is_file() and 'include mmfusion/py.typed' in (repo_dir / 'MANIFEST.in').read_text()
+    assert (repo_dir / 'mmfusion' / 'py.typed').is_file() and 'include mmfusion/py.typed' in (
+        repo_dir / 'MANIFEST.in'
+    ).read_text()

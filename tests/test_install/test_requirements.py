@@ -1,4 +1,5 @@
 """Requirement files, constraints, and what the set-up script promises."""
+
 import re
 import subprocess
 
@@ -38,6 +39,7 @@ def test_torchvision_is_not_needed(requirements):
 
 def test_installed_versions_are_the_pinned_ones(requirements):
     from importlib.metadata import PackageNotFoundError, version
+
     checked = 0
     for line in (requirements / 'constraints.txt').read_text().splitlines():
         if '==' not in line:
@@ -53,8 +55,14 @@ def test_installed_versions_are_the_pinned_ones(requirements):
 
 
 def run_install(repo_dir, tmp_path, **env):
-    return subprocess.run(['bash', str(repo_dir / 'requirements' / 'install.sh')], capture_output=True, text=True, timeout=60, check=False,
-                          env={'PATH': '/usr/bin:/bin', 'VENV': str(tmp_path / 'venv'), **env})
+    return subprocess.run(
+        ['bash', str(repo_dir / 'requirements' / 'install.sh')],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={'PATH': '/usr/bin:/bin', 'VENV': str(tmp_path / 'venv'), **env},
+    )
 
 
 def test_wrong_python_is_one_clear_message(repo_dir, tmp_path):
@@ -70,7 +78,9 @@ def test_missing_compiler_is_one_clear_message(repo_dir, tmp_path):
     """The virtual environment has no mmcv ops, so a compiler is wanted: all its commands are faked but the check itself."""
     fake = tmp_path / 'venv' / 'bin' / 'python'
     fake.parent.mkdir(parents=True)
-    fake.write_text('#!/bin/sh\n[ "$1" = -m ] && exit 0\nread -r line\ncase "$line" in "import os, torch") echo cpu ;; *) exit 1 ;; esac\n')
+    fake.write_text(
+        '#!/bin/sh\n[ "$1" = -m ] && exit 0\nread -r line\ncase "$line" in "import os, torch") echo cpu ;; *) exit 1 ;; esac\n'
+    )
     fake.chmod(0o755)
     result = run_install(repo_dir, tmp_path, CXX='no-such-compiler')
     assert result.returncode == 1 and 'no C++ compiler (no-such-compiler) was found' in result.stderr, result.stderr
@@ -78,5 +88,7 @@ def test_missing_compiler_is_one_clear_message(repo_dir, tmp_path):
 
 def test_make_knows_its_targets(repo_dir):
     for target in ('demo', 'test', 'lint', 'doctest', 'docs', 'build'):
-        result = subprocess.run(['make', '--dry-run', target], cwd=repo_dir, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(
+            ['make', '--dry-run', target], cwd=repo_dir, capture_output=True, text=True, timeout=60, check=False
+        )
         assert result.returncode == 0, result.stderr

@@ -1,4 +1,5 @@
 """The set-up script tells what it does, shows how far compiling is, goes on after an interruption; the Dockerfile takes the same steps."""
+
 import os
 import re
 import signal
@@ -55,8 +56,15 @@ def environment(tmp_path, repo_dir):
 
     def start():
         env = {'PATH': os.environ['PATH'], 'VENV': str(tmp_path / 'venv'), 'CXX': 'true'}
-        return subprocess.Popen(['bash', str(repo_dir / 'requirements' / 'install.sh')], env=env, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hear_ctrl_c)
+        return subprocess.Popen(
+            ['bash', str(repo_dir / 'requirements' / 'install.sh')],
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=hear_ctrl_c,
+        )
 
     return tmp_path, start
 
@@ -116,7 +124,9 @@ def test_what_cannot_be_compiled_is_shown(environment):
     process = start()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert 'ops.cpp:7: error: no such type' in err and 'the mmcv ops could not be compiled' in err and 'MAX_JOBS=1' in err
+    assert (
+        'ops.cpp:7: error: no such type' in err and 'the mmcv ops could not be compiled' in err and 'MAX_JOBS=1' in err
+    )
 
 
 # Dockerfile ---------------------------------------------------------------------------------------------------------
@@ -140,7 +150,9 @@ def test_the_image_is_made_by_the_set_up_script(instructions, repo_dir):
     # nothing is installed past the script but torch, at the version that the script takes
     assert 'bash requirements/install.sh' in commands[1]
     installs = re.findall(r'pip install ([^;&]+)', commands[1])
-    assert [line.replace('--quiet ', '').split(' --extra-index-url')[0] for line in installs] == ['-c requirements/constraints.txt torch']
+    assert [line.replace('--quiet ', '').split(' --extra-index-url')[0] for line in installs] == [
+        '-c requirements/constraints.txt torch'
+    ]
     assert commands[1].index('pip install') < commands[1].index('install.sh')
 
 

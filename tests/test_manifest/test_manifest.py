@@ -59,12 +59,19 @@ def test_a_manifest_holds_several_entries_and_no_path_of_the_machine(files, tmp_
     elsewhere = tmp_path / 'home' / 'project'
     elsewhere.mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
-    monkeypatch.setattr('sys.argv', ['/usr/bin/mmfusion train', str(tmp_path / 'data'), '--work-dir', str(elsewhere / 'work')])
+    monkeypatch.setattr(
+        'sys.argv', ['/usr/bin/mmfusion train', str(tmp_path / 'data'), '--work-dir', str(elsewhere / 'work')]
+    )
     weights = tmp_path / 'weights.pth'
     weights.write_bytes(b'w')
     config = dict(data_root=str(tmp_path / 'data'), work_dir=str(elsewhere / 'work'), lr=0.1)
     path = write_manifest(
-        'work', 'training', config=config, data=dict(train=FileSet(files), whole=tmp_path / 'data'), weights=[weights], results=dict(mAP=0.5)
+        'work',
+        'training',
+        config=config,
+        data=dict(train=FileSet(files), whole=tmp_path / 'data'),
+        weights=[weights],
+        results=dict(mAP=0.5),
     )
     write_manifest('work', 'score', key='score/default', protocol='default')
     text = path.read_text()
@@ -75,12 +82,16 @@ def test_a_manifest_holds_several_entries_and_no_path_of_the_machine(files, tmp_
     assert entry['config']['resolved'] == dict(data_root='@data', work_dir='work', lr=0.1)
     assert entry['command'][2:] == ['@data', '--work-dir', 'work'] and entry['results'] == dict(mAP=0.5)
     assert entry['weights']['weights.pth']['sha256'] == hashlib.sha256(b'w').hexdigest()
-    assert entry['versions'] == versions() and all(entry['versions'][name] for name in ('torch', 'numpy', 'mmfusion', 'mmdet', 'opencv'))
+    assert entry['versions'] == versions() and all(
+        entry['versions'][name] for name in ('torch', 'numpy', 'mmfusion', 'mmdet', 'opencv')
+    )
     places = read_places('work', 'training')
     assert places.find(entry['data']['train']['root']) == str(tmp_path / 'data')
     assert places.find_all(entry['config']['resolved'])['data_root'] == str(tmp_path / 'data')
     write_manifest('work', 'training', config=dict(config, work_dir='elsewhere'))
-    assert read_manifest('work')['training']['config']['sha256'] == entry['config']['sha256']  # where results go does not matter
+    assert (
+        read_manifest('work')['training']['config']['sha256'] == entry['config']['sha256']
+    )  # where results go does not matter
     write_manifest('work', 'training', config=dict(config, lr=0.2))
     assert read_manifest('work')['training']['config']['sha256'] != entry['config']['sha256']
 
@@ -100,9 +111,15 @@ def test_samples_of_a_data_set_and_of_wrappers(tmp_path):
     assert list(facts['samples']) == [f'train{index}' for index in range(6)] and facts['count'] == 18
     assert set(facts['files']) == {'train/vi', 'train/ir', 'train/Segmentation_labels'}
     assert describe_dataset(DATASETS.build(dict(type='RepeatDataset', times=2, dataset=cfg))) == facts
-    joined = DATASETS.build(dict(type='ConcatDataset', ignore_keys=['split_hash'], datasets=[cfg, dict(cfg, indices=2)]))
+    joined = DATASETS.build(
+        dict(type='ConcatDataset', ignore_keys=['split_hash'], datasets=[cfg, dict(cfg, indices=2)])
+    )
     both = describe_dataset(joined)
-    assert both[0] == facts and list(both[1]['samples']) == ['train0', 'train1'] and both[1]['split_sha256'] != facts['split_sha256']
+    assert (
+        both[0] == facts
+        and list(both[1]['samples']) == ['train0', 'train1']
+        and both[1]['split_sha256'] != facts['split_sha256']
+    )
 
 
 def test_no_manifest_and_a_damaged_one_are_errors_of_the_user(tmp_path):

@@ -1,4 +1,5 @@
 """A folder of the user with one small model in it."""
+
 import pytest
 import torch
 

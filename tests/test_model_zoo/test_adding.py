@@ -1,4 +1,5 @@
 """Adding files of others and one's own checkpoints, and removing them."""
+
 import json
 from pathlib import Path
 
@@ -21,14 +22,21 @@ def checkpoint(tmp_path):
     """A checkpoint as training leaves it, and its config."""
     fuser = ReFusion(channels=4, heads=2, blocks=1)
     (tmp_path / 'config.py').write_text(CONFIG)
-    torch.save(dict(state_dict={f'fuser.{key}': value for key, value in fuser.state_dict().items()}, meta={}), tmp_path / 'epoch_1.pth')
+    torch.save(
+        dict(state_dict={f'fuser.{key}': value for key, value in fuser.state_dict().items()}, meta={}),
+        tmp_path / 'epoch_1.pth',
+    )
     return tmp_path / 'epoch_1.pth', tmp_path / 'config.py', fuser.eval()
 
 
 def test_a_checkpoint_of_ones_own(folder, checkpoint):
     path, config, fuser = checkpoint
     card = add_model(path, 'checkpoint', 'mine', 'mine', config, summary='My own')
-    assert card.folder == folder and card.sources == ('visible', 'infrared') and card.training['files'][0]['name'] == 'epoch_1.pth'
+    assert (
+        card.folder == folder
+        and card.sources == ('visible', 'infrared')
+        and card.training['files'][0]['name'] == 'epoch_1.pth'
+    )
     assert 'init_cfg' not in card.fuser
     first, second = (np.random.default_rng(i).integers(0, 256, (20, 24), dtype=np.uint8) for i in range(2))
     inferencer = FusionInferencer('mine')
@@ -116,7 +124,9 @@ def test_the_order_that_a_checkpoint_names(folder, checkpoint):
     assert add_model(path, 'checkpoint', 'x', 'reverse', config).sources == ('infrared', 'visible')
     inferencer = FusionInferencer('reverse')
     assert inferencer.meta['modalities'] == ('visible', 'infrared')
-    torch.save(dict(state, meta=dict(modalities=('visible', 'infrared'))), path)  # other weights for the same network, in the usual order
+    torch.save(
+        dict(state, meta=dict(modalities=('visible', 'infrared'))), path
+    )  # other weights for the same network, in the usual order
     visible, infrared = (np.random.default_rng(i).integers(0, 256, (20, 24), dtype=np.uint8) for i in range(2))
     usual = FusionInferencer('reverse', path)(visible, infrared)[0].fused
     assert (usual == FusionInferencer(fuser)(visible, infrared)[0].fused).all()
@@ -124,6 +134,7 @@ def test_the_order_that_a_checkpoint_names(folder, checkpoint):
 
 def test_every_kind_builds_its_fuser_and_names_its_sources():
     from mmfusion.model_zoo.architecture import build_fuser
+
     for name, kind in KINDS.items():
         assert len(kind.sources) == 2, name
         with torch.device('meta'):

@@ -1,4 +1,5 @@
 """Loading by name: what was written comes back, and whatever was changed since is refused by name."""
+
 import hashlib
 import json
 import os
@@ -29,13 +30,21 @@ def rewrite(card, data, **changes):
 
 def head(card, fuser=None):
     """The text that ties a file to its network."""
-    return {'mmfusion': json.dumps(dict(fuser=fuser or card.fuser, sources=list(card.sources)), sort_keys=True, separators=(',', ':'))}
+    return {
+        'mmfusion': json.dumps(
+            dict(fuser=fuser or card.fuser, sources=list(card.sources)), sort_keys=True, separators=(',', ':')
+        )
+    }
 
 
 def test_round_trip_is_bit_by_bit(small):
     card, state = small
     loaded = load_model('small')
-    assert loaded.card == card and not loaded.fuser.training and card.parameters == sum(value.numel() for value in state.values())
+    assert (
+        loaded.card == card
+        and not loaded.fuser.training
+        and card.parameters == sum(value.numel() for value in state.values())
+    )
     for key, value in loaded.fuser.state_dict().items():
         assert torch.equal(value, state[key]), key
 
@@ -53,7 +62,9 @@ def test_a_flipped_bit_is_refused(small, part):
     place = dict(head=0, names=20, numbers=len(data) // 2, last=len(data) - 1)[part]
     data[place] ^= 1
     card.weights_file.write_bytes(data)
-    with pytest.raises(UserError, match=r"model 'small': .*small.safetensors has the sha256 .*damaged or was replaced. Remove it .*add"):
+    with pytest.raises(
+        UserError, match=r"model 'small': .*small.safetensors has the sha256 .*damaged or was replaced. Remove it .*add"
+    ):
         load_model('small')
 
 
@@ -87,7 +98,9 @@ def test_renamed_keys(small):
     card, state = small
     state = {key.replace('decoder', 'coder'): value for key, value in state.items()}
     rewrite(card, save(state, head(card)))
-    with pytest.raises(UserError, match=r"(?s)model 'small'.*do not fit ReFusion.*missing decoder.*and \d+ more.*Remove it"):
+    with pytest.raises(
+        UserError, match=r"(?s)model 'small'.*do not fit ReFusion.*missing decoder.*and \d+ more.*Remove it"
+    ):
         load_model('small')
 
 
@@ -141,16 +154,19 @@ def test_missing_files(small):
     assert 'no card' in list_models()[1]['small']
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(card_version=2), 'card_version is 2'),
-    (dict(name='other'), "card of 'other', renamed"),
-    (dict(sources=['visible']), 'two names'),
-    (dict(sha256='0'), '64 hexadecimal'),
-    (dict(parameters='12'), 'parameters must be of type int'),
-    (dict(parameters=True), 'parameters must be of type int'),
-    (dict(parameters=12), 'parameters, the card says 12'),
-    (dict(surprise=1), 'unknown entry surprise'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(card_version=2), 'card_version is 2'),
+        (dict(name='other'), "card of 'other', renamed"),
+        (dict(sources=['visible']), 'two names'),
+        (dict(sha256='0'), '64 hexadecimal'),
+        (dict(parameters='12'), 'parameters must be of type int'),
+        (dict(parameters=True), 'parameters must be of type int'),
+        (dict(parameters=12), 'parameters, the card says 12'),
+        (dict(surprise=1), 'unknown entry surprise'),
+    ],
+)
 def test_damaged_cards(small, change, message):
     edit(small[0], **change)
     with pytest.raises(UserError, match=message):
@@ -182,15 +198,21 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(small, tmp_path):
     assert not (tmp_path / 'ran').exists()
 
 
-@pytest.mark.parametrize('fuser, message', [
-    (dict(type='os.mkdir', path='ran'), "'os.mkdir' is not a fuser"),
-    (dict(type='torch.nn.Conv2d', in_channels=1), 'is not a fuser'),
-    (dict(type='FusionOnly', fuser=dict(type='AverageFuser')), 'is not a fuser'),
-    (dict(type='ReFusion', init_cfg=dict(type='Pretrained', checkpoint='x.pth')), 'holds .*init_cfg'),
-    (dict(type='TwoStageTIM', stage1_init_cfg=dict(type='Pretrained', checkpoint='x.pth')), 'holds .*stage1_init_cfg'),
-    (dict(type='ReFusion', channels=5), 'cannot be built'),
-    (dict(type='ReFusion', surprise=1), 'cannot be built'),
-])
+@pytest.mark.parametrize(
+    'fuser, message',
+    [
+        (dict(type='os.mkdir', path='ran'), "'os.mkdir' is not a fuser"),
+        (dict(type='torch.nn.Conv2d', in_channels=1), 'is not a fuser'),
+        (dict(type='FusionOnly', fuser=dict(type='AverageFuser')), 'is not a fuser'),
+        (dict(type='ReFusion', init_cfg=dict(type='Pretrained', checkpoint='x.pth')), 'holds .*init_cfg'),
+        (
+            dict(type='TwoStageTIM', stage1_init_cfg=dict(type='Pretrained', checkpoint='x.pth')),
+            'holds .*stage1_init_cfg',
+        ),
+        (dict(type='ReFusion', channels=5), 'cannot be built'),
+        (dict(type='ReFusion', surprise=1), 'cannot be built'),
+    ],
+)
 def test_a_card_builds_nothing_but_a_fuser(small, fuser, message):
     card, state = small
     rewrite(card, save(state, head(card, fuser)), fuser=fuser)
@@ -218,7 +240,9 @@ def test_where_models_of_the_user_are(monkeypatch, tmp_path):
 
 def test_files_are_read_by_the_safetensors_package_alone(small, tmp_path):
     card, state = small
-    assert {key: value.shape for key, value in load_file(card.weights_file).items()} == {key: value.shape for key, value in state.items()}
+    assert {key: value.shape for key, value in load_file(card.weights_file).items()} == {
+        key: value.shape for key, value in state.items()
+    }
     save_file(state, tmp_path / 'plain.safetensors')  # without the fuser's config in its head
     rewrite(card, (tmp_path / 'plain.safetensors').read_bytes())
     with pytest.raises(UserError, match='was written for None'):

@@ -1,4 +1,5 @@
 """The models that ship: whole, small, with everything said about them that a user has to know, and of use on any pair."""
+
 import importlib.util
 import re
 
@@ -14,7 +15,9 @@ from mmfusion.models.fusers import MoEFusion, PlainConvFuser, ReFusion
 from mmfusion.models.fusers.tim import TIM
 
 NAMES = sorted(path.stem for path in SHIPPED.glob('*.json'))
-FUSERS = dict(tdfusion=ReFusion, moe_fusion=MoEFusion, tim=TIM, plain_conv=PlainConvFuser, plain_conv_rendered=PlainConvFuser)
+FUSERS = dict(
+    tdfusion=ReFusion, moe_fusion=MoEFusion, tim=TIM, plain_conv=PlainConvFuser, plain_conv_rendered=PlainConvFuser
+)
 METRICS = {'EN', 'SD', 'SF', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM'}
 
 
@@ -49,7 +52,9 @@ def test_card(name, repo_dir):
 def rendered():
     """Three rendered pairs that no training has seen, of odd size."""
     scenes = DemoPairs(length=3, size=(131, 173), split='test', seed=7)
-    return [(scene['first'][..., ::-1].copy(), scene['second'][..., 0]) for scene in map(scenes.get_data_info, range(3))]
+    return [
+        (scene['first'][..., ::-1].copy(), scene['second'][..., 0]) for scene in map(scenes.get_data_info, range(3))
+    ]
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -1,4 +1,5 @@
 """FusionDataPreprocessor: scale, padding, mixed channels, errors."""
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ def sample(height, width, channels=(3, 1), name='a', dtype=np.uint8):
     images = [rng.integers(0, 256, (c, height, width), dtype=np.uint8) for c in channels]
     images = [image if dtype == np.uint8 else (image / 255).astype(dtype) for image in images]
     data = FusionDataSample(metainfo=dict(img_shape=(height, width), sample_id=name))
-    data.gt_instances = InstanceData(bboxes=torch.tensor([[1., 2., 3., 4.]]), labels=torch.tensor([0]))
+    data.gt_instances = InstanceData(bboxes=torch.tensor([[1.0, 2.0, 3.0, 4.0]]), labels=torch.tensor([0]))
     data.gt_sem_seg = PixelData(data=torch.ones(1, height, width, dtype=torch.long))
     return dict(inputs=dict(first=torch.from_numpy(images[0]), second=torch.from_numpy(images[1])), data_samples=data)
 
@@ -28,7 +29,11 @@ def test_scale_and_padding(training):
     samples = [sample(20, 30), sample(26, 17)]
     batch = build(pad_size_divisor=16, pad_value=0.5)(pseudo_collate(samples), training)
     first, second = batch['inputs']['first'], batch['inputs']['second']
-    assert first.shape == (2, 3, 32, 32) and second.shape == (2, 1, 32, 32) and first.dtype == second.dtype == torch.float32
+    assert (
+        first.shape == (2, 3, 32, 32)
+        and second.shape == (2, 1, 32, 32)
+        and first.dtype == second.dtype == torch.float32
+    )
     for index, (height, width) in enumerate([(20, 30), (26, 17)]):
         torch.testing.assert_close(first[index, :, :height, :width], samples[index]['inputs']['first'] / 255)
         assert (first[index, :, height:] == 0.5).all() and (second[index, :, :, width:] == 0.5).all()
@@ -49,7 +54,9 @@ def test_no_padding_is_needed_without_divisor():
 
 
 def test_grey_joins_color_and_float_joins_bytes():
-    batch = build()(pseudo_collate([sample(20, 20, (1, 1)), sample(20, 20, (3, 1)), sample(20, 20, (3, 1), dtype=np.float32)]))
+    batch = build()(
+        pseudo_collate([sample(20, 20, (1, 1)), sample(20, 20, (3, 1)), sample(20, 20, (3, 1), dtype=np.float32)])
+    )
     first = batch['inputs']['first']
     assert first.shape == (3, 3, 20, 20) and batch['inputs']['second'].shape == (3, 1, 20, 20)
     torch.testing.assert_close(first[0, 0], first[0, 2])
@@ -70,21 +77,44 @@ def test_float_inputs_are_not_changed_in_place():
     torch.testing.assert_close(data['inputs']['first'][0], before)
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda data: data['inputs']['second'][1][0, 3].fill_(float('nan')), 'second source of sample night7 holds NaN'),
-    (lambda data: data['inputs']['first'][1][0, 3].fill_(float('inf')), 'first source of sample night7 holds NaN or infinite'),
-    (lambda data: data['inputs']['second'][1].mul_(255), r'second source of sample night7 holds float32 values from 0\S* to 2\S+; float sources'),
-    (lambda data: data['inputs']['second'][1].sub_(.5), 'second source of sample night7 holds float32 values from -0.[45]'),
-    (lambda data: data['inputs'].update(second=[x[:, :-1] for x in data['inputs']['second']]), 'sample day1 differ in size'),
-    (lambda data: data['inputs'].update(second=data['inputs']['second'][:1]), 'same number of images'),
-    (lambda data: data['inputs'].pop('second'), "'first' and 'second'"),
-    (lambda data: data.update(inputs=data['inputs']['first']), "'first' and 'second'"),
-    (lambda data: data['inputs'].update(first=[x[:2] for x in data['inputs']['first']]), r'sample day1 must be \(1\|3, H, W\)'),
-    (lambda data: data['inputs'].update(first=[x.long() for x in data['inputs']['first']]), 'uint8 or float'),
-    (lambda data: data.update(data_samples=data['data_samples'][:1]), '1 data samples for 2 pairs'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda data: data['inputs']['second'][1][0, 3].fill_(float('nan')),
+            'second source of sample night7 holds NaN',
+        ),
+        (
+            lambda data: data['inputs']['first'][1][0, 3].fill_(float('inf')),
+            'first source of sample night7 holds NaN or infinite',
+        ),
+        (
+            lambda data: data['inputs']['second'][1].mul_(255),
+            r'second source of sample night7 holds float32 values from 0\S* to 2\S+; float sources',
+        ),
+        (
+            lambda data: data['inputs']['second'][1].sub_(0.5),
+            'second source of sample night7 holds float32 values from -0.[45]',
+        ),
+        (
+            lambda data: data['inputs'].update(second=[x[:, :-1] for x in data['inputs']['second']]),
+            'sample day1 differ in size',
+        ),
+        (lambda data: data['inputs'].update(second=data['inputs']['second'][:1]), 'same number of images'),
+        (lambda data: data['inputs'].pop('second'), "'first' and 'second'"),
+        (lambda data: data.update(inputs=data['inputs']['first']), "'first' and 'second'"),
+        (
+            lambda data: data['inputs'].update(first=[x[:2] for x in data['inputs']['first']]),
+            r'sample day1 must be \(1\|3, H, W\)',
+        ),
+        (lambda data: data['inputs'].update(first=[x.long() for x in data['inputs']['first']]), 'uint8 or float'),
+        (lambda data: data.update(data_samples=data['data_samples'][:1]), '1 data samples for 2 pairs'),
+    ],
+)
 def test_errors_name_the_sample(change, message):
-    data = pseudo_collate([sample(20, 20, name='day1', dtype=np.float32), sample(20, 20, name='night7', dtype=np.float32)])
+    data = pseudo_collate(
+        [sample(20, 20, name='day1', dtype=np.float32), sample(20, 20, name='night7', dtype=np.float32)]
+    )
     change(data)
     with pytest.raises(ValueError, match=message):
         build()(data)

@@ -1,4 +1,5 @@
 """What the benchmark times and what the operation counter counts; the numbers themselves belong to the machine."""
+
 import doctest
 import importlib
 import json
@@ -35,7 +36,12 @@ def config(fuser=ConvFuser, **tasks):
     model = dict(type='FusionOnly', fuser=dict(type=fuser), fusion_loss=dict(l1=dict(type='L1FusionLoss')))
     if tasks:
         model.update(type='JointCoupling', tasks=tasks)
-    return Config(dict(model=model, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9), clip_grad=dict(max_norm=1.))))
+    return Config(
+        dict(
+            model=model,
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9), clip_grad=dict(max_norm=1.0)),
+        )
+    )
 
 
 def test_synthetic_batch_suits_every_task():
@@ -44,17 +50,31 @@ def test_synthetic_batch_suits_every_task():
     losses = coupling.train().loss(data['inputs'], data['data_samples'])
     assert {'det.loss_cls', 'seg.decode.loss_ce'} <= set(losses)
     first, again = synthetic_batch(SHAPE), synthetic_batch(SHAPE)
-    assert torch.equal(first['inputs']['first'][0], again['inputs']['first'][0]) and first['inputs']['second'][0].shape == (1, *SHAPE)
+    assert torch.equal(first['inputs']['first'][0], again['inputs']['first'][0]) and first['inputs']['second'][
+        0
+    ].shape == (1, *SHAPE)
     with pytest.raises(ValueError, match='16x16'):
         synthetic_batch((8, 64))
 
 
 def test_every_part_of_a_joint_coupling_is_timed_and_weights_stay():
     cfg = config(det=rtmdet())
-    result = run_benchmark({'tiny': cfg}, ['forward', 'train'], ['coupling', 'fusion', 'fuser', 'guide', 'task'], 2, 0, shape=SHAPE, batch_size=2)
+    result = run_benchmark(
+        {'tiny': cfg},
+        ['forward', 'train'],
+        ['coupling', 'fusion', 'fuser', 'guide', 'task'],
+        2,
+        0,
+        shape=SHAPE,
+        batch_size=2,
+    )
     rows = [(row['part'], row['what']) for row in result['rows']]
-    assert rows == [(part, what) for part in ('forward', 'train') for what in ('coupling', 'fusion', 'fuser', 'task')]  # there is no guide
-    assert all(row['wall_ms'] > 0 and row['images_per_s'] == pytest.approx(2000 / row['wall_ms']) for row in result['rows'])
+    assert rows == [
+        (part, what) for part in ('forward', 'train') for what in ('coupling', 'fusion', 'fuser', 'task')
+    ]  # there is no guide
+    assert all(
+        row['wall_ms'] > 0 and row['images_per_s'] == pytest.approx(2000 / row['wall_ms']) for row in result['rows']
+    )
     assert set(result['joint_overhead']['tiny']) == {'wall', 'cpu'}
     text = format_result(result)
     assert 'load average' in text and 'fusion and task steps apart' in text
@@ -72,21 +92,42 @@ def test_training_step_computes_gradients_and_changes_no_weight():
 PART = dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1))
 SMALL = dict(channels=4, heads=2, blocks=1)
 OWN_STEPS = dict(
-    bilevel=(dict(type='mmfusion.BilevelCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), tasks=dict(seg=segmentor())), PART),
+    bilevel=(
+        dict(
+            type='mmfusion.BilevelCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), tasks=dict(seg=segmentor())
+        ),
+        PART,
+    ),
     meta=(
-        dict(type='mmfusion.MetaCoupling', fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=segmentor()), crop_size=32,
-             loss_generator=dict(type='LossGenerationModule', **SMALL)),
-        dict(constructor='PartOptimWrapperConstructor', fuser=PART, tasks=PART)),
-    meta_init=(dict(type='mmfusion.MetaInitCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), inner_steps=1), PART))
+        dict(
+            type='mmfusion.MetaCoupling',
+            fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+            tasks=dict(seg=segmentor()),
+            crop_size=32,
+            loss_generator=dict(type='LossGenerationModule', **SMALL),
+        ),
+        dict(constructor='PartOptimWrapperConstructor', fuser=PART, tasks=PART),
+    ),
+    meta_init=(
+        dict(type='mmfusion.MetaInitCoupling', fusion_loss=dict(l1=dict(type='L1FusionLoss')), inner_steps=1),
+        PART,
+    ),
+)
 
 
 @pytest.mark.parametrize('kind', OWN_STEPS)
 def test_a_coupling_that_has_a_step_of_its_own_is_timed_by_it(kind, monkeypatch):
     model, wrapper = OWN_STEPS[kind]
-    workload = Workload(Config(dict(model=dict(model, fuser=dict(type='ReFusion', **SMALL)), optim_wrapper=wrapper)), SHAPE, batch_size=2)
+    workload = Workload(
+        Config(dict(model=dict(model, fuser=dict(type='ReFusion', **SMALL)), optim_wrapper=wrapper)),
+        SHAPE,
+        batch_size=2,
+    )
     before = [parameter.clone() for parameter in workload.coupling.parameters()]
     steps, own = [], type(workload.coupling).train_step
-    monkeypatch.setattr(type(workload.coupling), 'train_step', lambda self, *args: steps.append(own(self, *args)) or steps[-1])
+    monkeypatch.setattr(
+        type(workload.coupling), 'train_step', lambda self, *args: steps.append(own(self, *args)) or steps[-1]
+    )
     step = workload.function('train')
     step()
     assert len(steps) == 1 and steps[0]['loss'].isfinite()
@@ -94,7 +135,9 @@ def test_a_coupling_that_has_a_step_of_its_own_is_timed_by_it(kind, monkeypatch)
 
 
 def test_compare_gives_a_ratio():
-    result = run_benchmark({'one': config(), 'other': config('AverageFuser')}, ['forward'], ['fuser'], 3, 1, shape=SHAPE)
+    result = run_benchmark(
+        {'one': config(), 'other': config('AverageFuser')}, ['forward'], ['fuser'], 3, 1, shape=SHAPE
+    )
     assert [('ratio' in row, row['config']) for row in result['rows']] == [(True, 'one'), (False, 'other')]
     assert 'took turns' in format_result(result)
 
@@ -103,7 +146,6 @@ def test_data_loading():
     seen = []
 
     class CountingSet:
-
         def __len__(self):
             return 3
 
@@ -127,7 +169,10 @@ def test_bad_requests():
 
 
 def test_joint_overhead_needs_all_three():
-    timings = {(what, 'c'): Timing([value] * 2, [value] * 2, [], None) for what, value in (('coupling', 4.2), ('fusion', 3.), ('task', 1.))}
+    timings = {
+        (what, 'c'): Timing([value] * 2, [value] * 2, [], None)
+        for what, value in (('coupling', 4.2), ('fusion', 3.0), ('task', 1.0))
+    }
     assert joint_overhead(timings, 'c') == {'wall': pytest.approx(1.05), 'cpu': pytest.approx(1.05)}
     assert joint_overhead({('coupling', 'c'): timings['coupling', 'c']}, 'c') is None
 
@@ -135,8 +180,10 @@ def test_joint_overhead_needs_all_three():
 def test_flops_of_a_known_network():
     coupling = build_coupling(config().model, warn=False).coupling
     for batch_size in (1, 3):
-        part, = count_flops(coupling, SHAPE, batch_size=batch_size)
-        assert part.name == 'fuser' and part.flops == 2 * 2 * 9 * SHAPE[0] * SHAPE[1]  # one expert ran: 2 FLOP, 2 channels, 9 taps, every pixel
+        (part,) = count_flops(coupling, SHAPE, batch_size=batch_size)
+        assert (
+            part.name == 'fuser' and part.flops == 2 * 2 * 9 * SHAPE[0] * SHAPE[1]
+        )  # one expert ran: 2 FLOP, 2 channels, 9 taps, every pixel
         assert part.parameters == 2 * (2 * 9 + 1) == part.trainable and part.by_op == {'convolution': part.flops}
 
 
@@ -178,13 +225,29 @@ def test_docstring_examples(name):
 
 def test_data_loading_by_transform(capsys):
     cfg = config()
-    dataset = dict(type='DemoPairs', length=5, size=(64, 64), pipeline=[
-        dict(type='LoadPair'), dict(type='mmdet.LoadAnnotations', with_bbox=True),
-        *(dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5)) for _ in range(2)), dict(type='PackFusionInputs')])
+    dataset = dict(
+        type='DemoPairs',
+        length=5,
+        size=(64, 64),
+        pipeline=[
+            dict(type='LoadPair'),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            *(dict(type='Paired', transform=dict(type='mmdet.RandomFlip', prob=0.5)) for _ in range(2)),
+            dict(type='PackFusionInputs'),
+        ],
+    )
     cfg.train_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset))
-    result = run_benchmark({'a': cfg}, ['data'], repeats=4, warmup=1, batch_size=2, shape=SHAPE, workers=3, step_ms=20.)
+    result = run_benchmark(
+        {'a': cfg}, ['data'], repeats=4, warmup=1, batch_size=2, shape=SHAPE, workers=3, step_ms=20.0
+    )
     data = result['data_loading']['a']
-    assert list(data['transforms']) == ['LoadPair', 'LoadAnnotations', 'Paired(RandomFlip)', 'Paired(RandomFlip) 2', 'PackFusionInputs']
+    assert list(data['transforms']) == [
+        'LoadPair',
+        'LoadAnnotations',
+        'Paired(RandomFlip)',
+        'Paired(RandomFlip) 2',
+        'PackFusionInputs',
+    ]
     assert all(value >= 0 for value in data['transforms'].values()) and data['per_pair'] > 0
     assert data['batch_size'] == int(3 * 20 / data['per_pair'])
     text = format_result(result)

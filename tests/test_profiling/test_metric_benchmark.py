@@ -1,4 +1,5 @@
 """Timing metrics: what is timed is right, and the literal formulation that it is timed against computes the same."""
+
 import importlib.util
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from mmfusion.utils import UserError
 
 @pytest.fixture(scope='module')
 def references():
-    spec = importlib.util.spec_from_file_location('reference_metrics', Path(__file__).parents[2] / 'benchmarks' / 'reference_metrics.py')
+    spec = importlib.util.spec_from_file_location(
+        'reference_metrics', Path(__file__).parents[2] / 'benchmarks' / 'reference_metrics.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.REFERENCES
@@ -32,7 +35,9 @@ def test_literal_formulation_computes_the_same(references, shape):
 def test_made_up_images_look_like_scenes():
     fused, first, second = synthetic_triple((60, 81), seed=1)
     assert fused.shape == first.shape == second.shape == (1, 1, 60, 81) and fused.dtype == torch.uint8
-    assert (synthetic_triple((60, 81), seed=1)[1] == first).all() and (synthetic_triple((60, 81), seed=2)[1] != first).any()
+    assert (synthetic_triple((60, 81), seed=1)[1] == first).all() and (
+        synthetic_triple((60, 81), seed=2)[1] != first
+    ).any()
     assert 0.05 < (first == 0).double().mean() < 0.2 and first.max() == 255
     levels = first[0, 0].double()
     assert (levels[:, 1:] - levels[:, :-1]).abs().mean() < levels.std() / 2  # neighbors are alike

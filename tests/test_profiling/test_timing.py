@@ -1,4 +1,5 @@
 """Timing: alternation, ratios, memory."""
+
 import doctest
 import math
 import subprocess
@@ -32,9 +33,11 @@ def test_wall_and_cpu_time_are_told_apart():
 
 def test_memory_sees_what_is_freed_again():
     # a process of its own: in this one other tests may have told the C library to keep what is freed
-    code = ('import numpy as np\nfrom mmfusion.profiling.timing import measure\n'
-            "result = measure({'small': lambda: None, 'big': lambda: np.ones(2**24).sum()}, repeats=1, warmup=0)\n"
-            "print(None if result['big'].memory is None else result['big'].memory - result['small'].memory)")
+    code = (
+        'import numpy as np\nfrom mmfusion.profiling.timing import measure\n'
+        "result = measure({'small': lambda: None, 'big': lambda: np.ones(2**24).sum()}, repeats=1, warmup=0)\n"
+        "print(None if result['big'].memory is None else result['big'].memory - result['small'].memory)"
+    )
     more = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()[-1]
     if more == 'None':
         pytest.skip('the peak of the resident set cannot be reset here')
@@ -42,10 +45,10 @@ def test_memory_sees_what_is_freed_again():
 
 
 def test_statistics():
-    one, other = Timing([2., 30., 4.], [1.] * 3, [], None), Timing([1., 10., 2.], [2.] * 3, [], None)
+    one, other = Timing([2.0, 30.0, 4.0], [1.0] * 3, [], None), Timing([1.0, 10.0, 2.0], [2.0] * 3, [], None)
     assert ratio(one, other) == 2 and ratio(one, other, 'cpu') == 0.5 and one.median() == 4
     assert math.isnan(one.spread()) and math.isnan(one.median('gpu')) and math.isnan(ratio(one, other, 'gpu'))
-    assert Timing([1., 2., 3., 4., 5.], [], [], None).spread() == pytest.approx(0.5)
+    assert Timing([1.0, 2.0, 3.0, 4.0, 5.0], [], [], None).spread() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize('wrong', [dict(repeats=0), dict(warmup=-1)])

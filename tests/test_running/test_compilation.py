@@ -1,4 +1,5 @@
 """torch.compile and autocast as options: equal results where they are taken, and a reason where they are refused."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,7 +33,9 @@ class SmallFuser(BaseFuser):
 
 
 def coupling(fuser=SmallFuser, kind='FusionOnly', **kwargs):
-    return MODELS.build(dict(type=kind, fuser=dict(type=fuser), fusion_loss=dict(l1=dict(type='L1FusionLoss')), **kwargs))
+    return MODELS.build(
+        dict(type=kind, fuser=dict(type=fuser), fusion_loss=dict(l1=dict(type='L1FusionLoss')), **kwargs)
+    )
 
 
 @pytest.fixture
@@ -66,8 +69,14 @@ def test_inferencer_compiles_the_fuser_alone(quick):
     assert list(model.state_dict()) == list(coupling().state_dict())  # checkpoints stay as they are
 
 
-@pytest.mark.parametrize('fuser, reason', [('AverageFuser', 'has no parameters'), ('ReFusion', '1.01 times the CPU time'),
-                                           ('PlainConvFuser', 'compiler fails on it')])
+@pytest.mark.parametrize(
+    'fuser, reason',
+    [
+        ('AverageFuser', 'has no parameters'),
+        ('ReFusion', '1.01 times the CPU time'),
+        ('PlainConvFuser', 'compiler fails on it'),
+    ],
+)
 def test_what_does_not_help_is_refused_on_a_cpu(fuser, reason):
     model = coupling(fuser)
     with pytest.raises(UserError, match=rf'--compile .*{fuser}.*{reason}.*; leave it out'):
@@ -88,7 +97,10 @@ def test_a_missing_compiler_is_one_message(monkeypatch):
 
 
 def test_an_error_of_the_compiler_names_the_way_out():
-    with pytest.raises(UserError, match='could not compile SmallFuser .*: it broke.*; leave it out'), compiler_errors(coupling()):
+    with (
+        pytest.raises(UserError, match='could not compile SmallFuser .*: it broke.*; leave it out'),
+        compiler_errors(coupling()),
+    ):
         raise compiler_error()('it broke\nmore')
 
 
@@ -110,8 +122,14 @@ def test_precisions(monkeypatch):
 
 def test_benchmark_compares_with_eager(quick, tmp_path, capsys):
     cfg = Config(dict(model=dict(type='FusionOnly', fuser=dict(type=SmallFuser))))
-    result = run_benchmark({'a': cfg, 'eager': cfg}, ['forward'], ['fuser'], 1, 0, shape=(32, 32), compile=True, plain=['eager'])
-    assert quick == ['SmallFuser'] and [row['config'] for row in result['rows']] == ['a', 'eager'] and 'ratio' in result['rows'][0]
+    result = run_benchmark(
+        {'a': cfg, 'eager': cfg}, ['forward'], ['fuser'], 1, 0, shape=(32, 32), compile=True, plain=['eager']
+    )
+    assert (
+        quick == ['SmallFuser']
+        and [row['config'] for row in result['rows']] == ['a', 'eager']
+        and 'ratio' in result['rows'][0]
+    )
     assert 'compiled' in format_result(result)
     Config(dict(model=dict(type='FusionOnly', fuser=dict(type='AverageFuser')))).dump(str(tmp_path / 'a.py'))
     with pytest.raises(SystemExit):
@@ -128,6 +146,7 @@ def test_compiled_training_step_equals_eager():
     compile_fuser(compiled, CPU, training=True)
     inputs = dict(first=torch.rand(2, 1, 32, 40), second=torch.rand(2, 1, 32, 40))
     from mmfusion.structures import FusionDataSample
+
     samples = [FusionDataSample(metainfo=dict(img_shape=(32, 40))) for _ in range(2)]
     for model in (eager, compiled):
         total, _ = model.train().parse_losses(model.loss(inputs, samples))

@@ -1,4 +1,5 @@
 """Where --per-image writes when there are several fusion metrics."""
+
 import pytest
 from mmengine.config import Config
 

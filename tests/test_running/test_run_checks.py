@@ -1,4 +1,5 @@
 """Data and model that do not fit together are found before the first iteration."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -27,17 +28,28 @@ def loader(metainfo=None, length=4, **options):
 
 
 def test_matching_classes_pass():
-    model = coupling(a=tiny_models.rtmdet(), b=tiny_models.faster_rcnn(), c=tiny_models.detr(), d=tiny_models.segmentor())
-    assert [(part, number) for part, _, number in class_counts(model)] == [(f'model.tasks.{name}', 3) for name in 'abcd']
+    model = coupling(
+        a=tiny_models.rtmdet(), b=tiny_models.faster_rcnn(), c=tiny_models.detr(), d=tiny_models.segmentor()
+    )
+    assert [(part, number) for part, _, number in class_counts(model)] == [
+        (f'model.tasks.{name}', 3) for name in 'abcd'
+    ]
     check_classes(model, loader(), 'train_dataloader')
     check_classes(nn.DataParallel(model), loader(), 'train_dataloader')
 
 
-@pytest.mark.parametrize(('make', 'metainfo', 'parts'), [
-    (tiny_models.rtmdet, dict(classes=('person', 'car')), ['has 2 classes (person, car)', 'model.tasks.net has num_classes=3']),
-    (tiny_models.faster_rcnn, dict(classes=tuple('abcd')), ['has 4 classes', 'model.tasks.net has num_classes=3']),
-    (tiny_models.segmentor, dict(seg_classes=('background', 'car')), ['2 segmentation classes', 'num_classes=3']),
-])
+@pytest.mark.parametrize(
+    ('make', 'metainfo', 'parts'),
+    [
+        (
+            tiny_models.rtmdet,
+            dict(classes=('person', 'car')),
+            ['has 2 classes (person, car)', 'model.tasks.net has num_classes=3'],
+        ),
+        (tiny_models.faster_rcnn, dict(classes=tuple('abcd')), ['has 4 classes', 'model.tasks.net has num_classes=3']),
+        (tiny_models.segmentor, dict(seg_classes=('background', 'car')), ['2 segmentation classes', 'num_classes=3']),
+    ],
+)
 def test_other_classes_are_one_message(make, metainfo, parts):
     with pytest.raises(UserError) as error:
         check_classes(coupling(net=make()), loader(metainfo), 'val_dataloader')
@@ -49,8 +61,15 @@ def test_sets_without_class_names_are_passed_over():
 
 
 def test_no_batch_and_no_training():
-    runner = SimpleNamespace(train_loop=object(), val_loop=None, model=nn.Identity(), train_dataloader=loader(batch_size=8, drop_last=True),
-                             hooks=[], _load_from=None, _resume=False)
+    runner = SimpleNamespace(
+        train_loop=object(),
+        val_loop=None,
+        model=nn.Identity(),
+        train_dataloader=loader(batch_size=8, drop_last=True),
+        hooks=[],
+        _load_from=None,
+        _resume=False,
+    )
     with pytest.raises(UserError, match='4 pairs make no batch of batch_size=8.*set drop_last=False'):
         check_training(runner)
     runner.train_dataloader = loader(batch_size=8)
@@ -62,8 +81,14 @@ def test_no_batch_and_no_training():
 
 def test_unlabelled_sets():
     unlabelled = loader(dict(classes=()))
-    runner = SimpleNamespace(train_loop=object(), val_loop=None, model=coupling(det=tiny_models.rtmdet()), train_dataloader=unlabelled,
-                             _load_from=None, _resume=False)
+    runner = SimpleNamespace(
+        train_loop=object(),
+        val_loop=None,
+        model=coupling(det=tiny_models.rtmdet()),
+        train_dataloader=unlabelled,
+        _load_from=None,
+        _resume=False,
+    )
     with pytest.raises(UserError, match='train_dataloader: Pairs has no boxes, but model.tasks.det learns'):
         check_training(runner)
 

@@ -1,4 +1,5 @@
 """A last batch of one picture is found before the training where a batch norm could not take it, and nowhere else."""
+
 import random
 from types import SimpleNamespace
 
@@ -22,7 +23,10 @@ class Pairs(list):
 
 def pairs(number):
     inputs, samples = make_batch(number, 64, 64)
-    return Pairs(dict(inputs={name: images[i] for name, images in inputs.items()}, data_samples=samples[i]) for i in range(number))
+    return Pairs(
+        dict(inputs={name: images[i] for name, images in inputs.items()}, data_samples=samples[i])
+        for i in range(number)
+    )
 
 
 def pooling_segmentor():
@@ -35,13 +39,22 @@ def pooling_segmentor():
 
 def runner(network, number=5, fuser='AverageFuser', **options):
     model = MODELS.build(dict(type='JointCoupling', fuser=dict(type=fuser), tasks=dict(seg=network))).train()
-    return SimpleNamespace(model=model, train_dataloader=DataLoader(pairs(number), collate_fn=pseudo_collate, **options))
+    return SimpleNamespace(
+        model=model, train_dataloader=DataLoader(pairs(number), collate_fn=pseudo_collate, **options)
+    )
 
 
-@pytest.mark.parametrize(('number', 'size', 'words'), [
-    (5, 2, r'5 pairs leave one for the last batch of 2, and tasks\.seg\.network\.decode_head\S+ sees maps of 1x1 pixels.*drop_last=True'),
-    (3, 1, 'are batches of one.*batch_size to 2'),
-])
+@pytest.mark.parametrize(
+    ('number', 'size', 'words'),
+    [
+        (
+            5,
+            2,
+            r'5 pairs leave one for the last batch of 2, and tasks\.seg\.network\.decode_head\S+ sees maps of 1x1 pixels.*drop_last=True',
+        ),
+        (3, 1, 'are batches of one.*batch_size to 2'),
+    ],
+)
 def test_a_batch_norm_on_single_values_is_named(number, size, words):
     with pytest.raises(UserError, match=words):
         check_single_sample_batch(runner(pooling_segmentor(), number, batch_size=size))
@@ -54,7 +67,9 @@ def test_what_is_refused_would_indeed_fail():
         given.model(**last, mode='loss')
 
 
-@pytest.mark.parametrize('options', [dict(batch_size=2, drop_last=True), dict(batch_size=3), dict(batch_size=4, number=8)])
+@pytest.mark.parametrize(
+    'options', [dict(batch_size=2, drop_last=True), dict(batch_size=3), dict(batch_size=4, number=8)]
+)
 def test_other_batches_are_not_looked_at(options):
     given = runner(pooling_segmentor(), **options)
     given.model.forward = None  # would be called
@@ -76,7 +91,9 @@ def test_nothing_is_changed():
     assert given.model.training and not any(module.training for module in given.model.tasks.seg.modules())
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[2]
     assert np.array_equal(np.random.get_state()[1], states[1])
-    assert not any(module._forward_pre_hooks for module in given.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    assert not any(
+        module._forward_pre_hooks for module in given.model.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    )
 
 
 def test_endless_samplers_have_whole_batches():
@@ -89,7 +106,10 @@ def test_endless_samplers_have_whole_batches():
 def test_shipped_segmentors_that_pool_are_found_and_their_configs_leave_such_a_batch_out(name):
     cfg = Config.fromfile(BASES / 'segmentors' / f'{name}.py').segmentor.to_dict()
     cfg['backbone'].pop('init_cfg', None)
-    for head in (cfg['decode_head'], *(cfg['auxiliary_head'] if isinstance(cfg['auxiliary_head'], list) else [cfg['auxiliary_head']])):
+    for head in (
+        cfg['decode_head'],
+        *(cfg['auxiliary_head'] if isinstance(cfg['auxiliary_head'], list) else [cfg['auxiliary_head']]),
+    ):
         head['num_classes'] = CLASSES
     with pytest.raises(UserError, match='1x1 pixels'):
         check_single_sample_batch(runner(cfg, batch_size=2))

@@ -1,4 +1,5 @@
 """Damaged data sets through the command line: one message that names the file, or the skip that the config chose."""
+
 import itertools
 import runpy
 
@@ -71,7 +72,10 @@ DAMAGE = {
     'truncated': (truncate, ['infrared/train/1.png is truncated', 'copy or download it again']),
     'unreadable': (lambda path: path.write_text('no image'), ['infrared/train/1.png has no readable image header']),
     'partner missing': (lambda path: path.unlink(), ['visible/train/1.png has no partner', 'on_error="skip"']),
-    'other size': (lambda path: cv2.imwrite(str(path), np.zeros((20, 24), np.uint8)), ['40x32', 'infrared/train/1.png has 24x20']),
+    'other size': (
+        lambda path: cv2.imwrite(str(path), np.zeros((20, 24), np.uint8)),
+        ['40x32', 'infrared/train/1.png has 24x20'],
+    ),
     'one pixel': (one_pixel, ['visible/train/1.png has 1x1 pixels', 'at least 16x16']),
     'nan': (not_a_number, ['infrared/train/1.tif: 1 of 1280 values are NaN']),
     'empty annotation': (annotate(''), ['Annotations/1.xml is empty']),

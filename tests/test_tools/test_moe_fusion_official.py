@@ -1,4 +1,5 @@
 """The converter, on state dicts made from the list of the official code's keys."""
+
 import importlib.util
 
 import pytest
@@ -13,12 +14,12 @@ from mmfusion.utils.errors import UserError
 
 
 def norm(name, channels):
-    return {f'{name}.{key}': (channels, ) for key in ('weight', 'bias', 'running_mean', 'running_var')}
+    return {f'{name}.{key}': (channels,) for key in ('weight', 'bias', 'running_mean', 'running_var')}
 
 
 def conv(name, in_channels, out_channels, size, bias=True):
     shapes = {f'{name}.weight': (out_channels, in_channels, size, size)}
-    return {**shapes, f'{name}.bias': (out_channels, )} if bias else shapes
+    return {**shapes, f'{name}.bias': (out_channels,)} if bias else shapes
 
 
 def official_detector(classes=6, base=64, neck=256, hidden=1024, attention=128):
@@ -45,9 +46,13 @@ def official_detector(classes=6, base=64, neck=256, hidden=1024, attention=128):
         shapes.update(conv(f'rpn_head_{side}.rpn_conv', neck, neck, 3))
         shapes.update(conv(f'rpn_head_{side}.rpn_cls', neck, 3, 1))
         shapes.update(conv(f'rpn_head_{side}.rpn_reg', neck, 12, 1))
-        for name, a, b in (('shared_fcs.0', neck * 49, hidden), ('shared_fcs.1', hidden, hidden), ('fc_cls', hidden, classes + 1),
-                           ('fc_reg', hidden, 4 * (classes + 1))):
-            shapes.update({f'bbox_head_{side}.{name}.weight': (b, a), f'bbox_head_{side}.{name}.bias': (b, )})
+        for name, a, b in (
+            ('shared_fcs.0', neck * 49, hidden),
+            ('shared_fcs.1', hidden, hidden),
+            ('fc_cls', hidden, classes + 1),
+            ('fc_reg', hidden, 4 * (classes + 1)),
+        ):
+            shapes.update({f'bbox_head_{side}.{name}.weight': (b, a), f'bbox_head_{side}.{name}.bias': (b,)})
         shapes.update(conv(f'conv_{tag}att1', neck, attention, 1, bias=False))
         shapes.update(norm(f'bn_{tag}att1', attention))
         shapes.update(conv(f'conv_{tag}att2', attention, 1, 1, bias=False))
@@ -60,9 +65,14 @@ def official_head(local=(120, 160), whole=(60, 80)):
     for name, a in (('Conv1', 1), ('DenseConv1', 16), ('DenseConv2', 32), ('DenseConv3', 48)):
         for side in 'ri':
             shapes.update(conv(f'encoder.{name}.conv_{side}', a, 16, 3))
-    for name, size in (('encoder.moe_fg', 32 * local[0] * local[1]), ('encoder.moe_bg', 32 * local[0] * local[1]),
-                       ('DecoderMoE', 160 * whole[0] * whole[1])):
-        shapes.update({f'{name}.w_gate': (size, 4), f'{name}.w_noise': (size, 4), f'{name}.mean': (1, ), f'{name}.std': (1, )})
+    for name, size in (
+        ('encoder.moe_fg', 32 * local[0] * local[1]),
+        ('encoder.moe_bg', 32 * local[0] * local[1]),
+        ('DecoderMoE', 160 * whole[0] * whole[1]),
+    ):
+        shapes.update(
+            {f'{name}.w_gate': (size, 4), f'{name}.w_noise': (size, 4), f'{name}.mean': (1,), f'{name}.std': (1,)}
+        )
         for expert in range(4):
             if name == 'DecoderMoE':
                 widths = (160, 64, 32, 16, 1)
@@ -95,7 +105,7 @@ def small_state(classes=2):
 def save(path, state):
     """As mmcv 0.2 did: meta, weights and optimizer in one dict."""
     optimizer = dict(state={0: dict(step=3, exp_avg=torch.zeros(2))}, param_groups=[dict(lr=1e-4, params=[0])])
-    meta = dict(mmdet_version='0.6.0', config='...', CLASSES=('People', ), epoch=24, iter=9)
+    meta = dict(mmdet_version='0.6.0', config='...', CLASSES=('People',), epoch=24, iter=9)
     torch.save(dict(meta=meta, state_dict=state, optimizer=optimizer), path)
     return path
 
@@ -104,9 +114,13 @@ def test_published_shapes_fit_the_published_config(repo_dir):
     config = Config.fromfile(repo_dir / 'configs/_base_/fusers/moe_fusion.py')
     with torch.device('meta'):
         fuser, guide = MODELS.build(config.fuser), MODELS.build(config.guide)
-    for module, converted in ((fuser, convert_fusion_head(filled(official_head(), 'meta'))),
-                              (guide, convert_detector(filled(official_detector(), 'meta')))):
-        assert {k: tuple(v.shape) for k, v in converted.items()} == {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    for module, converted in (
+        (fuser, convert_fusion_head(filled(official_head(), 'meta'))),
+        (guide, convert_detector(filled(official_detector(), 'meta'))),
+    ):
+        assert {k: tuple(v.shape) for k, v in converted.items()} == {
+            k: tuple(v.shape) for k, v in module.state_dict().items()
+        }
 
 
 def test_background_goes_from_first_to_last():
@@ -114,17 +128,24 @@ def test_background_goes_from_first_to_last():
     converted = convert_detector(state)
     for side, name in (('r', 'first'), ('i', 'second')):
         old_cls, old_reg = state[f'bbox_head_{side}.fc_cls.weight'], state[f'bbox_head_{side}.fc_reg.weight']
-        cls, reg = converted[f'{name}.roi_head.bbox_head.fc_cls.weight'], converted[f'{name}.roi_head.bbox_head.fc_reg.weight']
+        cls, reg = (
+            converted[f'{name}.roi_head.bbox_head.fc_cls.weight'],
+            converted[f'{name}.roi_head.bbox_head.fc_reg.weight'],
+        )
         assert torch.equal(cls[3], old_cls[0])
         for label in range(3):  # official labels count from 1
             assert torch.equal(cls[label], old_cls[label + 1])
-            assert torch.equal(reg[4 * label:4 * label + 4], old_reg[4 * label + 4:4 * label + 8])
+            assert torch.equal(reg[4 * label : 4 * label + 4], old_reg[4 * label + 4 : 4 * label + 8])
 
 
 def test_whole_file_into_a_coupling(tmp_path):
     state = small_state()
     target = tmp_path / 'new' / 'converted.pth'
-    convert_checkpoint(save(tmp_path / 'official.pth', {f'module.{key}': value for key, value in state.items()}), target, small_config())
+    convert_checkpoint(
+        save(tmp_path / 'official.pth', {f'module.{key}': value for key, value in state.items()}),
+        target,
+        small_config(),
+    )
     assert [path.name for path in target.parent.iterdir()] == ['converted.pth']
     config = small_config()
     config.guide.detector.roi_head.bbox_head.num_classes = 2
@@ -133,10 +154,14 @@ def test_whole_file_into_a_coupling(tmp_path):
     assert torch.equal(model.guide.first.backbone.layer3[5].conv2.weight, state['backbone_r.layer3.5.conv2.weight'])
     assert torch.equal(model.guide.second.neck.fpn_convs[2].conv.bias, state['neck_i.fpn_convs.2.conv.bias'])
     assert torch.equal(model.guide.attention.second.reduce.weight, state['conv_tiratt1.weight'])
-    assert torch.equal(model.fuser.global_experts[3][6].weight, state['fusion_head.DecoderMoE.experts.3.decoder_Conv5.weight'])
+    assert torch.equal(
+        model.fuser.global_experts[3][6].weight, state['fusion_head.DecoderMoE.experts.3.decoder_Conv5.weight']
+    )
     model.eval()
     with torch.no_grad():
-        assert torch.isfinite(model.fuse(dict(first=torch.rand(1, 3, 64, 96), second=torch.rand(1, 1, 64, 96))).image).all()
+        assert torch.isfinite(
+            model.fuse(dict(first=torch.rand(1, 3, 64, 96), second=torch.rand(1, 1, 64, 96))).image
+        ).all()
 
 
 @pytest.mark.parametrize('prefix', ['', 'fusion_head.'])
@@ -160,11 +185,17 @@ def damage_shape(state):
     state['fusion_head.DecoderMoE.w_gate'] = torch.rand(12, 4)
 
 
-@pytest.mark.parametrize('damage, words', [
-    (damage_missing, ['fuser: missing background_experts.2.0.bias', 'guide: missing second.rpn_head.rpn_cls.weight']),
-    (damage_unexpected, ['unexpected', 'mask_head_r.conv.weight']),
-    (damage_shape, ['global_gate.weight', r'\(12, 4\)', r'\(960, 4\)']),
-])
+@pytest.mark.parametrize(
+    'damage, words',
+    [
+        (
+            damage_missing,
+            ['fuser: missing background_experts.2.0.bias', 'guide: missing second.rpn_head.rpn_cls.weight'],
+        ),
+        (damage_unexpected, ['unexpected', 'mask_head_r.conv.weight']),
+        (damage_shape, ['global_gate.weight', r'\(12, 4\)', r'\(960, 4\)']),
+    ],
+)
 def test_strict(tmp_path, damage, words):
     state = small_state()
     damage(state)
@@ -178,7 +209,9 @@ def test_unexpected_backbone_layer_and_missing_detector_key(tmp_path):
     state = small_state()
     state['backbone_r.layer5.0.conv1.weight'] = torch.rand(1)
     del state['rpn_head_i.rpn_cls.weight']
-    with pytest.raises(UserError, match='(?s)missing second.rpn_head.rpn_cls.weight.*unexpected first.backbone.layer5.0.conv1.weight'):
+    with pytest.raises(
+        UserError, match='(?s)missing second.rpn_head.rpn_cls.weight.*unexpected first.backbone.layer5.0.conv1.weight'
+    ):
         convert_checkpoint(save(tmp_path / 'official.pth', state), tmp_path / 'out.pth', small_config())
 
 
@@ -195,7 +228,9 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
 
 
 def load_tool(repo_dir):
-    spec = importlib.util.spec_from_file_location('moe_fusion_official', repo_dir / 'tools/model_converters/moe_fusion_official.py')
+    spec = importlib.util.spec_from_file_location(
+        'moe_fusion_official', repo_dir / 'tools/model_converters/moe_fusion_official.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,5 @@
 """The checkpoint of a detector alone, given to the main commands in place of a coupling's."""
+
 import itertools
 
 import pytest
@@ -22,7 +23,13 @@ _COUNT = itertools.count()
 
 
 def options(folder, *more):
-    return ['--work-dir', str(folder / 'work'), '--cfg-options', f'experiment_name=task_checkpoint{next(_COUNT)}', *more]
+    return [
+        '--work-dir',
+        str(folder / 'work'),
+        '--cfg-options',
+        f'experiment_name=task_checkpoint{next(_COUNT)}',
+        *more,
+    ]
 
 
 def assert_taken(model, theirs):
@@ -69,15 +76,21 @@ def test_a_fuser_that_would_be_random_is_refused(tmp_path):
 def test_no_place_for_a_segmentor(tmp_path):
     checkpoint_of('segmentor', tmp_path / 'theirs.pth')
     config = write_tiny_config(tmp_path, AVERAGE)
-    with pytest.raises(UserError, match='checkpoint of a segmentor alone, and the config has 0 tasks of this kind among .det.'):
+    with pytest.raises(
+        UserError, match='checkpoint of a segmentor alone, and the config has 0 tasks of this kind among .det.'
+    ):
         run_test(parse_test_args([str(config), str(tmp_path / 'theirs.pth'), *options(tmp_path)]))
 
 
 def test_classes_of_the_config_are_those_of_the_data_set(tmp_path):
     """In another order every object would get a wrong name."""
     checkpoint_of('rtmdet', tmp_path / 'theirs.pth', CLASSES)
-    config = write_tiny_config(tmp_path, AVERAGE + SYNONYMS + "detector.init_cfg.update(classes=('car', 'person', 'lamp'))\n")
-    with pytest.raises(UserError, match=r'names the classes \(car, person, lamp\), the data set has \(person, car, lamp\)'):
+    config = write_tiny_config(
+        tmp_path, AVERAGE + SYNONYMS + "detector.init_cfg.update(classes=('car', 'person', 'lamp'))\n"
+    )
+    with pytest.raises(
+        UserError, match=r'names the classes \(car, person, lamp\), the data set has \(person, car, lamp\)'
+    ):
         run_test(parse_test_args([str(config), str(tmp_path / 'theirs.pth'), *options(tmp_path)]))
 
 
@@ -91,7 +104,11 @@ def test_inferencer_with_an_untouched_detector(files):
 def test_resuming_does_not_need_the_file_again(files, tmp_path):
     config, _, path = files
     torch.save(build_scoped(tiny_detectors.rtmdet(5)).state_dict(), path)
-    first = ['train_cfg.max_epochs=1', f'load_from={path}', 'model.tasks.det.init_cfg.checkpoint_classes=' + str(CLASSES).replace(' ', '')]
+    first = [
+        'train_cfg.max_epochs=1',
+        f'load_from={path}',
+        'model.tasks.det.init_cfg.checkpoint_classes=' + str(CLASSES).replace(' ', ''),
+    ]
     run_train(parse_train_args([str(config), *options(tmp_path, *first)]))
     path.unlink()
     runner = run_train(parse_train_args([str(config), '--resume', *options(tmp_path)]))

@@ -1,4 +1,5 @@
 """The converter of official YOLOX checkpoints, on a network written down with the official names."""
+
 import importlib.util
 
 import pytest
@@ -35,7 +36,6 @@ class Depthwise(nn.Module):
 
 
 class Bottleneck(nn.Module):
-
     def __init__(self, c, shortcut):
         super().__init__()
         self.conv1, self.conv2, self.shortcut = Base(c, c, 1), Depthwise(c, c, 3), shortcut
@@ -69,7 +69,6 @@ class Pooling(nn.Module):
 
 
 class Focus(nn.Module):
-
     def __init__(self, a, b):
         super().__init__()
         self.conv = Base(a * 4, b, 3)
@@ -86,7 +85,11 @@ class Darknet(nn.Module):
         self.stem = Focus(3, c)
         for stage, n in zip((2, 3, 4, 5), (1, 3, 3, 1)):
             pooling = [Pooling(2 * c, 2 * c)] if stage == 5 else []
-            setattr(self, f'dark{stage}', nn.Sequential(Depthwise(c, 2 * c, 3, 2), *pooling, Csp(2 * c, 2 * c, n, stage != 5)))
+            setattr(
+                self,
+                f'dark{stage}',
+                nn.Sequential(Depthwise(c, 2 * c, 3, 2), *pooling, Csp(2 * c, 2 * c, n, stage != 5)),
+            )
             c *= 2
 
     def forward(self, x):
@@ -121,13 +124,16 @@ class Pafpn(nn.Module):
 
 
 class Head(nn.Module):
-
     def __init__(self, c, classes):
         super().__init__()
         widths = (4 * c, 8 * c, 16 * c)
         self.stems = nn.ModuleList(Base(width, 4 * c, 1) for width in widths)
         for kind, out in (('cls', classes), ('reg', 4)):
-            setattr(self, f'{kind}_convs', nn.ModuleList(nn.Sequential(Depthwise(4 * c, 4 * c, 3), Depthwise(4 * c, 4 * c, 3)) for _ in widths))
+            setattr(
+                self,
+                f'{kind}_convs',
+                nn.ModuleList(nn.Sequential(Depthwise(4 * c, 4 * c, 3), Depthwise(4 * c, 4 * c, 3)) for _ in widths),
+            )
             setattr(self, f'{kind}_preds', nn.ModuleList(nn.Conv2d(4 * c, out, 1) for _ in widths))
         self.obj_preds = nn.ModuleList(nn.Conv2d(4 * c, 1, 1) for _ in widths)
 
@@ -135,11 +141,14 @@ class Head(nn.Module):
         stems = [stem(x) for stem, x in zip(self.stems, maps)]
         classes = [pred(convs(x)) for pred, convs, x in zip(self.cls_preds, self.cls_convs, stems)]
         features = [convs(x) for convs, x in zip(self.reg_convs, stems)]
-        return classes, [pred(x) for pred, x in zip(self.reg_preds, features)], [pred(x) for pred, x in zip(self.obj_preds, features)]
+        return (
+            classes,
+            [pred(x) for pred, x in zip(self.reg_preds, features)],
+            [pred(x) for pred, x in zip(self.obj_preds, features)],
+        )
 
 
 class Official(nn.Module):
-
     def __init__(self, classes=80, c=16):
         super().__init__()
         self.backbone, self.head = Pafpn(c), Head(c, classes)
@@ -150,7 +159,9 @@ class Official(nn.Module):
 
 @pytest.fixture
 def tool(repo_dir):
-    spec = importlib.util.spec_from_file_location('yolox_official', repo_dir / 'tools/model_converters/yolox_official.py')
+    spec = importlib.util.spec_from_file_location(
+        'yolox_official', repo_dir / 'tools/model_converters/yolox_official.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main

@@ -1,4 +1,5 @@
 """Device, folders and the installed stack."""
+
 import importlib.machinery
 import os
 import sys
@@ -60,7 +61,10 @@ def test_installed_stack_passes():
 
 def test_mmcv_without_ops_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmcv._ext', None)  # importing it fails now, as for a module that is not there
-    with pytest.raises(UserError, match=r'mmcv has no compiled ops.*\n  pip install .*--no-build-isolation.*--force-reinstall.*onedl-mmcv'):
+    with pytest.raises(
+        UserError,
+        match=r'mmcv has no compiled ops.*\n  pip install .*--no-build-isolation.*--force-reinstall.*onedl-mmcv',
+    ):
         check_mmcv_ops()
 
 
@@ -87,8 +91,15 @@ def test_missing_package(monkeypatch, name):
 
 @pytest.mark.parametrize('version', ['2.1.0', '3.0.0'])
 def test_wrong_version(monkeypatch, version):
-    monkeypatch.setattr(compat.metadata, 'version', lambda package: version if package == 'onedl-mmcv' else {
-        'onedl-mmengine': '0.10.12', 'onedl-mmdetection': '3.5.1', 'onedl-mmsegmentation': '1.4.2'}[package])
+    monkeypatch.setattr(
+        compat.metadata,
+        'version',
+        lambda package: (
+            version
+            if package == 'onedl-mmcv'
+            else {'onedl-mmengine': '0.10.12', 'onedl-mmdetection': '3.5.1', 'onedl-mmsegmentation': '1.4.2'}[package]
+        ),
+    )
     with pytest.raises(UserError, match=rf'mmcv {version} is installed, mmfusion needs >=2.3.0,<3.0.0'):
         check_mmcv_ops()
 

@@ -23,22 +23,32 @@ def write(tmp_path):
 
 
 def test_good_config_and_options(write):
-    options = {'train_cfg.max_epochs': 1, 'train_dataloader.dataset.pipeline.1.scale': (4, 4), 'resume': True, 'model.detach': True}
+    options = {
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.dataset.pipeline.1.scale': (4, 4),
+        'resume': True,
+        'model.detach': True,
+    }
     cfg = load_config(write(GOOD), options)
-    assert cfg.train_cfg.max_epochs == 1 and cfg.train_dataloader.dataset.pipeline[1].scale == (4, 4) and cfg.model.detach
+    assert (
+        cfg.train_cfg.max_epochs == 1 and cfg.train_dataloader.dataset.pipeline[1].scale == (4, 4) and cfg.model.detach
+    )
 
 
-@pytest.mark.parametrize(('line', 'wrong', 'meant'), [
-    ('train_dataloder = dict()', 'train_dataloder', 'train_dataloader'),
-    ('optim_wraper = dict()', 'optim_wraper', 'optim_wrapper'),
-    ('val_evaluators = dict()', None, None),  # begins with the real name: a helper
-    ('custom_hook = []', 'custom_hook', 'custom_hooks'),
-    ('visualizr = dict()', 'visualizr', 'visualizer'),
-    ('_train_dataloder = dict()', None, None),
-    ('detector = dict()', None, None),
-    ('guide = dict()', None, None),
-    ('base_detector = dict()', None, None),
-])
+@pytest.mark.parametrize(
+    ('line', 'wrong', 'meant'),
+    [
+        ('train_dataloder = dict()', 'train_dataloder', 'train_dataloader'),
+        ('optim_wraper = dict()', 'optim_wraper', 'optim_wrapper'),
+        ('val_evaluators = dict()', None, None),  # begins with the real name: a helper
+        ('custom_hook = []', 'custom_hook', 'custom_hooks'),
+        ('visualizr = dict()', 'visualizr', 'visualizer'),
+        ('_train_dataloder = dict()', None, None),
+        ('detector = dict()', None, None),
+        ('guide = dict()', None, None),
+        ('base_detector = dict()', None, None),
+    ],
+)
 def test_misspelled_top_level_key(write, line, wrong, meant):
     path = write(f'{GOOD}\n{line}\n')
     if wrong is None:
@@ -48,13 +58,16 @@ def test_misspelled_top_level_key(write, line, wrong, meant):
         load_config(path)
 
 
-@pytest.mark.parametrize(('options', 'match'), [
-    ({'train_cfg.max_epoch': 1}, "train_cfg.max_epoch: train_cfg has no 'max_epoch'. Did you mean 'max_epochs'"),
-    ({'train_dataloder.batch_size': 1}, "the config has no 'train_dataloder'. Did you mean 'train_dataloader'"),
-    ({'train_dataloader.batchsize': 1}, "Did you mean 'batch_size'"),
-    ({'train_dataloader.dataset.pipeline.7.scale': 1}, 'is a list of 2'),
-    ({'num_classes.x': 1}, "num_classes is 3, so it has no 'x'"),
-])
+@pytest.mark.parametrize(
+    ('options', 'match'),
+    [
+        ({'train_cfg.max_epoch': 1}, "train_cfg.max_epoch: train_cfg has no 'max_epoch'. Did you mean 'max_epochs'"),
+        ({'train_dataloder.batch_size': 1}, "the config has no 'train_dataloder'. Did you mean 'train_dataloader'"),
+        ({'train_dataloader.batchsize': 1}, "Did you mean 'batch_size'"),
+        ({'train_dataloader.dataset.pipeline.7.scale': 1}, 'is a list of 2'),
+        ({'num_classes.x': 1}, "num_classes is 3, so it has no 'x'"),
+    ],
+)
 def test_misspelled_option(write, options, match):
     with pytest.raises(UserError, match=match):
         load_config(write(GOOD), options)
@@ -75,7 +88,9 @@ def test_files_that_cannot_be_read(write, tmp_path):
     with pytest.raises(UserError, match='cannot be read'):
         load_config(write('model = undefined_name'))
     with pytest.raises(UserError, match='cannot be read: it imports no_such_package, which is not installed'):
-        load_config(write("custom_imports = dict(imports=['no_such_package.models'], allow_failed_imports=False)\n" + GOOD))
+        load_config(
+            write("custom_imports = dict(imports=['no_such_package.models'], allow_failed_imports=False)\n" + GOOD)
+        )
 
 
 def test_every_config_of_the_repository_passes(repo_dir):

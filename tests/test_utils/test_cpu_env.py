@@ -8,13 +8,21 @@ from mmfusion.utils import cpu_env
 
 
 def run_python(code: str, **env) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, '-W', 'always', '-c', code], capture_output=True, text=True, timeout=120,
-                          env={'PATH': '/usr/bin:/bin', **env}, check=False)
+    return subprocess.run(
+        [sys.executable, '-W', 'always', '-c', code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={'PATH': '/usr/bin:/bin', **env},
+        check=False,
+    )
 
 
 def test_importing_mmfusion_and_its_utils_loads_nothing_heavy():
-    code = ('import sys, mmfusion, mmfusion.utils; '
-            "print(sorted({'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'cv2'} & set(sys.modules)))")
+    code = (
+        'import sys, mmfusion, mmfusion.utils; '
+        "print(sorted({'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'numpy', 'cv2'} & set(sys.modules)))"
+    )
     result = run_python(code)
     assert result.stdout.strip() == '[]', result.stdout + result.stderr
 
@@ -37,6 +45,7 @@ def test_warns_when_torch_came_first():
 
 def test_unknown_name_of_the_lazy_package_is_an_attribute_error():
     import mmfusion.utils
+
     with pytest.raises(AttributeError, match='no_such_thing'):
         _ = mmfusion.utils.no_such_thing
     assert 'load_config' in dir(mmfusion.utils)
@@ -61,11 +70,14 @@ print(resident() - before > 40)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='the allocator of glibc')
-@pytest.mark.parametrize('setup, env, kept', [
-    ('import mmfusion.utils; mmfusion.utils.setup_cpu_env()', {}, 'True'),
-    ('import mmfusion.utils; mmfusion.utils.setup_cpu_env()', {'MMFUSION_MALLOC': 'default'}, 'False'),
-    ('import mmfusion, mmfusion.utils', {}, 'False'),
-])
+@pytest.mark.parametrize(
+    'setup, env, kept',
+    [
+        ('import mmfusion.utils; mmfusion.utils.setup_cpu_env()', {}, 'True'),
+        ('import mmfusion.utils; mmfusion.utils.setup_cpu_env()', {'MMFUSION_MALLOC': 'default'}, 'False'),
+        ('import mmfusion, mmfusion.utils', {}, 'False'),
+    ],
+)
 def test_freed_memory_is_kept_only_after_the_call(setup, env, kept):
     result = run_python(KEPT_AFTER_FREE.format(setup=setup), **env)
     assert result.stdout.strip() == kept, result.stderr

@@ -50,19 +50,23 @@ def raise_unknown_metric():
 
 
 def raise_unknown_argument():
-    build_configured(MODELS, dict(type='mmdet.L1Loss', los_weight=1.))
+    build_configured(MODELS, dict(type='mmdet.L1Loss', los_weight=1.0))
 
 
 def raise_while_building():
     from mmengine.registry import OPTIM_WRAPPERS
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     build_configured(OPTIM_WRAPPERS, dict(type='OptimWrapper', optimizer=optimizer, accumulative_counts=0))
 
 
 def raise_from_the_runner():
     from mmengine.runner import Runner
+
     with building():
-        Runner.build_dataloader(dict(dataset=BadDataset(), sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2))
+        Runner.build_dataloader(
+            dict(dataset=BadDataset(), sampler=dict(type='DefaultSampler', shuffle=False), batchsize=2)
+        )
 
 
 def raise_from_half_a_config():
@@ -73,18 +77,27 @@ def raise_without_network():
     raise URLError('Name or service not known')
 
 
-@pytest.mark.parametrize(('function', 'message'), [
-    (raise_while_building, 'the config cannot be built: _accumulative_counts at least greater than or equal to 1'),
-    (raise_from_the_runner, "the config cannot be built: DataLoader.__init__() got an unexpected keyword argument 'batchsize'"),
-    (raise_from_half_a_config, 'the config cannot be built: train_dataloader, train_cfg, and optim_wrapper should be either all None or not None\n'),
-    (raise_without_network, 'init_cfg=None'),
-    (raise_user_error, 'a.png is truncated; copy it again'),
-    (raise_own_input_error, 'images must be at least 16x16'),
-    (raise_in_worker, 'images must be at least 16x16'),
-    (raise_unknown_type, 'JointCupling is not in the mmfusion::model registry'),
-    (raise_unknown_metric, 'XYZ'),
-    (raise_unknown_argument, "unexpected keyword argument 'los_weight'"),
-])
+@pytest.mark.parametrize(
+    ('function', 'message'),
+    [
+        (raise_while_building, 'the config cannot be built: _accumulative_counts at least greater than or equal to 1'),
+        (
+            raise_from_the_runner,
+            "the config cannot be built: DataLoader.__init__() got an unexpected keyword argument 'batchsize'",
+        ),
+        (
+            raise_from_half_a_config,
+            'the config cannot be built: train_dataloader, train_cfg, and optim_wrapper should be either all None or not None\n',
+        ),
+        (raise_without_network, 'init_cfg=None'),
+        (raise_user_error, 'a.png is truncated; copy it again'),
+        (raise_own_input_error, 'images must be at least 16x16'),
+        (raise_in_worker, 'images must be at least 16x16'),
+        (raise_unknown_type, 'JointCupling is not in the mmfusion::model registry'),
+        (raise_unknown_metric, 'XYZ'),
+        (raise_unknown_argument, "unexpected keyword argument 'los_weight'"),
+    ],
+)
 def test_known_errors_are_one_message_and_exit_code_2(function, message, capsys, monkeypatch):
     monkeypatch.delenv('MMFUSION_DEBUG', raising=False)
     with pytest.raises(SystemExit) as caught:
@@ -110,7 +123,9 @@ def test_debug_shows_the_traceback(monkeypatch):
         friendly_main(raise_user_error)()
 
 
-@pytest.mark.parametrize('error', [IndexError('x'), AttributeError('x'), ZeroDivisionError('x'), RuntimeError('x'), ValueError('x')])
+@pytest.mark.parametrize(
+    'error', [IndexError('x'), AttributeError('x'), ZeroDivisionError('x'), RuntimeError('x'), ValueError('x')]
+)
 def test_bugs_keep_their_traceback(error):
 
     def buggy():
@@ -120,18 +135,32 @@ def test_bugs_keep_their_traceback(error):
         friendly_main(buggy)()
 
 
-@pytest.mark.parametrize('call', [lambda: markdown_table(['one'], [['a', 'b']]), lambda: Fuser().fuse('too few')], ids=['ValueError', 'TypeError'])
+@pytest.mark.parametrize(
+    'call',
+    [lambda: markdown_table(['one'], [['a', 'b']]), lambda: Fuser().fuse('too few')],
+    ids=['ValueError', 'TypeError'],
+)
 def test_bugs_in_lines_of_the_package_keep_their_traceback_too(call):
     with pytest.raises((ValueError, TypeError)):
         friendly_main(call)()
 
 
-@pytest.mark.parametrize(('kind', 'builtin'), [(InputError, ValueError), (InputTypeError, TypeError), (InputKeyError, KeyError),
-                                               (MissingFileError, FileNotFoundError), (WriteError, OSError)])
+@pytest.mark.parametrize(
+    ('kind', 'builtin'),
+    [
+        (InputError, ValueError),
+        (InputTypeError, TypeError),
+        (InputKeyError, KeyError),
+        (MissingFileError, FileNotFoundError),
+        (WriteError, OSError),
+    ],
+)
 def test_errors_are_of_two_kinds_and_say_their_message_as_it_is(kind, builtin):
     with pytest.raises(builtin, match='^a.png: copy it again$') as caught:
         raise kind('a.png: copy it again')
-    assert isinstance(caught.value, UserError) and str(pickle.loads(pickle.dumps(caught.value))) == 'a.png: copy it again'
+    assert (
+        isinstance(caught.value, UserError) and str(pickle.loads(pickle.dumps(caught.value))) == 'a.png: copy it again'
+    )
 
 
 def test_files_that_the_system_refuses(capsys, tmp_path):

@@ -41,7 +41,9 @@ def started(repo_dir, *argv, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, 'PYTHONPATH': str(repo_dir), **environment},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let what they start in the background ignore it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # shells let what they start in the background ignore it
     )
     return process, process.stdout.readline().strip()
 

@@ -1,4 +1,5 @@
 """Progress on a terminal, in a file, and nowhere."""
+
 import io
 import re
 

@@ -1,4 +1,5 @@
 """Files, geometry, boxes and panels."""
+
 import doctest
 import importlib
 import os
@@ -24,9 +25,13 @@ def smooth_picture(h=40, w=60, channels=3):
 
 
 def make_sample(**meta):
-    sample = FusionDataSample(metainfo=dict(ori_shape=(40, 60), img_shape=(20, 30), scale_factor=(0.5, 0.5), sample_id='a', img_id=0, **meta))
+    sample = FusionDataSample(
+        metainfo=dict(ori_shape=(40, 60), img_shape=(20, 30), scale_factor=(0.5, 0.5), sample_id='a', img_id=0, **meta)
+    )
     sample.fused = PixelData(data=torch.rand(3, 20, 30))
-    sample.pred_instances = InstanceData(bboxes=torch.tensor([[10., 8., 40., 30.]]), labels=torch.tensor([1]), scores=torch.tensor([0.9]))
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor([[10.0, 8.0, 40.0, 30.0]]), labels=torch.tensor([1]), scores=torch.tensor([0.9])
+    )
     return sample
 
 
@@ -60,7 +65,9 @@ def test_write_image_errors_name_the_file_and_leave_nothing(tmp_path, monkeypatc
     monkeypatch.setattr(os, 'replace', full)
     with pytest.raises(OSError, match='b.png: No space left on device'):
         write_image(str(tmp_path / 'b.png'), image + 9)
-    assert sorted(os.listdir(tmp_path)) == ['b.png', 'file'] and cv2.imread(str(tmp_path / 'b.png')).max() == 0  # the old one survives
+    assert (
+        sorted(os.listdir(tmp_path)) == ['b.png', 'file'] and cv2.imread(str(tmp_path / 'b.png')).max() == 0
+    )  # the old one survives
 
 
 def test_file_names_are_safe_and_distinct():
@@ -76,19 +83,38 @@ def test_undo_resize_returns_to_the_original_geometry():
     meta = dict(ori_shape=(40, 60), scale_factor=(0.5, 0.5))
     padded = np.full((32, 32, 3), 114, np.uint8)
     padded[:20, :30] = small
-    for picture, flip in ((small, None), (padded, None), (small[:, ::-1], 'horizontal'), (small[::-1], 'vertical'), (small[::-1, ::-1], 'diagonal')):
+    for picture, flip in (
+        (small, None),
+        (padded, None),
+        (small[:, ::-1], 'horizontal'),
+        (small[::-1], 'vertical'),
+        (small[::-1, ::-1], 'diagonal'),
+    ):
         restored = undo_resize(picture, dict(meta, flip=flip is not None, flip_direction=flip))
         assert restored.shape == original.shape
-        assert np.abs(restored.astype(int) - original)[2:-2, 2:-2].mean() < 4  # a shift or a mirrored image is off by 30 and more
-    assert undo_resize(original, dict(ori_shape=(40, 60))) is not None and (undo_resize(original, dict(ori_shape=(40, 60))) == original).all()
+        assert (
+            np.abs(restored.astype(int) - original)[2:-2, 2:-2].mean() < 4
+        )  # a shift or a mirrored image is off by 30 and more
+    assert (
+        undo_resize(original, dict(ori_shape=(40, 60))) is not None
+        and (undo_resize(original, dict(ori_shape=(40, 60))) == original).all()
+    )
     big = cv2.resize(original, (120, 80), interpolation=cv2.INTER_LINEAR)
-    assert np.abs(undo_resize(big, dict(ori_shape=(40, 60), scale_factor=(2., 2.))).astype(int) - original).mean() < 4
+    assert np.abs(undo_resize(big, dict(ori_shape=(40, 60), scale_factor=(2.0, 2.0))).astype(int) - original).mean() < 4
     assert undo_resize(small[:10], meta) is None  # cropped
 
 
 def test_draw_boxes_draws_where_it_should():
     image = np.zeros((100, 120), np.uint8)
-    out = draw_boxes(image, [[20, 30, 80, 90], [5, 5, 10, 10]], [0, 1], np.array([0.9, 0.1]), ('person', 'car'), [(255, 0, 0), (0, 255, 0)], 0.3)
+    out = draw_boxes(
+        image,
+        [[20, 30, 80, 90], [5, 5, 10, 10]],
+        [0, 1],
+        np.array([0.9, 0.1]),
+        ('person', 'car'),
+        [(255, 0, 0), (0, 255, 0)],
+        0.3,
+    )
     assert out.shape == (100, 120, 3) and not image.any()
     assert (out[60, 20] == (255, 0, 0)).all() and (out[90, 50] == (255, 0, 0)).all()
     assert not out[60, 50].any()  # inside stays
@@ -99,7 +125,7 @@ def test_draw_boxes_draws_where_it_should():
 def test_draw_boxes_survives_odd_boxes():
     image = smooth_picture(30, 30)
     boxes = [[-1e9, -5, 1e9, 1e9], [np.nan, 0, 1, 1], [29, 29, 29, 29], [10, 10, 5, 5]]
-    assert draw_boxes(image, boxes, [0, 1, 7, 2], classes=('person', )).shape == (30, 30, 3)
+    assert draw_boxes(image, boxes, [0, 1, 7, 2], classes=('person',)).shape == (30, 30, 3)
 
 
 def test_class_colors_are_distinct_and_stable():
@@ -128,10 +154,19 @@ def test_view_sample_original_and_network_size():
     sample = make_sample()
     sources = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8), torch.rand(1, 20, 30)
     view = view_sample(sample, *sources)
-    assert view.original and view.fused.shape == (40, 60, 3) and view.first.shape == (40, 60, 3) and view.second.shape == (40, 60)
+    assert (
+        view.original
+        and view.fused.shape == (40, 60, 3)
+        and view.first.shape == (40, 60, 3)
+        and view.second.shape == (40, 60)
+    )
     assert view.boxes.tolist() == [[10, 8, 40, 30]]
     small = view_sample(sample, *sources, size='network')
-    assert small.fused.shape == (20, 30, 3) and small.boxes.tolist() == [[5, 4, 20, 15]] and (small.second == to_picture(sources[1])).all()
+    assert (
+        small.fused.shape == (20, 30, 3)
+        and small.boxes.tolist() == [[5, 4, 20, 15]]
+        and (small.second == to_picture(sources[1])).all()
+    )
     cropped = make_sample()
     cropped.fused = PixelData(data=torch.rand(3, 10, 10))
     assert not view_sample(cropped).original
@@ -152,7 +187,9 @@ def test_view_without_predictions():
 
 def test_visualizer_writes_panel(tmp_path):
     backends = [dict(type='LocalVisBackend')]
-    visualizer = VISUALIZERS.build(dict(type='FusionVisualizer', name='fusion_test', vis_backends=backends, save_dir=str(tmp_path)))
+    visualizer = VISUALIZERS.build(
+        dict(type='FusionVisualizer', name='fusion_test', vis_backends=backends, save_dir=str(tmp_path))
+    )
     sources = torch.rand(3, 20, 30), torch.rand(1, 20, 30)
     panel = visualizer.add_datasample('x', sources, make_sample(), out_file=str(tmp_path / 'panel.png'))
     assert (cv2.imread(str(tmp_path / 'panel.png'))[..., ::-1] == panel).all()
@@ -160,7 +197,9 @@ def test_visualizer_writes_panel(tmp_path):
     assert list(Path(tmp_path).rglob('x_3.png'))
 
 
-@pytest.mark.parametrize('name', ['visualization.drawing', 'visualization.geometry', 'fileio.image_writing', 'visualization.palette'])
+@pytest.mark.parametrize(
+    'name', ['visualization.drawing', 'visualization.geometry', 'fileio.image_writing', 'visualization.palette']
+)
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(f'mmfusion.{name}'))
     assert result.attempted and not result.failed

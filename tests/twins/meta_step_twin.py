@@ -4,6 +4,7 @@ It is the published algorithm as it is printed and programmed, on the literal ne
 Run as a script in this folder it times MetaCoupling against it. At the published sizes it takes more than 16 GiB of memory; a quarter of them:
 ``python meta_step_twin.py --crop 128 128 --task 120 160 --segmentor ../configs/_base_/segmentors/segformer_b0.py``.
 """
+
 import argparse
 import os
 import statistics
@@ -23,14 +24,16 @@ class Shadow:
 
     def __getattr__(self, name):
         key = f'{self._prefix}{name}'
-        return self._values[key] if key in self._values else Shadow(getattr(self._module, name), self._values, f'{key}.')
+        return (
+            self._values[key] if key in self._values else Shadow(getattr(self._module, name), self._values, f'{key}.')
+        )
 
     def __iter__(self):
         return (Shadow(child, self._values, f'{self._prefix}{index}.') for index, child in enumerate(self._module))
 
 
 def sobel(image):
-    kernel = image.new_tensor([[-1., 0., 1.], [-2., 0., 2.], [-1., 0., 1.]])
+    kernel = image.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     across = F.conv2d(image, kernel[None, None], padding=1)
     down = F.conv2d(image, kernel.t()[None, None], padding=1)
     return across, down
@@ -38,7 +41,7 @@ def sobel(image):
 
 def fusion_loss_twin(fused, a, b, weights):
     """Intensity term under squared weights plus gradient term, one channel each."""
-    loss = ((weights[:, :1] * (a - fused))**2).mean() + ((weights[:, 1:] * (b - fused))**2).mean()
+    loss = ((weights[:, :1] * (a - fused)) ** 2).mean() + ((weights[:, 1:] * (b - fused)) ** 2).mean()
     for f, da, db in zip(sobel(fused), sobel(a), sobel(b)):
         loss = loss + (f - torch.where(da.abs() >= db.abs(), da, db)).abs().mean()
     return loss
@@ -97,9 +100,15 @@ def make_sides(crop_size, task_size, segmentor, lr=1e-4, eps=1e-8):
 
     from mmfusion.models.couplings.steps.pair_batch import PairBatch, swap_roles
     from mmfusion.registry import MODELS
+
     torch.manual_seed(0)
-    build = dict(type='MetaCoupling', fuser=dict(type='ReFusion'), loss_generator=dict(type='LossGenerationModule'),
-                 fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=segmentor))
+    build = dict(
+        type='MetaCoupling',
+        fuser=dict(type='ReFusion'),
+        loss_generator=dict(type='LossGenerationModule'),
+        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+        tasks=dict(seg=segmentor),
+    )
     ours, theirs = MODELS.build(build).train(), MODELS.build(build).train()
     theirs.load_state_dict(ours.state_dict())
     batches = []
@@ -107,7 +116,9 @@ def make_sides(crop_size, task_size, segmentor, lr=1e-4, eps=1e-8):
         inputs, samples = tiny_models.make_batch(1, *size, seed=seed, first_channels=1)
         batches.append(swap_roles(PairBatch(inputs, samples)))
     adams = [torch.optim.Adam(model.tasks.parameters(), lr=lr, eps=eps) for model in (ours, theirs)]
-    wrappers = OptimWrapperDict(fuser=OptimWrapper(torch.optim.Adam(ours.fuser.parameters(), lr=lr)), tasks=OptimWrapper(adams[0]))
+    wrappers = OptimWrapperDict(
+        fuser=OptimWrapper(torch.optim.Adam(ours.fuser.parameters(), lr=lr)), tasks=OptimWrapper(adams[0])
+    )
     folder = tempfile.TemporaryDirectory()
     plain = [(batch.inputs['first'], batch.inputs['second'], batch.samples) for batch in batches]
 
@@ -125,15 +136,21 @@ def main():
     from mmengine.config import Config
 
     from mmfusion.utils import register_all_modules
-    parser = argparse.ArgumentParser(description='Time the meta step of MetaCoupling against the literal one; CPU time, in turns.')
+
+    parser = argparse.ArgumentParser(
+        description='Time the meta step of MetaCoupling against the literal one; CPU time, in turns.'
+    )
     parser.add_argument('--crop', type=int, nargs=2, default=(256, 256), help='height and width for the fusion loss')
     parser.add_argument('--task', type=int, nargs=2, default=(240, 320), help='height and width for the task')
-    parser.add_argument('--segmentor', default='configs/_base_/segmentors/segformer_b0.py', help='config with `segmentor`, or "tiny"')
+    parser.add_argument(
+        '--segmentor', default='configs/_base_/segmentors/segformer_b0.py', help='config with `segmentor`, or "tiny"'
+    )
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
     register_all_modules()
     if args.segmentor == 'tiny':
         import tiny_models
+
         segmentor = tiny_models.segmentor()
     else:
         segmentor = Config.fromfile(args.segmentor).segmentor
@@ -147,8 +164,10 @@ def main():
             print(f'{name}: {times[name][-1]:.2f} CPU s', flush=True)
     mine, literal = (min(values) for values in times.values())
     middle = statistics.median(a / b for a, b in zip(*times.values()))
-    print(f'{torch.get_num_threads()} threads, crop {tuple(args.crop)}, task {tuple(args.task)}: least {mine:.2f} s and {literal:.2f} s, '
-          f'ratio {mine / literal:.3f} (median of the rounds {middle:.3f})')
+    print(
+        f'{torch.get_num_threads()} threads, crop {tuple(args.crop)}, task {tuple(args.task)}: least {mine:.2f} s and {literal:.2f} s, '
+        f'ratio {mine / literal:.3f} (median of the rounds {middle:.3f})'
+    )
 
 
 if __name__ == '__main__':

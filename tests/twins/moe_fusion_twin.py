@@ -2,6 +2,7 @@
 
 It reads the weights of a :class:`MoEFusion` and shares no code with it.
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -36,12 +37,12 @@ def _gates(gate, x, training):
     deviation = F.softplus(x @ gate.noise_weight) + gate.noise_epsilon
     logits = clean + torch.randn_like(clean) * deviation if training else clean
     rows, load = [], torch.zeros(gate.num_experts, dtype=clean.dtype)
-    normal = torch.distributions.Normal(clean.new_tensor(0.), clean.new_tensor(1.))
+    normal = torch.distributions.Normal(clean.new_tensor(0.0), clean.new_tensor(1.0))
     for n, row in enumerate(logits):
         order = row.argsort(descending=True)
-        kept, first_out = order[:gate.top_k], order[gate.top_k]
+        kept, first_out = order[: gate.top_k], order[gate.top_k]
         weights = row[kept].exp() / row[kept].exp().sum()
-        rows.append(torch.zeros_like(row).index_put((kept, ), weights))
+        rows.append(torch.zeros_like(row).index_put((kept,), weights))
         for e in range(gate.num_experts):
             if training:
                 rival = row[first_out] if e in kept else row[kept[-1]]
@@ -54,12 +55,15 @@ def _gates(gate, x, training):
 def _mixture(gates, experts, inputs, skip_idle):
     """log sum_e g_e exp(E_e(x_e)) over all experts; gates (N, E), inputs E x (N, C, H, W)."""
     total = sum(
-        g.view(-1, 1, 1, 1) * _expert(expert, x).exp() for g, expert, x in zip(gates.unbind(1), experts, inputs) if g.any() or not skip_idle)
+        g.view(-1, 1, 1, 1) * _expert(expert, x).exp()
+        for g, expert, x in zip(gates.unbind(1), experts, inputs)
+        if g.any() or not skip_idle
+    )
     return torch.where(total == 0, torch.full_like(total, EPS), total).log()
 
 
 def _cv2(v):
-    return v.var(unbiased=True) / (v.mean()**2 + 1e-10)
+    return v.var(unbiased=True) / (v.mean() ** 2 + 1e-10)
 
 
 def twin(fuser, first, second, attention, skip_idle=False):
@@ -72,8 +76,8 @@ def twin(fuser, first, second, attention, skip_idle=False):
     a = F.interpolate(a, size=first.shape[-2:], mode='bilinear', align_corners=True)
     dense_r, e_r = _encode(fuser.encoder_first, first)
     dense_i, e_i = _encode(fuser.encoder_second, second)
-    parts, aux, all_gates = [dense_r, e_r, dense_i, e_i], 0., []
-    for name, share, weight in (('foreground', a, .01), ('background', 1 - a, .01)):
+    parts, aux, all_gates = [dense_r, e_r, dense_i, e_i], 0.0, []
+    for name, share, weight in (('foreground', a, 0.01), ('background', 1 - a, 0.01)):
         r, i = e_r * share, e_i * share
         x = F.interpolate(torch.cat([r, i], 1), size=fuser.local_grid, mode='bilinear', align_corners=True).flatten(1)
         gates, load = _gates(getattr(fuser, f'{name}_gate'), x, training)
@@ -85,7 +89,7 @@ def twin(fuser, first, second, attention, skip_idle=False):
     x = F.interpolate(features, size=fuser.global_grid, mode='bilinear', align_corners=True).flatten(1)
     gates, load = _gates(fuser.global_gate, x, training)
     fused = _mixture(gates, fuser.global_experts, [features] * 4, skip_idle)
-    return fused, aux + .02 * (_cv2(gates.sum(0)) + _cv2(load)), [*all_gates, gates]
+    return fused, aux + 0.02 * (_cv2(gates.sum(0)) + _cv2(load)), [*all_gates, gates]
 
 
 @MODELS.register_module()

@@ -2,6 +2,7 @@
 
 They read official weights under their official keys and share no code with the fusers; ``benchmarks/published_fusers.py`` times both.
 """
+
 from typing import Callable, Dict
 
 import torch
@@ -41,7 +42,10 @@ def seafusion(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> to
         u = torch.cat([x, a], dim=1)
         b = F.leaky_relu(conv(f'{name}.dense.conv2.conv', u), 0.2)
         p = conv(f'{name}.convdown.conv', torch.cat([x, a, b], dim=1))
-        s = sum(F.conv2d(x, state[f'{name}.sobelconv.conv{axis}.weight'], padding=1, groups=x.shape[1]).abs() for axis in 'xy')
+        s = sum(
+            F.conv2d(x, state[f'{name}.sobelconv.conv{axis}.weight'], padding=1, groups=x.shape[1]).abs()
+            for axis in 'xy'
+        )
         return F.leaky_relu(p + conv(f'{name}.convup.conv', s), 0.1)
 
     def branch(name, x):
@@ -79,8 +83,12 @@ def lrrnet(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch
 
     low_x, high_x = code('get_ls1', infrared)
     low_y, high_y = code('get_ls2', visible)
-    low = conv('decoder.conv_ReL', torch.cat([conv('decoder.conv_ReZx', low_x), conv('decoder.conv_ReZy', low_y)], dim=1))
-    high = conv('decoder.conv_ReH', torch.cat([conv('decoder.conv_ReUx', high_x), conv('decoder.conv_ReUy', high_y)], dim=1))
+    low = conv(
+        'decoder.conv_ReL', torch.cat([conv('decoder.conv_ReZx', low_x), conv('decoder.conv_ReZy', low_y)], dim=1)
+    )
+    high = conv(
+        'decoder.conv_ReH', torch.cat([conv('decoder.conv_ReUx', high_x), conv('decoder.conv_ReUy', high_y)], dim=1)
+    )
     return low + high
 
 
@@ -95,7 +103,11 @@ def didfuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torc
 
     def layer(name, x, reflect=False, prelu=True):
         conv, norm, slope = (f'{name}.{reflect + i}' for i in range(3))
-        x = _reflect(state, conv, x) if reflect else F.conv2d(x, state[f'{conv}.weight'], state[f'{conv}.bias'], padding=1)
+        x = (
+            _reflect(state, conv, x)
+            if reflect
+            else F.conv2d(x, state[f'{conv}.weight'], state[f'{conv}.bias'], padding=1)
+        )
         x = _norm(state, norm, x)
         return F.prelu(x, state[f'{slope}.weight']) if prelu else x
 
@@ -175,7 +187,9 @@ def _conv(state: State, name: str, x: torch.Tensor, dilation: int = 1) -> torch.
     weight = state[f'{name}.weight']
     pad = dilation * (weight.shape[-1] // 2)
     groups = x.shape[1] if weight.shape[1] == 1 else 1
-    return F.conv2d(F.pad(x, (pad, ) * 4, mode='reflect'), weight, state.get(f'{name}.bias'), dilation=dilation, groups=groups)
+    return F.conv2d(
+        F.pad(x, (pad,) * 4, mode='reflect'), weight, state.get(f'{name}.bias'), dilation=dilation, groups=groups
+    )
 
 
 def lesefuse(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
@@ -242,12 +256,16 @@ def smoa(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.T
         y = _conv(state, f'{name}.conv1', x)
         u = _conv(state, f'{name}.conv2.conv', F.prelu(y, state[f'{name}.relu.weight']))
         pooled = torch.cat([u.max(1, keepdim=True)[0], u.mean(1, keepdim=True)], dim=1)
-        return F.prelu(u * torch.sigmoid(_conv(state, f'{name}.se.spatial.conv', pooled)) + y, state[f'{name}.relu.weight'])
+        return F.prelu(
+            u * torch.sigmoid(_conv(state, f'{name}.se.spatial.conv', pooled)) + y, state[f'{name}.relu.weight']
+        )
 
     def cell(name, table, x, y):
         states = [F.conv2d(F.relu(z), state[f'{name}.preprocess{i}.op.1.weight']) for i, z in enumerate((x, y))]
         for k in range(0, 8, 2):
-            states.append(sum(op(f'{name}._ops.{k + i}', states[number]) for i, (op, number) in enumerate(table[k:k + 2])))
+            states.append(
+                sum(op(f'{name}._ops.{k + i}', states[number]) for i, (op, number) in enumerate(table[k : k + 2]))
+            )
         return torch.cat(states[2:], dim=1)
 
     def encode(name, table, x):
@@ -267,8 +285,14 @@ def smoa(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch.T
         w = torch.stack([weight(x) - weight(y) for x, y in zip(a.detach(), b.detach())])
         return (0.5 + 0.5 * w) * a + (0.5 - 0.5 * w) * b
 
-    a = encode('encoder1', [(sep, 0), (attention, 1), (sep, 0), (sep, 2), (sep, 0), (sep, 3), (dense, 4), (dense, 3)], infrared)
-    b = encode('encoder2', [(attention, 1), (dil, 0), (dil, 0), (sep, 2), (sep, 0), (attention, 2), (sep, 0), (sep, 1)], visible)
+    a = encode(
+        'encoder1', [(sep, 0), (attention, 1), (sep, 0), (sep, 2), (sep, 0), (sep, 3), (dense, 4), (dense, 3)], infrared
+    )
+    b = encode(
+        'encoder2',
+        [(attention, 1), (dil, 0), (dil, 0), (sep, 2), (sep, 0), (attention, 2), (sep, 0), (sep, 1)],
+        visible,
+    )
     shallow, deep = (merge(x, y) for x, y in zip(a, b))
     table = [(sep, 0), (dense, 1), (sep, 2), (sep, 0), (sep, 2), (sep, 0), (dense, 4), (sep, 0)]
     x = cell('decoder.cells.1', table, deep, cell('decoder.cells.0', table, shallow, deep))
@@ -287,28 +311,39 @@ def gifnet(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch
     def back(x, shape, border):
         n, c, h, w = shape
         rows, columns = (h + border[2] + border[3]) // 8, (w + border[0] + border[1]) // 8
-        x = x.reshape(n, rows, columns, 2, 8, 8, c // 2).permute(0, 3, 6, 1, 4, 2, 5).reshape(n, c, 8 * rows, 8 * columns)
-        return x[:, :, border[2]:border[2] + h, border[0]:border[0] + w]
+        x = (
+            x.reshape(n, rows, columns, 2, 8, 8, c // 2)
+            .permute(0, 3, 6, 1, 4, 2, 5)
+            .reshape(n, c, 8 * rows, 8 * columns)
+        )
+        return x[:, :, border[2] : border[2] + h, border[0] : border[0] + w]
 
     def block(number, a, m):
         place = f'{swin}.layer1.blocks.{number}'
         h, w = a.shape[-2:]
         border = (4, (4 - w) % 8, 4, (4 - h) % 8) if number else (0, -w % 8, 0, -h % 8)
         steps = torch.tensor([[[i // 8 - j // 8, i % 8 - j % 8] for j in range(64)] for i in range(64)], dtype=a.dtype)
-        bias = F.relu(F.linear(torch.sign(steps) * torch.log(1 + steps.abs()), *parameters(f'{place}.attn.attn.meta.0')))
+        bias = F.relu(
+            F.linear(torch.sign(steps) * torch.log(1 + steps.abs()), *parameters(f'{place}.attn.attn.meta.0'))
+        )
         bias = F.linear(bias, *parameters(f'{place}.attn.attn.meta.2')).permute(2, 0, 1)
         parts, results = [], []
         for suffix, x in (('', a), ('_mfif', m)):
             mean = x.mean((1, 2, 3), keepdim=True)
             deviation = torch.sqrt((x - mean).square().mean((1, 2, 3), keepdim=True) + 1e-5)
             n = (x - mean) / deviation * state[f'{place}.norm1{suffix}.weight'] + state[f'{place}.norm1{suffix}.bias']
-            scale, shift = _conv(state, f'{place}.norm1{suffix}.meta1', deviation), _conv(state, f'{place}.norm1{suffix}.meta2', mean)
+            scale, shift = (
+                _conv(state, f'{place}.norm1{suffix}.meta1', deviation),
+                _conv(state, f'{place}.norm1{suffix}.meta2', mean),
+            )
             q, k = _conv(state, f'{place}.attn.QK{suffix}', n).chunk(2, dim=1)
             parts.append((q, k, _conv(state, f'{place}.attn.V{suffix}', n), scale, shift))
         for (q, k, v, scale, shift), suffix, x in zip(parts, ('', '_mfif'), (a, m)):
             q = parts[1][0] if number == 0 else q
-            scores = windows(q, border) / q.shape[1]**0.5 * 2**0.5 @ windows(k, border).transpose(-2, -1) + bias
-            y = back(scores.softmax(-1) @ windows(v, border), x.shape, border) + _conv(state, f'{place}.attn.conv{suffix}', v)
+            scores = windows(q, border) / q.shape[1] ** 0.5 * 2**0.5 @ windows(k, border).transpose(-2, -1) + bias
+            y = back(scores.softmax(-1) @ windows(v, border), x.shape, border) + _conv(
+                state, f'{place}.attn.conv{suffix}', v
+            )
             x = x + _conv(state, f'{place}.attn.proj{suffix}', y) * scale + shift
             hidden = F.relu(_conv(state, f'{place}.mlp{suffix}.mlp.0', x))
             results.append(x + _conv(state, f'{place}.mlp{suffix}.mlp.2', hidden))
@@ -325,7 +360,11 @@ def gifnet(state: State, visible: torch.Tensor, infrared: torch.Tensor) -> torch
     a, m = block(0, *(_conv(state, f'{swin}.patch_embed_{stream}.proj', padded) for stream in ('ivif', 'mfif')))
     a, m = block(1, a, m + state[f'{swin}.layer1.weights_mfif.0'] * a)
     x = torch.cat([features, _conv(state, f'{swin}.patch_unembed.proj.0', m)[:, :, :h, :w]], dim=1)
-    x = _conv(state, 'cnnDecoder.fuseComplementFeatures.mlp.2', F.relu(_conv(state, 'cnnDecoder.fuseComplementFeatures.mlp.0', x)))
+    x = _conv(
+        state,
+        'cnnDecoder.fuseComplementFeatures.mlp.2',
+        F.relu(_conv(state, 'cnnDecoder.fuseComplementFeatures.mlp.0', x)),
+    )
     for i in (1, 4, 7):
         x = F.relu(_conv(state, f'cnnDecoder.decoder.{i}', x))
     return torch.tanh(_conv(state, 'cnnDecoder.decoder.10', x)) / 2 + 0.5

@@ -1,4 +1,5 @@
 """Slow, readable twins of SSIM, VIF, VIFF and MEF-SSIM in numpy, and images to compare on."""
+
 import numpy as np
 import scipy.ndimage
 import scipy.signal
@@ -22,7 +23,7 @@ def scene(n=1, h=48, w=53, seed=0):
 
 def window(size, sigma):
     grid = np.arange(size) - size // 2
-    values = np.exp(-(grid[:, None]**2 + grid[None]**2) / (2 * sigma**2))
+    values = np.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / (2 * sigma**2))
     return values / values.sum()
 
 
@@ -30,10 +31,12 @@ def smooth(x, kernel):
     return scipy.signal.correlate2d(x, kernel, 'valid')
 
 
-def slow_ssim_map(x, y, kernel, data_range, sample=1.):
+def slow_ssim_map(x, y, kernel, data_range, sample=1.0):
     mu_x, mu_y = smooth(x, kernel), smooth(y, kernel)
-    var_x, var_y, cov = (sample * (smooth(a * b, kernel) - smooth(a, kernel) * smooth(b, kernel)) for a, b in ((x, x), (y, y), (x, y)))
-    c1, c2 = (0.01 * data_range)**2, (0.03 * data_range)**2
+    var_x, var_y, cov = (
+        sample * (smooth(a * b, kernel) - smooth(a, kernel) * smooth(b, kernel)) for a, b in ((x, x), (y, y), (x, y))
+    )
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     structure = (2 * cov + c2) / (var_x + var_y + c2)
     return structure * (2 * mu_x * mu_y + c1) / (mu_x**2 + mu_y**2 + c1), structure
 
@@ -67,7 +70,9 @@ def slow_vif(source, fused, saturate=False):
 
 def slow_viff(fused, first, second):
     ratios = []
-    for (g_a, kept_a, offered_a), (g_b, kept_b, offered_b) in zip(slow_scales(first, fused, 325.125), slow_scales(second, fused, 325.125)):
+    for (g_a, kept_a, offered_a), (g_b, kept_b, offered_b) in zip(
+        slow_scales(first, fused, 325.125), slow_scales(second, fused, 325.125)
+    ):
         kept, offered = np.where(g_b < g_a, kept_b, kept_a), np.where(g_b < g_a, offered_b, offered_a)
         ratios.append((kept + 1e-7).sum() / (offered + 1e-7).sum())
     return np.dot(ratios, [1, 0, 0.15, 1]) / 2.15
@@ -78,17 +83,20 @@ def slow_mef_ssim(fused, first, second):
     weights, values = window(11, 1.5), []
     for i in range(fused.shape[0] - 10):
         for j in range(fused.shape[1] - 10):
-            f, *patches = (x[i:i + 11, j:j + 11] for x in (fused, first, second))
+            f, *patches = (x[i : i + 11, j : j + 11] for x in (fused, first, second))
             patches = [patch - patch.mean() for patch in patches]
             norms = [np.linalg.norm(patch) for patch in patches]
             agreement = min((np.linalg.norm(sum(patches)) + 2**-52) / (sum(norms) + 2**-52), 1 - 2**-52)
             power = min(np.tan(np.pi / 2 * agreement), 10)
             strengths = [norm + 0.001 for norm in norms]
-            mixed = sum((s / 11)**power * patch / s for s, patch in zip(strengths, patches))
+            mixed = sum((s / 11) ** power * patch / s for s, patch in zip(strengths, patches))
             if np.linalg.norm(mixed) > 0:
                 mixed *= max(strengths) / np.linalg.norm(mixed)
             mixed, f = mixed - (weights * mixed).sum(), f - (weights * f).sum()
-            values.append((2 * (weights * mixed * f).sum() + 7.65**2) / ((weights * mixed**2).sum() + (weights * f**2).sum() + 7.65**2))
+            values.append(
+                (2 * (weights * mixed * f).sum() + 7.65**2)
+                / ((weights * mixed**2).sum() + (weights * f**2).sum() + 7.65**2)
+            )
     return np.mean(values)
 
 

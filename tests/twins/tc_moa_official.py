@@ -1,4 +1,5 @@
 """Checkpoints of the official TC-MoA layout, made up, with names, shapes and random values; and the twin as a fuser."""
+
 import argparse
 import math
 import re
@@ -15,14 +16,28 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
 #: Two encoder adapters and one decoder adapter, windows of 4 x 4 tokens.
-TINY = dict(CONFIG, embed_dim=48, depth=6, num_heads=6, decoder_embed_dim=32, decoder_depth=4, decoder_num_heads=4, mlp_ratio=2,
-            shift_window_size=4)
+TINY = dict(
+    CONFIG,
+    embed_dim=48,
+    depth=6,
+    num_heads=6,
+    decoder_embed_dim=32,
+    decoder_depth=4,
+    decoder_num_heads=4,
+    mlp_ratio=2,
+    shift_window_size=4,
+)
 
 
 def official_shapes(config=CONFIG, grid=14):
     """Name and shape of every tensor of an official checkpoint, those of the MAE file first (without its ``mask_token``)."""
     shapes = {}
-    c, d, window, tasks = config['embed_dim'], config['decoder_embed_dim'], config['shift_window_size'], config['task_num']
+    c, d, window, tasks = (
+        config['embed_dim'],
+        config['decoder_embed_dim'],
+        config['shift_window_size'],
+        config['task_num'],
+    )
 
     def affine(name, *shape):
         shapes.update({f'{name}.weight': shape, f'{name}.bias': shape[:1]})
@@ -42,12 +57,14 @@ def official_shapes(config=CONFIG, grid=14):
     affine('decoder_embed', d, c)
     affine('decoder_norm', d)
     affine('decoder_pred', 3 * PATCH**2, d)
-    for side, prefix, depth, heads, size in (('encoder', '', config['depth'], config['num_heads'], c),
-                                             ('decoder', 'decoder_', config['decoder_depth'], config['decoder_num_heads'], d)):
+    for side, prefix, depth, heads, size in (
+        ('encoder', '', config['depth'], config['num_heads'], c),
+        ('decoder', 'decoder_', config['decoder_depth'], config['decoder_num_heads'], d),
+    ):
         modules = len(adapter_places(depth, config))
-        shapes[f'Alpha_{side}'] = (modules, )
+        shapes[f'Alpha_{side}'] = (modules,)
         for j in range(depth // 2):
-            shapes[f'{side[:2]}_relative_position.{j}.relative_position_bias_table'] = ((2 * window - 1)**2, heads)
+            shapes[f'{side[:2]}_relative_position.{j}.relative_position_bias_table'] = ((2 * window - 1) ** 2, heads)
             shapes[f'{side[:2]}_relative_position.{j}.relative_position_index'] = (window**2, window**2)
         for m in range(modules):
             name, inner = f'{prefix}blocks_MoA.{m}', size // 4
@@ -55,19 +72,26 @@ def official_shapes(config=CONFIG, grid=14):
             affine(f'{name}.norm1', 2 * size)
             affine(f'{name}.norm2', inner)
             shapes.update({f'{name}.MoA.{key}': (tasks, inner, 4) for key in ('w_gate', 'w_noise')})
-            shapes.update({f'{name}.MoA.{key}': (1, ) for key in ('mean', 'std')})
+            shapes.update({f'{name}.MoA.{key}': (1,) for key in ('mean', 'std')})
             for e in range(4):
                 affine(f'{name}.MoA.experts.{e}.fc1', size // 32, inner)
                 affine(f'{name}.MoA.experts.{e}.fc2', inner, size // 32)
             fusion = f'{side[:2] if prefix else ""}{"_" if prefix else ""}FusionLayer.{m}'
-            shapes.update({f'{fusion}.conv1.weight': (inner, size, 1, 1), f'{fusion}.conv2.weight': (inner, inner, 3, 3),
-                           f'{fusion}.conv3.weight': (size, inner, 1, 1)})
+            shapes.update(
+                {
+                    f'{fusion}.conv1.weight': (inner, size, 1, 1),
+                    f'{fusion}.conv2.weight': (inner, inner, 3, 3),
+                    f'{fusion}.conv3.weight': (size, inner, 1, 1),
+                }
+            )
     return shapes
 
 
 def is_adapter(name):
     """Whether a tensor is none of the MAE's."""
-    return name.startswith(('Alpha', 'en_rel', 'de_rel', 'blocks_MoA', 'decoder_blocks_MoA', 'FusionLayer', 'de_FusionLayer'))
+    return name.startswith(
+        ('Alpha', 'en_rel', 'de_rel', 'blocks_MoA', 'decoder_blocks_MoA', 'FusionLayer', 'de_FusionLayer')
+    )
 
 
 def random_state(config=TINY, grid=14, seed=0, shifts=False):
@@ -75,10 +99,12 @@ def random_state(config=TINY, grid=14, seed=0, shifts=False):
     draw = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in official_shapes(config, grid).items():
-        size = 1. / math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else .1
-        state[name] = torch.randn(shape, generator=draw) * (.5 if 'w_' in name or 'table' in name else .02 if 'pos_embed' in name else size)
+        size = 1.0 / math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else 0.1
+        state[name] = torch.randn(shape, generator=draw) * (
+            0.5 if 'w_' in name or 'table' in name else 0.02 if 'pos_embed' in name else size
+        )
         if 'norm' in name and name.endswith('weight') or name.startswith('Alpha'):
-            state[name] = state[name] + (.5 if name.startswith('Alpha') else 1.)
+            state[name] = state[name] + (0.5 if name.startswith('Alpha') else 1.0)
         elif name.endswith('relative_position_index'):
             state[name] = relative_index(config['shift_window_size'])
         elif name.endswith(('MoA.mean', 'MoA.std')):
@@ -86,11 +112,14 @@ def random_state(config=TINY, grid=14, seed=0, shifts=False):
     if shifts:
         for name in [name for name in state if name.endswith('dimReduction.weight')]:
             channels = state[name].shape[1] // 2
-            state[name.replace('dimReduction.weight', 'modal_shifts')] = torch.randn(2 * config['task_num'], channels, generator=draw) * .1
+            state[name.replace('dimReduction.weight', 'modal_shifts')] = (
+                torch.randn(2 * config['task_num'], channels, generator=draw) * 0.1
+            )
     return state
 
 
 # ---- the twin on weights of the package
+
 
 def arch_of(config):
     """The argument ``arch`` of a :class:`TCMoA` of these sizes."""
@@ -99,7 +128,12 @@ def arch_of(config):
 
 def options_of(config):
     """Further arguments."""
-    return dict(interval=config['interval_tau'], offset=config['tau_shift_value'], window=config['shift_window_size'], upsample=config['upsample'])
+    return dict(
+        interval=config['interval_tau'],
+        offset=config['tau_shift_value'],
+        window=config['shift_window_size'],
+        upsample=config['upsample'],
+    )
 
 
 def to_official(weights):
@@ -128,7 +162,7 @@ def to_official(weights):
 def _official_entries(key, value, number):
     """What an entry of ours is there: one entry, one for each of a number of experts, or none for an unknown key."""
     if key.startswith('mae.'):
-        return {key[len('mae.'):]: value}
+        return {key[len('mae.') :]: value}
     match = re.fullmatch(r'(en|de)coder\.(adapters|biases)\.(\d+)\.(.+)', key)
     if not match:
         return {}
@@ -137,18 +171,29 @@ def _official_entries(key, value, number):
     if kind == 'biases':
         return {f'{bias}_relative_position.{m}.relative_position_bias_table': value} if name == 'table' else {}
     moa, fusion = f'{blocks}blocks_MoA.{m}', f'{fusion}FusionLayer.{m}'
-    plain = {'mix': f'Alpha_{part}.{m}', 'mixture.reduce.weight': f'{moa}.dimReduction.weight', 'mixture.gate.weight': f'{moa}.MoA.w_gate',
-             'mixture.gate.noise_weight': f'{moa}.MoA.w_noise', 'fusion.conv.weight': f'{fusion}.conv2.weight',
-             'mixture.norm_in.weight': f'{moa}.norm1.weight', 'mixture.norm_in.bias': f'{moa}.norm1.bias',
-             'mixture.norm_code.weight': f'{moa}.norm2.weight', 'mixture.norm_code.bias': f'{moa}.norm2.bias'}
+    plain = {
+        'mix': f'Alpha_{part}.{m}',
+        'mixture.reduce.weight': f'{moa}.dimReduction.weight',
+        'mixture.gate.weight': f'{moa}.MoA.w_gate',
+        'mixture.gate.noise_weight': f'{moa}.MoA.w_noise',
+        'fusion.conv.weight': f'{fusion}.conv2.weight',
+        'mixture.norm_in.weight': f'{moa}.norm1.weight',
+        'mixture.norm_in.bias': f'{moa}.norm1.bias',
+        'mixture.norm_code.weight': f'{moa}.norm2.weight',
+        'mixture.norm_code.bias': f'{moa}.norm2.bias',
+    }
     if name in plain:
         return {plain[name]: value}
-    shaped = {'source_shift': (f'{moa}.modal_shifts', (-1, value.shape[-1])),
-              'fusion.reduce.weight': (f'{fusion}.conv1.weight', (*value.shape, 1, 1)),
-              'fusion.expand.weight': (f'{fusion}.conv3.weight', (*value.shape, 1, 1))}
+    shaped = {
+        'source_shift': (f'{moa}.modal_shifts', (-1, value.shape[-1])),
+        'fusion.reduce.weight': (f'{fusion}.conv1.weight', (*value.shape, 1, 1)),
+        'fusion.expand.weight': (f'{fusion}.conv3.weight', (*value.shape, 1, 1)),
+    }
     if name in shaped:
         return {shaped[name][0]: value.reshape(shaped[name][1])}
-    experts = dict(zip((f'mixture.experts.{ours}' for ours in ('reduce.weight', 'reduce.bias', 'weight', 'bias')), EXPERT))
+    experts = dict(
+        zip((f'mixture.experts.{ours}' for ours in ('reduce.weight', 'reduce.bias', 'weight', 'bias')), EXPERT)
+    )
     if name in experts:
         values = value.transpose(1, 2) if name == 'mixture.experts.weight' else value.chunk(number)
         return {f'{moa}.MoA.experts.{e}.{experts[name]}': part for e, part in enumerate(values)}
@@ -166,12 +211,19 @@ class TCMoATwin(TCMoA):
 
     def fuse(self, first, second, fusion_task=None, scale=None, shift=None):
         """Fuse as :func:`twin` does."""
-        assert scale in (None, 1.) and not shift
+        assert scale in (None, 1.0) and not shift
         height, width = first.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         first, second = (F.pad(x, padding, mode='reflect') if any(padding) else x for x in (first, second))
         config = dict(CONFIG, **self.arch._asdict(), shift_window_size=self.encoder.window, upsample=self.upsample)
-        out = twin(parameters_of(self), config, first, second, self.fusion_tasks.index(fusion_task or self.fusion_task), self.training)
+        out = twin(
+            parameters_of(self),
+            config,
+            first,
+            second,
+            self.fusion_tasks.index(fusion_task or self.fusion_task),
+            self.training,
+        )
         losses = dict(loss_prompt=out['prompt'], loss_balance=out['aux'] / (self.epoch + 1)) if self.training else {}
         return FuserOutput(out['fused'][..., :height, :width], losses)
 
@@ -185,14 +237,17 @@ WRAPS = {
     'model': lambda state: dict(model=state),
     'state_dict': lambda state: dict(state_dict=state),
     'parallel': lambda state: dict(model={f'module.{key}': value for key, value in state.items()}),
-    'pretraining': lambda state: dict(model=state, epoch=799, args=argparse.Namespace(lr=1e-3), optimizer=dict(state={}, param_groups=[]))}
+    'pretraining': lambda state: dict(
+        model=state, epoch=799, args=argparse.Namespace(lr=1e-3), optimizer=dict(state={}, param_groups=[])
+    ),
+}
 
 
 class Evil:
     """Runs code where it is unpickled."""
 
     def __reduce__(self):
-        return exec, ('raise SystemExit("code ran")', )
+        return exec, ('raise SystemExit("code ran")',)
 
 
 def write(path, content):

@@ -3,6 +3,7 @@
 It works on a plain dict of tensors under the names of the official checkpoints and needs nothing of the package: one stream after the other,
 softmax attention written out, experts dispatched to the tokens that chose them, exp and log as they stand, both streams to the end.
 """
+
 import math
 from functools import partial
 
@@ -11,8 +12,20 @@ import torch.nn.functional as F
 
 EPS = 2.220446049250313e-16  # what the formula puts for a zero before its log
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CONFIG = dict(embed_dim=768, depth=12, num_heads=12, decoder_embed_dim=512, decoder_depth=8, decoder_num_heads=16, mlp_ratio=4,
-              interval_tau=4, tau_shift_value=2, task_num=3, shift_window_size=14, upsample=True)
+CONFIG = dict(
+    embed_dim=768,
+    depth=12,
+    num_heads=12,
+    decoder_embed_dim=512,
+    decoder_depth=8,
+    decoder_num_heads=16,
+    mlp_ratio=4,
+    interval_tau=4,
+    tau_shift_value=2,
+    task_num=3,
+    shift_window_size=14,
+    upsample=True,
+)
 PATCH = 16
 
 
@@ -24,18 +37,27 @@ def adapter_places(depth, config):
 
 # ---- windows and positions
 
+
 def relative_index(window):
     """(w * w, w * w) row of the bias table for every pair of tokens of a window."""
     place = [(y, x) for y in range(window) for x in range(window)]
-    return torch.tensor([[(y - v + window - 1) * (2 * window - 1) + (x - u + window - 1) for v, u in place] for y, x in place])
+    return torch.tensor(
+        [[(y - v + window - 1) * (2 * window - 1) + (x - u + window - 1) for v, u in place] for y, x in place]
+    )
 
 
 def resized_positions(table, height, width, position):
     """(H * W, C) of a (1, 1 + G * G, C) table whose row 0 is that of the class token."""
     grid = math.isqrt(table.shape[1] - 1)
     image = table[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)  # (1, C, G, G)
-    size = dict(corrected=(height, width), published=(width, height))[position]  # published: sides exchanged, read row by row all the same
-    return F.interpolate(image, size=size, mode='bilinear', align_corners=False).permute(0, 2, 3, 1).reshape(height * width, -1)
+    size = dict(corrected=(height, width), published=(width, height))[
+        position
+    ]  # published: sides exchanged, read row by row all the same
+    return (
+        F.interpolate(image, size=size, mode='bilinear', align_corners=False)
+        .permute(0, 2, 3, 1)
+        .reshape(height * width, -1)
+    )
 
 
 def _wrapped(height, width, window):
@@ -43,13 +65,21 @@ def _wrapped(height, width, window):
     shift = window // 2
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     labels = (y + shift >= height) * 2 + (x + shift >= width) * 1
-    return labels.reshape(height // window, window, width // window, window).permute(0, 2, 1, 3).reshape(-1, window * window)
+    return (
+        labels.reshape(height // window, window, width // window, window)
+        .permute(0, 2, 1, 3)
+        .reshape(-1, window * window)
+    )
 
 
 def _attention(p, name, x, heads, bias, mask=None):
     """Tokens (M, L, C) of windows; bias (heads, L, L); mask (M, L, L), true where attention is allowed."""
     m, n, c = x.shape
-    q, k, v = F.linear(x, p[f'{name}.qkv.weight'], p[f'{name}.qkv.bias']).reshape(m, n, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+    q, k, v = (
+        F.linear(x, p[f'{name}.qkv.weight'], p[f'{name}.qkv.bias'])
+        .reshape(m, n, 3, heads, c // heads)
+        .permute(2, 0, 3, 1, 4)
+    )
     logits = q @ k.transpose(-2, -1) / math.sqrt(c / heads) + bias
     if mask is not None:
         logits = logits.masked_fill(~mask[:, None], -math.inf)
@@ -67,13 +97,21 @@ def block(p, name, x, grid, heads, bias, window, rolled, mask_shifted=False):
     y = _norm(p, f'{name}.norm1', x).reshape(b, height, width, c)
     if rolled:
         y = torch.roll(y, (-(window // 2), -(window // 2)), (1, 2))
-    y = y.reshape(b, height // window, window, width // window, window, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, c)
+    y = (
+        y.reshape(b, height // window, window, width // window, window, c)
+        .permute(0, 1, 3, 2, 4, 5)
+        .reshape(-1, window * window, c)
+    )
     mask = None
     if rolled and mask_shifted:
         labels = _wrapped(height, width, window).repeat(b, 1)
         mask = labels[:, :, None] == labels[:, None, :]
     y = _attention(p, f'{name}.attn', y, heads, bias, mask)
-    y = y.reshape(b, height // window, width // window, window, window, c).permute(0, 1, 3, 2, 4, 5).reshape(b, height, width, c)
+    y = (
+        y.reshape(b, height // window, width // window, window, window, c)
+        .permute(0, 1, 3, 2, 4, 5)
+        .reshape(b, height, width, c)
+    )
     if rolled:
         y = torch.roll(y, (window // 2, window // 2), (1, 2))
     x = x + y.reshape(b, n, c)
@@ -83,6 +121,7 @@ def block(p, name, x, grid, heads, bias, window, rolled, mask_shifted=False):
 
 # ---- adapters
 
+
 def route(clean, deviation=None, noise=None, top_k=2):
     """Gates (M, E) and load (E,) of every row; ``deviation`` and ``noise`` (M, E) in training, None without noise."""
     logits = clean if deviation is None else clean + noise * deviation
@@ -91,9 +130,9 @@ def route(clean, deviation=None, noise=None, top_k=2):
     gates = torch.zeros_like(logits).scatter(1, chosen, logits.gather(1, chosen).softmax(1))
     if deviation is None:
         return gates, (gates > 0).sum(0)
-    last_in, first_out = best[:, top_k - 1:top_k], best[:, top_k:]
+    last_in, first_out = best[:, top_k - 1 : top_k], best[:, top_k:]
     rival = torch.where(logits > first_out, first_out, last_in)
-    normal = torch.distributions.Normal(clean.new_tensor(0.), clean.new_tensor(1.))
+    normal = torch.distributions.Normal(clean.new_tensor(0.0), clean.new_tensor(1.0))
     return gates, normal.cdf((clean - rival) / deviation).sum(0)
 
 
@@ -118,7 +157,7 @@ def _noise(like, grid, window):
 
 def _cv2(v):
     v = v.to(torch.promote_types(v.dtype, torch.float32))  # counts are integers
-    return v.var(unbiased=True) / (v.mean()**2 + 1e-10)
+    return v.var(unbiased=True) / (v.mean() ** 2 + 1e-10)
 
 
 def adapter(p, name, x, t, task, shifts, draw=None, combine='logsumexp'):
@@ -130,7 +169,10 @@ def adapter(p, name, x, t, task, shifts, draw=None, combine='logsumexp'):
     deviation = F.softplus(phi @ p[f'{name}.MoA.w_noise'][task]) + 0.1 if draw else None
     gates, load = route(clean, deviation, draw(clean) if draw else None)
     halves = dispatch(p, f'{name}.MoA', phi, gates, combine).reshape(b, n, c // 4).split(c // 8, dim=2)
-    prompts = [half.sigmoid().mean(2, keepdim=True) if combine == 'linear' else half.mean(2, keepdim=True).sigmoid() for half in halves]
+    prompts = [
+        half.sigmoid().mean(2, keepdim=True) if combine == 'linear' else half.mean(2, keepdim=True).sigmoid()
+        for half in halves
+    ]
     h = [prompt * stream + shift for prompt, stream, shift in zip(prompts, (x, t), shifts)]
     return h, prompts, dict(importance=gates.sum(0), load=load)
 
@@ -146,6 +188,7 @@ def fusion_layer(p, name, h, grid):
 
 def _with_statistics_of(y, x):
     """y with the mean and deviation that x has over tokens and channels of each sample."""
+
     def statistics(z):
         z = z.flatten(1)
         return z.mean(1)[:, None, None], z.std(1)[:, None, None]
@@ -165,7 +208,11 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
         if i not in places:
             continue
         m = i // config['interval_tau']
-        shifts = p[f'{adapters}.{m}.modal_shifts'][2 * task:2 * task + 2] if f'{adapters}.{m}.modal_shifts' in p else (0., 0.)
+        shifts = (
+            p[f'{adapters}.{m}.modal_shifts'][2 * task : 2 * task + 2]
+            if f'{adapters}.{m}.modal_shifts' in p
+            else (0.0, 0.0)
+        )
         h, prompts, balance = adapter(p, f'{adapters}.{m}', x, t, task, shifts, draw, combine)
         fused, a = fusion_layer(p, f'{fusions}.{m}', h[0] + h[1], grid), p[alphas][m]
         mixed = [a * fused + (1 - a) * y for y in (x, t)]
@@ -176,7 +223,10 @@ def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shif
 
 # ---- the network
 
-def twin(p, config, first, second, task=0, training=False, position='corrected', mask_shifted=False, combine='logsumexp'):
+
+def twin(
+    p, config, first, second, task=0, training=False, position='corrected', mask_shifted=False, combine='logsumexp'
+):
     """The whole network on two (B, 3, H, W) images in [0, 1] whose sides suit the windows.
 
     Args:
@@ -203,23 +253,68 @@ def twin(p, config, first, second, task=0, training=False, position='corrected',
         y = (image - mean) / std
         if factor == 2:
             y = F.interpolate(y, scale_factor=2, mode='bilinear', align_corners=False)
-        y = F.conv2d(y, p['patch_embed.proj.weight'], p['patch_embed.proj.bias'], stride=PATCH).flatten(2).transpose(1, 2)
+        y = (
+            F.conv2d(y, p['patch_embed.proj.weight'], p['patch_embed.proj.bias'], stride=PATCH)
+            .flatten(2)
+            .transpose(1, 2)
+        )
         streams.append(y + resized_positions(p['pos_embed'], *grid, position))
 
     encoder, decoder = [], []
     names = 'blocks', 'blocks_MoA', 'FusionLayer', 'en_relative_position', 'Alpha_encoder', False
-    x, t = _stack(p, names, *streams, grid, config, config['depth'], config['num_heads'], task, training, mask_shifted, combine, encoder)
+    x, t = _stack(
+        p,
+        names,
+        *streams,
+        grid,
+        config,
+        config['depth'],
+        config['num_heads'],
+        task,
+        training,
+        mask_shifted,
+        combine,
+        encoder,
+    )
     latents = [_norm(p, 'norm', y) for y in (x, t)]
-    x, t = (F.linear(y, p['decoder_embed.weight'], p['decoder_embed.bias']) + resized_positions(p['decoder_pos_embed'], *grid, position)
-            for y in latents)
+    x, t = (
+        F.linear(y, p['decoder_embed.weight'], p['decoder_embed.bias'])
+        + resized_positions(p['decoder_pos_embed'], *grid, position)
+        for y in latents
+    )
     names = 'decoder_blocks', 'decoder_blocks_MoA', 'de_FusionLayer', 'de_relative_position', 'Alpha_decoder', True
-    x, t = _stack(p, names, x, t, grid, config, config['decoder_depth'], config['decoder_num_heads'], task, training, mask_shifted, combine, decoder)
+    x, t = _stack(
+        p,
+        names,
+        x,
+        t,
+        grid,
+        config,
+        config['decoder_depth'],
+        config['decoder_num_heads'],
+        task,
+        training,
+        mask_shifted,
+        combine,
+        decoder,
+    )
 
-    patches = F.linear(_norm(p, 'decoder_norm', x), p['decoder_pred.weight'], p['decoder_pred.bias'])  # (B, N, 16 rows x 16 columns x RGB)
-    raw = patches.reshape(-1, *grid, PATCH, PATCH, 3).permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, grid[0] * PATCH, grid[1] * PATCH)
+    patches = F.linear(
+        _norm(p, 'decoder_norm', x), p['decoder_pred.weight'], p['decoder_pred.bias']
+    )  # (B, N, 16 rows x 16 columns x RGB)
+    raw = (
+        patches.reshape(-1, *grid, PATCH, PATCH, 3)
+        .permute(0, 5, 1, 3, 2, 4)
+        .reshape(-1, 3, grid[0] * PATCH, grid[1] * PATCH)
+    )
     prompts = [torch.stack([prompts[side] for prompts, _ in part]) for part in (encoder, decoder) for side in range(2)]
     balances = [balance for _, balance in encoder + decoder]
     return dict(
-        raw=raw, fused=F.interpolate(raw, (height, width)) * std + mean, latents=latents, prompts=prompts, balances=balances,
+        raw=raw,
+        fused=F.interpolate(raw, (height, width)) * std + mean,
+        latents=latents,
+        prompts=prompts,
+        balances=balances,
         aux=sum(1e-3 * (_cv2(balance['importance']) + _cv2(balance['load'])) for balance in balances),
-        prompt=.75 * ((prompts[0] + prompts[1] - 1)**2).mean() + .25 * ((prompts[2] + prompts[3] - 1)**2).mean())
+        prompt=0.75 * ((prompts[0] + prompts[1] - 1) ** 2).mean() + 0.25 * ((prompts[2] + prompts[3] - 1) ** 2).mean(),
+    )

@@ -2,6 +2,7 @@
 
 They read the weights of our networks and share no code with them.
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -41,7 +42,9 @@ def _block(block, x):
     attention, feed_forward = block.attention, block.feed_forward
     q, k, v = _depthwise(attention.qkv_depthwise, _conv(attention.qkv, _norm(block.norm1, x))).chunk(3, dim=1)
     x = x + _conv(attention.project, _attend(q, k, v, attention.temperature))
-    gate, content = _depthwise(feed_forward.depthwise, _conv(feed_forward.expand, _norm(block.norm2, x))).chunk(2, dim=1)
+    gate, content = _depthwise(feed_forward.depthwise, _conv(feed_forward.expand, _norm(block.norm2, x))).chunk(
+        2, dim=1
+    )
     return x + _conv(feed_forward.project, F.gelu(gate) * content)
 
 
@@ -65,14 +68,20 @@ def _meet(m, a, b):
 
 def fuser_twin(fuser, first, second):
     """Fused image (N, 1, H, W) of a ReFusion."""
-    a, b = _chain(fuser.encoder_first, _conv(fuser.stem_first, first)), _chain(fuser.encoder_second, _conv(fuser.stem_second, second))
+    a, b = (
+        _chain(fuser.encoder_first, _conv(fuser.stem_first, first)),
+        _chain(fuser.encoder_second, _conv(fuser.stem_second, second)),
+    )
     x = _chain(fuser.decoder, _meet(fuser.fusion, a, b))
     return torch.sigmoid(_conv(fuser.output, F.leaky_relu(_conv(fuser.reduce, x), 0.01)))
 
 
 def loss_module_twin(module, first, second):
     """Weights (N, 2, H, W) of a LossGenerationModule."""
-    a, b = _chain(module.encoder_first, _conv(module.stem_first, first)), _chain(module.encoder_second, _conv(module.stem_second, second))
+    a, b = (
+        _chain(module.encoder_first, _conv(module.stem_first, first)),
+        _chain(module.encoder_second, _conv(module.stem_second, second)),
+    )
     x = _conv(module.reduce, _chain(module.encoder_both, torch.cat([a, b], dim=1)))
     x = torch.where(x > 0, x, module.activation.weight * x)
     return torch.softmax(_conv(module.output, x), dim=1)

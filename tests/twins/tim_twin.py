@@ -2,6 +2,7 @@
 
 It reads the weights of our networks and shares no code with them.
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -16,7 +17,13 @@ def _reflected(layer, x):
 
 
 def _depthwise(layer, x, dilation=1):
-    return F.conv2d(x, layer.weight, padding=dilation * (layer.weight.shape[-1] // 2), dilation=dilation, groups=layer.weight.shape[0])
+    return F.conv2d(
+        x,
+        layer.weight,
+        padding=dilation * (layer.weight.shape[-1] // 2),
+        dilation=dilation,
+        groups=layer.weight.shape[0],
+    )
 
 
 def _full(layer, x):
@@ -71,7 +78,9 @@ def non_local(m, x, kernel, dilation):
     return _prelu(m.activation2, _full(m.conv2, x))
 
 
-OPERATIONS = dict(residual=residual, dense=dense, dil_conv=dil_conv, sep_conv=sep_conv, eca=eca, spatial=spatial, non_local=non_local)
+OPERATIONS = dict(
+    residual=residual, dense=dense, dil_conv=dil_conv, sep_conv=sep_conv, eca=eca, spatial=spatial, non_local=non_local
+)
 
 
 def operation_twin(module, name, x):
@@ -88,7 +97,7 @@ def _chain(modules, names, x):
 
 
 def _blur(x):
-    row = torch.tensor([1., 2., 1.], dtype=x.dtype)
+    row = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype)
     kernel = (row[:, None] * row / 16).repeat(x.shape[1], 1, 1, 1)
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='reflect'), kernel, stride=2, groups=x.shape[1])
 
@@ -99,7 +108,9 @@ def _down(m, x):
 
 
 def _up(m, x):
-    top = F.conv_transpose2d(_prelu(m.activation1, _full(m.pointwise, x)), m.transposed.weight, stride=2, padding=1, output_padding=1)
+    top = F.conv_transpose2d(
+        _prelu(m.activation1, _full(m.pointwise, x)), m.transposed.weight, stride=2, padding=1, output_padding=1
+    )
     bottom = F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
     return _full(m.project, _prelu(m.activation2, top)) + _full(m.shortcut, bottom)
 
@@ -117,9 +128,14 @@ def cell_twin(module, cell, x):
     if cell.kind == 'chain':
         return _chain(module.operations, cell.operations, x)
     half = _chain(module.chain_half, cell.operations, _down(module.down_half, x))
-    quarter = _chain(module.chain_quarter, cell.operations, _down(module.down_quarter[1], _down(module.down_quarter[0], x)))
-    features = [_chain(module.chain_full, cell.operations, x), _up(module.up_half, half),
-                _up(module.up_quarter[1], _up(module.up_quarter[0], quarter))]
+    quarter = _chain(
+        module.chain_quarter, cell.operations, _down(module.down_quarter[1], _down(module.down_quarter[0], x))
+    )
+    features = [
+        _chain(module.chain_full, cell.operations, x),
+        _up(module.up_half, half),
+        _up(module.up_quarter[1], _up(module.up_quarter[0], quarter)),
+    ]
     return x + _merge(module.merge, features)
 
 

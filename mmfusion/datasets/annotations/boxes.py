@@ -1,4 +1,5 @@
 """Boxes as readers of annotations return them, and the rule by which a box is accepted."""
+
 import math
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -40,7 +41,9 @@ class RawAnnotation(NamedTuple):
     size: Optional[Tuple[int, int]] = None
 
 
-def check_box(box: RawBox, size: Tuple[int, int], source: str, tolerance: float = DEFAULT_TOLERANCE, clip: bool = False) -> Tuple[List[float], bool]:
+def check_box(
+    box: RawBox, size: Tuple[int, int], source: str, tolerance: float = DEFAULT_TOLERANCE, clip: bool = False
+) -> Tuple[List[float], bool]:
     """Apply the rule for boxes: finite, inside the image, of positive width and height.
 
     A box may exceed the image by ``tolerance`` pixels on each side, which rounding and the 1-based corners of VOC produce; it is cut to the image.
@@ -72,10 +75,15 @@ def check_box(box: RawBox, size: Tuple[int, int], source: str, tolerance: float 
         raise BoxProblem('degenerate box', f'{shown} has no area; correct the file or choose on_error="skip"')
     far = max(-x1, -y1, x2 - width, y2 - height) > tolerance
     if far and not clip:
-        raise BoxProblem('box outside the image', f'{shown} exceeds the image of {width}x{height} pixels by more than {tolerance:g} pixels; '
-                         'correct the file, or choose clip_boxes=True or on_error="skip"')
+        raise BoxProblem(
+            'box outside the image',
+            f'{shown} exceeds the image of {width}x{height} pixels by more than {tolerance:g} pixels; '
+            'correct the file, or choose clip_boxes=True or on_error="skip"',
+        )
     cut = [min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)]
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        raise BoxProblem('box outside the image', f'{shown} lies outside the image of {width}x{height} pixels; '
-                         'correct the file or choose on_error="skip"')
+        raise BoxProblem(
+            'box outside the image',
+            f'{shown} lies outside the image of {width}x{height} pixels; correct the file or choose on_error="skip"',
+        )
     return [float(value) for value in cut], far

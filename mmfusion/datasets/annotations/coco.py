@@ -1,4 +1,5 @@
 """COCO json, one file for all images: boxes, masks as polygons or run lengths."""
+
 from collections import defaultdict
 from pathlib import Path, PurePath
 from typing import Any, Dict, List, NamedTuple, Optional
@@ -46,15 +47,24 @@ def read_coco(path: str) -> CocoFile:
     try:
         content = read_json(path, MAX_BYTES)
     except (ValueError, OSError) as error:
-        raise PairDataError('malformed annotation', f'{path} is no readable json ({reason(error)}); copy it again') from error
+        raise PairDataError(
+            'malformed annotation', f'{path} is no readable json ({reason(error)}); copy it again'
+        ) from error
     if not isinstance(content, dict):
-        raise PairDataError('malformed annotation', f'{path} must hold an object with images, categories and annotations')
-    names = {_field(item, 'id', int, path): _field(item, 'name', str, path) for item in _items(content, 'categories', path)}
+        raise PairDataError(
+            'malformed annotation', f'{path} must hold an object with images, categories and annotations'
+        )
+    names = {
+        _field(item, 'id', int, path): _field(item, 'name', str, path) for item in _items(content, 'categories', path)
+    }
     objects = defaultdict(list)
     for item in _items(content, 'annotations', path):
         category = _field(item, 'category_id', int, path)
         if category not in names:
-            raise PairDataError('malformed annotation', f'{path}: an annotation has category_id {category}, which is not among the categories')
+            raise PairDataError(
+                'malformed annotation',
+                f'{path}: an annotation has category_id {category}, which is not among the categories',
+            )
         objects[_field(item, 'image_id', int, path)].append(_box(item, names[category], path))
     annotations: Dict[str, RawAnnotation] = {}
     for item in _items(content, 'images', path):
@@ -65,7 +75,10 @@ def read_coco(path: str) -> CocoFile:
         known = all(isinstance(side, int) and side > 0 for side in size)
         annotations[stem] = RawAnnotation(objects.pop(_field(item, 'id', int, path), []), size if known else None)
     if objects:
-        raise PairDataError('malformed annotation', f'{path}: annotations name the image_id {next(iter(objects))}, which is not among the images')
+        raise PairDataError(
+            'malformed annotation',
+            f'{path}: annotations name the image_id {next(iter(objects))}, which is not among the images',
+        )
     return CocoFile(annotations, [names[number] for number in sorted(names)])
 
 
@@ -79,14 +92,19 @@ def _items(content: dict, key: str, path: str) -> List[dict]:
 def _field(item: dict, key: str, kind: type, path: str) -> Any:
     value = item.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise PairDataError('malformed annotation', f'{path}: {key!r} must be {"text" if kind is str else "an integer"}, found {value!r:.80}')
+        raise PairDataError(
+            'malformed annotation',
+            f'{path}: {key!r} must be {"text" if kind is str else "an integer"}, found {value!r:.80}',
+        )
     return value
 
 
 def _box(item: dict, name: str, path: str) -> RawBox:
     box = item.get('bbox')
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
-        raise PairDataError('malformed annotation', f'{path}: bbox must be four numbers x, y, width, height, found {box!r:.80}')
+        raise PairDataError(
+            'malformed annotation', f'{path}: bbox must be four numbers x, y, width, height, found {box!r:.80}'
+        )
     x, y, width, height = box
     return RawBox(name, (x, y, x + width, y + height), bool(item.get('iscrowd')), _mask(item.get('segmentation'), path))
 
@@ -102,8 +120,11 @@ def _mask(mask: Any, path: str) -> Optional[object]:
         good = isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
         good = good and size[0] * size[1] <= max_pixels() and _covers(counts, size[0] * size[1])
     if not good:
-        raise PairDataError('malformed annotation', f'{path}: segmentation must be polygons of at least three points, or run lengths with '
-                            f'counts that cover their size, found {mask!r:.80}')
+        raise PairDataError(
+            'malformed annotation',
+            f'{path}: segmentation must be polygons of at least three points, or run lengths with '
+            f'counts that cover their size, found {mask!r:.80}',
+        )
     return mask
 
 
@@ -118,7 +139,9 @@ def _is_polygon(part: Any) -> bool:
 def _covers(counts: Any, pixels: int) -> bool:
     """Whether run lengths, compressed or not, are as long as the image: pycocotools writes as many pixels as they say."""
     counts = _run_lengths(counts) if isinstance(counts, str) else counts
-    good = isinstance(counts, list) and all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+    good = isinstance(counts, list) and all(
+        isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts
+    )
     return good and sum(counts) == pixels
 
 
@@ -147,4 +170,6 @@ def _run_lengths(text: str) -> Optional[List[int]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9  # neither NaN nor infinite either
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+    )  # neither NaN nor infinite either

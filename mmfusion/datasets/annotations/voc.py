@@ -1,4 +1,5 @@
 """PASCAL VOC xml, one file per image."""
+
 import math
 from typing import Optional
 from xml.etree import ElementTree
@@ -16,7 +17,9 @@ def _number(node: ElementTree.Element, tag: str, path: str) -> float:
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise PairDataError('malformed annotation', f'{path}: <{node.tag}> has no number in <{tag}> (found {_shortened(text)})')
+        raise PairDataError(
+            'malformed annotation', f'{path}: <{node.tag}> has no number in <{tag}> (found {_shortened(text)})'
+        )
     return value
 
 
@@ -43,23 +46,40 @@ def read_voc(path: str) -> RawAnnotation:
     try:
         text = read_bytes(path)
     except FileNotFoundError:
-        raise PairDataError('missing annotation', f'annotation file {path} does not exist; add it or choose on_error="skip"') from None
+        raise PairDataError(
+            'missing annotation', f'annotation file {path} does not exist; add it or choose on_error="skip"'
+        ) from None
     except OSError as error:
-        raise PairDataError('malformed annotation', f'annotation file {path} cannot be read: {reason(error)}') from error
+        raise PairDataError(
+            'malformed annotation', f'annotation file {path} cannot be read: {reason(error)}'
+        ) from error
     if not text.strip():
-        raise PairDataError('empty annotation', f'annotation file {path} is empty; a VOC file without objects still needs its <annotation> element')
+        raise PairDataError(
+            'empty annotation',
+            f'annotation file {path} is empty; a VOC file without objects still needs its <annotation> element',
+        )
     try:
         root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two from encodings that Python does not know
-        raise PairDataError('malformed annotation', f'annotation file {path} is no valid xml ({error}); copy it again') from error
+    except (
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:  # the latter two from encodings that Python does not know
+        raise PairDataError(
+            'malformed annotation', f'annotation file {path} is no valid xml ({error}); copy it again'
+        ) from error
     boxes = []
     for node in root.iter('object'):
         name = (node.findtext('name') or '').strip()
         corners = node.find('bndbox')
         if not name or corners is None:
-            raise PairDataError('malformed annotation', f'{path}: an <object> has no <{"name" if not name else "bndbox"}>')
+            raise PairDataError(
+                'malformed annotation', f'{path}: an <object> has no <{"name" if not name else "bndbox"}>'
+            )
         difficult = (node.findtext('difficult') or '0').strip() not in ('', '0')
-        boxes.append(RawBox(name, tuple(_number(corners, tag, path) for tag in ('xmin', 'ymin', 'xmax', 'ymax')), difficult))
+        boxes.append(
+            RawBox(name, tuple(_number(corners, tag, path) for tag in ('xmin', 'ymin', 'xmax', 'ymax')), difficult)
+        )
     size_node = root.find('size')
     size = None
     if size_node is not None:

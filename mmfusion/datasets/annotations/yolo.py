@@ -1,4 +1,5 @@
 """YOLO text: one line ``class cx cy w h`` per object, relative to the image size."""
+
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
@@ -23,8 +24,10 @@ def read_class_names(path: str) -> List[str]:
         PairDataError: The file is empty, no text, or its numbers do not run 0, 1, 2...
     """
     if not Path(path).is_file():
-        raise MissingFileError(f'class list {path} does not exist. YOLO labels hold class numbers only: write one line "number name" per class, '
-                               'e.g. "0 person"')
+        raise MissingFileError(
+            f'class list {path} does not exist. YOLO labels hold class numbers only: write one line "number name" per class, '
+            'e.g. "0 person"'
+        )
     try:
         lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -34,8 +37,10 @@ def read_class_names(path: str) -> List[str]:
     if all(len(line) == 2 and line[0].isdecimal() and len(line[0]) < 10 for line in lines):
         numbers = [int(line[0]) for line in lines]
         if sorted(numbers) != list(range(len(numbers))):
-            raise PairDataError('malformed class list', f'class list {path}: the numbers must be 0 to {len(numbers) - 1}, each once; '
-                                f'found {numbers[:20]}')
+            raise PairDataError(
+                'malformed class list',
+                f'class list {path}: the numbers must be 0 to {len(numbers) - 1}, each once; found {numbers[:20]}',
+            )
         return [name.strip() for _, name in sorted((int(number), name) for number, name in lines)]
     return [' '.join(line).strip() for line in lines]
 
@@ -59,9 +64,13 @@ def read_yolo(path: str, names: Sequence[str], size: Tuple[int, int]) -> RawAnno
     try:
         lines = read_text(path).splitlines()
     except FileNotFoundError:
-        raise PairDataError('missing annotation', f'annotation file {path} does not exist; an image without objects needs an empty file') from None
+        raise PairDataError(
+            'missing annotation', f'annotation file {path} does not exist; an image without objects needs an empty file'
+        ) from None
     except (OSError, ValueError) as error:
-        raise PairDataError('malformed annotation', f'annotation file {path} cannot be read as text: {reason(error)}') from error
+        raise PairDataError(
+            'malformed annotation', f'annotation file {path} cannot be read as text: {reason(error)}'
+        ) from error
     height, width = size
     boxes = []
     for number, line in enumerate(lines, 1):
@@ -70,8 +79,13 @@ def read_yolo(path: str, names: Sequence[str], size: Tuple[int, int]) -> RawAnno
         try:
             kind, cx, cy, w, h = (float(value) for value in line.split())
         except ValueError:
-            raise PairDataError('malformed annotation', f'{path}, line {number}: expected "class cx cy w h", found {line.strip()[:80]!r}') from None
+            raise PairDataError(
+                'malformed annotation',
+                f'{path}, line {number}: expected "class cx cy w h", found {line.strip()[:80]!r}',
+            ) from None
         known = kind.is_integer() and 0 <= kind < len(names)
         name = names[int(kind)] if known else f'number {line.split()[0][:20]}'
-        boxes.append(RawBox(name, ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height)))
+        boxes.append(
+            RawBox(name, ((cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height))
+        )
     return RawAnnotation(boxes)

@@ -1,4 +1,5 @@
 """A procedural data set of visible and infrared pairs: no files, no download."""
+
 from typing import List, Sequence
 
 import numpy as np
@@ -48,20 +49,23 @@ class DemoPairs(ProceduralPairs):
     METAINFO = dict(
         classes=CLASSES,
         palette=[(220, 20, 60), (0, 0, 142), (250, 170, 30)],
-        seg_classes=('background', ) + CLASSES,
+        seg_classes=('background',) + CLASSES,
         seg_palette=[(0, 0, 0), (220, 20, 60), (0, 0, 142), (250, 170, 30)],
-        modalities=('visible', 'infrared'))
+        modalities=('visible', 'infrared'),
+    )
 
-    def __init__(self,
-                 length: int = 200,
-                 size: Sequence[int] = (128, 160),
-                 seed: int = 0,
-                 split: str = 'train',
-                 night_ratio: float = 0.5,
-                 num_objects: Sequence[int] = (2, 6),
-                 num_distractors: Sequence[int] = (1, 3),
-                 single_modality_ratio: float = 0.6,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        length: int = 200,
+        size: Sequence[int] = (128, 160),
+        seed: int = 0,
+        split: str = 'train',
+        night_ratio: float = 0.5,
+        num_objects: Sequence[int] = (2, 6),
+        num_distractors: Sequence[int] = (1, 3),
+        single_modality_ratio: float = 0.6,
+        **kwargs,
+    ) -> None:
         for name, (low, high) in {'num_objects': num_objects, 'num_distractors': num_distractors}.items():
             if not 0 <= low <= high <= 60:
                 raise ValueError(f'{name} must be 0 <= least <= most <= 60, got {(low, high)}')
@@ -72,7 +76,8 @@ class DemoPairs(ProceduralPairs):
             night_ratio=night_ratio,
             num_objects=tuple(num_objects),
             num_distractors=tuple(num_distractors),
-            single_modality_ratio=single_modality_ratio)
+            single_modality_ratio=single_modality_ratio,
+        )
         super().__init__(length=length, size=size, seed=seed, split=split, **kwargs)
 
     def render(self, index: int) -> RenderedPair:
@@ -84,17 +89,27 @@ class DemoPairs(ProceduralPairs):
         """The item of one scene."""
         info = super().get_data_info(idx)
         pair = self.render(info['img_id'])
-        masks = [encode(np.asfortranarray(pair.instance_map == number, np.uint8)) for number in range(1, len(pair.boxes) + 1)]
+        masks = [
+            encode(np.asfortranarray(pair.instance_map == number, np.uint8)) for number in range(1, len(pair.boxes) + 1)
+        ]
         rows = zip(pair.boxes, pair.labels, pair.ignored, masks)
         info.update(
             first=pair.visible,
             second=pair.infrared,
-            instances=[dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(ignored), mask=dict(mask, counts=mask['counts'].decode()))
-                       for box, label, ignored, mask in rows],
+            instances=[
+                dict(
+                    bbox=box.tolist(),
+                    bbox_label=int(label),
+                    ignore_flag=int(ignored),
+                    mask=dict(mask, counts=mask['counts'].decode()),
+                )
+                for box, label, ignored, mask in rows
+            ],
             gt_seg_map=pair.seg_map,
             seg_fields=['gt_seg_map'],
             height=self.size[0],
-            width=self.size[1])
+            width=self.size[1],
+        )
         return info
 
     def get_cat_ids(self, idx: int) -> List[int]:

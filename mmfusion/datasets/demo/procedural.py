@@ -1,4 +1,5 @@
 """Base of the data sets that are rendered from a seed."""
+
 from typing import List, Sequence, Tuple
 
 import numpy as np
@@ -30,14 +31,20 @@ class ProceduralPairs(BaseDataset):
     METAINFO = dict(classes=(), palette=[], modalities=('first', 'second'))
     STREAM: Tuple[int, ...] = ()
 
-    def __init__(self, length: int = 200, size: Sequence[int] = (128, 160), seed: int = 0, split: str = 'train', **kwargs) -> None:
+    def __init__(
+        self, length: int = 200, size: Sequence[int] = (128, 160), seed: int = 0, split: str = 'train', **kwargs
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f'split must be one of {list(SPLITS)}, got {split!r}')
         if length < 1 or len(size) != 2 or min(size) < 64 or seed < 0:
-            raise ValueError(f'{type(self).__name__} needs length >= 1, size of at least (64, 64) and seed >= 0; '
-                             f'got length={length}, size={size}, seed={seed}')
+            raise ValueError(
+                f'{type(self).__name__} needs length >= 1, size of at least (64, 64) and seed >= 0; '
+                f'got length={length}, size={size}, seed={seed}'
+            )
         self.length, self.size, self.seed, self.split = int(length), tuple(int(side) for side in size), int(seed), split
-        kwargs.setdefault('serialize_data', False)  # the list holds names only; serializing would run the garbage collector
+        kwargs.setdefault(
+            'serialize_data', False
+        )  # the list holds names only; serializing would run the garbage collector
         super().__init__(**kwargs)
         kind = '-'.join(['demo', *map(str, self.STREAM)])
         self._metainfo['split_hash'] = f'{kind}-seed{self.seed}-{split}-{self.length}'

@@ -1,4 +1,5 @@
 """Procedural multi-exposure and multi-focus pairs: no files, no download."""
+
 from typing import Sequence, Union
 
 from mmfusion.registry import DATASETS
@@ -65,17 +66,21 @@ class DemoExposurePairs(_ColorPairs):
     """
 
     METAINFO = dict(classes=(), palette=[], modalities=('over', 'under'))
-    STREAM = (1, )
+    STREAM = (1,)
 
-    def __init__(self,
-                 length: int = 200,
-                 size: Sequence[int] = (128, 160),
-                 seed: int = 0,
-                 split: str = 'train',
-                 night_ratio: float = 0.3,
-                 stops: Sequence[float] = (3.5, 5.0),
-                 **kwargs) -> None:
-        super().__init__(night_ratio, stops, ('stops', 0.5, 10), length=length, size=size, seed=seed, split=split, **kwargs)
+    def __init__(
+        self,
+        length: int = 200,
+        size: Sequence[int] = (128, 160),
+        seed: int = 0,
+        split: str = 'train',
+        night_ratio: float = 0.3,
+        stops: Sequence[float] = (3.5, 5.0),
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            night_ratio, stops, ('stops', 0.5, 10), length=length, size=size, seed=seed, split=split, **kwargs
+        )
 
     def render(self, index: int) -> ExposurePair:
         """Render one scene with everything known about it."""
@@ -109,17 +114,21 @@ class DemoFocusPairs(_ColorPairs):
     """
 
     METAINFO = dict(classes=(), palette=[], modalities=('far', 'near'))
-    STREAM = (2, )
+    STREAM = (2,)
 
-    def __init__(self,
-                 length: int = 200,
-                 size: Sequence[int] = (128, 160),
-                 seed: int = 0,
-                 split: str = 'train',
-                 night_ratio: float = 0.1,
-                 blur: Sequence[float] = (0.015, 0.03),
-                 **kwargs) -> None:
-        super().__init__(night_ratio, blur, ('blur', 0.005, 0.1), length=length, size=size, seed=seed, split=split, **kwargs)
+    def __init__(
+        self,
+        length: int = 200,
+        size: Sequence[int] = (128, 160),
+        seed: int = 0,
+        split: str = 'train',
+        night_ratio: float = 0.1,
+        blur: Sequence[float] = (0.015, 0.03),
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            night_ratio, blur, ('blur', 0.005, 0.1), length=length, size=size, seed=seed, split=split, **kwargs
+        )
 
     def render(self, index: int) -> FocusPair:
         """Render one scene with everything known about it."""

@@ -1,4 +1,5 @@
 """Batches of episodes: some fusion tasks, and of each enough pairs for a few training steps and a judgment."""
+
 from itertools import islice
 from typing import Iterator, List
 
@@ -30,19 +31,29 @@ class EpisodeBatchSampler(BatchSampler):
         ValueError: A number is out of range.
     """
 
-    def __init__(self,
-                 sampler: Sampler,
-                 batch_size: int,
-                 inner_steps: int = 5,
-                 tasks_per_batch: int = 1,
-                 batches_per_epoch: int = 50) -> None:
-        self.ranges = task_ranges('EpisodeBatchSampler', sampler, batch_size=batch_size, batches_per_epoch=batches_per_epoch)
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        inner_steps: int = 5,
+        tasks_per_batch: int = 1,
+        batches_per_epoch: int = 50,
+    ) -> None:
+        self.ranges = task_ranges(
+            'EpisodeBatchSampler', sampler, batch_size=batch_size, batches_per_epoch=batches_per_epoch
+        )
         if inner_steps < 0:
             raise ValueError(f'EpisodeBatchSampler: inner_steps must be at least 0, got {inner_steps}')
         if not 1 <= tasks_per_batch <= len(self.ranges):
-            raise ValueError(f'EpisodeBatchSampler: tasks_per_batch must lie in 1...{len(self.ranges)}, the number of tasks, got {tasks_per_batch}')
+            raise ValueError(
+                f'EpisodeBatchSampler: tasks_per_batch must lie in 1...{len(self.ranges)}, the number of tasks, got {tasks_per_batch}'
+            )
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), False
-        self.inner_steps, self.tasks_per_batch, self.batches_per_epoch = int(inner_steps), int(tasks_per_batch), int(batches_per_epoch)
+        self.inner_steps, self.tasks_per_batch, self.batches_per_epoch = (
+            int(inner_steps),
+            int(tasks_per_batch),
+            int(batches_per_epoch),
+        )
 
     def __len__(self) -> int:
         """Batches of an epoch, in each process."""

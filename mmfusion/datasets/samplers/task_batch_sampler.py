@@ -1,4 +1,5 @@
 """Batches of one fusion task each, the tasks in turn."""
+
 from itertools import islice
 from typing import Dict, Iterator, List, Optional
 
@@ -35,13 +36,15 @@ class TaskBatchSampler(BatchSampler):
         ValueError: A number is below 1, a name is unknown, ``lead`` stands beside ``batches_per_epoch``, or ``drop_last`` leaves no batch.
     """
 
-    def __init__(self,
-                 sampler: Sampler,
-                 batch_size: int,
-                 lead: Optional[str] = None,
-                 batches_per_epoch: Optional[int] = None,
-                 repeats: Optional[Dict[str, int]] = None,
-                 drop_last: bool = False) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        lead: Optional[str] = None,
+        batches_per_epoch: Optional[int] = None,
+        repeats: Optional[Dict[str, int]] = None,
+        drop_last: bool = False,
+    ) -> None:
         repeats = dict(repeats or {})
         numbers = {f'repeats[{name!r}]': number for name, number in repeats.items()}
         if batches_per_epoch is not None:
@@ -49,9 +52,13 @@ class TaskBatchSampler(BatchSampler):
         self.ranges = task_ranges('TaskBatchSampler', sampler, batch_size=batch_size, **numbers)
         unknown = sorted(({lead} - {None} | set(repeats)) - set(self.ranges))
         if unknown:
-            raise ValueError(f'TaskBatchSampler: lead and repeats name unknown tasks {unknown}; the data set has {list(self.ranges)}')
+            raise ValueError(
+                f'TaskBatchSampler: lead and repeats name unknown tasks {unknown}; the data set has {list(self.ranges)}'
+            )
         if lead is not None and batches_per_epoch is not None:
-            raise ValueError(f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or batches_per_epoch={batches_per_epoch}, not both')
+            raise ValueError(
+                f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or batches_per_epoch={batches_per_epoch}, not both'
+            )
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), bool(drop_last)
         self.turn = [name for name in self.ranges for _ in range(repeats.get(name, 1))]
         self.lead = None if batches_per_epoch is not None else lead or next(iter(self.ranges))
@@ -64,8 +71,10 @@ class TaskBatchSampler(BatchSampler):
         if self.drop_last and self.lead_sizes[-1] < self.batch_size:
             self.lead_sizes.pop()
         if not self.lead_sizes:
-            raise InputError(f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in each process '
-                             f'for batches of {self.batch_size}')
+            raise InputError(
+                f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in each process '
+                f'for batches of {self.batch_size}'
+            )
         turns = -(-len(self.lead_sizes) // self.turn.count(self.lead))
         # in the last turn the leading task may have fewer batches left than its repeats
         return turns * (len(self.turn) - self.turn.count(self.lead)) + len(self.lead_sizes)
@@ -80,8 +89,15 @@ class TaskBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[List[int]]:
         """Yield the indices of one batch after the other."""
-        streams = {name: endless(np.random.default_rng([self.sampler.seed, self.sampler.epoch, number]), indices, self.sampler.rank,
-                                 self.sampler.world_size) for number, (name, indices) in enumerate(self.ranges.items())}
+        streams = {
+            name: endless(
+                np.random.default_rng([self.sampler.seed, self.sampler.epoch, number]),
+                indices,
+                self.sampler.rank,
+                self.sampler.world_size,
+            )
+            for number, (name, indices) in enumerate(self.ranges.items())
+        }
         left = list(self.lead_sizes) if self.lead else []
         drawn = 0
         while True:

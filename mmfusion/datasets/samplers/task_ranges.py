@@ -1,4 +1,5 @@
 """Ranges of samples by fusion task, for the batch samplers."""
+
 from typing import Dict, Iterator
 
 import numpy as np
@@ -23,7 +24,9 @@ def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range
     if not hasattr(dataset, 'ranges'):
         raise InputTypeError(f'{owner} draws from a FusionTasksDataset, got {type(dataset).__name__}')
     if not all(hasattr(sampler, name) for name in ('seed', 'epoch', 'rank', 'world_size')):
-        raise InputTypeError(f"{owner} needs sampler = dict(type='DefaultSampler'), which knows epochs; got {type(sampler).__name__}")
+        raise InputTypeError(
+            f"{owner} needs sampler = dict(type='DefaultSampler'), which knows epochs; got {type(sampler).__name__}"
+        )
     for name, value in numbers.items():
         if value < 1:
             raise InputError(f'{owner}: {name} must be at least 1, got {value}')

@@ -1,4 +1,5 @@
 """Transforms that load, augment and pack both sources of a pair together."""
+
 from .load_class_map import LoadClassMap
 from .load_fused import LoadFused
 from .load_pair import LoadPair
@@ -7,4 +8,12 @@ from .paired import Paired
 from .photometric import PairPhotometric
 from .random_resized_crop import RandomResizedCrop
 
-__all__ = ['LoadClassMap', 'LoadFused', 'LoadPair', 'PackFusionInputs', 'PairPhotometric', 'Paired', 'RandomResizedCrop']
+__all__ = [
+    'LoadClassMap',
+    'LoadFused',
+    'LoadPair',
+    'PackFusionInputs',
+    'PairPhotometric',
+    'Paired',
+    'RandomResizedCrop',
+]

@@ -1,4 +1,5 @@
 """Loading and checking the class map of a pair."""
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -41,14 +42,20 @@ class LoadClassMap(BaseTransform):
         if name is not None:
             numbers, name = read_class_map(name), f'class map {name}'
         elif 'gt_seg_map' in results:
-            numbers, name = results['gt_seg_map'], f"the class map of sample {results.get('sample_id', '?')}"
+            numbers, name = results['gt_seg_map'], f'the class map of sample {results.get("sample_id", "?")}'
         else:
-            raise PairDataError('missing class map', f"sample {results.get('sample_id', '?')} has no class map; use a data set with class maps, "
-                                'or give their folder as seg_dir')
+            raise PairDataError(
+                'missing class map',
+                f'sample {results.get("sample_id", "?")} has no class map; use a data set with class maps, '
+                'or give their folder as seg_dir',
+            )
         height, width = results['ori_shape'][:2]
         if numbers.shape != (height, width):
-            raise PairDataError('size mismatch', f'{name} has {numbers.shape[1]}x{numbers.shape[0]} pixels, its images have {width}x{height}; '
-                                'use the original class maps, or resize images and class maps (nearest) alike')
+            raise PairDataError(
+                'size mismatch',
+                f'{name} has {numbers.shape[1]}x{numbers.shape[0]} pixels, its images have {width}x{height}; '
+                'use the original class maps, or resize images and class maps (nearest) alike',
+            )
         results['gt_seg_map'] = self._to_labels(numbers, results.get('label_map'), name)
         fields = results.setdefault('seg_fields', [])
         if 'gt_seg_map' not in fields:
@@ -59,8 +66,10 @@ class LoadClassMap(BaseTransform):
     def _to_labels(numbers: np.ndarray, label_map, name: str) -> np.ndarray:
         low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high > IGNORED:
-            raise PairDataError('unknown class number', f'{name} holds the number {low if low < 0 else high}; class numbers lie in 0...254, '
-                                '255 is ignored')
+            raise PairDataError(
+                'unknown class number',
+                f'{name} holds the number {low if low < 0 else high}; class numbers lie in 0...254, 255 is ignored',
+            )
         if not label_map:
             return numbers.astype(np.uint8)
         table = np.full(IGNORED + 1, -1, np.int16)
@@ -68,8 +77,11 @@ class LoadClassMap(BaseTransform):
         labels = cv2.LUT(numbers.astype(np.uint8), table)  # table[numbers], ten times as fast
         if labels.min() < 0:
             strange = np.unique(numbers[labels < 0]).tolist()
-            raise PairDataError('unknown class number', f'{name} holds the class numbers {strange}; known are {min(label_map)}...{max(label_map)}, '
-                                'and 255 for what is ignored. Correct the file, or give all names in metainfo.seg_classes')
+            raise PairDataError(
+                'unknown class number',
+                f'{name} holds the class numbers {strange}; known are {min(label_map)}...{max(label_map)}, '
+                'and 255 for what is ignored. Correct the file, or give all names in metainfo.seg_classes',
+            )
         return labels.astype(np.uint8)
 
     def __repr__(self) -> str:

@@ -1,4 +1,5 @@
 """Loading pictures that were fused before, in the place of their sources."""
+
 import os
 
 from mmfusion.fileio.errors import PairDataError
@@ -32,16 +33,21 @@ class LoadFused(LoadPair):
 
     def transform(self, results: dict) -> dict:
         """Load the picture."""
-        path = os.path.join(self.folder, f"{results['sample_id']}.png")
+        path = os.path.join(self.folder, f'{results["sample_id"]}.png')
         if not os.path.isfile(path):
-            raise PairDataError('missing image', f'no fused picture {path}; run mmfusion downstream again to fuse the set')
+            raise PairDataError(
+                'missing image', f'no fused picture {path}; run mmfusion downstream again to fuse the set'
+            )
         results['first'] = results['second'] = read_image(path)
         results['first_path'] = results['second_path'] = path
         results = super().transform(results)
         wanted = (results.get('height', results['ori_shape'][0]), results.get('width', results['ori_shape'][1]))
         if tuple(results['ori_shape']) != wanted:
-            raise PairDataError('size mismatch', f'{path} has {results["ori_shape"][1]}x{results["ori_shape"][0]} pixels, its sources have '
-                                f'{wanted[1]}x{wanted[0]}; fuse at the size of the sources')
+            raise PairDataError(
+                'size mismatch',
+                f'{path} has {results["ori_shape"][1]}x{results["ori_shape"][0]} pixels, its sources have '
+                f'{wanted[1]}x{wanted[0]}; fuse at the size of the sources',
+            )
         return results
 
     def __repr__(self) -> str:

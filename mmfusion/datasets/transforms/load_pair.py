@@ -1,4 +1,5 @@
 """Loading both source images of a pair."""
+
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import cv2
@@ -100,13 +101,15 @@ class LoadPair(BaseTransform):
         ((32, 40, 1), (32, 40))
     """
 
-    def __init__(self,
-                 color_type: Union[str, dict] = 'auto',
-                 bit_depth: Union[int, dict, None] = None,
-                 stretch: Union[Sequence[float], dict, None] = None,
-                 reduce_to: Optional[Sequence[int]] = None,
-                 cache: Optional[dict] = None,
-                 registration: Union[str, dict, None] = None):
+    def __init__(
+        self,
+        color_type: Union[str, dict] = 'auto',
+        bit_depth: Union[int, dict, None] = None,
+        stretch: Union[Sequence[float], dict, None] = None,
+        reduce_to: Optional[Sequence[int]] = None,
+        cache: Optional[dict] = None,
+        registration: Union[str, dict, None] = None,
+    ):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
         self.stretch = per_source(stretch, 'stretch')
@@ -119,8 +122,12 @@ class LoadPair(BaseTransform):
         for value in self.stretch.values():
             if value is not None and not (len(value) == 2 and 0 <= value[0] < value[1] <= 100):
                 raise ValueError(f'stretch must be two percentiles 0 <= low < high <= 100, got {value!r}')
-        if reduce_to is not None and not (len(reduce_to) == 2 and all(isinstance(side, int) and side >= MIN_SIZE for side in reduce_to)):
-            raise ValueError(f'reduce_to must be (width, height) in pixels, at least {MIN_SIZE} each, got {reduce_to!r}')
+        if reduce_to is not None and not (
+            len(reduce_to) == 2 and all(isinstance(side, int) and side >= MIN_SIZE for side in reduce_to)
+        ):
+            raise ValueError(
+                f'reduce_to must be (width, height) in pixels, at least {MIN_SIZE} each, got {reduce_to!r}'
+            )
         self.reduce_to = None if reduce_to is None else tuple(reduce_to)
         self.cache = build_cache(cache)
         if registration is not None and reduce_to is not None:
@@ -139,8 +146,11 @@ class LoadPair(BaseTransform):
         sizes = [results[source].shape[:2] for source in SOURCES]
         if sizes[0] != sizes[1]:
             first, second = (f'{names[source]} has {size[1]}x{size[0]} pixels' for source, size in zip(SOURCES, sizes))
-            raise PairDataError('size mismatch', f'{first}, {second}; the sources of a pair must be registered and of one size; '
-                                "LoadPair(registration='auto') registers them")
+            raise PairDataError(
+                'size mismatch',
+                f'{first}, {second}; the sources of a pair must be registered and of one size; '
+                "LoadPair(registration='auto') registers them",
+            )
         results['img_shape'] = results['ori_shape'] = full or sizes[0]
         if reduction > 1:
             results['reduced_from'] = full
@@ -152,7 +162,9 @@ class LoadPair(BaseTransform):
             first, second, results['registration'], valid = self.register(results['first'], results['second'])
         except UserError as error:
             raise PairDataError('not registered', f'{names["first"]} and {names["second"]}: {error}') from None
-        filler = convert_color(to_working_range(first, names['first']), 'color' if second.shape[2] == 3 else 'grayscale')
+        filler = convert_color(
+            to_working_range(first, names['first']), 'color' if second.shape[2] == 3 else 'grayscale'
+        )
         if filler.dtype != second.dtype:
             filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
         results['first'], results['second'] = first, np.where(valid[..., None], second, filler)
@@ -160,7 +172,11 @@ class LoadPair(BaseTransform):
     def _reduction(self, results: dict) -> Tuple[int, Optional[Tuple[int, int]]]:
         """The part of their size at which both files are decoded, and their full (H, W) if it was looked at."""
         paths = [results.get(f'{source}_path') for source in SOURCES]
-        if self.reduce_to is None or None in paths or any(source in results or f'{source}_channel' in results for source in SOURCES):
+        if (
+            self.reduce_to is None
+            or None in paths
+            or any(source in results or f'{source}_channel' in results for source in SOURCES)
+        ):
             return 1, None
         return reduction_for(paths, self.reduce_to[::-1])
 
@@ -171,7 +187,10 @@ class LoadPair(BaseTransform):
             return self._convert(image, name, source), name
         path = results.get(f'{source}_path')
         if path is None:
-            raise PairDataError('missing partner', f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'")
+            raise PairDataError(
+                'missing partner',
+                f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'",
+            )
         alpha = results.get(f'{source}_channel') == 'alpha'
 
         def decode() -> np.ndarray:
@@ -184,19 +203,27 @@ class LoadPair(BaseTransform):
 
     def _convert(self, image: np.ndarray, name: str, source: str) -> np.ndarray:
         if min(image.shape[:2]) < MIN_SIZE:
-            raise PairDataError('image too small', f'{name} has {image.shape[1]}x{image.shape[0]} pixels; '
-                                f'sources must be at least {MIN_SIZE}x{MIN_SIZE}')
+            raise PairDataError(
+                'image too small',
+                f'{name} has {image.shape[1]}x{image.shape[0]} pixels; sources must be at least {MIN_SIZE}x{MIN_SIZE}',
+            )
         image = to_working_range(image, name, self.bit_depth[source], self.stretch[source])
         return convert_color(image, self.color_type[source])
 
     @staticmethod
     def _given(results: dict, source: str) -> Tuple[np.ndarray, str]:
         image, name = results[source], f"the array '{source}' of sample {results.get('sample_id', '?')}"
-        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        if (
+            not isinstance(image, np.ndarray)
+            or image.ndim not in (2, 3)
+            or (image.ndim == 3 and image.shape[2] not in (1, 3))
+        ):
             found = image.shape if isinstance(image, np.ndarray) else type(image).__name__
             raise PairDataError('wrong shape', f'{name} must be numpy (H, W), (H, W, 1) or (H, W, 3), got {found}')
         return (image[..., None] if image.ndim == 2 else image), name
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
-                f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration})')
+        return (
+            f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
+            f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration})'
+        )

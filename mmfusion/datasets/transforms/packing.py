@@ -1,4 +1,5 @@
 """Packing of a pipeline's results into tensors and a data sample."""
+
 from typing import Sequence
 
 import cv2
@@ -15,9 +16,26 @@ from mmfusion.utils.value_range import check_unit_range
 from .load_pair import SOURCES
 
 # field of the sample -> key in the results, type
-MAPS = dict(gt_sem_seg=('gt_seg_map', np.int64), gt_edge_map=('gt_edge_map', np.int64), gt_depth_map=('gt_depth_map', np.float32))
-META_KEYS = ('img_id', 'sample_id', 'first_path', 'second_path', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-             'flip_direction', 'instances', 'reduce_zero_label', 'border')
+MAPS = dict(
+    gt_sem_seg=('gt_seg_map', np.int64),
+    gt_edge_map=('gt_edge_map', np.int64),
+    gt_depth_map=('gt_depth_map', np.float32),
+)
+META_KEYS = (
+    'img_id',
+    'sample_id',
+    'first_path',
+    'second_path',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+    'instances',
+    'reduce_zero_label',
+    'border',
+)
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
@@ -32,7 +50,9 @@ def _to_tensor(image: np.ndarray) -> torch.Tensor:
 def _plain_boxes(boxes) -> torch.Tensor:
     """(n, 4) float32 xyxy from an array, a tensor or a box structure of mmdet."""
     tensor = getattr(boxes, 'tensor', boxes)
-    return torch.as_tensor(np.asarray(tensor) if not isinstance(tensor, torch.Tensor) else tensor, dtype=torch.float32).reshape(-1, 4)
+    return torch.as_tensor(
+        np.asarray(tensor) if not isinstance(tensor, torch.Tensor) else tensor, dtype=torch.float32
+    ).reshape(-1, 4)
 
 
 @TRANSFORMS.register_module()
@@ -65,7 +85,9 @@ class PackFusionInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Pack one sample."""
         if 'reduced_from' in results:
-            raise InputError('PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), and no ReducedResize followed')
+            raise InputError(
+                'PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), and no ReducedResize followed'
+            )
         images = self._check(results)
         sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'img_shape' not in sample:
@@ -78,25 +100,31 @@ class PackFusionInputs(BaseTransform):
             if key in results:
                 setattr(sample, field, PixelData(data=torch.from_numpy(results[key].astype(dtype))[None]))
         if 'proposals' in results:
-            scores = torch.as_tensor(np.asarray(results.get('proposals_scores', np.ones(len(results['proposals'])))), dtype=torch.float32)
+            scores = torch.as_tensor(
+                np.asarray(results.get('proposals_scores', np.ones(len(results['proposals'])))), dtype=torch.float32
+            )
             sample.proposals = InstanceData(bboxes=_plain_boxes(results['proposals']), scores=scores)
         return dict(inputs={source: _to_tensor(image) for source, image in images.items()}, data_samples=sample)
 
     @staticmethod
     def _check(results: dict) -> dict:
-        name = f"sample {results.get('sample_id', results.get('img_id', '?'))}"
+        name = f'sample {results.get("sample_id", results.get("img_id", "?"))}'
         missing = [source for source in SOURCES if source not in results]
         if missing:
             raise InputKeyError(f'PackFusionInputs: {name} has no {missing}; put LoadPair first')
         for source in SOURCES:
             image = results[source]
             if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
-                raise InputError(f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}')
-            file = f" ({results[f'{source}_path']})" if results.get(f'{source}_path') else ''
+                raise InputError(
+                    f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}'
+                )
+            file = f' ({results[f"{source}_path"]})' if results.get(f'{source}_path') else ''
             check_unit_range(image, f'PackFusionInputs: {source} source of {name}{file}')
         if results['first'].shape[:2] != results['second'].shape[:2]:
             sizes = ' and '.join(str(results[source].shape[:2]) for source in SOURCES)
-            raise InputError(f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired')
+            raise InputError(
+                f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired'
+            )
         return {source: results[source] for source in SOURCES}
 
     @staticmethod
@@ -109,8 +137,10 @@ class PackFusionInputs(BaseTransform):
         if 'gt_masks' in results:
             masks = results['gt_masks']
             if len(masks) != len(boxes):
-                raise InputError(f"PackFusionInputs: sample {results.get('sample_id', '?')} has {len(boxes)} boxes and {len(masks)} masks; a "
-                                 'transform of the pipeline changed only one of the two')
+                raise InputError(
+                    f'PackFusionInputs: sample {results.get("sample_id", "?")} has {len(boxes)} boxes and {len(masks)} masks; a '
+                    'transform of the pipeline changed only one of the two'
+                )
             sample.gt_instances.masks = masks[np.flatnonzero(~ignored.numpy())]
             sample.ignored_instances.masks = masks[np.flatnonzero(ignored.numpy())]
 

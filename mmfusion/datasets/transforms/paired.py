@@ -1,4 +1,5 @@
 """Any single-image transform of mmcv, mmdet or mmseg, applied to both sources alike."""
+
 import copy
 from typing import Callable, Optional, Sequence, Union
 
@@ -59,31 +60,41 @@ class Paired(BaseTransform):
         (array([2, 1, 0]), False)
     """
 
-    def __init__(self,
-                 transform: Union[dict, Callable],
-                 sources: Sequence[str] = ('first', 'second'),
-                 expand_grey: bool = True,
-                 unit_range: Optional[bool] = None,
-                 to_float32: bool = False):
+    def __init__(
+        self,
+        transform: Union[dict, Callable],
+        sources: Sequence[str] = ('first', 'second'),
+        expand_grey: bool = True,
+        unit_range: Optional[bool] = None,
+        to_float32: bool = False,
+    ):
         self.wrapped = TRANSFORMS.build(scoped(transform)) if isinstance(transform, dict) else transform
         if not callable(self.wrapped):
             raise TypeError(f'Paired needs a config or a callable, got {type(transform).__name__}')
         if any(hasattr(self.wrapped, name) for name in _MIXING):
-            raise TypeError(f'Paired cannot wrap {type(self.wrapped).__name__}: it mixes several samples; both sources would get different partners')
+            raise TypeError(
+                f'Paired cannot wrap {type(self.wrapped).__name__}: it mixes several samples; both sources would get different partners'
+            )
         self.sources = tuple(sources)
         self.expand_grey = expand_grey
         self.to_float32 = to_float32
-        self.unit_range = unit_range if unit_range is not None else type(self.wrapped).__module__.split('.')[0] not in _COUNT_TO_255
+        self.unit_range = (
+            unit_range if unit_range is not None else type(self.wrapped).__module__.split('.')[0] not in _COUNT_TO_255
+        )
 
     def transform(self, results: dict) -> Optional[dict]:
         """Transform all sources; None when the transform rejects the sample."""
         missing = [source for source in self.sources if source not in results]
         if missing:
-            raise InputKeyError(f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first')
+            raise InputKeyError(
+                f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first'
+            )
         images = {source: results.pop(source) for source in self.sources}
         start, end, output, shape = random_state(), None, None, None
         labels = [copy.deepcopy(results) for _ in self.sources[1:]]
-        wrapped = [copy.deepcopy(self.wrapped) for _ in self.sources[1:]]  # with generators of its own in the same state
+        wrapped = [
+            copy.deepcopy(self.wrapped) for _ in self.sources[1:]
+        ]  # with generators of its own in the same state
         for index, source in enumerate(self.sources):
             if index:
                 set_random_state(start)
@@ -95,19 +106,25 @@ class Paired(BaseTransform):
                     return None
                 end, output = random_state(), done
             elif done is None:
-                raise UserError(f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
-                                   'it depends on the image content')
+                raise UserError(
+                    f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
+                    'it depends on the image content'
+                )
             images[source] = self._hide(done.pop('img'), images[source])
             shape = shape or images[source].shape[:2]
             if images[source].shape[:2] != shape:
-                raise UserError(f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
-                                   f'{images[source].shape[:2]}: '
-                                   'it depends on the image content or draws from a generator that Paired cannot reset')
+                raise UserError(
+                    f'{type(self.wrapped).__name__} gave {self.sources[0]!r} the size {shape} and {source!r} the size '
+                    f'{images[source].shape[:2]}: '
+                    'it depends on the image content or draws from a generator that Paired cannot reset'
+                )
         set_random_state(end)
         if 'reduced_from' in output:
-            raise UserError(f'{type(self.wrapped).__name__} got images that LoadPair decoded at a reduced size (reduce_to), while labels count in '
-                               "pixels of the files; the first transform in Paired after LoadPair must be dict(type='ReducedResize', ...), or one "
-                               "that resizes by it, as dict(type='RandomResize', resize_type='mmfusion.ReducedResize', ...)")
+            raise UserError(
+                f'{type(self.wrapped).__name__} got images that LoadPair decoded at a reduced size (reduce_to), while labels count in '
+                "pixels of the files; the first transform in Paired after LoadPair must be dict(type='ReducedResize', ...), or one "
+                "that resizes by it, as dict(type='RandomResize', resize_type='mmfusion.ReducedResize', ...)"
+            )
         output.update(images)
         output['img_shape'] = shape
         return output
@@ -124,13 +141,19 @@ class Paired(BaseTransform):
             image = image[..., None]
         if before.dtype == np.uint8 and image.dtype != np.uint8:
             if np.abs(image).max() < _DARK and before.max() > 127:
-                raise InputError(f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
-                                 'as if it had been normalized; leave that to the data preprocessor of the task network, which has mean and std')
+                raise InputError(
+                    f'Paired({type(self.wrapped).__name__}): an 8-bit source came back within {image.min():.3g}...{image.max():.3g}, '
+                    'as if it had been normalized; leave that to the data preprocessor of the task network, which has mean and std'
+                )
             image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         elif before.dtype == np.float32 and (image.dtype != np.float32 or not self.unit_range):
-            image = np.clip(image if self.unit_range else image.astype(np.float32) / np.float32(255), 0, 1).astype(np.float32)
+            image = np.clip(image if self.unit_range else image.astype(np.float32) / np.float32(255), 0, 1).astype(
+                np.float32
+            )
         return np.ascontiguousarray(image[..., :1]) if before.shape[2] == 1 and image.shape[2] == 3 else image
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, expand_grey={self.expand_grey}, '
-                f'unit_range={self.unit_range})')
+        return (
+            f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, expand_grey={self.expand_grey}, '
+            f'unit_range={self.unit_range})'
+        )

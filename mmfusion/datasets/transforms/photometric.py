@@ -1,4 +1,5 @@
 """Photometric changes of both sources, for 8-bit and float images alike."""
+
 from typing import Optional, Sequence
 
 import cv2
@@ -38,21 +39,30 @@ class PairPhotometric(BaseTransform):
         (dtype('uint8'), 128)
     """
 
-    def __init__(self,
-                 brightness: float = 0.1,
-                 contrast: Sequence[float] = (0.8, 1.25),
-                 gamma: Sequence[float] = (0.8, 1.25),
-                 saturation: Sequence[float] = (0.7, 1.3),
-                 noise: float = 0.0,
-                 prob: float = 0.5,
-                 sources: Sequence[str] = ('first', 'second'),
-                 shared: bool = False):
+    def __init__(
+        self,
+        brightness: float = 0.1,
+        contrast: Sequence[float] = (0.8, 1.25),
+        gamma: Sequence[float] = (0.8, 1.25),
+        saturation: Sequence[float] = (0.7, 1.3),
+        noise: float = 0.0,
+        prob: float = 0.5,
+        sources: Sequence[str] = ('first', 'second'),
+        shared: bool = False,
+    ):
         if brightness < 0 or noise < 0 or not 0 <= prob <= 1:
-            raise ValueError(f'brightness and noise must not be negative and prob must lie in [0, 1]; got {brightness}, {noise}, {prob}')
+            raise ValueError(
+                f'brightness and noise must not be negative and prob must lie in [0, 1]; got {brightness}, {noise}, {prob}'
+            )
         for name, (low, high) in dict(contrast=contrast, gamma=gamma, saturation=saturation).items():
             if not 0 <= low <= high or (name == 'gamma' and low == 0):
                 raise ValueError(f'{name} must be 0 <= low <= high (gamma above 0), got {(low, high)}')
-        self.brightness, self.contrast, self.gamma, self.saturation = brightness, tuple(contrast), tuple(gamma), tuple(saturation)
+        self.brightness, self.contrast, self.gamma, self.saturation = (
+            brightness,
+            tuple(contrast),
+            tuple(gamma),
+            tuple(saturation),
+        )
         self.noise, self.prob, self.sources, self.shared = noise, prob, tuple(sources), shared
 
     def draw(self) -> dict:
@@ -64,7 +74,8 @@ class PairPhotometric(BaseTransform):
             contrast=np.random.uniform(*self.contrast),
             gamma=float(np.exp(np.random.uniform(*np.log(self.gamma)))),
             saturation=np.random.uniform(*self.saturation),
-            noise=np.random.uniform(0, self.noise))
+            noise=np.random.uniform(0, self.noise),
+        )
         return {name: drawn[name] if active else neutral[name] for name, active in zip(drawn, on)}
 
     def transform(self, results: dict) -> Optional[dict]:
@@ -77,12 +88,16 @@ class PairPhotometric(BaseTransform):
         return results
 
     @staticmethod
-    def apply(image: np.ndarray, brightness: float, contrast: float, gamma: float, saturation: float, noise: float) -> np.ndarray:
+    def apply(
+        image: np.ndarray, brightness: float, contrast: float, gamma: float, saturation: float, noise: float
+    ) -> np.ndarray:
         """Apply given parameters to a uint8 image or a float32 one in [0, 1]."""
         eight_bit = image.dtype == np.uint8
 
         def tone(values: np.ndarray) -> np.ndarray:
-            return np.clip((np.clip(values, 0, 1)**np.float32(gamma) - 0.5) * contrast + 0.5 + brightness, 0, 1).astype(np.float32)
+            return np.clip(
+                (np.clip(values, 0, 1) ** np.float32(gamma) - 0.5) * contrast + 0.5 + brightness, 0, 1
+            ).astype(np.float32)
 
         saturate = saturation != 1.0 and image.shape[2] == 3
         if (brightness, contrast, gamma) != (0.0, 1.0, 1.0):

@@ -1,4 +1,5 @@
 """A random part of an image, resized."""
+
 import math
 from typing import Sequence, Tuple, Union
 
@@ -40,7 +41,12 @@ class RandomResizedCrop(BaseTransform):
         (32, 48, 3)
     """
 
-    def __init__(self, size: Union[int, Sequence[int]], scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)) -> None:
+    def __init__(
+        self,
+        size: Union[int, Sequence[int]],
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+    ) -> None:
         size = (size, size) if isinstance(size, int) else tuple(size)
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f'RandomResizedCrop: size must be (height, width) in pixels, got {size}')
@@ -57,7 +63,12 @@ class RandomResizedCrop(BaseTransform):
             ratio = math.exp(np.random.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
             part_height, part_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
             if 0 < part_height <= height and 0 < part_width <= width:
-                return np.random.randint(height - part_height + 1), np.random.randint(width - part_width + 1), part_height, part_width
+                return (
+                    np.random.randint(height - part_height + 1),
+                    np.random.randint(width - part_width + 1),
+                    part_height,
+                    part_width,
+                )
         ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
         part_height, part_width = min(height, max(round(width / ratio), 1)), min(width, max(round(height * ratio), 1))
         return (height - part_height) // 2, (width - part_width) // 2, part_height, part_width
@@ -65,12 +76,16 @@ class RandomResizedCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Cut and resize."""
         if 'gt_bboxes' in results:
-            raise InputError('RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, or leave mmdet.LoadAnnotations out')
+            raise InputError(
+                'RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, or leave mmdet.LoadAnnotations out'
+            )
         top, left, height, width = self.draw(*results['img'].shape[:2])
-        part = np.s_[top:top + height, left:left + width]
+        part = np.s_[top : top + height, left : left + width]
         results['img'] = resize_bicubic(results['img'][part], self.size)
         if 'gt_seg_map' in results:
-            results['gt_seg_map'] = cv2.resize(results['gt_seg_map'][part], self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+            results['gt_seg_map'] = cv2.resize(
+                results['gt_seg_map'][part], self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+            )
         results['img_shape'] = self.size
         return results
 
@@ -87,7 +102,9 @@ def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         tensor = tensor.round().clamp(limits.min, limits.max)
     else:
         if image.size and image.max() > 1 + RANGE_TOLERANCE:
-            raise InputError(f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
-                             'give unit_range=True to Paired')
+            raise InputError(
+                f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
+                'give unit_range=True to Paired'
+            )
         tensor = tensor.clamp(0, 1)
     return np.ascontiguousarray(tensor.numpy().transpose(1, 2, 0).astype(image.dtype))

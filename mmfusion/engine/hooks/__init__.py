@@ -1,4 +1,5 @@
 """Hooks of the runner."""
+
 from .architecture_hook import ArchitectureHook
 from .checkpoint_hook import CheckpointHook, use_whole_checkpoints
 from .data_split_hook import DataSplitHook
@@ -14,8 +15,21 @@ from .sync_learned_buffers_hook import SyncLearnedBuffersHook
 from .task_weight_hook import TaskWeightHook
 
 __all__ = [
-    'FIRST_LOSS', 'ArchitectureHook', 'CheckpointHook', 'DataSplitHook', 'EMAHook', 'EpochSeedHook', 'FirstLossHook',
-    'FusionVisualizationHook', 'LossWeightVisualizationHook',
-    'ProgressBarHook', 'RuntimeInfoHook', 'StopAfterHook', 'SyncLearnedBuffersHook', 'TaskWeightHook', 'iterations_per_epoch', 'seed_worker',
-    'use_whole_checkpoints'
+    'FIRST_LOSS',
+    'ArchitectureHook',
+    'CheckpointHook',
+    'DataSplitHook',
+    'EMAHook',
+    'EpochSeedHook',
+    'FirstLossHook',
+    'FusionVisualizationHook',
+    'LossWeightVisualizationHook',
+    'ProgressBarHook',
+    'RuntimeInfoHook',
+    'StopAfterHook',
+    'SyncLearnedBuffersHook',
+    'TaskWeightHook',
+    'iterations_per_epoch',
+    'seed_worker',
+    'use_whole_checkpoints',
 ]

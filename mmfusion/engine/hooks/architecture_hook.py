@@ -1,4 +1,5 @@
 """State of an architecture search after each epoch: a line per position in the log, a picture, and the genotype as a file."""
+
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -42,7 +43,9 @@ class ArchitectureHook(Hook):
         """Check the model; show the weights before the first step."""
         coupling = self._coupling(runner)
         if not hasattr(coupling, 'write_architecture'):
-            raise InputError(f'ArchitectureHook: {type(coupling).__name__} has no architecture to show; remove the hook')
+            raise InputError(
+                f'ArchitectureHook: {type(coupling).__name__} has no architecture to show; remove the hook'
+            )
         if runner.epoch == 0:
             self._show(runner, 0)
 
@@ -63,15 +66,23 @@ class ArchitectureHook(Hook):
         lines, scalars = [], {}
         for position, row in zip(architecture.positions, weights.tolist()):
             ranked = sorted(zip(row, architecture.candidates), reverse=True)
-            lines.append(f'  {position}: ' + ', '.join(f'{name} {weight:.3f}' for weight, name in ranked[:self.top]))
+            lines.append(f'  {position}: ' + ', '.join(f'{name} {weight:.3f}' for weight, name in ranked[: self.top]))
             scalars.update({f'architecture/{position}/{name}': weight for weight, name in ranked})
         runner.logger.info(f'operation weights after epoch {epoch}:\n' + '\n'.join(lines))
         runner.visualizer.add_scalars(scalars, step=epoch)
         folder = Path(runner.work_dir) / self.out_dir
-        names = ['latest'] + ([f'epoch_{epoch}'] if epoch == 0 or epoch % self.interval == 0 or epoch == runner.max_epochs else [])
+        names = ['latest'] + (
+            [f'epoch_{epoch}'] if epoch == 0 or epoch % self.interval == 0 or epoch == runner.max_epochs else []
+        )
         try:
             for name in names:
-                draw_architecture(weights.numpy(), architecture.positions, architecture.candidates, folder / f'{name}.png', f'after epoch {epoch}')
+                draw_architecture(
+                    weights.numpy(),
+                    architecture.positions,
+                    architecture.candidates,
+                    folder / f'{name}.png',
+                    f'after epoch {epoch}',
+                )
             coupling.write_architecture(runner.work_dir, epoch)
         except OSError as error:
             runner.logger.error(f'{error}. The architecture of epoch {epoch} is not shown; the search goes on.')

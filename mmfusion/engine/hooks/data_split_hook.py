@@ -1,4 +1,5 @@
 """Hash of the images that a result was measured on, logged with the result."""
+
 from typing import Optional
 
 from mmengine.hooks import Hook
@@ -30,4 +31,6 @@ class DataSplitHook(Hook):
         dataset = dataloader.dataset
         split_hash = getattr(dataset, 'metainfo', {}).get('split_hash')
         if split_hash:
-            runner.logger.info(f'{mode} results were measured on {len(dataset)} pairs of {type(dataset).__name__}, split hash {split_hash}')
+            runner.logger.info(
+                f'{mode} results were measured on {len(dataset)} pairs of {type(dataset).__name__}, split hash {split_hash}'
+            )

@@ -43,6 +43,7 @@ def update_at_once(average: BaseAveragedModel) -> None:
         average: The averaged model, changed in place.
     """
     from mmdet.models.layers import ExpMomentumEMA
+
     if type(average) in (ExponentialMovingAverage, ExpMomentumEMA):
         average.update_parameters = MethodType(_update_parameters, average)
 
@@ -59,7 +60,11 @@ def _update_parameters(average: BaseAveragedModel, model: nn.Module) -> None:
     # The library's own formula says how far: from 0 toward 1.
     momentum = torch.zeros((), dtype=torch.float64)
     average.avg_func(momentum, torch.ones_like(momentum), steps)
-    torch._foreach_lerp_([averages[name].data for name in names], [weights[name].data.to(averages[name].device) for name in names], momentum.item())
+    torch._foreach_lerp_(
+        [averages[name].data for name in names],
+        [weights[name].data.to(averages[name].device) for name in names],
+        momentum.item(),
+    )
     if not average.update_buffers:
         for own, value in zip(average.module.buffers(), model.buffers()):
             own.data.copy_(value.data.to(own.device))

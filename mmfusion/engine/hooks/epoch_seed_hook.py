@@ -1,4 +1,5 @@
 """Random numbers that depend on the epoch alone, so that a resumed run repeats an uninterrupted one."""
+
 import random
 from functools import partial
 
@@ -31,7 +32,9 @@ def seed_everything(value: int) -> None:
     torch.manual_seed(value)
 
 
-@MMENGINE_FUNCTIONS.register_module(force=True)  # mmengine looks worker_init_fn up in its own registry, whatever the scope
+@MMENGINE_FUNCTIONS.register_module(
+    force=True
+)  # mmengine looks worker_init_fn up in its own registry, whatever the scope
 @FUNCTIONS.register_module()
 def seed_worker(worker_id: int) -> None:
     """Seed numpy and python in a data worker from torch's seed there, and keep OpenCV to one thread.
@@ -64,10 +67,15 @@ class EpochSeedHook(Hook):
     def before_train(self, runner) -> None:
         """Hand the seed to the sampler and :func:`seed_worker` to the workers; warn of what makes resuming inexact."""
         if runner.iter > 0 and not hasattr(runner.train_loop, 'run_epoch'):
-            runner.logger.warning('resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
-                                  'Use EpochBasedTrainLoop for exact resuming.')
+            runner.logger.warning(
+                'resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
+                'Use EpochBasedTrainLoop for exact resuming.'
+            )
         loader = runner.train_dataloader
-        for owner in (loader, getattr(loader, 'batch_sampler', None)):  # a TaskBatchSampler draws by the seed of the sampler that it holds
+        for owner in (
+            loader,
+            getattr(loader, 'batch_sampler', None),
+        ):  # a TaskBatchSampler draws by the seed of the sampler that it holds
             sampler = getattr(owner, 'sampler', None)
             if isinstance(getattr(sampler, 'seed', None), int):
                 sampler.seed = runner.seed
@@ -77,8 +85,10 @@ class EpochSeedHook(Hook):
         if init is None or (isinstance(init, partial) and init.func is mmengine_worker_init_fn):
             loader.worker_init_fn = seed_worker
         if loader.persistent_workers:
-            runner.logger.warning('train_dataloader has persistent_workers=True: data workers keep their random state from epoch to epoch, '
-                                  'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.')
+            runner.logger.warning(
+                'train_dataloader has persistent_workers=True: data workers keep their random state from epoch to epoch, '
+                'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.'
+            )
 
     def before_train_epoch(self, runner) -> None:
         """Seed this process for the epoch."""

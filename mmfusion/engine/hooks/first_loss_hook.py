@@ -23,7 +23,11 @@ class FirstLossHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         """Look at the first one only."""
         if runner.iter == 0 and outputs:
-            losses = [float(value.detach() if isinstance(value, torch.Tensor) else value) for key, value in outputs.items() if _is_total(key, value)]
+            losses = [
+                float(value.detach() if isinstance(value, torch.Tensor) else value)
+                for key, value in outputs.items()
+                if _is_total(key, value)
+            ]
             if losses and all(map(math.isfinite, losses)):
                 runner.message_hub.update_info(FIRST_LOSS, sum(losses))
 

@@ -1,4 +1,5 @@
 """Fused images written while validating and testing."""
+
 import os
 from typing import Optional, Sequence
 
@@ -40,19 +41,21 @@ class FusionVisualizationHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self,
-                 out_dir: str = 'fused',
-                 phases: Sequence[str] = ('val', 'test'),
-                 images: bool = True,
-                 panel: bool = False,
-                 interval: int = 1,
-                 max_images: Optional[int] = None,
-                 max_val_images: Optional[int] = 8,
-                 size: str = 'original',
-                 score_thr: float = 0.3,
-                 titles: Optional[Sequence[str]] = None,
-                 to_backends: bool = False) -> None:
-        phases = (phases, ) if isinstance(phases, str) else tuple(phases)
+    def __init__(
+        self,
+        out_dir: str = 'fused',
+        phases: Sequence[str] = ('val', 'test'),
+        images: bool = True,
+        panel: bool = False,
+        interval: int = 1,
+        max_images: Optional[int] = None,
+        max_val_images: Optional[int] = 8,
+        size: str = 'original',
+        score_thr: float = 0.3,
+        titles: Optional[Sequence[str]] = None,
+        to_backends: bool = False,
+    ) -> None:
+        phases = (phases,) if isinstance(phases, str) else tuple(phases)
         if set(phases) - {'val', 'test'}:
             raise ValueError(f"FusionVisualizationHook: phases may hold 'val' and 'test', got {list(phases)}")
         if interval < 1:
@@ -60,7 +63,9 @@ class FusionVisualizationHook(Hook):
         if size not in ('original', 'network'):
             raise ValueError(f"FusionVisualizationHook: size must be 'original' or 'network', got {size!r}")
         if titles is not None and len(titles) != 3:
-            raise ValueError(f'FusionVisualizationHook: titles must be three (first, second, fused), got {list(titles)}')
+            raise ValueError(
+                f'FusionVisualizationHook: titles must be three (first, second, fused), got {list(titles)}'
+            )
         self.out_dir, self.phases = out_dir, phases
         self.images, self.panel, self.to_backends = images, panel, to_backends
         self.interval, self.limits = interval, {'val': max_val_images, 'test': max_images}
@@ -81,11 +86,15 @@ class FusionVisualizationHook(Hook):
         """Forget the samples of the test before."""
         self._start()
 
-    def after_val_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[Sequence] = None) -> None:
+    def after_val_iter(
+        self, runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[Sequence] = None
+    ) -> None:
         """Write the pictures of one validation batch."""
         self._write_batch(runner, 'val', data_batch, outputs)
 
-    def after_test_iter(self, runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[Sequence] = None) -> None:
+    def after_test_iter(
+        self, runner, batch_idx: int, data_batch: Optional[dict] = None, outputs: Optional[Sequence] = None
+    ) -> None:
         """Write the pictures of one test batch."""
         self._write_batch(runner, 'test', data_batch, outputs)
 
@@ -115,12 +124,18 @@ class FusionVisualizationHook(Hook):
             self._tell(runner, 'none', f'{type(runner.model).__name__} makes no fused image, so none is written')
             return
         if not sample.fused.data.isfinite().all():
-            self._tell(runner, 'nan', f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise all others that do)')
+            self._tell(
+                runner,
+                'nan',
+                f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise all others that do)',
+            )
             return
         with_sources = self.panel or self.to_backends
         view = view_sample(sample, first if with_sources else None, second if with_sources else None, self.size)
         if self.size == 'original' and not view.original:
-            self._tell(runner, 'size', f'the pipeline crops (sample {name!r}), so pictures keep the size of the network input')
+            self._tell(
+                runner, 'size', f'the pipeline crops (sample {name!r}), so pictures keep the size of the network input'
+            )
         folder = os.path.join(runner.work_dir, self.out_dir, phase)
         file = self._names(name, sample.get('img_id', index)) + '.png'
         if self.images:

@@ -1,4 +1,5 @@
 """Pictures of the learned loss weights while they are learned."""
+
 import os
 from typing import Optional, Sequence
 
@@ -56,14 +57,18 @@ class LossWeightVisualizationHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self,
-                 interval: int = 1,
-                 num_samples: int = 4,
-                 phase: str = 'val',
-                 value_range: Optional[Sequence[float]] = None,
-                 out_dir: str = 'loss_weights') -> None:
+    def __init__(
+        self,
+        interval: int = 1,
+        num_samples: int = 4,
+        phase: str = 'val',
+        value_range: Optional[Sequence[float]] = None,
+        out_dir: str = 'loss_weights',
+    ) -> None:
         if interval < 1 or num_samples < 1:
-            raise ValueError(f'LossWeightVisualizationHook: interval and num_samples must be at least 1, got {interval} and {num_samples}')
+            raise ValueError(
+                f'LossWeightVisualizationHook: interval and num_samples must be at least 1, got {interval} and {num_samples}'
+            )
         if phase not in ('val', 'train'):
             raise ValueError(f"LossWeightVisualizationHook: phase must be 'val' or 'train', got {phase!r}")
         if value_range is not None and (len(value_range) != 2 or value_range[0] >= value_range[1]):
@@ -74,7 +79,9 @@ class LossWeightVisualizationHook(Hook):
     def before_train(self, runner) -> None:
         """Show the weights before the first step; check the model."""
         if not hasattr(self._coupling(runner), 'generate_weights'):
-            raise InputError(f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation module; remove the hook')
+            raise InputError(
+                f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation module; remove the hook'
+            )
         if runner.epoch == 0:
             self._show(runner, 0)
 
@@ -115,10 +122,14 @@ class LossWeightVisualizationHook(Hook):
                     runner.logger.error(f'{error}. No more loss weights are shown for epoch {epoch}; training goes on.')
                     break
         coupling.train(training)
-        runner.logger.info(f'weight of the first source after epoch {epoch}: mean {np.mean(means):.4f} over {len(means)} samples')
+        runner.logger.info(
+            f'weight of the first source after epoch {epoch}: mean {np.mean(means):.4f} over {len(means)} samples'
+        )
 
     def _panel(self, images: Sequence[np.ndarray], weight: np.ndarray, dataset) -> np.ndarray:
         low, high = self.value_range or (float(weight.min()), float(weight.max()))
         titles = list(getattr(dataset, 'metainfo', {}).get('modalities') or ('first', 'second'))[:2]
-        return make_panel([*images[:2], color_map(weight, low, high), images[2]],
-                          [*titles, f'weight of {titles[0]} {low:.3f}..{high:.3f}', 'fused'])
+        return make_panel(
+            [*images[:2], color_map(weight, low, high), images[2]],
+            [*titles, f'weight of {titles[0]} {low:.3f}..{high:.3f}', 'fused'],
+        )

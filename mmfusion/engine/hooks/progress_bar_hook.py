@@ -1,4 +1,5 @@
 """Progress bars for training, validation and test."""
+
 from typing import Any, Optional, TextIO
 
 from mmengine.dist import is_main_process
@@ -29,8 +30,11 @@ class ProgressBarHook(Hook):
     def before_train_epoch(self, runner) -> None:
         """Begin a bar: over the epoch, or over all iterations where training counts those."""
         by_iter = not hasattr(runner.train_loop, 'run_epoch')
-        self._begin('train' if by_iter else f'epoch {runner.epoch + 1}/{runner.max_epochs}',
-                    runner.max_iters if by_iter else len(runner.train_dataloader), runner.iter if by_iter else 0)
+        self._begin(
+            'train' if by_iter else f'epoch {runner.epoch + 1}/{runner.max_epochs}',
+            runner.max_iters if by_iter else len(runner.train_dataloader),
+            runner.iter if by_iter else 0,
+        )
 
     def before_meta_epoch(self, runner, meta_steps: int) -> None:
         """Begin a bar over the meta steps of the epoch."""
@@ -57,7 +61,9 @@ class ProgressBarHook(Hook):
         # a file has the log of the run already
         self.bar = progress_bar(total, title, self.file, initial, 'bar' if self.force else 'silent', is_main_process())
 
-    def _after_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train') -> None:
+    def _after_iter(
+        self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
+    ) -> None:
         if self.bar is not None:
             self.bar.update()
 

@@ -1,4 +1,5 @@
 """Train in pieces: stop at the end of an epoch once a time budget is spent."""
+
 import time
 from typing import Optional
 
@@ -38,7 +39,11 @@ class StopAfterHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Ask the loop to stop once the budget is spent."""
         late = [time.monotonic() - self.started > 60 * self.minutes]
-        broadcast_object_list(late)  # all processes follow the first one's clock: a process that goes on alone would wait for ever
+        broadcast_object_list(
+            late
+        )  # all processes follow the first one's clock: a process that goes on alone would wait for ever
         if late[0] and runner.epoch + 1 < runner.max_epochs:
             runner.train_loop.stop_training = True
-            runner.logger.info(f'Stopped after {self.minutes} minutes, at epoch {runner.epoch + 1} of {runner.max_epochs}; resume to go on.')
+            runner.logger.info(
+                f'Stopped after {self.minutes} minutes, at epoch {runner.epoch + 1} of {runner.max_epochs}; resume to go on.'
+            )

@@ -1,4 +1,5 @@
 """Batch norm statistics averaged over processes, those of frozen networks left alone."""
+
 from typing import List
 
 from mmengine.dist import all_reduce_params
@@ -11,7 +12,9 @@ from mmfusion.registry import HOOKS
 
 def learned_buffers(runner: Runner) -> List[Tensor]:
     """Buffers of all modules that are in training mode."""
-    buffers = (buffer for module in runner.model.modules() if module.training for buffer in module.buffers(recurse=False))
+    buffers = (
+        buffer for module in runner.model.modules() if module.training for buffer in module.buffers(recurse=False)
+    )
     return list({id(buffer): buffer for buffer in buffers}.values())
 
 

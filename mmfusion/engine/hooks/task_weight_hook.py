@@ -1,4 +1,5 @@
 """A schedule for the weight of a task's losses."""
+
 from typing import Optional
 
 from mmengine.hooks import Hook
@@ -42,7 +43,15 @@ class TaskWeightHook(Hook):
         ValueError: ``end`` is not after ``begin``, a factor is negative, or the model has no such task.
     """
 
-    def __init__(self, task: str, start_factor: float = 0., end_factor: float = 1., begin: int = 0, end: Optional[int] = None, by_epoch: bool = True):
+    def __init__(
+        self,
+        task: str,
+        start_factor: float = 0.0,
+        end_factor: float = 1.0,
+        begin: int = 0,
+        end: Optional[int] = None,
+        by_epoch: bool = True,
+    ):
         if end is not None and end <= begin:
             raise ValueError(f'TaskWeightHook: end ({end}) must be after begin ({begin})')
         if min(start_factor, end_factor) < 0:

@@ -1,4 +1,5 @@
 """Training loops."""
+
 from .check_loop import check_loop
 from .coupling_train_loop import CouplingTrainLoop
 from .meta_init_loop import MetaInitLoop

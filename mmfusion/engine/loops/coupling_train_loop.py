@@ -1,4 +1,5 @@
 """Epochs of couplings whose training step is their own."""
+
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmfusion.registry import LOOPS

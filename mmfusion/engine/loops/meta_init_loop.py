@@ -1,4 +1,5 @@
 """Training of an initialization over several fusion tasks."""
+
 from mmfusion.registry import LOOPS
 from mmfusion.utils import UserError
 
@@ -24,12 +25,20 @@ class MetaInitLoop(CouplingTrainLoop):
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'run_episode'):
-            raise UserError(f"MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: use type='{self.fitting_loop}'")
+            raise UserError(
+                f"MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: use type='{self.fitting_loop}'"
+            )
         sampler = getattr(self.dataloader, 'batch_sampler', None)
         steps = getattr(sampler, 'inner_steps', None)
         if steps != self.model.inner_steps:
-            found = 'train_dataloader has no EpisodeBatchSampler' if steps is None else f'EpisodeBatchSampler draws for inner_steps={steps}'
-            raise UserError(f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: set train_dataloader.batch_sampler = '
-                            f"dict(type='EpisodeBatchSampler', inner_steps={self.model.inner_steps})")
+            found = (
+                'train_dataloader has no EpisodeBatchSampler'
+                if steps is None
+                else f'EpisodeBatchSampler draws for inner_steps={steps}'
+            )
+            raise UserError(
+                f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: set train_dataloader.batch_sampler = '
+                f"dict(type='EpisodeBatchSampler', inner_steps={self.model.inner_steps})"
+            )
         sampler.sampler.seed = self.runner.seed  # a resumed run learns its seed after the sampler was built
         return super().run()

@@ -1,4 +1,5 @@
 """An epoch of two phases: first the loss learns, then the networks learn from it."""
+
 import time
 from itertools import islice
 from typing import Dict, Iterator, Tuple
@@ -39,9 +40,20 @@ class MetaTrainLoop(CouplingTrainLoop):
         UserError: The model has no meta step, or the training set does not even make two batches.
     """
 
-    def __init__(self, runner, dataloader, meta_steps: int = 200, cycle: bool = False, meta_begin: int = 1, meta_interval: int = 1,
-                 log_interval: int = 50, **kwargs) -> None:
-        for name, value in dict(meta_steps=meta_steps, meta_begin=meta_begin, meta_interval=meta_interval, log_interval=log_interval).items():
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        meta_steps: int = 200,
+        cycle: bool = False,
+        meta_begin: int = 1,
+        meta_interval: int = 1,
+        log_interval: int = 50,
+        **kwargs,
+    ) -> None:
+        for name, value in dict(
+            meta_steps=meta_steps, meta_begin=meta_begin, meta_interval=meta_interval, log_interval=log_interval
+        ).items():
             if value < 1:
                 raise ValueError(f'MetaTrainLoop: {name} must be at least 1, got {value}')
         super().__init__(runner, dataloader, **kwargs)
@@ -51,15 +63,25 @@ class MetaTrainLoop(CouplingTrainLoop):
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'meta_step'):
-            raise UserError(f"MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: use type='{self.fitting_loop}'")
+            raise UserError(
+                f"MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: use type='{self.fitting_loop}'"
+            )
         if len(self.dataloader) < 2:
-            raise UserError(f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; train_dataloader has '
-                            f'{len(self.dataloader)}: lower batch_size or take more pairs')
+            raise UserError(
+                f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; train_dataloader has '
+                f'{len(self.dataloader)}: lower batch_size or take more pairs'
+            )
         available = len(self.dataloader) // 2
         if available < self.meta_steps:
-            self.runner.logger.info(f'meta_steps={self.meta_steps} needs {2 * self.meta_steps} batches of a pass, and the training set makes '
-                                    f'{len(self.dataloader)}: ' + ('phase 1 goes over it several times (cycle=True)' if self.cycle else
-                                                                   f'phase 1 takes {available} steps per epoch (cycle=True would repeat batches)'))
+            self.runner.logger.info(
+                f'meta_steps={self.meta_steps} needs {2 * self.meta_steps} batches of a pass, and the training set makes '
+                f'{len(self.dataloader)}: '
+                + (
+                    'phase 1 goes over it several times (cycle=True)'
+                    if self.cycle
+                    else f'phase 1 takes {available} steps per epoch (cycle=True would repeat batches)'
+                )
+            )
         return super().run()
 
     def steps_of_epoch(self, epoch: int) -> int:
@@ -116,7 +138,10 @@ class MetaTrainLoop(CouplingTrainLoop):
         hub = self.runner.message_hub
         values: Dict[str, float] = {name: hub.get_scalar(f'train/{name}').mean(window) for name in names}
         eta = self.runner.optim_wrapper['fuser'].get_lr()['lr'][0]
-        text = '  '.join(f'{name}: {value:.3e}' if 0 < abs(value) < 1e-3 else f'{name}: {value:.4f}' for name, value in values.items())
+        text = '  '.join(
+            f'{name}: {value:.3e}' if 0 < abs(value) < 1e-3 else f'{name}: {value:.4f}'
+            for name, value in values.items()
+        )
         self.runner.logger.info(f'Epoch(meta) [{self._epoch + 1}][{done}/{steps}]  lr: {eta:.3e}  {text}')
         scalars = {**values, 'meta.lr': eta, 'meta.step': self._epoch * self.meta_steps + done}
         self.runner.visualizer.add_scalars(scalars, step=scalars['meta.step'])

@@ -1,4 +1,5 @@
 """Epochs of an architecture search: two parts of the data, one for the weights and one for the architecture."""
+
 import copy
 from typing import Iterator, Optional, Union
 
@@ -34,18 +35,22 @@ class SearchTrainLoop(CouplingTrainLoop):
         UserError: The model cannot search, or the data set cannot be split.
     """
 
-    def __init__(self,
-                 runner,
-                 dataloader: Union[DataLoader, dict],
-                 upper_dataloader: Optional[dict] = None,
-                 upper_part: float = 0.5,
-                 upper_batch_size: Optional[int] = None,
-                 search_begin: int = 1,
-                 search_interval: int = 1,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        runner,
+        dataloader: Union[DataLoader, dict],
+        upper_dataloader: Optional[dict] = None,
+        upper_part: float = 0.5,
+        upper_batch_size: Optional[int] = None,
+        search_begin: int = 1,
+        search_interval: int = 1,
+        **kwargs,
+    ) -> None:
         if not 0 < upper_part < 1:
             raise ValueError(f'SearchTrainLoop: upper_part must lie between 0 and 1, got {upper_part}')
-        for name, value in dict(search_begin=search_begin, search_interval=search_interval, upper_batch_size=upper_batch_size).items():
+        for name, value in dict(
+            search_begin=search_begin, search_interval=search_interval, upper_batch_size=upper_batch_size
+        ).items():
             if value is not None and value < 1:
                 raise ValueError(f'SearchTrainLoop: {name} must be at least 1, got {value}')
         if upper_dataloader is None:
@@ -59,7 +64,9 @@ class SearchTrainLoop(CouplingTrainLoop):
     def _split(dataloader: Union[DataLoader, dict], part: float, batch_size: Optional[int]):
         """Configs of two dataloaders whose data sets are parts of one."""
         if isinstance(dataloader, DataLoader):
-            raise UserError('SearchTrainLoop splits the training set of a config; for a built dataloader give train_cfg.upper_dataloader')
+            raise UserError(
+                'SearchTrainLoop splits the training set of a config; for a built dataloader give train_cfg.upper_dataloader'
+            )
         dataset = dataloader['dataset']
         dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         number = int(round(part * len(dataset)))
@@ -67,9 +74,13 @@ class SearchTrainLoop(CouplingTrainLoop):
             raise UserError(f'SearchTrainLoop: upper_part={part} of {len(dataset)} pairs leaves one of the parts empty')
         order = np.random.default_rng(0).permutation(len(dataset))
         try:
-            upper, lower = (dataset.get_subset(sorted(indices.tolist())) for indices in (order[:number], order[number:]))
+            upper, lower = (
+                dataset.get_subset(sorted(indices.tolist())) for indices in (order[:number], order[number:])
+            )
         except (AttributeError, NotImplementedError):
-            raise UserError(f'{type(dataset).__name__} cannot be split into two parts; give train_cfg.upper_dataloader') from None
+            raise UserError(
+                f'{type(dataset).__name__} cannot be split into two parts; give train_cfg.upper_dataloader'
+            ) from None
         rest = {key: value for key, value in dataloader.items() if key != 'dataset'}
         lower_cfg, upper_cfg = dict(copy.deepcopy(rest), dataset=lower), dict(copy.deepcopy(rest), dataset=upper)
         if batch_size is not None:
@@ -79,13 +90,22 @@ class SearchTrainLoop(CouplingTrainLoop):
     def run(self):
         """Launch the search."""
         if not hasattr(self.model, 'search_step'):
-            raise UserError(f'SearchTrainLoop trains a SearchCoupling; {type(self.model).__name__} has no search step: '
-                            f"use type='{self.fitting_loop}'")
-        for name, loader in (('train_dataloader', self.dataloader), ('the dataloader of the architecture', self.upper_dataloader)):
+            raise UserError(
+                f'SearchTrainLoop trains a SearchCoupling; {type(self.model).__name__} has no search step: '
+                f"use type='{self.fitting_loop}'"
+            )
+        for name, loader in (
+            ('train_dataloader', self.dataloader),
+            ('the dataloader of the architecture', self.upper_dataloader),
+        ):
             if not len(loader):
-                raise UserError(f'{name} makes no batch of {len(loader.dataset)} pairs: lower batch_size or set drop_last=False')
-        self.runner.logger.info(f'search: {len(self.dataloader.dataset)} pairs for the weights, {len(self.upper_dataloader.dataset)} for the '
-                                f'architecture, which moves every {self.search_interval} steps from epoch {self.search_begin} on')
+                raise UserError(
+                    f'{name} makes no batch of {len(loader.dataset)} pairs: lower batch_size or set drop_last=False'
+                )
+        self.runner.logger.info(
+            f'search: {len(self.dataloader.dataset)} pairs for the weights, {len(self.upper_dataloader.dataset)} for the '
+            f'architecture, which moves every {self.search_interval} steps from epoch {self.search_begin} on'
+        )
         return super().run()
 
     def run_epoch(self) -> None:

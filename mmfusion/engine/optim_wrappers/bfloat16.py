@@ -1,4 +1,5 @@
 """Mixed precision without loss scaling, on any device."""
+
 from contextlib import contextmanager
 
 import torch

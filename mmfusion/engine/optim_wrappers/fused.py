@@ -1,4 +1,5 @@
 """Optimizers of many small weights: few groups, and one call for all weights of a group on a CPU."""
+
 from typing import Any, Dict, List, Sequence
 
 import torch
@@ -42,8 +43,12 @@ def can_fuse(optimizer: Dict[str, Any], model: nn.Module) -> bool:
     with OPTIMIZERS.switch_scope_and_registry(None) as registry:
         kind = registry.get(kind) if isinstance(kind, str) else kind
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return (kind in (Adam, AdamW, SGD) and not any(optimizer.get(name) for name in DECIDED) and optimizer.get('fused') is None
-            and all(weight.device.type == 'cpu' and weight.is_floating_point() for weight in weights))
+    return (
+        kind in (Adam, AdamW, SGD)
+        and not any(optimizer.get(name) for name in DECIDED)
+        and optimizer.get('fused') is None
+        and all(weight.device.type == 'cpu' and weight.is_floating_point() for weight in weights)
+    )
 
 
 def guard(optimizer: Optimizer) -> Optimizer:
@@ -78,8 +83,12 @@ def _like(value: Tensor, weight: Tensor) -> Tensor:
 
 
 def _check_groups(optimizer: Optimizer, state_dict: dict) -> None:
-    found, wanted = ([len(group['params']) for group in groups] for groups in (state_dict['param_groups'], optimizer.param_groups))
+    found, wanted = (
+        [len(group['params']) for group in groups] for groups in (state_dict['param_groups'], optimizer.param_groups)
+    )
     if found != wanted:
-        raise UserError(f'the checkpoint holds the state of an optimizer with {sum(found)} weights in {len(found)} groups, this config makes '
-                        f'{sum(wanted)} weights in {len(wanted)}: resume with the config and the version of mmfusion that wrote it, or begin '
-                        'from its weights alone (load_from instead of resume)')
+        raise UserError(
+            f'the checkpoint holds the state of an optimizer with {sum(found)} weights in {len(found)} groups, this config makes '
+            f'{sum(wanted)} weights in {len(wanted)}: resume with the config and the version of mmfusion that wrote it, or begin '
+            'from its weights alone (load_from instead of resume)'
+        )

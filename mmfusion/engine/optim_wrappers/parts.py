@@ -1,4 +1,5 @@
 """One optimizer for each part of a coupling."""
+
 from typing import Optional
 
 from torch import nn
@@ -36,21 +37,33 @@ class PartOptimWrapperConstructor:
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
         if paramwise_cfg:
-            raise UserError('optim_wrapper: paramwise_cfg belongs into the entry of a part (optim_wrapper.tasks.paramwise_cfg)')
+            raise UserError(
+                'optim_wrapper: paramwise_cfg belongs into the entry of a part (optim_wrapper.tasks.paramwise_cfg)'
+            )
         self.parts = {name: cfg for name, cfg in optim_wrapper_cfg.items() if name != 'type'}
 
     def __call__(self, model: nn.Module) -> PartOptimWrapper:
         """Build the optimizers of ``model``, which may be wrapped for distributed training."""
         model = unwrap(model)
         children = model.learning_parts() if hasattr(model, 'learning_parts') else dict(model.named_children())
-        learning = {name: child for name, child in children.items() if any(parameter.requires_grad for parameter in child.parameters())}
+        learning = {
+            name: child
+            for name, child in children.items()
+            if any(parameter.requires_grad for parameter in child.parameters())
+        }
         wrappers = {}
         for name, cfg in self.parts.items():
             if name not in learning:
-                raise UserError(f'optim_wrapper.{name}: {type(model).__name__} has no such part to train; it has {", ".join(learning)}')
+                raise UserError(
+                    f'optim_wrapper.{name}: {type(model).__name__} has no such part to train; it has {", ".join(learning)}'
+                )
             if not isinstance(cfg, dict) or 'optimizer' not in cfg:
-                raise UserError(f"optim_wrapper.{name} must be dict(optimizer=dict(type='Adam', lr=...), ...), got {cfg!r}")
+                raise UserError(
+                    f"optim_wrapper.{name} must be dict(optimizer=dict(type='Adam', lr=...), ...), got {cfg!r}"
+                )
             cfg = dict(cfg)
             paramwise = cfg.pop('paramwise_cfg', None)
-            wrappers[name] = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(learning[name])
+            wrappers[name] = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', **cfg}, paramwise)(
+                learning[name]
+            )
         return PartOptimWrapper(**wrappers)

@@ -1,4 +1,5 @@
 """An optimizer that holds what learns, and nothing that is frozen."""
+
 from typing import Dict, List, Optional, Union
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -27,7 +28,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         UserError: Nothing in the model learns.
     """
 
-    def add_params(self, params: List[dict], module: nn.Module, prefix: str = '', is_dcn_module: Optional[Union[int, float]] = None) -> None:
+    def add_params(
+        self, params: List[dict], module: nn.Module, prefix: str = '', is_dcn_module: Optional[Union[int, float]] = None
+    ) -> None:
         """Add the parameters of a module to the groups; see mmengine. Modules that are frozen as a whole are passed over without a warning each."""
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return

@@ -1,4 +1,5 @@
 """Scoring folders of fused images, of any method, against the folders of their sources."""
+
 import collections
 import math
 import os
@@ -50,10 +51,21 @@ class FusionEvaluation(NamedTuple):
     files: Dict[str, str]
 
 
-def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metrics: Sequence[str] = ('all', ), protocol: str = 'default',
-                     out_dir: str = 'work_dirs/eval_fusion', workers: int = 1, device: str = 'cpu', batch_size: int = 16,
-                     suffixes: Sequence[str] = ('', '', ''), bit_depth: Optional[int] = None, resume: bool = True,
-                     progress: bool = True) -> FusionEvaluation:
+def evaluate_folders(
+    methods: Mapping[str, str],
+    first: str,
+    second: str,
+    metrics: Sequence[str] = ('all',),
+    protocol: str = 'default',
+    out_dir: str = 'work_dirs/eval_fusion',
+    workers: int = 1,
+    device: str = 'cpu',
+    batch_size: int = 16,
+    suffixes: Sequence[str] = ('', '', ''),
+    bit_depth: Optional[int] = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> FusionEvaluation:
     """Score folders of fused images and write tables.
 
     Args:
@@ -92,7 +104,7 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
             if score.error:
                 failures.append(f'{score.name} ({score.method}): {score.error}')
                 continue
-            journal.add(protocol, score.files, score.values, (bit_depth, ), jpeg=score.jpeg)
+            journal.add(protocol, score.files, score.values, (bit_depth,), jpeg=score.jpeg)
             times.append(score.seconds)
             done += 1
         wall = time.perf_counter() - start
@@ -100,12 +112,26 @@ def evaluate_folders(methods: Mapping[str, str], first: str, second: str, metric
             raise UserError('not one fused image could be scored:\n  ' + '\n  '.join(_shortened(failures)))
         files, found = _write_images(scenes, rating, journal, out_dir, jpegs)
         summaries = _summarise(scenes, rating, journal, [method for method in methods if found[method]])
-    notes += [f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, VIF and Qabf most; '
-              'compare methods on png files' for method, count in jpegs.items()]
+    notes += [
+        f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, VIF and Qabf most; '
+        'compare methods on png files'
+        for method, count in jpegs.items()
+    ]
     files.update(_write_tables(summaries, protocol, out_dir))
-    files['manifest'] = _write_manifest(scenes, rating, summaries, files.values(), out_dir, (str(first), str(second)), methods, suffixes)
-    return FusionEvaluation(summaries, done + reused, total, reused, failures, notes, 1e3 * statistics.median(times) if times else float('nan'),
-                            done / wall if done else float('nan'), files)
+    files['manifest'] = _write_manifest(
+        scenes, rating, summaries, files.values(), out_dir, (str(first), str(second)), methods, suffixes
+    )
+    return FusionEvaluation(
+        summaries,
+        done + reused,
+        total,
+        reused,
+        failures,
+        notes,
+        1e3 * statistics.median(times) if times else float('nan'),
+        done / wall if done else float('nan'),
+        files,
+    )
 
 
 def _run(scenes: List[Scene], rating: Rating, workers: int, device: str, batch_size: int) -> Iterator[Score]:
@@ -124,7 +150,9 @@ def _with_progress(scores: Iterable[Score], total: int, progress: bool) -> Itera
 
 def _not_done(scene: Scene, rating: Rating, journal: Journal) -> Scene:
     """The scene with those methods that the journal has no score of."""
-    return scene._replace(fused={method: path for method, path in scene.fused.items() if _find(scene, method, rating, journal) is None})
+    return scene._replace(
+        fused={method: path for method, path in scene.fused.items() if _find(scene, method, rating, journal) is None}
+    )
 
 
 def _find(scene: Scene, method: str, rating: Rating, journal: Journal) -> Optional[dict]:
@@ -134,10 +162,12 @@ def _find(scene: Scene, method: str, rating: Rating, journal: Journal) -> Option
         files = [file_identity(path) for path in (scene.fused[method], scene.first, scene.second)]
     except OSError:
         return None  # vanished since it was listed; reading it names it
-    return journal.find(rating.protocol, files, rating.metrics, (rating.bit_depth, ))
+    return journal.find(rating.protocol, files, rating.metrics, (rating.bit_depth,))
 
 
-def _write_images(scenes: Sequence[Scene], rating: Rating, journal: Journal, out_dir: str, jpegs: collections.Counter) -> tuple:
+def _write_images(
+    scenes: Sequence[Scene], rating: Rating, journal: Journal, out_dir: str, jpegs: collections.Counter
+) -> tuple:
     """The csv file of every image, and how many each method has."""
     found = collections.Counter()
     keys = set()  # which metrics have values per source is known from the values alone
@@ -157,8 +187,13 @@ def _write_images(scenes: Sequence[Scene], rating: Rating, journal: Journal, out
             for method in scene.fused:
                 row = _find(scene, method, rating, journal)
                 if row is not None:
-                    yield dict(method=method, name=scene.name, protocol=rating.protocol, fused=row['files'][0][0],
-                               **{key: row['values'].get(key, float('nan')) for key in fields})
+                    yield dict(
+                        method=method,
+                        name=scene.name,
+                        protocol=rating.protocol,
+                        fused=row['files'][0][0],
+                        **{key: row['values'].get(key, float('nan')) for key in fields},
+                    )
 
     path = os.path.join(out_dir, f'{rating.protocol}_images.csv')
     write_csv(path, rows(), ['method', 'name', 'protocol', 'fused', *fields])
@@ -178,8 +213,10 @@ def _summarise(scenes: Sequence[Scene], rating: Rating, journal: Journal, method
 
 
 def _write_tables(summaries: Mapping[str, Summary], protocol: str, out_dir: str) -> Dict[str, str]:
-    files = {kind: os.path.join(out_dir, f'{protocol}_{name}') for kind, name in (('summary', 'summary.csv'), ('markdown', 'table.md'),
-                                                                                 ('latex', 'table.tex'))}
+    files = {
+        kind: os.path.join(out_dir, f'{protocol}_{name}')
+        for kind, name in (('summary', 'summary.csv'), ('markdown', 'table.md'), ('latex', 'table.tex'))
+    }
     write_csv(files['summary'], summary_rows(summaries))
     for kind, text in (('markdown', to_markdown(summaries)), ('latex', to_latex(summaries))):
         with whole_file(files[kind]) as file:
@@ -187,21 +224,52 @@ def _write_tables(summaries: Mapping[str, Summary], protocol: str, out_dir: str)
     return files
 
 
-def _write_manifest(scenes: Sequence[Scene], rating: Rating, summaries: Mapping[str, Summary], outputs: Iterable[str], out_dir: str,
-                    sources: Sequence[str], methods: Mapping[str, str], suffixes: Sequence[str]) -> str:
+def _write_manifest(
+    scenes: Sequence[Scene],
+    rating: Rating,
+    summaries: Mapping[str, Summary],
+    outputs: Iterable[str],
+    out_dir: str,
+    sources: Sequence[str],
+    methods: Mapping[str, str],
+    suffixes: Sequence[str],
+) -> str:
     """State what was scored; one entry for each protocol."""
-    data = {name: FileSet([getattr(scene, name) for scene in scenes], folder) for name, folder in zip(('first', 'second'), sources)}
+    data = {
+        name: FileSet([getattr(scene, name) for scene in scenes], folder)
+        for name, folder in zip(('first', 'second'), sources)
+    }
     for method in summaries:
-        data[f'fused/{method}'] = FileSet([scene.fused[method] for scene in scenes if method in scene.fused], methods[method])
-    means = {method: {key: value.mean for key, value in summary.statistics().items()} for method, summary in summaries.items()}
-    return str(write_manifest(out_dir, 'score', key=f'score/{rating.protocol}', data=data, outputs=outputs, results=_finite(means),
-                              protocol=rating.protocol, metrics=list(rating.metrics), bit_depth=rating.bit_depth, suffixes=list(suffixes),
-                              images={method: summary.n_images for method, summary in summaries.items()}))
+        data[f'fused/{method}'] = FileSet(
+            [scene.fused[method] for scene in scenes if method in scene.fused], methods[method]
+        )
+    means = {
+        method: {key: value.mean for key, value in summary.statistics().items()}
+        for method, summary in summaries.items()
+    }
+    return str(
+        write_manifest(
+            out_dir,
+            'score',
+            key=f'score/{rating.protocol}',
+            data=data,
+            outputs=outputs,
+            results=_finite(means),
+            protocol=rating.protocol,
+            metrics=list(rating.metrics),
+            bit_depth=rating.bit_depth,
+            suffixes=list(suffixes),
+            images={method: summary.n_images for method, summary in summaries.items()},
+        )
+    )
 
 
 def _finite(means: Dict[str, Dict[str, float]]) -> Dict[str, Dict[str, Optional[float]]]:
     """None for NaN, which JSON does not have."""
-    return {method: {key: value if math.isfinite(value) else None for key, value in values.items()} for method, values in means.items()}
+    return {
+        method: {key: value if math.isfinite(value) else None for key, value in values.items()}
+        for method, values in means.items()
+    }
 
 
 def _shortened(lines: Sequence[str]) -> List[str]:

@@ -1,4 +1,5 @@
 """Journal of a scoring run, from which the next run goes on."""
+
 import json
 import os
 from pathlib import Path
@@ -62,7 +63,9 @@ class Journal:
             self._file.write(b'\n')
             self._file.flush()
 
-    def add(self, protocol: str, files: Sequence[Identity], values: Dict[str, float], options: Sequence = (), **notes) -> None:
+    def add(
+        self, protocol: str, files: Sequence[Identity], values: Dict[str, float], options: Sequence = (), **notes
+    ) -> None:
         """Write a score.
 
         Args:
@@ -77,7 +80,14 @@ class Journal:
         """
         known = self.find(protocol, files, (), options)
         values = {**(known['values'] if known else {}), **values}  # metrics of an earlier run stay
-        row = dict(version=__version__, protocol=protocol, files=[list(file) for file in files], options=list(options), values=values, **notes)
+        row = dict(
+            version=__version__,
+            protocol=protocol,
+            files=[list(file) for file in files],
+            options=list(options),
+            values=values,
+            **notes,
+        )
         try:
             self._file.seek(0, os.SEEK_END)
             position = self._file.tell()
@@ -87,7 +97,9 @@ class Journal:
             raise UserError(f'cannot write {self.path}: {error.strerror}; free space and run again to go on') from error
         self._offsets[_key(protocol, files, options)] = position
 
-    def find(self, protocol: str, files: Iterable[Identity], metrics: Sequence[str], options: Sequence = ()) -> Optional[dict]:
+    def find(
+        self, protocol: str, files: Iterable[Identity], metrics: Sequence[str], options: Sequence = ()
+    ) -> Optional[dict]:
         """The score of these files if it holds all metrics, else None."""
         files = [tuple(file) for file in files]
         position = self._offsets.get(_key(protocol, files, options))
@@ -122,9 +134,15 @@ def _parse(line: bytes) -> Optional[dict]:
     if not isinstance(row, dict) or row.get('version') != __version__ or not isinstance(row.get('protocol'), str):
         return None
     files, options, values = (row.get(key) for key in ('files', 'options', 'values'))
-    fits = (isinstance(files, list) and len(files) and all(_is_identity(file) for file in files)
-            and isinstance(options, list) and all(option is None or isinstance(option, (str, int, float)) for option in options)
-            and isinstance(values, dict) and all(map(_is_number, values.values())))
+    fits = (
+        isinstance(files, list)
+        and len(files)
+        and all(_is_identity(file) for file in files)
+        and isinstance(options, list)
+        and all(option is None or isinstance(option, (str, int, float)) for option in options)
+        and isinstance(values, dict)
+        and all(map(_is_number, values.values()))
+    )
     return row if fits else None
 
 

@@ -1,4 +1,5 @@
 """Matching of the files of several folders."""
+
 import os
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
@@ -47,8 +48,9 @@ def name_methods(folders: Sequence[str]) -> Dict[str, str]:
     return methods
 
 
-def find_scenes(methods: Mapping[str, str], first: str, second: str,
-                suffixes: Sequence[str] = ('', '', '')) -> Tuple[List[Scene], List[str], List[str]]:
+def find_scenes(
+    methods: Mapping[str, str], first: str, second: str, suffixes: Sequence[str] = ('', '', '')
+) -> Tuple[List[Scene], List[str], List[str]]:
     """Match the files of all folders by stem; extensions may differ.
 
     Args:
@@ -70,17 +72,43 @@ def find_scenes(methods: Mapping[str, str], first: str, second: str,
     fused = {method: index_images(folder, suffixes[0]) for method, folder in methods.items()}
     names = sorted(set(sources[0]) & set(sources[1]))
     if not names:
-        raise UserError(f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders); '
-                        f'they hold {_listing(sorted(sources[0]))} and {_listing(sorted(sources[1]))}. --suffixes takes off endings')
+        raise UserError(
+            f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders); '
+            f'they hold {_listing(sorted(sources[0]))} and {_listing(sorted(sources[1]))}. --suffixes takes off endings'
+        )
     if not any(set(names) & set(found) for found in fused.values()):
         inside = '; '.join(f'{folder} holds {_listing(sorted(fused[method]))}' for method, folder in methods.items())
-        raise UserError(f'no fused image has the name of a pair of sources ({_listing(names)}): {inside}. --suffixes takes off endings')
-    scenes = [Scene(name, sources[0][name], sources[1][name], {method: found[name] for method, found in fused.items() if name in found})
-              for name in names]
-    missing = [f'{name} ({method}): no such image in {methods[method]}' for name in names for method, found in fused.items() if name not in found]
-    alone = [(folder, sorted(set(found) - set(names))) for folder, found in [(first, sources[0]), (second, sources[1]),
-                                                                             *((methods[method], found) for method, found in fused.items())]]
-    notes = [f'{len(extra)} images in {folder} belong to no pair of sources: {_listing(extra)}' for folder, extra in alone if extra]
+        raise UserError(
+            f'no fused image has the name of a pair of sources ({_listing(names)}): {inside}. --suffixes takes off endings'
+        )
+    scenes = [
+        Scene(
+            name,
+            sources[0][name],
+            sources[1][name],
+            {method: found[name] for method, found in fused.items() if name in found},
+        )
+        for name in names
+    ]
+    missing = [
+        f'{name} ({method}): no such image in {methods[method]}'
+        for name in names
+        for method, found in fused.items()
+        if name not in found
+    ]
+    alone = [
+        (folder, sorted(set(found) - set(names)))
+        for folder, found in [
+            (first, sources[0]),
+            (second, sources[1]),
+            *((methods[method], found) for method, found in fused.items()),
+        ]
+    ]
+    notes = [
+        f'{len(extra)} images in {folder} belong to no pair of sources: {_listing(extra)}'
+        for folder, extra in alone
+        if extra
+    ]
     return scenes, missing, notes
 
 
@@ -90,4 +118,7 @@ def _require_folder(folder: str) -> None:
 
 
 def _listing(names: Sequence[str]) -> str:
-    return ', '.join(names[:MAX_LISTED]) + (f' and {len(names) - MAX_LISTED} more' if len(names) > MAX_LISTED else '') or 'no image'
+    return (
+        ', '.join(names[:MAX_LISTED]) + (f' and {len(names) - MAX_LISTED} more' if len(names) > MAX_LISTED else '')
+        or 'no image'
+    )

@@ -1,4 +1,5 @@
 """Settings of the C library's memory allocator, which decides how fast code with large temporaries runs."""
+
 import ctypes
 import sys
 

@@ -1,4 +1,5 @@
 """Printed report of scored folders."""
+
 import math
 
 from ..protocols import PROTOCOLS
@@ -14,8 +15,10 @@ def format_report(result: FusionEvaluation, per_source: bool = False) -> str:
     lines += [f'{kind:8}  {path}' for kind, path in result.files.items()]
     lines += [f'note: {note}' for note in result.notes]
     if math.isfinite(result.milliseconds):
-        lines.append(f'scoring takes {result.milliseconds:.1f} ms per fused image (median, without reading); '
-                     f'{result.images_per_second:.1f} images per second in all')
+        lines.append(
+            f'scoring takes {result.milliseconds:.1f} ms per fused image (median, without reading); '
+            f'{result.images_per_second:.1f} images per second in all'
+        )
     if len(result.summaries) > 1:
         compared = next(iter(result.summaries.values())).n_images
         lines.append(f'the methods are compared on the {compared} images that all of them have')
@@ -35,7 +38,9 @@ def list_protocols() -> str:
         color = 'rates every color channel' if protocol.channels == 'each' else 'rates gray'
         lines.append(f'{protocol.name}: {protocol.title} ({color})')
         for name, spec in protocol.metrics.items():
-            lines.append(f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {spec.better} is better'
-                         f'{"; slow: only on request" if spec.slow else ""}{f"; {spec.caution}" if spec.caution else ""}')
+            lines.append(
+                f'  {name:13} {spec.title}{f" [{spec.unit}]" if spec.unit else ""}, {spec.better} is better'
+                f'{"; slow: only on request" if spec.slow else ""}{f"; {spec.caution}" if spec.caution else ""}'
+            )
         lines.append('')
     return '\n'.join(lines).rstrip()

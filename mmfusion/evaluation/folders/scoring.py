@@ -1,4 +1,5 @@
 """Scoring fused images on disk: one after the other, in worker processes, or in batches on a GPU."""
+
 import contextlib
 import itertools
 import multiprocessing
@@ -100,7 +101,10 @@ def load_scene(scene: Scene, rating: Rating) -> Iterator[Tuple[Score, Optional[L
         except (PairDataError, OSError) as error:
             yield Score(scene.name, method, error=str(error)), None
             continue
-        yield Score(scene.name, method, files=(mark, *marks), jpeg=is_jpeg(path)), prepare_images([fused, *sources], rating.protocol)
+        yield (
+            Score(scene.name, method, files=(mark, *marks), jpeg=is_jpeg(path)),
+            prepare_images([fused, *sources], rating.protocol),
+        )
 
 
 def is_jpeg(path: str) -> bool:
@@ -112,7 +116,10 @@ def is_jpeg(path: str) -> bool:
 def _check_sizes(path: str, image: Tensor, other_path: str, other: Tensor) -> None:
     if image.shape[-2:] != other.shape[-2:]:
         (h, w), (other_h, other_w) = image.shape[-2:], other.shape[-2:]
-        raise PairDataError('size mismatch', f'{path} has {w}x{h} pixels, {other_path} {other_w}x{other_h}; metrics compare pixel by pixel')
+        raise PairDataError(
+            'size mismatch',
+            f'{path} has {w}x{h} pixels, {other_path} {other_w}x{other_h}; metrics compare pixel by pixel',
+        )
 
 
 def score_scene(scene: Scene, rating: Rating) -> List[Score]:
@@ -122,7 +129,9 @@ def score_scene(scene: Scene, rating: Rating) -> List[Score]:
         if images is not None:
             start = time.process_time()
             values = evaluate_metrics(rating.metrics, *images, protocol=rating.protocol)
-            score = score._replace(values={key: value.item() for key, value in values.items()}, seconds=time.process_time() - start)
+            score = score._replace(
+                values={key: value.item() for key, value in values.items()}, seconds=time.process_time() - start
+            )
         scores.append(score)
     return scores
 
@@ -169,12 +178,16 @@ def score_on_cpu(scenes: Iterable[Scene], rating: Rating, workers: int = 1) -> I
             for future in done:
                 yield from future.result()
     except BrokenProcessPool as error:
-        raise UserError('a worker process was killed, perhaps out of memory; run the command again to go on, with fewer --workers') from error
+        raise UserError(
+            'a worker process was killed, perhaps out of memory; run the command again to go on, with fewer --workers'
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def score_in_batches(scenes: Iterable[Scene], rating: Rating, device: str = 'cuda', batch_size: int = 16, workers: int = 2) -> Iterator[Score]:
+def score_in_batches(
+    scenes: Iterable[Scene], rating: Rating, device: str = 'cuda', batch_size: int = 16, workers: int = 2
+) -> Iterator[Score]:
     """Score scenes in batches of images of one size; threads read the files meanwhile.
 
     Raises:
@@ -198,8 +211,12 @@ def score_in_batches(scenes: Iterable[Scene], rating: Rating, device: str = 'cud
 def _read_ahead(scenes: Iterable[Scene], rating: Rating, workers: int) -> Iterator[tuple]:
     scenes = iter(scenes)
     with ThreadPoolExecutor(max(1, workers)) as pool:
+
         def submit(count: int) -> list:
-            return [pool.submit(lambda scene: list(load_scene(scene, rating)), scene) for scene in itertools.islice(scenes, count)]
+            return [
+                pool.submit(lambda scene: list(load_scene(scene, rating)), scene)
+                for scene in itertools.islice(scenes, count)
+            ]
 
         queue = submit(AHEAD * max(1, workers))
         while queue:
@@ -218,7 +235,9 @@ def _score_batch(batch: Sequence[tuple], rating: Rating, device: str) -> Iterato
         values = {key: value.tolist() for key, value in values.items()}  # waits for the GPU
     except torch.cuda.OutOfMemoryError as error:
         height, width = batch[0][1][0].shape[-2:]
-        raise UserError(f'the GPU has not enough memory for {len(batch)} images of {width}x{height} at once; lower --batch-size') from error
+        raise UserError(
+            f'the GPU has not enough memory for {len(batch)} images of {width}x{height} at once; lower --batch-size'
+        ) from error
     seconds = (time.perf_counter() - start) / len(batch)
     for i, (score, _) in enumerate(batch):
         yield score._replace(values={key: column[i] for key, column in values.items()}, seconds=seconds)

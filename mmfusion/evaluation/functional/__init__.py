@@ -1,4 +1,5 @@
 """Fusion metrics as pure functions: batches of gray levels 0..255 in, one float64 value per image out, on the device of the inputs."""
+
 from mmfusion.moved import moved_names
 
 from .activity_ratio import activity_ratio
@@ -32,13 +33,56 @@ from .viff import viff
 from .wavelet_preservation import wavelet_preservation
 
 __all__ = [
-    'PerSource', 'activity_ratio', 'average_gradient', 'chen_blum', 'chen_varshney', 'correlation',
-    'cross_entropy', 'edge_intensity', 'edge_weighted_quality', 'entropy',
-    'feature_correlation', 'feature_mutual_information', 'gradient_preservation', 'local_similarity',
-    'mean_squared_error', 'mef_ssim', 'ms_ssim', 'mutual_information', 'nonlinear_correlation_entropy', 'normalized_mutual_information',
-    'peak_signal_to_noise_ratio', 'petrovic', 'piella_quality', 'qabf', 'root_mean_squared_error', 'spatial_frequency', 'ssim',
-    'standard_deviation', 'sum_of_correlations_of_differences', 'to_grey', 'to_uint8', 'tsallis_information', 'vif', 'viff', 'wavelet_preservation'
+    'PerSource',
+    'activity_ratio',
+    'average_gradient',
+    'chen_blum',
+    'chen_varshney',
+    'correlation',
+    'cross_entropy',
+    'edge_intensity',
+    'edge_weighted_quality',
+    'entropy',
+    'feature_correlation',
+    'feature_mutual_information',
+    'gradient_preservation',
+    'local_similarity',
+    'mean_squared_error',
+    'mef_ssim',
+    'ms_ssim',
+    'mutual_information',
+    'nonlinear_correlation_entropy',
+    'normalized_mutual_information',
+    'peak_signal_to_noise_ratio',
+    'petrovic',
+    'piella_quality',
+    'qabf',
+    'root_mean_squared_error',
+    'spatial_frequency',
+    'ssim',
+    'standard_deviation',
+    'sum_of_correlations_of_differences',
+    'to_grey',
+    'to_uint8',
+    'tsallis_information',
+    'vif',
+    'viff',
+    'wavelet_preservation',
 ]
-__getattr__ = moved_names(__name__, dict.fromkeys(
-    ('PROTOCOLS', 'MetricSpec', 'Protocol', 'evaluate_metric', 'evaluate_metrics', 'expand_names', 'get_metric', 'get_protocol', 'prepare_images'),
-    'mmfusion.evaluation.protocols'))
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(
+        (
+            'PROTOCOLS',
+            'MetricSpec',
+            'Protocol',
+            'evaluate_metric',
+            'evaluate_metrics',
+            'expand_names',
+            'get_metric',
+            'get_protocol',
+            'prepare_images',
+        ),
+        'mmfusion.evaluation.protocols',
+    ),
+)

@@ -1,4 +1,5 @@
 """Activity of the fused image relative to that of its sources, of Y. Zheng and others (QSF)."""
+
 import math
 from typing import Tuple
 
@@ -52,7 +53,7 @@ def _activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     height = fused.shape[-2]
     rows = height if fused.is_cuda else ROWS
     for start in range(0, height, rows):
-        strips = [image[..., start:start + rows + 1, :] for image in (fused, first, second)]
+        strips = [image[..., start : start + rows + 1, :] for image in (fused, first, second)]
         for differences in zip(*(_differences(strip, rows) for strip in strips)):
             weight, (d_f, d_a, d_b) = differences[0][0], (d.square_() for _, d in differences)
             for i, d in enumerate((d_f, d_a, d_b, d_a.maximum(d_b))):
@@ -66,5 +67,9 @@ def _differences(strip: Tensor, rows: int) -> Tuple[Tuple[float, Tensor], ...]:
     """Weighted differences of ``rows`` rows with their neighbors to the right and below; the last row has none below."""
     upper, lower = strip[..., :-1, :], strip[..., 1:, :]
     own = strip[..., :rows, :]
-    return ((1., own[..., 1:] - own[..., :-1]), (1., lower - upper), (DIAGONAL, lower[..., 1:] - upper[..., :-1]),
-            (DIAGONAL, lower[..., :-1] - upper[..., 1:]))
+    return (
+        (1.0, own[..., 1:] - own[..., :-1]),
+        (1.0, lower - upper),
+        (DIAGONAL, lower[..., 1:] - upper[..., :-1]),
+        (DIAGONAL, lower[..., :-1] - upper[..., 1:]),
+    )

@@ -1,4 +1,5 @@
 """Average gradient of the fused image (AG)."""
+
 import torch
 from torch import Tensor
 
@@ -32,7 +33,7 @@ def average_gradient(fused: Tensor, divisor: str = 'pixels') -> Tensor:
     """
     if divisor not in ('pixels', 'inner'):
         raise ValueError(f"divisor must be 'pixels' or 'inner', got {divisor!r}")
-    fused, = check_images(min_size=2, keep_dtype=True, fused=fused)
+    (fused,) = check_images(min_size=2, keep_dtype=True, fused=fused)
     height, width = fused.shape[-2:]
     count = height * width if divisor == 'pixels' else (height - 1) * (width - 1)
     return map_images(_gradient_sum, fused) / count
@@ -42,11 +43,13 @@ def _gradient_sum(image: Tensor) -> Tensor:
     rows = torch.cat([image[..., :1, :], image, image[..., -1:, :]], dim=-2)
     span = torch.ones(1, 1, image.shape[-2], 1, dtype=torch.float64, device=image.device)
     span[..., 0, :] = span[..., -1, :] = 2  # differences span two pixels inside, one at the border
-    total = 0.
+    total = 0.0
     for above, row, below, scale in row_chunks(rows[..., :-2, :], image, rows[..., 2:, :], span):
         d_row, row = (below.double() - above.double()).mul_(scale), row.double()
         d_column = torch.empty_like(row)
         torch.sub(row[..., 2:], row[..., :-2], out=d_column[..., 1:-1])
         d_column[..., 0], d_column[..., -1] = 2 * (row[..., 1] - row[..., 0]), 2 * (row[..., -1] - row[..., -2])
-        total = total + d_row.square_().add_(d_column.square_()).div_(8).sqrt_().sum((1, 2, 3))  # 8: the 2 in the formula, two pixels squared
+        total = total + d_row.square_().add_(d_column.square_()).div_(8).sqrt_().sum(
+            (1, 2, 3)
+        )  # 8: the 2 in the formula, two pixels squared
     return total

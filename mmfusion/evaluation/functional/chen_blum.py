@@ -1,4 +1,5 @@
 """Preservation of local contrast after a model of vision, of Y. Chen and R. S. Blum (QCB)."""
+
 import math
 
 import numpy as np
@@ -59,12 +60,14 @@ def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zer
 
 def _chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> PerSource:
     seen = sensitivity_filter([stretch(image, constant) for image in (fused, first, second)], _difference_of_gaussians)
-    padded = [F.pad(image, (RADIUS, ) * 4) for image in seen]
+    padded = [F.pad(image, (RADIUS,) * 4) for image in seen]
     sums = fused.new_zeros(3, len(fused))
-    fine, coarse = (window_means(padded, ((0, ), (1, ), (2, )), _taps(sigma)) for sigma in (2, 4))
+    fine, coarse = (window_means(padded, ((0,), (1,), (2,)), _taps(sigma)) for sigma in (2, 4))
     for pairs in zip(fine, coarse):
         contrast_f, contrast_a, contrast_b = (_contrast(*blurs, constant) for blurs in zip(*pairs))
-        kept_a, kept_b = (contrast.minimum(contrast_f).div_(contrast.maximum(contrast_f)) for contrast in (contrast_a, contrast_b))
+        kept_a, kept_b = (
+            contrast.minimum(contrast_f).div_(contrast.maximum(contrast_f)) for contrast in (contrast_a, contrast_b)
+        )
         square_a, square_b = contrast_a.mul_(contrast_a), contrast_b.mul_(contrast_b)
         share = square_a.div_(square_b.add_(square_a))
         for i, kept in enumerate((kept_a, kept_b, kept_b.lerp(kept_a, share))):
@@ -74,7 +77,7 @@ def _chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str) -> P
 
 def _difference_of_gaussians(radius: Tensor) -> Tensor:
     square = radius.mul_(radius)
-    return square.mul(-1 / (15 * 15.387)**2).exp_().sub_(square.mul_(-1 / (15 * 1.3456)**2).exp_(), alpha=0.7622)
+    return square.mul(-1 / (15 * 15.387) ** 2).exp_().sub_(square.mul_(-1 / (15 * 1.3456) ** 2).exp_(), alpha=0.7622)
 
 
 def _taps(sigma: float) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Error that a viewer sees in the salient regions, of H. Chen and P. K. Varshney (QCV)."""
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,8 +56,8 @@ def _chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str) 
     errors = [_block_sums(difference.mul_(difference)) / BLOCK**2 for difference in visible]
     weights = []
     for source in sources:
-        across = separable_filter(source, np.array([1., 2., 1.]), np.array([-1., 0., 1.]), 'zero')
-        down = separable_filter(source, np.array([-1., 0., 1.]), np.array([1., 2., 1.]), 'zero')
+        across = separable_filter(source, np.array([1.0, 2.0, 1.0]), np.array([-1.0, 0.0, 1.0]), 'zero')
+        down = separable_filter(source, np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 1.0]), 'zero')
         square = across.mul_(across).addcmul_(down, down)
         weights.append(_block_sums(square.sqrt().mul_(square).mul_(square)))
     products = [(weight * error).sum(1) for weight, error in zip(weights, errors)]

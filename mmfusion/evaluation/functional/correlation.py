@@ -1,4 +1,5 @@
 """Correlation of the fused image with its sources (CC), and of what each source added to it (SCD)."""
+
 import torch
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from .common.per_source import PerSource
 ROUND_OFF = 1e-12  # standard deviation in gray levels below which an image is constant
 
 
-def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
+def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.0) -> PerSource:
     r"""Linear correlation of the fused image with each source.
 
     .. math:: CC = \frac{r(F, A) + r(F, B)}{2}
@@ -39,17 +40,21 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
     images = check_images(keep_dtype=True, fused=fused, first=first, second=second)
 
     def correlate(*images: Tensor) -> PerSource:
-        means, sums = [_mean(image) for image in images], [0.] * 5
+        means, sums = [_mean(image) for image in images], [0.0] * 5
         for rows in row_chunks(*images):
             f, a, b = (_centre(row, mean) for row, mean in zip(rows, means))
             sums = _add(sums, (f, a), (f, b), (f, f), (a, a), (b, b))
         fa, fb, ff, aa, bb = sums
-        return PerSource.of(*(_pearson(xy, ff, yy, fused, undefined) for xy, yy in ((fa, aa), (fb, bb))), reduction='mean')
+        return PerSource.of(
+            *(_pearson(xy, ff, yy, fused, undefined) for xy, yy in ((fa, aa), (fb, bb))), reduction='mean'
+        )
 
     return map_images(correlate, *images)
 
 
-def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
+def sum_of_correlations_of_differences(
+    fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.0
+) -> PerSource:
     r"""How well that which is left of the fused image without one source correlates with the other source.
 
     .. math:: SCD = r(F - B, A) + r(F - A, B)
@@ -80,12 +85,16 @@ def sum_of_correlations_of_differences(fused: Tensor, first: Tensor, second: Ten
 
     def correlate(*images: Tensor) -> PerSource:
         mean_f, mean_a, mean_b = map(_mean, images)
-        sums = [0.] * 6
+        sums = [0.0] * 6
         for f, a, b in row_chunks(*images):
             f, a, b = _centre(f, mean_f), _centre(a, mean_a), _centre(b, mean_b)
             without_a, without_b = f - a, f - b
-            sums = _add(sums, (without_b, a), (without_b, without_b), (a, a), (without_a, b), (without_a, without_a), (b, b))
-        return PerSource.of(_pearson(*sums[:3], fused, undefined), _pearson(*sums[3:], fused, undefined), reduction='sum')
+            sums = _add(
+                sums, (without_b, a), (without_b, without_b), (a, a), (without_a, b), (without_a, without_a), (b, b)
+            )
+        return PerSource.of(
+            _pearson(*sums[:3], fused, undefined), _pearson(*sums[3:], fused, undefined), reduction='sum'
+        )
 
     return map_images(correlate, *images)
 

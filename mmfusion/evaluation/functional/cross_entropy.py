@@ -1,4 +1,5 @@
 """Difference of the histograms of fused image and sources (CE)."""
+
 import torch
 from torch import Tensor
 
@@ -37,5 +38,5 @@ def cross_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     """
     images = check_levels(fused=fused, first=first, second=second)
     f, *sources = (counts / counts.sum(1, keepdim=True) for counts in map(grey_histogram, images))
-    terms = [torch.where((p > 0) & (f > 0), p * (p / f).log2(), 0.).sum(1) for p in sources]
+    terms = [torch.where((p > 0) & (f > 0), p * (p / f).log2(), 0.0).sum(1) for p in sources]
     return PerSource.of(*terms, reduction='mean')

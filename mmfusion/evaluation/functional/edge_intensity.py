@@ -1,4 +1,5 @@
 """Edge intensity of the fused image (EI)."""
+
 import numpy as np
 from torch import Tensor
 
@@ -6,7 +7,7 @@ from .common.checks import check_images
 from .common.chunks import map_images
 from .common.filters import BORDERS, separable_filter
 
-SMOOTH, DIFFERENCE = np.array([1., 2., 1.]), np.array([-1., 0., 1.])
+SMOOTH, DIFFERENCE = np.array([1.0, 2.0, 1.0]), np.array([-1.0, 0.0, 1.0])
 
 
 def edge_intensity(fused: Tensor, border: str = 'replicate') -> Tensor:
@@ -35,8 +36,8 @@ def edge_intensity(fused: Tensor, border: str = 'replicate') -> Tensor:
         12.0
     """
     if border not in BORDERS or border == 'valid':
-        raise ValueError(f"border must be one of {[name for name in BORDERS if name != 'valid']}, got {border!r}")
-    fused, = check_images(min_size=2, fused=fused)
+        raise ValueError(f'border must be one of {[name for name in BORDERS if name != "valid"]}, got {border!r}')
+    (fused,) = check_images(min_size=2, fused=fused)
 
     def intensity(image: Tensor) -> Tensor:
         d_column = separable_filter(image, SMOOTH, DIFFERENCE, border=border)

@@ -1,10 +1,11 @@
 """Entropy of the fused image (EN)."""
+
 from torch import Tensor
 
 from .common.histograms import check_levels, grey_histogram, histogram_entropy
 
 
-def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
+def entropy(fused: Tensor, offset: float = 0.0) -> Tensor:
     r"""Entropy of the gray levels: how much information the fused image carries by itself.
 
     .. math:: EN = -\sum_{l=0}^{255} p_l \log_2 p_l
@@ -29,5 +30,5 @@ def entropy(fused: Tensor, offset: float = 0.) -> Tensor:
         >>> entropy(torch.tensor([[[[0., 255.], [0., 255.]]]])).item()
         1.0
     """
-    fused, = check_levels(fused=fused)
+    (fused,) = check_levels(fused=fused)
     return histogram_entropy(grey_histogram(fused), offset=offset)

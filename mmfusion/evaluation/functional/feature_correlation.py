@@ -1,4 +1,5 @@
 """Features of the sources found again in the fused image, by phase congruency, of J. Zhao and others (QP)."""
+
 from typing import List
 
 import torch
@@ -75,7 +76,7 @@ def _mean_correlations(fused: Tensor, sources: List[Tensor], masks: List[Tensor]
         var_f = ff - mu_f * mu_f
         best = None
         for i, mask in enumerate((mask_a, mask_b, mask_s)):
-            mu, square, cross = others[3 * i:3 * i + 3]
+            mu, square, cross = others[3 * i : 3 * i + 3]
             deviation = mu.square().neg_().add_(square).mul_(var_f).abs_().sqrt_().add_(C)
             correlation = mu.mul(mu_f).neg_().add_(cross).add_(C).div_(deviation).mul_(mask)
             best = correlation if best is None else best.maximum(correlation)

@@ -1,4 +1,5 @@
 """Mutual information of local features, of M. Haghighat and others (FMI)."""
+
 import math
 from functools import lru_cache, reduce
 from typing import NamedTuple, Tuple
@@ -22,7 +23,9 @@ FEATURES = ('none', 'gradient', 'dct')
 TINY = 1e-300
 
 
-def feature_mutual_information(fused: Tensor, first: Tensor, second: Tensor, feature: str = 'none', symmetric: bool = False) -> PerSource:
+def feature_mutual_information(
+    fused: Tensor, first: Tensor, second: Tensor, feature: str = 'none', symmetric: bool = False
+) -> PerSource:
     r"""Mutual information between small windows of the fused image and of its sources (fast-FMI).
 
     .. math:: FMI = \frac{1}{2} \sum_X \overline{\frac{2\,[H(F) + H(X) - H(F, X)]}{H(F) + H(X)}}
@@ -67,8 +70,16 @@ def feature_mutual_information(fused: Tensor, first: Tensor, second: Tensor, fea
     for n in range(len(fused)):
         for top in range(0, height, rows):
             # (9, windows), places in column-major order, so that arithmetic runs along contiguous windows
-            raw_f, *raw_sources = (torch.stack([values[n, top + row:top + row + min(rows, height - top), column:column + width]
-                                                for column in range(WINDOW) for row in range(WINDOW)]).flatten(1) for values in features)
+            raw_f, *raw_sources = (
+                torch.stack(
+                    [
+                        values[n, top + row : top + row + min(rows, height - top), column : column + width]
+                        for column in range(WINDOW)
+                        for row in range(WINDOW)
+                    ]
+                ).flatten(1)
+                for values in features
+            )
             of_fused, *of_sources = map(_describe, (raw_f, *raw_sources))
             same = [_equal(raw, raw_f) for raw in raw_sources]
             if not symmetric:
@@ -125,8 +136,13 @@ def _functionals(device: torch.device) -> Tuple[Tensor, ...]:
     to_device = dict(dtype=torch.float64, device=device)
     inner = torch.arange(CELLS - 1, **to_device)
     pairs = (2 * (CELLS - 2 - inner) + 1, 2 * (2 * CELLS - 3 - torch.arange(STEPS - 1, **to_device)) + 1)
-    return (torch.ones(1, CELLS, **to_device), torch.ones(1, STEPS, **to_device), torch.ones(CELLS - 1, CELLS, **to_device).tril(),
-            torch.stack([torch.ones_like(inner), 2 * inner + 3, pairs[0]]), pairs[1][None])
+    return (
+        torch.ones(1, CELLS, **to_device),
+        torch.ones(1, STEPS, **to_device),
+        torch.ones(CELLS - 1, CELLS, **to_device).tril(),
+        torch.stack([torch.ones_like(inner), 2 * inner + 3, pairs[0]]),
+        pairs[1][None],
+    )
 
 
 def _describe(raw: Tensor) -> _Windows:
@@ -150,7 +166,9 @@ def _normalised_information(f: _Windows, x: _Windows) -> Tensor:
     pdf_x = x.pdf.lerp(x.pdf.flip(0), (correlation < 0).to(x.pdf))
     cdf_f, cdf_x = cumulate @ f.pdf, cumulate @ pdf_x
     (sum_f, second_f, smaller_f), (sum_x, second_x, smaller_x) = moments @ cdf_f, moments @ cdf_x
-    var_f, var_x = (CELLS**2 - second - (CELLS - sum_).square_() for second, sum_ in ((second_f, sum_f), (second_x, sum_x)))
+    var_f, var_x = (
+        CELLS**2 - second - (CELLS - sum_).square_() for second, sum_ in ((second_f, sum_f), (second_x, sum_x))
+    )
     levels, mass, cell = _staircase(cdf_f, cdf_x)
     # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both less those of each
     covariance = (pairs @ levels)[0].sub_(smaller_f).sub_(smaller_x).div_(2).addcmul_(sum_f, sum_x, value=-1)
@@ -186,7 +204,9 @@ def _staircase(cdf_f: Tensor, cdf_x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
     merged = torch.cat([tagged_f, tagged_x.flip(0)])  # bitonic: rising, then falling (K. E. Batcher, 1968)
     for size in (8, 4, 2, 1):
         halves = merged.view(-1, 2, size, merged.shape[1])
-        merged = torch.stack([halves[:, 0].minimum(halves[:, 1]), halves[:, 0].maximum(halves[:, 1])], dim=1).view_as(merged)
+        merged = torch.stack([halves[:, 0].minimum(halves[:, 1]), halves[:, 0].maximum(halves[:, 1])], dim=1).view_as(
+            merged
+        )
     of_f = merged.view(torch.int64).bitwise_and(1).to(merged.dtype)
     chosen = torch.stack([of_f, 1 - of_f], dim=1)
     # the next values of F and X below and above each cell

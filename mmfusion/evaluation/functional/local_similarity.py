@@ -1,4 +1,5 @@
 """Similarity to one source or the other, chosen window by window: C. Yang (QY) and N. Cvejic (QC)."""
+
 from typing import NamedTuple, Tuple
 
 import torch
@@ -14,7 +15,9 @@ from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 7, 1.5
 TINY = 2e-16  # C1 and C2: only there to make 0 / 0 one
-FLAT = 1e-8  # moments below are rounding noise: one pixel of a flat window off by one gray level gives a variance of 1e-3
+FLAT = (
+    1e-8  # moments below are rounding noise: one pixel of a flat window off by one gray level gives a variance of 1e-3
+)
 UNDEFINED = ('half', 'nan', 'drop')
 
 
@@ -30,7 +33,9 @@ class LocalSimilarity(NamedTuple):
     cvejic: PerSource
 
 
-def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: str = 'half', clamp_weight: bool = True) -> LocalSimilarity:
+def local_similarity(
+    fused: Tensor, first: Tensor, second: Tensor, undefined: str = 'half', clamp_weight: bool = True
+) -> LocalSimilarity:
     r"""Structural similarity with the source that has more contrast (QY), or that the fused image follows (QC).
 
     .. math::
@@ -82,16 +87,22 @@ def local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: st
     return map_images(lambda *chunk: _local_similarity(*chunk, undefined, clamp_weight), *images)
 
 
-def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: str, clamp_weight: bool) -> LocalSimilarity:
+def _local_similarity(
+    fused: Tensor, first: Tensor, second: Tensor, undefined: str, clamp_weight: bool
+) -> LocalSimilarity:
     zero, windows = torch.zeros(len(fused), dtype=torch.float64, device=fused.device), 0
     sum_a, sum_b, yang, cvejic, n_yang, n_cvejic = (zero.clone() for _ in range(6))
-    for mu_f, ff, mu_a, aa, fa, mu_b, bb, fb, ab in window_means((fused, first, second), (*PAIR_TERMS, (1, 2)), gaussian_taps(WINDOW, SIGMA)):
+    for mu_f, ff, mu_a, aa, fa, mu_b, bb, fb, ab in window_means(
+        (fused, first, second), (*PAIR_TERMS, (1, 2)), gaussian_taps(WINDOW, SIGMA)
+    ):
         windows += mu_f[0].numel()
         squares = [mu * mu for mu in (mu_f, mu_a, mu_b)]
         var_f, var_a, var_b = (_without_noise(moment.sub_(square)) for moment, square in zip((ff, aa, bb), squares))
         similar_a, cov_a = _similarity(mu_f * mu_a, fa, squares[0] + squares[1], var_f, var_a)
         similar_b, cov_b = _similarity(mu_f * mu_b, fb, squares[0] + squares[2], var_f, var_b)
-        alike = indicator(torch.ge, _similarity(mu_a.mul_(mu_b), ab, squares[1].add_(squares[2]), var_a, var_b)[0], 0.75)
+        alike = indicator(
+            torch.ge, _similarity(mu_a.mul_(mu_b), ab, squares[1].add_(squares[2]), var_a, var_b)[0], 0.75
+        )
         sum_a += similar_a.flatten(1).sum(1)
         sum_b += similar_b.flatten(1).sum(1)
 
@@ -108,11 +119,13 @@ def _local_similarity(fused: Tensor, first: Tensor, second: Tensor, undefined: s
             score.masked_fill_(against_b, 0).masked_fill_(against_a, 1)
         _accumulate(score, cvejic, n_cvejic, undefined)
     first_mean, second_mean = sum_a / windows, sum_b / windows
-    return LocalSimilarity(PerSource(first_mean, second_mean, yang / n_yang), PerSource(first_mean, second_mean, cvejic / n_cvejic))
+    return LocalSimilarity(
+        PerSource(first_mean, second_mean, yang / n_yang), PerSource(first_mean, second_mean, cvejic / n_cvejic)
+    )
 
 
 def _without_noise(variance: Tensor) -> Tensor:
-    return F.threshold_(variance, FLAT, 0.)
+    return F.threshold_(variance, FLAT, 0.0)
 
 
 def _similarity(product: Tensor, cross: Tensor, squares: Tensor, var_x: Tensor, var_y: Tensor) -> Tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
 """Multi-scale structural similarity of the fused image to its sources (MS-SSIM)."""
+
 from functools import partial
 from typing import List
 
@@ -12,11 +13,24 @@ from .common.per_source import BothSources, PerSource
 from .common.windows import PAIR_TERMS, window_means
 from .ssim import K1, K2, SIGMA, WINDOW, window_similarity
 
-EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, from the finest; as published, they add up to 1
+EXPONENTS = (
+    0.0448,
+    0.2856,
+    0.3001,
+    0.2363,
+    0.1333,
+)  # of the five scales, from the finest; as published, they add up to 1
 MIN_SIZE = 161  # leaves one window at the last scale
 
 
-def ms_ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255., odd: str = 'replicate', reduction: str = 'mean') -> PerSource:
+def ms_ssim(
+    fused: Tensor,
+    first: Tensor,
+    second: Tensor,
+    data_range: float = 255.0,
+    odd: str = 'replicate',
+    reduction: str = 'mean',
+) -> PerSource:
     r"""Structural similarity with each source at five scales.
 
     .. math:: MS\text{-}SSIM(F, X) = SSIM_5^{\beta_5} \prod_{s=1}^{4} \max(0, CS_s)^{\beta_s}
@@ -53,7 +67,7 @@ def ms_ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 25
     if odd not in ('replicate', 'zero'):
         raise ValueError(f"odd must be 'replicate' or 'zero', got {odd!r}")
     images = check_images(min_size=MIN_SIZE, fused=fused, first=first, second=second)
-    terms = map_images(partial(_scales, c1=(K1 * data_range)**2, c2=(K2 * data_range)**2, odd=odd), *images)
+    terms = map_images(partial(_scales, c1=(K1 * data_range) ** 2, c2=(K2 * data_range) ** 2, odd=odd), *images)
     return PerSource.of(*terms, reduction)
 
 
@@ -76,12 +90,12 @@ def halve(images: List[Tensor], odd: str = 'replicate') -> List[Tensor]:
 
 
 def _scales(*images: Tensor, c1: float, c2: float, odd: str) -> BothSources:
-    values = [1., 1.]
+    values = [1.0, 1.0]
     taps = gaussian_taps(WINDOW, SIGMA)
     for scale, exponent in enumerate(EXPONENTS):
         if scale:
             images = halve(images, odd)
         last = scale == len(EXPONENTS) - 1
         for i, terms in enumerate(window_similarity(window_means(images, PAIR_TERMS, taps), c1, c2)):
-            values[i] = values[i] * (terms.similarity if last else terms.structure).clamp(min=0)**exponent
+            values[i] = values[i] * (terms.similarity if last else terms.structure).clamp(min=0) ** exponent
     return BothSources(*values)

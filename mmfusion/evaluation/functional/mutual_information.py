@@ -1,11 +1,14 @@
 """Mutual information between the fused image and its sources (MI)."""
+
 from torch import Tensor
 
 from .common.histograms import check_levels, grey_histogram, histogram_entropy, joint_histogram
 from .common.per_source import PerSource
 
 
-def mutual_information(fused: Tensor, first: Tensor, second: Tensor, base: float = 2., merge_top: bool = False) -> PerSource:
+def mutual_information(
+    fused: Tensor, first: Tensor, second: Tensor, base: float = 2.0, merge_top: bool = False
+) -> PerSource:
     r"""How many bits about each source the fused image holds, pixel by pixel.
 
     .. math:: I(F, X) = H(F) + H(X) - H(F, X), \qquad MI = I(F, A) + I(F, B)

@@ -1,4 +1,5 @@
 """Nonlinear correlation information entropy of the fused image and its sources (QNCIE)."""
+
 import math
 
 import torch

@@ -1,4 +1,5 @@
 """Mutual information relative to the entropy of the images (QMI, also printed as NMI)."""
+
 import torch
 from torch import Tensor
 
@@ -6,7 +7,7 @@ from .common.histograms import check_levels, grey_histogram, histogram_entropy, 
 from .common.per_source import PerSource
 
 
-def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.) -> PerSource:
+def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, undefined: float = 0.0) -> PerSource:
     r"""Mutual information that does not favor sources of high entropy.
 
     .. math:: Q_{MI} = 2 \left[ \frac{I(F, A)}{H(F) + H(A)} + \frac{I(F, B)}{H(F) + H(B)} \right]

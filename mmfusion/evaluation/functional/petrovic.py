@@ -1,4 +1,5 @@
 """Edges kept, lost and invented by a fusion, after V. Petrovic and C. Xydeas with the change of B. K. Shreyamsha Kumar (Qabf_P, Labf, Nabf)."""
+
 import math
 from typing import NamedTuple, Tuple
 
@@ -12,7 +13,7 @@ from .common.per_source import PerSource
 from .common.sobel import accumulator, magnitude, pixel_sums, sigmoids, sobel_strips, weighted_means
 
 MIN_SIZE = 3
-THRESHOLD = 2.  # strength from which an edge counts in full
+THRESHOLD = 2.0  # strength from which an edge counts in full
 
 
 class EdgeFate(NamedTuple):
@@ -29,7 +30,9 @@ class EdgeFate(NamedTuple):
     invented: PerSource
 
 
-def petrovic(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255., weak_weight: float = 0.001) -> EdgeFate:
+def petrovic(
+    fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.0, weak_weight: float = 0.001
+) -> EdgeFate:
     r"""Divide the edges of the sources into kept, lost and invented ones.
 
     .. math::

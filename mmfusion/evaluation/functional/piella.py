@@ -1,4 +1,5 @@
 """Saliency-weighted structural similarity of G. Piella and H. Heijmans (QS, QW, QE)."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from .common.per_source import PerSource
 from .common.windows import PAIR_TERMS, window_means
 
 WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255)**2, (0.03 * 255)**2
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 FLAT = 1e-8  # variances below are rounding noise of a flat window: one pixel off by one gray level gives 1e-6
 
 
@@ -104,8 +105,11 @@ def _piella(fused: Tensor, first: Tensor, second: Tensor) -> PiellaQuality:
 
 
 def _edges(image: Tensor) -> Tensor:
-    smooth, difference = np.ones(3), np.array([1., 0., -1.])
-    across, down = separable_filter(image, smooth, difference, 'zero'), separable_filter(image, difference, smooth, 'zero')
+    smooth, difference = np.ones(3), np.array([1.0, 0.0, -1.0])
+    across, down = (
+        separable_filter(image, smooth, difference, 'zero'),
+        separable_filter(image, difference, smooth, 'zero'),
+    )
     return (across * across).addcmul_(down, down).sqrt_()
 
 
@@ -136,6 +140,15 @@ def _weighted_similarity(fused: Tensor, first: Tensor, second: Tensor) -> _Weigh
         maps = (*similar, torch.lerp(similar[1], similar[0], share))
         weights = saliency.flatten(1)
         flats = [values.flatten(1) for values in maps]
-        sums += torch.stack([*(values.sum(1) for values in flats), *(torch.linalg.vecdot(values, weights) for values in flats), weights.sum(1)])
+        sums += torch.stack(
+            [
+                *(values.sum(1) for values in flats),
+                *(torch.linalg.vecdot(values, weights) for values in flats),
+                weights.sum(1),
+            ]
+        )
     *plain, weighted_a, weighted_b, weighted, weights = sums
-    return _Weighted(PerSource(*(value / windows for value in plain)), PerSource(weighted_a / weights, weighted_b / weights, weighted / weights))
+    return _Weighted(
+        PerSource(*(value / windows for value in plain)),
+        PerSource(weighted_a / weights, weighted_b / weights, weighted / weights),
+    )

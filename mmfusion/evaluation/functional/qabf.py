@@ -1,4 +1,5 @@
 """Edge transfer from the sources to the fused image, after C. S. Xydeas and V. Petrovic (Qabf, QG)."""
+
 import math
 from typing import Tuple
 
@@ -16,7 +17,7 @@ HUGE = 1e20  # a slope whose angle is that of the vertical
 NO_EDGE = 1e-5  # what QG puts in place of a zero derivative or strength
 
 
-def qabf(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.) -> PerSource:
+def qabf(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.0) -> PerSource:
     r"""How much of the edges of the sources the fused image keeps, in the form that nearly all programs share.
 
     .. math::

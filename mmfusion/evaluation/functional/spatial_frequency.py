@@ -1,4 +1,5 @@
 """Spatial frequency of the fused image (SF)."""
+
 from torch import Tensor
 
 from .common.checks import check_images
@@ -6,7 +7,9 @@ from .common.chunks import map_images, row_chunks
 from .correlation import inner_product
 
 
-def spatial_frequency(fused: Tensor, divisor: str = 'differences', white: float = 255., fold_colour: bool = False) -> Tensor:
+def spatial_frequency(
+    fused: Tensor, divisor: str = 'differences', white: float = 255.0, fold_colour: bool = False
+) -> Tensor:
     r"""Root mean square of the differences between neighboring pixels: the overall activity of the fused image.
 
     .. math:: SF = \sqrt{\overline{(F_{i,j+1} - F_{i,j})^2} + \overline{(F_{i+1,j} - F_{i,j})^2}}
@@ -37,10 +40,10 @@ def spatial_frequency(fused: Tensor, divisor: str = 'differences', white: float 
         raise ValueError(f"divisor must be 'differences' or 'pixels', got {divisor!r}")
     if fold_colour and isinstance(fused, Tensor) and fused.dim() == 4:
         fused = fused.movedim(1, 2).flatten(2).unsqueeze(1)
-    fused, = check_images(min_size=2, keep_dtype=True, fused=fused)
+    (fused,) = check_images(min_size=2, keep_dtype=True, fused=fused)
 
     def frequency(image: Tensor) -> Tensor:
-        squares = 0.
+        squares = 0.0
         for after, before in ((image[..., 1:], image[..., :-1]), (image[..., 1:, :], image[..., :-1, :])):
             count = after[0].numel() if divisor == 'differences' else image[0].numel()
             for differences in (x.double() - y.double() for x, y in row_chunks(after, before)):

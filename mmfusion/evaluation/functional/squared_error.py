@@ -1,4 +1,5 @@
 """Squared error of the fused image against its sources (MSE, RMSE), and the peak signal-to-noise ratio made of it (PSNR)."""
+
 from typing import Optional
 
 import torch
@@ -10,7 +11,7 @@ from .common.per_source import PerSource
 from .correlation import inner_product
 
 
-def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: float = 255.) -> PerSource:
+def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: float = 255.0) -> PerSource:
     r"""Mean squared difference of the fused image and each source.
 
     .. math:: MSE = \frac{1}{2} \left[ \overline{(F - A)^2} + \overline{(F - B)^2} \right]
@@ -38,10 +39,10 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
         32512.5
     """
     images = check_images(keep_dtype=True, fused=fused, first=first, second=second)
-    scale = (white / 255)**2 / fused[0].numel()
+    scale = (white / 255) ** 2 / fused[0].numel()
 
     def error(*images: Tensor) -> PerSource:
-        sums = [0., 0.]
+        sums = [0.0, 0.0]
         for rows in row_chunks(*images):
             f, *sources = (row.double() for row in rows)
             differences = [f - source for source in sources]
@@ -81,12 +82,18 @@ def root_mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, root: 
     if root not in ('mean', 'sum'):
         raise ValueError(f"root must be 'mean' or 'sum', got {root!r}")
     error = mean_squared_error(fused, first, second)
-    scale = 1. if root == 'mean' else fused[0].numel()**-0.5
+    scale = 1.0 if root == 'mean' else fused[0].numel() ** -0.5
     return PerSource.of(error.first.sqrt() * scale, error.second.sqrt() * scale, reduction='mean')
 
 
-def peak_signal_to_noise_ratio(fused: Tensor, first: Tensor, second: Tensor, white: float = 255., peak: Optional[float] = 255.,
-                               error: str = 'mse') -> PerSource:
+def peak_signal_to_noise_ratio(
+    fused: Tensor,
+    first: Tensor,
+    second: Tensor,
+    white: float = 255.0,
+    peak: Optional[float] = 255.0,
+    error: str = 'mse',
+) -> PerSource:
     r"""Squared peak over the mean squared error, in decibel.
 
     .. math:: PSNR = 10 \log_{10} \frac{255^2}{MSE}

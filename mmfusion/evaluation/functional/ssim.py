@@ -1,4 +1,5 @@
 """Structural similarity of the fused image to its sources (SSIM)."""
+
 from typing import Iterable, NamedTuple, Sequence
 
 import torch
@@ -16,8 +17,15 @@ UNIFORM = 7
 K1, K2 = 0.01, 0.03
 
 
-def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255., window: str = 'gaussian', border: str = 'valid',
-         reduction: str = 'mean') -> PerSource:
+def ssim(
+    fused: Tensor,
+    first: Tensor,
+    second: Tensor,
+    data_range: float = 255.0,
+    window: str = 'gaussian',
+    border: str = 'valid',
+    reduction: str = 'mean',
+) -> PerSource:
     r"""Structural similarity with each source, by default with the window and constants of its inventors.
 
     .. math:: SSIM(F, X) = \overline{\frac{(2\mu_F\mu_X + C_1)(2\sigma_{FX} + C_2)}{(\mu_F^2 + \mu_X^2 + C_1)(\sigma_F^2 + \sigma_X^2 + C_2)}}
@@ -54,12 +62,14 @@ def ssim(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.,
         2.0
     """
     if (window, border) not in (('gaussian', 'valid'), ('gaussian', 'replicate'), ('uniform', 'valid')):
-        raise ValueError(f"window must be 'gaussian' with border='valid' or 'replicate', or 'uniform' with 'valid'; got {window!r} and {border!r}")
-    c1, c2 = (K1 * data_range)**2, (K2 * data_range)**2
+        raise ValueError(
+            f"window must be 'gaussian' with border='valid' or 'replicate', or 'uniform' with 'valid'; got {window!r} and {border!r}"
+        )
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     size = WINDOW if window == 'gaussian' else UNIFORM
     images = check_images(min_size=size if border == 'valid' else 1, fused=fused, first=first, second=second)
     if border != 'valid':
-        images = [F.pad(image, (size // 2, ) * 4, mode=border) for image in images]
+        images = [F.pad(image, (size // 2,) * 4, mode=border) for image in images]
 
     def compare(*images: Tensor) -> BothSources:
         if window == 'gaussian':
@@ -88,7 +98,7 @@ def window_similarity(strips: Iterable[Sequence[Tensor]], c1: float, c2: float, 
         c2: Constant of the structure term, times n squared (or n (n - 1) for sample moments).
         n: Sum of the window's weights.
     """
-    similarity, structure, windows = [0., 0.], [0., 0.], 0
+    similarity, structure, windows = [0.0, 0.0], [0.0, 0.0], 0
     for sum_f, square_f, *of_sources in strips:
         windows += sum_f[0].numel()
         for i, (sum_x, squares, cross) in enumerate((of_sources[:3], of_sources[3:])):

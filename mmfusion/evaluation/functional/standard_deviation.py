@@ -1,4 +1,5 @@
 """Standard deviation of the fused image (SD)."""
+
 from torch import Tensor
 
 from .common.checks import check_images
@@ -32,7 +33,7 @@ def standard_deviation(fused: Tensor, saturate: bool = False) -> Tensor:
         >>> round(standard_deviation(image, saturate=True).item() ** 2, 9)
         127.5
     """
-    fused, = check_images(fused=fused)
+    (fused,) = check_images(fused=fused)
     return map_images(_saturated if saturate else _deviation, fused)
 
 

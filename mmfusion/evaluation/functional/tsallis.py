@@ -1,4 +1,5 @@
 """Information between the fused image and its sources by the entropy of Tsallis (QTE)."""
+
 from typing import Optional
 
 import torch
@@ -10,8 +11,15 @@ from .common.per_source import PerSource
 NAVA, CVEJIC = 0.43137, 1.85  # q of the two papers
 
 
-def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float = NAVA, norm: Optional[str] = 'tsallis', transposed: bool = False,
-                        undefined: float = 0.) -> PerSource:
+def tsallis_information(
+    fused: Tensor,
+    first: Tensor,
+    second: Tensor,
+    q: float = NAVA,
+    norm: Optional[str] = 'tsallis',
+    transposed: bool = False,
+    undefined: float = 0.0,
+) -> PerSource:
     r"""Mutual information in the sense of Tsallis, whose order q weighs rare and frequent pairs of levels differently.
 
     .. math:: I^q(X, Y) = \frac{1}{1 - q} \left( 1 - \sum_{ij} \frac{p_{ij}^q}{(p_i p_j)^{q - 1}} \right), \qquad
@@ -62,7 +70,7 @@ def tsallis_information(fused: Tensor, first: Tensor, second: Tensor, q: float =
     if norm == 'tsallis':
         below = sum(_entropy(counts, q) for counts in histograms) - between
     else:
-        below = sum(histogram_entropy(counts)**q for counts in histograms) + between
+        below = sum(histogram_entropy(counts) ** q for counts in histograms) + between
     return PerSource.of(*(torch.where(below > 0, term / below, undefined) for term in terms), reduction='sum')
 
 
@@ -80,8 +88,8 @@ def _information(counts: Tensor, q: float, transposed: bool) -> Tensor:
         rows, columns = columns, rows
     expected = rows[:, :, None] * columns[:, None]
     # p (p / expected)^(q - 1), which leaves out what is not expected, as the programs do
-    ratio = torch.where((p > 0) & (expected > 0), p / expected, 0.)
-    terms = torch.where(ratio > 0, p * ratio.pow(q - 1), 0.)
+    ratio = torch.where((p > 0) & (expected > 0), p / expected, 0.0)
+    terms = torch.where(ratio > 0, p * ratio.pow(q - 1), 0.0)
     return (1 - terms.sum((1, 2))) / (1 - q)
 
 

@@ -1,4 +1,5 @@
 """Visual information fidelity of the fused image to its sources (VIF)."""
+
 from functools import partial
 
 import torch
@@ -9,10 +10,12 @@ from .common.chunks import map_images
 from .common.per_source import BothSources, PerSource
 from .common.visual_information import MIN_SIZE, passages
 
-NOISE = 2.
+NOISE = 2.0
 
 
-def vif(fused: Tensor, first: Tensor, second: Tensor, saturate: bool = False, undefined: float = 1., reduction: str = 'sum') -> PerSource:
+def vif(
+    fused: Tensor, first: Tensor, second: Tensor, saturate: bool = False, undefined: float = 1.0, reduction: str = 'sum'
+) -> PerSource:
     r"""Share of each source's visual information that the fused image keeps, in the pixel domain at four scales.
 
     .. math:: VIF(X, F) = \frac{\sum_{s, ij} \log\left(1 + \frac{g^2\sigma_X^2}{\sigma_F^2 - g\sigma_{XF} + \sigma_n^2}\right)}
@@ -52,7 +55,7 @@ def vif(fused: Tensor, first: Tensor, second: Tensor, saturate: bool = False, un
 
 
 def _fidelity(fused: Tensor, first: Tensor, second: Tensor, saturate: bool, undefined: float) -> BothSources:
-    kept, offered = [0., 0.], [0., 0.]
+    kept, offered = [0.0, 0.0], [0.0, 0.0]
     for scale in passages(fused, first, second, NOISE, saturate):
         for strip in scale:
             for i, passage in enumerate(strip):

@@ -1,4 +1,5 @@
 """Visual information fidelity for fusion (VIFF)."""
+
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from .common.per_source import PerSource
 from .common.visual_information import MIN_SIZE, passages
 
 NOISE = 0.005 * 255**2
-WEIGHTS = (1 / 2.15, 0., 0.15 / 2.15, 1 / 2.15)  # of the four scales, from the finest
+WEIGHTS = (1 / 2.15, 0.0, 0.15 / 2.15, 1 / 2.15)  # of the four scales, from the finest
 SMALL = 1e-7 * 2.302585092994046  # added per pixel; the paper's logarithm has base 10
 
 
@@ -57,11 +58,11 @@ class _Fidelity(NamedTuple):
 
 
 def _fidelity(fused: Tensor, first: Tensor, second: Tensor) -> _Fidelity:
-    values = [0., 0., 0.]
+    values = [0.0, 0.0, 0.0]
     for weight, scale in zip(WEIGHTS, passages(fused, first, second, NOISE)):
         if not weight:
             continue
-        kept, offered = [0., 0., 0.], [0., 0., 0.]
+        kept, offered = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
         for a, b in scale:
             from_first = a.gain <= b.gain
             nearer = (torch.where(from_first, x, y) for x, y in ((a.kept, b.kept), (a.offered, b.offered)))

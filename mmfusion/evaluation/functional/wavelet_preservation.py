@@ -1,4 +1,5 @@
 """Wavelet details of the sources in the fused image, of P. W. Wang and B. Liu (QM)."""
+
 from typing import List, Tuple
 
 import torch
@@ -58,7 +59,7 @@ def _wavelet_preservation(fused: Tensor, first: Tensor, second: Tensor) -> PerSo
             weights.append(weight.flatten(1).sum(1))
         numerators.append(numerators[0] + numerators[1])
         weights.append(weights[0] + weights[1])
-        product *= (torch.stack(numerators) / torch.stack(weights))**exponent
+        product *= (torch.stack(numerators) / torch.stack(weights)) ** exponent
     return PerSource(*product)
 
 
@@ -68,5 +69,8 @@ def _haar(image: Tensor) -> Tuple[Tensor, List[Tensor]]:
     even, odd = image[..., 0:height:2, :width], image[..., 1:height:2, :width]
     rows_sum, rows_difference = (even + odd).mul_(0.5), (even - odd).mul_(0.5)
     low, across = rows_sum[..., ::2] + rows_sum[..., 1::2], rows_sum[..., ::2] - rows_sum[..., 1::2]
-    down, diagonal = rows_difference[..., ::2] + rows_difference[..., 1::2], rows_difference[..., ::2] - rows_difference[..., 1::2]
+    down, diagonal = (
+        rows_difference[..., ::2] + rows_difference[..., 1::2],
+        rows_difference[..., ::2] - rows_difference[..., 1::2],
+    )
     return low, [across, down, diagonal]

@@ -1,4 +1,5 @@
 """Quality of the fused images during validation and testing."""
+
 import os
 import warnings
 from typing import Dict, List, Optional, Sequence
@@ -50,14 +51,16 @@ class FusionMetric(BaseMetric):
 
     default_prefix = 'fusion'
 
-    def __init__(self,
-                 metrics: Sequence[str] = ('EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'),
-                 protocol: str = 'default',
-                 out_csv: Optional[str] = None,
-                 per_source: bool = False,
-                 collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 fusion_task: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str] = ('EN', 'SD', 'SF', 'AG', 'MI', 'SSIM'),
+        protocol: str = 'default',
+        out_csv: Optional[str] = None,
+        per_source: bool = False,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        fusion_task: Optional[str] = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix or fusion_task)
         self.metrics = tuple(expand_names(metrics, protocol))
         self.protocol = protocol
@@ -83,11 +86,15 @@ class FusionMetric(BaseMetric):
                 self.results.append({TASK_KEY: sample.get(TASK_KEY)})
                 continue
             if 'fused' not in sample:
-                raise InputKeyError(f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`')
+                raise InputKeyError(
+                    f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`'
+                )
             fused = sample['fused']['data']
             if fused.shape[-2:] != first.shape[-2:] or fused.shape[-2:] != second.shape[-2:]:
-                raise InputError(f'sample {sample_name(sample)!r}: the fused image is {tuple(fused.shape[-2:])}, its sources are '
-                                 f'{tuple(first.shape[-2:])} and {tuple(second.shape[-2:])}')
+                raise InputError(
+                    f'sample {sample_name(sample)!r}: the fused image is {tuple(fused.shape[-2:])}, its sources are '
+                    f'{tuple(first.shape[-2:])} and {tuple(second.shape[-2:])}'
+                )
             row = {key: sample[key] for key in ID_KEYS if key in sample}
             row['values'] = self.rate(fused, first.to(fused.device), second.to(fused.device))
             self.results.append(row)
@@ -97,7 +104,9 @@ class FusionMetric(BaseMetric):
         if not torch.isfinite(fused).all():
             return dict.fromkeys(self.metrics, float('nan'))
         images = prepare_images([image.unsqueeze(0) for image in (fused, first, second)], self.protocol)
-        return {key: value.item() for key, value in evaluate_metrics(self.metrics, *images, protocol=self.protocol).items()}
+        return {
+            key: value.item() for key, value in evaluate_metrics(self.metrics, *images, protocol=self.protocol).items()
+        }
 
     def compute_metrics(self, results: List[dict]) -> Dict[str, float]:
         """Average over images, print the table and write the files; runs on the main process with the results of all.
@@ -118,8 +127,18 @@ class FusionMetric(BaseMetric):
         if self.out_csv:
             keys = [column.key for column in summary.columns()]
             ids = [key for key in ID_KEYS if any(key in row for row in results)]
-            write_csv(self.out_csv, ({**{key: row.get(key, '') for key in ids}, 'protocol': self.protocol,
-                                      **{key: row['values'].get(key, float('nan')) for key in keys}} for row in results), [*ids, 'protocol', *keys])
+            write_csv(
+                self.out_csv,
+                (
+                    {
+                        **{key: row.get(key, '') for key in ids},
+                        'protocol': self.protocol,
+                        **{key: row['values'].get(key, float('nan')) for key in keys},
+                    }
+                    for row in results
+                ),
+                [*ids, 'protocol', *keys],
+            )
             print_log(f'fusion metrics of {len(results)} images written to {os.path.abspath(self.out_csv)}', logger)
         task = f'{self.fusion_task}: ' if self.fusion_task else ''
         print_log(task + format_summary(summary, self.per_source), logger)
@@ -132,18 +151,29 @@ class FusionMetric(BaseMetric):
         rated = [row for row in results if 'values' in row]
         if self.fusion_task is not None and not rated:
             found = sorted({str(row[TASK_KEY]) for row in results})
-            raise InputError(f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
-                             'name a task of the FusionTasksDataset in the test dataloader')
+            raise InputError(
+                f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
+                'name a task of the FusionTasksDataset in the test dataloader'
+            )
         return rated
 
     def _write_json(self, summary: Summary, logger: MMLogger) -> None:
         """Keep the table beside the log file of the run, where there is one: scalars of a run have no place for the protocol's name."""
         if not logger.log_file:
             return
-        statistics = {key: {name: None if number != number else number for name, number in value._asdict().items()}  # JSON has no NaN
-                      for key, value in summary.statistics().items()}
-        content = dict(protocol=self.protocol, title=get_protocol(self.protocol).title, images=summary.n_images, metrics=statistics,
-                       cautions=cautions(self.metrics, self.protocol))
+        statistics = {
+            key: {
+                name: None if number != number else number for name, number in value._asdict().items()
+            }  # JSON has no NaN
+            for key, value in summary.statistics().items()
+        }
+        content = dict(
+            protocol=self.protocol,
+            title=get_protocol(self.protocol).title,
+            images=summary.n_images,
+            metrics=statistics,
+            cautions=cautions(self.metrics, self.protocol),
+        )
         if self.fusion_task:
             content['fusion_task'] = self.fusion_task
         name = f'{(self.prefix or "fusion").replace(os.sep, "_")}_metrics.json'
@@ -155,14 +185,35 @@ def format_summary(summary: Summary, per_source: bool = False) -> str:
     statistics, rows = summary.statistics(), [('', 'mean', 'std', 'worst', 'best', '')]
     for column in summary.columns(per_source):
         spec, values = get_metric(column.metric, summary.protocol), statistics[column.key]
-        extremes = (f'{format_value(value)} ({name})' if name else '-' for name, value in ((values.worst, values.worst_value),
-                                                                                           (values.best, values.best_value)))
-        rows.append((column.key, format_value(values.mean), format_value(values.std), *extremes,
-                     f'{title(column, spec)}, {spec.better} is better'))
+        extremes = (
+            f'{format_value(value)} ({name})' if name else '-'
+            for name, value in ((values.worst, values.worst_value), (values.best, values.best_value))
+        )
+        rows.append(
+            (
+                column.key,
+                format_value(values.mean),
+                format_value(values.std),
+                *extremes,
+                f'{title(column, spec)}, {spec.better} is better',
+            )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [heading(summary.protocol, summary.n_images)]
-    lines += ['  '.join(('', row[0].ljust(widths[0]), row[1].rjust(widths[1]), row[2].rjust(widths[2]), row[3].ljust(widths[3]),
-                         row[4].ljust(widths[4]), row[5])).rstrip() for row in rows]
+    lines += [
+        '  '.join(
+            (
+                '',
+                row[0].ljust(widths[0]),
+                row[1].rjust(widths[1]),
+                row[2].rjust(widths[2]),
+                row[3].ljust(widths[3]),
+                row[4].ljust(widths[4]),
+                row[5],
+            )
+        ).rstrip()
+        for row in rows
+    ]
     return '\n'.join(lines + [f'  {text}' for text in caution_lines(summary.metrics, summary.protocol)])
 
 

@@ -26,7 +26,9 @@ class SampleFacts(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Describe the samples of one batch."""
-        self.results += [(str(sample.get('sample_id', sample.get('img_id'))), describe_outputs(sample)) for sample in data_samples]
+        self.results += [
+            (str(sample.get('sample_id', sample.get('img_id'))), describe_outputs(sample)) for sample in data_samples
+        ]
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Keep what was collected; there is no metric."""

@@ -1,4 +1,5 @@
 """mmseg's intersection over union on samples that may carry boxes as well."""
+
 from typing import Dict, Optional, Sequence
 
 import numpy as np
@@ -44,7 +45,9 @@ class SegIoUMetric(IoUMetric):
 
     default_prefix = 'seg'
 
-    def __init__(self, ignore_background: bool = False, per_class: bool = False, prefix: Optional[str] = None, **kwargs) -> None:
+    def __init__(
+        self, ignore_background: bool = False, per_class: bool = False, prefix: Optional[str] = None, **kwargs
+    ) -> None:
         super().__init__(prefix=prefix, **kwargs)
         self.ignore_background, self.per_class = ignore_background, per_class
 
@@ -69,15 +72,21 @@ class SegIoUMetric(IoUMetric):
         for sample in data_samples:
             name = sample.get('sample_id', sample.get('img_id', '?'))
             if 'pred_sem_seg' not in sample:
-                raise InputError(f'SegIoUMetric: sample {name} has no predicted class map; the model needs a segmentor among its tasks')
+                raise InputError(
+                    f'SegIoUMetric: sample {name} has no predicted class map; the model needs a segmentor among its tasks'
+                )
             if self.format_only:
                 continue
             if 'gt_sem_seg' not in sample:
-                raise InputError(f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') into the test pipeline")
+                raise InputError(
+                    f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') into the test pipeline"
+                )
             shapes = [tuple(sample[key]['data'].shape[-2:]) for key in ('gt_sem_seg', 'pred_sem_seg')]
             if shapes[0] != shapes[1]:
-                raise InputError(f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: in a test pipeline, '
-                                 'load it after the transforms that change the size')
+                raise InputError(
+                    f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: in a test pipeline, '
+                    'load it after the transforms that change the size'
+                )
         super().process(data_batch, data_samples)
 
     @staticmethod
@@ -88,7 +97,9 @@ class SegIoUMetric(IoUMetric):
         if label.numel() and int(label.max()) >= num_classes:
             raise InputError(f'SegIoUMetric: label {int(label.max())} where the data set has {num_classes} classes')
         matched = label[pred_label == label]
-        intersect, predicted, labelled = (torch.bincount(x, minlength=num_classes)[:num_classes].double().cpu() for x in (matched, pred_label, label))
+        intersect, predicted, labelled = (
+            torch.bincount(x, minlength=num_classes)[:num_classes].double().cpu() for x in (matched, pred_label, label)
+        )
         return intersect, predicted + labelled - intersect, predicted, labelled
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
@@ -104,12 +115,15 @@ class SegIoUMetric(IoUMetric):
         for index, name in enumerate(names):
             table.add_row([name, *(_percent(per_class[index]) for per_class in values.values())])
         for key, per_class in values.items():
-            metrics[f'm{key}'] = _mean(per_class[int(self.ignore_background):])
+            metrics[f'm{key}'] = _mean(per_class[int(self.ignore_background) :])
             if self.per_class:
                 metrics.update({f'{key}_{name}': _percent(value) for name, value in zip(names, per_class)})
-        counted = names[int(self.ignore_background):]
-        print_log(f'mean over {len(counted)} classes{" (without " + names[0] + ")" if self.ignore_background else ""}, '
-                  f'those that occur or are predicted:\n{table.get_string()}', logger)
+        counted = names[int(self.ignore_background) :]
+        print_log(
+            f'mean over {len(counted)} classes{" (without " + names[0] + ")" if self.ignore_background else ""}, '
+            f'those that occur or are predicted:\n{table.get_string()}',
+            logger,
+        )
         return metrics
 
 

@@ -1,4 +1,5 @@
 """Metrics of edge transfer and local features."""
+
 from functools import partial
 from typing import Callable, Dict
 
@@ -15,11 +16,15 @@ from ..functional.wavelet_preservation import MIN_SIZE as TWO_LEVELS
 from ..functional.wavelet_preservation import wavelet_preservation
 from .spec import MetricSpec
 
-UNIT_RANGE = ('On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of GNU Octave, but '
-              'MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.')
+UNIT_RANGE = (
+    'On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of GNU Octave, but '
+    'MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.'
+)
 RIGHT_ORDER = 'The program since March 2023 confuses the order of its images and prints the number that is called Nabf_misordered here.'
-MISORDERED = ('Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. Only there to explain '
-              'published tables.')
+MISORDERED = (
+    'Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. Only there to explain '
+    'published tables.'
+)
 
 QABF = MetricSpec(qabf, 'edge transfer (Hong), weighted by edge strength', needs_sources=True, min_size=SOBEL)
 FLAT_IS_PERFECT = 'A fused image without any feature (flat or very smooth) scores about 1.'
@@ -31,32 +36,53 @@ def _petrovic(function: Callable, caution: str = '') -> Dict[str, MetricSpec]:
     return {
         'Qabf_P': spec._replace(title='edges kept (Petrovic)', field='kept'),
         'Labf': spec._replace(title='edges lost (Petrovic)', field='lost', higher_is_better=False),
-        'Nabf': spec._replace(title='edges invented: artifacts (Petrovic, Kumar)', field='invented', higher_is_better=False),
+        'Nabf': spec._replace(
+            title='edges invented: artifacts (Petrovic, Kumar)', field='invented', higher_is_better=False
+        ),
     }
 
 
 def _liu(symmetric: bool) -> Dict[str, MetricSpec]:
     return {
         'QG': MetricSpec(
-            partial(gradient_preservation, symmetric=symmetric), 'edge transfer (Xydeas), mean over pixels', needs_sources=True, min_size=SOBEL),
+            partial(gradient_preservation, symmetric=symmetric),
+            'edge transfer (Xydeas), mean over pixels',
+            needs_sources=True,
+            min_size=SOBEL,
+        ),
         'QM': MetricSpec(wavelet_preservation, 'wavelet details kept (Wang)', needs_sources=True, min_size=TWO_LEVELS),
         'QSF': MetricSpec(
-            activity_ratio, 'spatial frequency missing (below 0) or in excess of the sources (Zheng)', optimum=0., needs_sources=True, min_size=PAIR),
+            activity_ratio,
+            'spatial frequency missing (below 0) or in excess of the sources (Zheng)',
+            optimum=0.0,
+            needs_sources=True,
+            min_size=PAIR,
+        ),
         'QP': QP,
     }
 
 
 def _fmi(feature: str, title: str) -> MetricSpec:
     return MetricSpec(
-        partial(feature_mutual_information, feature=feature), f'feature mutual information of {title}', needs_sources=True, min_size=FMI_WINDOW,
-        slow=True, caution=NOT_EDGES)
+        partial(feature_mutual_information, feature=feature),
+        f'feature mutual information of {title}',
+        needs_sources=True,
+        min_size=FMI_WINDOW,
+        slow=True,
+        caution=NOT_EDGES,
+    )
 
 
 # 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms. In float32 all of it takes 0.6 of the time, but pixels at the
 # threshold of the features turn: QP moves by up to 2e-5 on real pairs and 4e-4 on drawn ones, so the digits of the programs would be lost.
 QP = MetricSpec(
-    feature_correlation, 'features found again by phase congruency (Zhao)', needs_sources=True, min_size=FEATURE_WINDOW, slow=True,
-    caution=FLAT_IS_PERFECT)
+    feature_correlation,
+    'features found again by phase congruency (Zhao)',
+    needs_sources=True,
+    min_size=FEATURE_WINDOW,
+    slow=True,
+    caution=FLAT_IS_PERFECT,
+)
 INVENTED = _petrovic(petrovic)['Nabf']
 
 ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
@@ -78,15 +104,19 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'Qabf': QABF,
         'Nabf': INVENTED._replace(caution=RIGHT_ORDER),
         'Nabf_misordered': INVENTED._replace(
-            function=misordered, title='Nabf of the infrared image as a fusion of the other two', on_request=True, caution=MISORDERED),
+            function=misordered,
+            title='Nabf of the infrared image as a fusion of the other two',
+            on_request=True,
+            caution=MISORDERED,
+        ),
     },
     'tang_uint8': {
-        'Qabf': QABF._replace(function=partial(qabf, data_range=1.), caution=UNIT_RANGE),
-        'Nabf': INVENTED._replace(function=partial(petrovic, data_range=1.), caution=UNIT_RANGE),
+        'Qabf': QABF._replace(function=partial(qabf, data_range=1.0), caution=UNIT_RANGE),
+        'Nabf': INVENTED._replace(function=partial(petrovic, data_range=1.0), caution=UNIT_RANGE),
     },
     'tang_py': {
         'Qabf': QABF,
-        'Nabf': INVENTED._replace(function=partial(petrovic, weak_weight=0.)),
+        'Nabf': INVENTED._replace(function=partial(petrovic, weak_weight=0.0)),
     },
     'vifb': {
         'Qabf': QABF,

@@ -1,4 +1,5 @@
 """Types of a protocol and of a metric in it."""
+
 from typing import Callable, Dict, NamedTuple, Optional
 
 
@@ -37,7 +38,13 @@ class MetricSpec(NamedTuple):
     @property
     def better(self) -> str:
         """Which values are better, in words: ``'higher'``, ``'lower'``, ``'closer to 0'``."""
-        return f'closer to {self.optimum:g}' if self.optimum is not None else 'higher' if self.higher_is_better else 'lower'
+        return (
+            f'closer to {self.optimum:g}'
+            if self.optimum is not None
+            else 'higher'
+            if self.higher_is_better
+            else 'lower'
+        )
 
     def merit(self, value: float) -> float:
         """Map a value so that larger is better.

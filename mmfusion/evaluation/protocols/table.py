@@ -2,6 +2,7 @@
 
 Code bases in this field print different numbers under one name, so every value belongs to a named protocol and is stored with it.
 """
+
 from typing import Dict, List, Sequence
 
 import torch
@@ -61,11 +62,15 @@ def expand_names(names: Sequence[str], protocol: str = 'default') -> List[str]:
     everything = [name for name, spec in get_protocol(protocol).metrics.items() if not (spec.slow or spec.on_request)]
     expanded: List[str] = []
     for name in names:
-        expanded += [other for other in everything if other not in expanded and other not in names] if name == 'all' else [name]
+        expanded += (
+            [other for other in everything if other not in expanded and other not in names] if name == 'all' else [name]
+        )
     for name in expanded:
         get_metric(name, protocol)
     if not expanded or len(set(expanded)) != len(expanded):
-        raise ValueError(f'metrics must be a list of distinct names out of {list(get_protocol(protocol).metrics)}, got {names}')
+        raise ValueError(
+            f'metrics must be a list of distinct names out of {list(get_protocol(protocol).metrics)}, got {names}'
+        )
     return expanded
 
 
@@ -88,7 +93,9 @@ def prepare_images(images: Sequence[Tensor], protocol: str = 'default') -> List[
     return [to_uint8(image).expand(*image.shape[:-3], 3, *image.shape[-2:]) for image in images]
 
 
-def evaluate_metrics(names: Sequence[str], fused: Tensor, first: Tensor, second: Tensor, protocol: str = 'default') -> Dict[str, Tensor]:
+def evaluate_metrics(
+    names: Sequence[str], fused: Tensor, first: Tensor, second: Tensor, protocol: str = 'default'
+) -> Dict[str, Tensor]:
     """Compute metrics by name; those that share a function share its work.
 
     Args:
@@ -110,20 +117,33 @@ def evaluate_metrics(names: Sequence[str], fused: Tensor, first: Tensor, second:
     for name in names:
         spec = get_metric(name, protocol)
         if fused.dim() == 4 and min(fused.shape[-2:]) < spec.min_size:
-            values[name] = torch.full((len(fused), ), torch.nan, dtype=torch.float64, device=fused.device)
+            values[name] = torch.full((len(fused),), torch.nan, dtype=torch.float64, device=fused.device)
             continue
         key = (spec.function, spec.whole_colour)
         if key not in results:
-            results[key] = _call(spec, [fused, first, second] if spec.needs_sources else [fused], get_protocol(protocol))
+            results[key] = _call(
+                spec, [fused, first, second] if spec.needs_sources else [fused], get_protocol(protocol)
+            )
         value, n_images = results[key], len(fused)
         value = getattr(value, spec.field) if spec.field else value
-        parts = dict(zip(('', '_first', '_second'), (value.total, value.first, value.second))) if isinstance(value, PerSource) else {'': value}
+        parts = (
+            dict(zip(('', '_first', '_second'), (value.total, value.first, value.second)))
+            if isinstance(value, PerSource)
+            else {'': value}
+        )
         # channels were rated as images of their own: average them
-        values.update({name + suffix: part if len(part) == n_images else part.view(n_images, -1).mean(1) for suffix, part in parts.items()})
+        values.update(
+            {
+                name + suffix: part if len(part) == n_images else part.view(n_images, -1).mean(1)
+                for suffix, part in parts.items()
+            }
+        )
     return values
 
 
-def evaluate_metric(name: str, fused: Tensor, first: Tensor, second: Tensor, protocol: str = 'default') -> Dict[str, Tensor]:
+def evaluate_metric(
+    name: str, fused: Tensor, first: Tensor, second: Tensor, protocol: str = 'default'
+) -> Dict[str, Tensor]:
     """Compute one metric by name, see :func:`evaluate_metrics`."""
     return evaluate_metrics([name], fused, first, second, protocol)
 

@@ -1,4 +1,5 @@
 """Pictures of a comparison: bars with their spread, or a radar of all metrics at once."""
+
 import math
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Union
@@ -19,7 +20,9 @@ def scale(entry: Entry) -> Dict[str, float]:
 
     Methods without a value are left out; where all are equal, all have 1.
     """
-    merits = {method: entry.spec.merit(value.mean) for method, value in entry.statistics.items() if math.isfinite(value.mean)}
+    merits = {
+        method: entry.spec.merit(value.mean) for method, value in entry.statistics.items() if math.isfinite(value.mean)
+    }
     worst, best = min(merits.values(), default=0.0), max(merits.values(), default=0.0)
     return {method: (merit - worst) / (best - worst) if best != worst else 1.0 for method, merit in merits.items()}
 
@@ -44,7 +47,9 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
         raise ValueError(f'the kind of plot must be one of {list(KINDS)}, got {kind!r}')
     entries = [entry for entry in tabulate(summaries) if any(value.count for value in entry.statistics.values())]
     if kind == 'radar' and (len(summaries) < 2 or len(entries) < 3):
-        raise UserError(f'a radar plot needs at least two methods and three metrics, got {len(summaries)} and {len(entries)}; use bars')
+        raise UserError(
+            f'a radar plot needs at least two methods and three metrics, got {len(summaries)} and {len(entries)}; use bars'
+        )
     if not entries:
         raise UserError('there is nothing to plot: no metric has a value')
     figure = new_figure(layout='constrained')
@@ -66,8 +71,13 @@ def _bars(figure, entries: Sequence[Entry], methods: List[str]) -> None:
         values = [entry.statistics[method] for method in methods]
         heights = [value.mean if value.count else 0 for value in values]
         spreads = [value.std if math.isfinite(value.std) else 0 for value in values]
-        bars = axis.barh(methods, heights, xerr=spreads, color=[f'C{i % 10}' for i in range(len(methods))],
-                         error_kw=dict(elinewidth=0.8, alpha=0.6))
+        bars = axis.barh(
+            methods,
+            heights,
+            xerr=spreads,
+            color=[f'C{i % 10}' for i in range(len(methods))],
+            error_kw=dict(elinewidth=0.8, alpha=0.6),
+        )
         for bar, method in zip(bars, methods):
             bar.set_alpha(1.0 if entry.ranks[method] == 1 or len(methods) == 1 else 0.4)
         axis.invert_yaxis()
@@ -92,7 +102,9 @@ def _radar(figure, entries: Sequence[Entry], methods: List[str]) -> None:
     axis.set_theta_direction(-1)
     labels = []
     for entry in entries:
-        best = max((value.mean for value in entry.statistics.values() if math.isfinite(value.mean)), key=entry.spec.merit)
+        best = max(
+            (value.mean for value in entry.statistics.values() if math.isfinite(value.mean)), key=entry.spec.merit
+        )
         labels.append(f'{entry.column.key} {entry.arrow}\n{format_value(best)}')
     axis.set_xticks(angles, labels, fontsize=8)
     axis.tick_params(pad=14)

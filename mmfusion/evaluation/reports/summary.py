@@ -1,4 +1,5 @@
 """Summary of a metric over images: mean, spread, best and worst image, ranks, without a list of all values."""
+
 import math
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -38,7 +39,11 @@ def columns(metrics: Sequence[str], per_source: bool = True, found: Optional[Seq
     for name in metrics:
         listed.append(Column(name, name))
         if per_source:
-            listed += [Column(f'{name}_{source}', name, source) for source in SOURCES if found is None or f'{name}_{source}' in found]
+            listed += [
+                Column(f'{name}_{source}', name, source)
+                for source in SOURCES
+                if found is None or f'{name}_{source}' in found
+            ]
     return listed
 
 
@@ -91,7 +96,9 @@ class _Running:
 
     def result(self) -> Statistics:
         std = math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else math.nan
-        return Statistics(self.mean if self.count else math.nan, std, self.count, self.undefined, *self.best, *self.worst)
+        return Statistics(
+            self.mean if self.count else math.nan, std, self.count, self.undefined, *self.best, *self.worst
+        )
 
 
 class Summary:
@@ -147,12 +154,17 @@ class Summary:
             running = self._columns.get(name)
             if running and running.undefined:
                 groups.setdefault((running.undefined, tuple(running.undefined_names)), []).append(name)
-        return [f'{", ".join(names)} undefined for {count} of {self.n_images} images (first: {", ".join(map(repr, named))}), left out of the mean: '
-                f'{self._cause(names)}' for (count, named), names in groups.items()]
+        return [
+            f'{", ".join(names)} undefined for {count} of {self.n_images} images (first: {", ".join(map(repr, named))}), left out of the mean: '
+            f'{self._cause(names)}'
+            for (count, named), names in groups.items()
+        ]
 
     def _cause(self, names: Sequence[str]) -> str:
         size = max(get_metric(name, self.protocol).min_size for name in names)
-        return f'the fused image holds NaN or is smaller than {size}x{size} pixels, or the protocol has no number for it'
+        return (
+            f'the fused image holds NaN or is smaller than {size}x{size} pixels, or the protocol has no number for it'
+        )
 
 
 def title(column: Column, spec: MetricSpec) -> str:
@@ -176,7 +188,9 @@ def cautions(metrics: Sequence[str], protocol: str = 'default') -> Dict[str, str
 
 def caution_lines(metrics: Sequence[str], protocol: str = 'default') -> List[str]:
     """The same as sentences that say which metrics they are about."""
-    return [text if text.startswith(names) else f'{names}: {text}' for names, text in cautions(metrics, protocol).items()]
+    return [
+        text if text.startswith(names) else f'{names}: {text}' for names, text in cautions(metrics, protocol).items()
+    ]
 
 
 def heading(protocol: str, n_images: int) -> str:

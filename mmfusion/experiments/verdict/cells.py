@@ -173,9 +173,7 @@ def cell_config(base: Config, cell: Cell, root: Path, with_pictures: bool) -> Co
     )
     cfg.test_evaluator = [
         *kept,
-        dict(
-            type='mmfusion.PredictionRecorder', out_file=str(folder / RECORD_FILE), tasks=task_kinds(cfg), **pictures
-        ),
+        dict(type='mmfusion.PredictionRecorder', out_file=str(folder / RECORD_FILE), tasks=task_kinds(cfg), **pictures),
     ]
     return cfg
 

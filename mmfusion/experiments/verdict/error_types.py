@@ -61,8 +61,9 @@ def find_errors(record: Record, matches: Matches) -> Errors:
     taken[matches.found_match[matches.found_match >= 0]] = True
     wrong = (matches.found_match < 0) & ~matches.found_ignored
     for image in np.unique(found.image[wrong]):
-        boxes, objects = np.flatnonzero(wrong & (found.image == image)), np.flatnonzero(
-            counted & (truth.image == image)
+        boxes, objects = (
+            np.flatnonzero(wrong & (found.image == image)),
+            np.flatnonzero(counted & (truth.image == image)),
         )
         kind[boxes], target[boxes] = _classify(
             found.box[boxes], found.label[boxes], truth.box[objects], truth.label[objects], taken[objects], objects

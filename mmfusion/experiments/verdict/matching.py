@@ -141,5 +141,5 @@ def _annotation(index: int, boxes: Boxes, found: bool) -> dict:
         bbox=box,
         area=box[2] * box[3],
         iscrowd=0 if found else int(value),
-        **(dict(score=value) if found else {})
+        **(dict(score=value) if found else {}),
     )

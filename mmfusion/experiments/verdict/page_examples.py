@@ -76,9 +76,7 @@ def _result(report: Report, example: Example, name: str, root: Path, stem: str, 
     caption = f'{title}{remark}' + (
         f': {_count(boxes)}' if record.found is not None else f': {example.scores[name]:.1%} of the pixels right'
     )
-    return (
-        f'<figure>{draw_picture(found[0], size, boxes, escape(title, True))}<figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    return f'<figure>{draw_picture(found[0], size, boxes, escape(title, True))}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _boxes(report: Report, image: int, name: str) -> List[dict]:

@@ -19,8 +19,22 @@ PICTURE_VALUES = ('SSIM', 'Qabf', 'VIF', 'CC_first', 'CC_second')
 _FORMAT = 1
 _MAX_BYTES = 2**30
 #: Errors of numpy and zipfile for files that are damaged.
-_DAMAGES = (OSError, ValueError, EOFError, KeyError, TypeError, MemoryError, NotImplementedError, OverflowError,
-            RuntimeError, SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+_DAMAGES = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Boxes(NamedTuple):

@@ -76,7 +76,7 @@ class PredictionRecorder(BaseMetric):
         if 'instances' not in sample:
             raise UserError(
                 f"test sample {name!r} has no boxes to compare detections with; put dict(type='mmdet.LoadAnnotations',"
-                " with_bbox=True) into the test pipeline, or use a labeled test set"
+                ' with_bbox=True) into the test pipeline, or use a labeled test set'
             )
         if 'pred_instances' not in sample:
             raise UserError(f'test sample {name!r} has no detections; the model needs a detector among its tasks')
@@ -94,7 +94,7 @@ class PredictionRecorder(BaseMetric):
         if 'gt_sem_seg' not in sample:
             raise UserError(
                 f"test sample {name!r} has no class map; put dict(type='LoadClassMap') into the test pipeline, or use a"
-                " labeled test set"
+                ' labeled test set'
             )
         if 'pred_sem_seg' not in sample:
             raise UserError(

@@ -121,10 +121,7 @@ def make_report(
     maps = {name: own for name, own in cells.items() if own[0].confusion is not None}
     if boxes:
         if not np.count_nonzero(next(iter(boxes.values()))[0].truth.score == 0):
-            raise UserError(
-                'the test set has no object to compare detections with; use a labeled'
-                ' test set'
-            )
+            raise UserError('the test set has no object to compare detections with; use a labeled test set')
         matched = {name: [match(record, size_edges) for record in own] for name, own in boxes.items()}
         tasks.append(judge_detection(boxes, matched, rows, metric, weights, groups, seed))
     if maps:

@@ -136,7 +136,9 @@ def check_base(base: Config) -> None:
         )
     kinds = ('JointCoupling', *RULES.values())
     if not any(_follows(base, kind) for kind in kinds):
-        raise UserError(f'a verdict starts from the config of a {" or ".join(kinds)}, this one has a {model.get("type")}')
+        raise UserError(
+            f'a verdict starts from the config of a {" or ".join(kinds)}, this one has a {model.get("type")}'
+        )
     absent = [key for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'test_dataloader') if not base.get(key)]
     if absent:
         raise UserError(f'the config has no {", ".join(absent)}, and a verdict trains and tests every row')

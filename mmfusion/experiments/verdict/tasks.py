@@ -100,7 +100,9 @@ def judge_detection(cells, matched, rows, metric: str, weights: np.ndarray, grou
         for group, inside in groups.items()
     }
     by_size = {
-        size: study(lambda name, cell, part: mean_known(_precision(matched[name][cell], part, classes, chosen, whole)), size)
+        size: study(
+            lambda name, cell, part: mean_known(_precision(matched[name][cell], part, classes, chosen, whole)), size
+        )
         for size in SIZES[1:]
     }
     by_class = {

@@ -56,7 +56,9 @@ def check_files(entry: dict, places: Places) -> Iterator[str]:
     for name, facts in _sets(entry):
         root = places.find(facts['root'])
         if facts['count'] and not os.path.isdir(root):
-            raise UserError(f'data {name!r}: {facts["root"]} is not on this machine; say where it is by --root {facts["root"].lstrip("@")}=DIR')
+            raise UserError(
+                f'data {name!r}: {facts["root"]} is not on this machine; say where it is by --root {facts["root"].lstrip("@")}=DIR'
+            )
         stated = {
             os.path.normpath(os.path.join(folder, file)).replace(os.sep, '/'): value
             for folder, files in facts['files'].items()
@@ -92,7 +94,11 @@ def check_samples(entry: dict, places: Places) -> Iterator[str]:
         for before, now in zip(stated, found):
             lines = [f'{sample} is gone' for sample in before if sample not in now]
             lines += [f'{sample} is new' for sample in now if sample not in before]
-            lines += [f'the labels of {sample} have changed' for sample in before if now.get(sample, before[sample]) != before[sample]]
+            lines += [
+                f'the labels of {sample} have changed'
+                for sample in before
+                if now.get(sample, before[sample]) != before[sample]
+            ]
             yield from (f'split {name!r}: {line}' for line in lines[:MAX_NAMED])
             if len(lines) > MAX_NAMED:
                 yield f'split {name!r}: and {len(lines) - MAX_NAMED} more'

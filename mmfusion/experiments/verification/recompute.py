@@ -78,9 +78,13 @@ def draw(names: Sequence[str], count: Optional[int], seed: int) -> List[str]:
     return names if count is None or count >= len(names) else sorted(random.Random(seed).sample(names, count))
 
 
-def _recompute_scores(entry: dict, folder: Path, places: Places, sample: Optional[int], seed: int, outcome: Outcome) -> None:
+def _recompute_scores(
+    entry: dict, folder: Path, places: Places, sample: Optional[int], seed: int, outcome: Outcome
+) -> None:
     protocol, data = entry['protocol'], entry['data']
-    methods = {name.split('/', 1)[1]: places.find(facts['root']) for name, facts in data.items() if name.startswith('fused/')}
+    methods = {
+        name.split('/', 1)[1]: places.find(facts['root']) for name, facts in data.items() if name.startswith('fused/')
+    }
     sources = (places.find(data[name]['root']) for name in ('first', 'second'))
     scenes, _, _ = find_scenes(methods, *sources, entry.get('suffixes') or ('', '', ''))
     with open(folder / f'{protocol}_images.csv', newline='', encoding='utf-8') as file:
@@ -101,11 +105,15 @@ def _recompute_scores(entry: dict, folder: Path, places: Places, sample: Optiona
                 count += 1
                 for key, value in score.values.items():
                     if row.get(key) not in (None, '') and not _close(float(row[key]), value, METRIC_TOLERANCE):
-                        outcome.wrong.append(f'{score.method}, {score.name}: {key} was {float(row[key]):.6g}, is {value:.6g}')
+                        outcome.wrong.append(
+                            f'{score.method}, {score.name}: {key} was {float(row[key]):.6g}, is {value:.6g}'
+                        )
     outcome.done.append(f'{count} of {len(rows)} fused images scored again ({protocol})')
 
 
-def _recompute_answers(entry: dict, folder: Path, places: Places, sample: Optional[int], seed: int, outcome: Outcome) -> None:
+def _recompute_answers(
+    entry: dict, folder: Path, places: Places, sample: Optional[int], seed: int, outcome: Outcome
+) -> None:
     stated: Dict[str, dict] = read_json(folder / SAMPLES_FILE)
     cfg = _config(entry, places)
     dataset = cfg.test_dataloader.dataset
@@ -136,7 +144,15 @@ def answers(cfg: Config, weights: Optional[str], work_dir: str) -> Dict[str, dic
     """
     cfg.work_dir = work_dir
     cfg.test_evaluator = [dict(type='mmfusion.SampleFacts')]
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         cfg[key] = None
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     for key in ('prefetch_factor', 'pin_memory'):
@@ -192,7 +208,9 @@ def _recompute_first_loss(entry: dict, places: Places, outcome: Outcome) -> None
 def _config(entry: dict, places: Places) -> Config:
     cfg = Config(places.find_all(copy.deepcopy(entry['config']['resolved'])))
     cfg.launcher = 'none'
-    cfg.experiment_name = f'verify_{os.getpid()}_{random.getrandbits(32)}'  # mmengine knows one message hub for each name
+    cfg.experiment_name = (
+        f'verify_{os.getpid()}_{random.getrandbits(32)}'  # mmengine knows one message hub for each name
+    )
     return cfg
 
 
@@ -201,7 +219,9 @@ def _name(item: dict) -> object:
 
 
 def _close(before: float, now: float, tolerance: float) -> bool:
-    return math.isnan(before) and math.isnan(now) or math.isclose(before, now, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
+    return (
+        math.isnan(before) and math.isnan(now) or math.isclose(before, now, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
+    )
 
 
 def _same_answer(key: str, before: Sequence[float], now: Optional[Sequence[float]]) -> bool:
@@ -216,4 +236,3 @@ def _same_answer(key: str, before: Sequence[float], now: Optional[Sequence[float
 
 def _short(values: object) -> str:
     return 'nothing' if values is None else '[' + ', '.join(f'{value:.5g}' for value in values) + ']'
-

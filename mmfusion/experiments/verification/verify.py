@@ -103,8 +103,10 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
     notes = changed if other_versions else []
     now, before = code(), entry.get('code')
     if before and now and before != now:
-        notes.append(f'made at commit {before["commit"][:12]}{" with changes" if before["dirty"] else ""}, this is '
-                     f'{now["commit"][:12]}{" with changes" if now["dirty"] else ""}')
+        notes.append(
+            f'made at commit {before["commit"][:12]}{" with changes" if before["dirty"] else ""}, this is '
+            f'{now["commit"][:12]}{" with changes" if now["dirty"] else ""}'
+        )
     texts += check_config(entry)
     files = list(check_files(entry, places))
     texts += files
@@ -112,8 +114,14 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
     weights = list(check_weights(entry, places))
     texts += weights
     texts += check_outputs(entry, folder)
-    count = sum(part['count'] for facts in entry.get('data', {}).values() for part in (facts if isinstance(facts, list) else [facts]))
-    notes.append(f'{count} files of data, {len(entry.get("weights", {}))} of weights and {len(entry.get("outputs", {}))} of output read')
+    count = sum(
+        part['count']
+        for facts in entry.get('data', {}).values()
+        for part in (facts if isinstance(facts, list) else [facts])
+    )
+    notes.append(
+        f'{count} files of data, {len(entry.get("weights", {}))} of weights and {len(entry.get("outputs", {}))} of output read'
+    )
     if any('is gone' in text for text in [*files, *weights]):
         notes.append('nothing was computed again, since files are gone')
     else:

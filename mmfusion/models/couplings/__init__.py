@@ -1,4 +1,5 @@
 """Couplings: how a fuser, its fusion loss and the task networks train together. One rule, one class, one file."""
+
 from .base import BaseCoupling, Fusion
 from .bilevel import BilevelCoupling
 from .early_fusion import EarlyFusionCoupling
@@ -10,6 +11,14 @@ from .search import SearchCoupling
 from .task_network import TaskNetwork
 
 __all__ = [
-    'BaseCoupling', 'BilevelCoupling', 'EarlyFusionCoupling', 'Fusion', 'FusionOnly', 'JointCoupling', 'MetaCoupling', 'MetaInitCoupling',
-    'SearchCoupling', 'TaskNetwork'
+    'BaseCoupling',
+    'BilevelCoupling',
+    'EarlyFusionCoupling',
+    'Fusion',
+    'FusionOnly',
+    'JointCoupling',
+    'MetaCoupling',
+    'MetaInitCoupling',
+    'SearchCoupling',
+    'TaskNetwork',
 ]

@@ -1,4 +1,5 @@
 """Base of all couplings: the parts, fusing with guidance and color, and named losses."""
+
 from abc import abstractmethod
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -45,8 +46,16 @@ class Fusion(NamedTuple):
     def parts(self) -> 'List[Tuple[SizeGroup, Fusion]]':
         """The pictures by size, without padding."""
         number, full = len(self.image), tuple(self.image.shape[-2:])
-        return [(group, self._replace(**{name: group.of(getattr(self, name), number) for name in ('image', 'fused', 'first', 'second')}, sizes=None))
-                for group in size_groups(self.sizes or [full] * number)]
+        return [
+            (
+                group,
+                self._replace(
+                    **{name: group.of(getattr(self, name), number) for name in ('image', 'fused', 'first', 'second')},
+                    sizes=None,
+                ),
+            )
+            for group in size_groups(self.sizes or [full] * number)
+        ]
 
 
 class BaseCoupling(BaseModel):
@@ -90,23 +99,29 @@ class BaseCoupling(BaseModel):
     loop: Optional[str] = None
     task_network = TaskNetwork
 
-    def __init__(self,
-                 fuser: dict,
-                 fusion_loss: Optional[Dict[str, dict]] = None,
-                 tasks: Optional[Dict[str, dict]] = None,
-                 task_weights: Optional[Dict[str, float]] = None,
-                 guide: Optional[dict] = None,
-                 guide_weight: float = 1.0,
-                 clamp: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
-                 frozen_tasks: FrozenTasks = ()) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg)
+    def __init__(
+        self,
+        fuser: dict,
+        fusion_loss: Optional[Dict[str, dict]] = None,
+        tasks: Optional[Dict[str, dict]] = None,
+        task_weights: Optional[Dict[str, float]] = None,
+        guide: Optional[dict] = None,
+        guide_weight: float = 1.0,
+        clamp: bool = False,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+        frozen_tasks: FrozenTasks = (),
+    ) -> None:
+        super().__init__(
+            data_preprocessor=data_preprocessor or dict(type='mmfusion.FusionDataPreprocessor'), init_cfg=init_cfg
+        )
         tasks = dict(tasks or {})
         for name in tasks:
             # mmengine adds up every logged value whose name contains "loss"
             if name in RESERVED_NAMES or not name.isidentifier() or 'loss' in name:
-                raise ValueError(f'{name!r} cannot name a task: use an identifier without "loss", other than {", ".join(RESERVED_NAMES)}')
+                raise ValueError(
+                    f'{name!r} cannot name a task: use an identifier without "loss", other than {", ".join(RESERVED_NAMES)}'
+                )
         unknown = set(task_weights or {}) - set(tasks)
         if unknown:
             raise ValueError(f'task_weights names {sorted(unknown)}, but the tasks are {sorted(tasks)}')
@@ -138,11 +153,17 @@ class BaseCoupling(BaseModel):
 
     def learning_parts(self) -> Dict[str, nn.Module]:
         """The parts that learn, by the key of their optimizer (``PartOptimWrapperConstructor``); a guide of weight 0 does not."""
-        return {name: part for name, part in self.named_children() if trainable(part) and (name != 'guide' or self.guide_weight > 0)}
+        return {
+            name: part
+            for name, part in self.named_children()
+            if trainable(part) and (name != 'guide' or self.guide_weight > 0)
+        }
 
     # The three modes of mmengine -------------------------------------------------------------------------------------
 
-    def forward(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]] = None, mode: str = 'tensor'):
+    def forward(
+        self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]] = None, mode: str = 'tensor'
+    ):
         """Run one of mmengine's modes.
 
         Args:
@@ -166,7 +187,9 @@ class BaseCoupling(BaseModel):
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
         """Losses of one training batch, by prefixed name; arguments as in :meth:`forward`."""
 
-    def predict(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Sequence[FusionDataSample]:
+    def predict(
+        self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]
+    ) -> Sequence[FusionDataSample]:
         """Fuse and run every task; arguments as in :meth:`forward`.
 
         Returns:
@@ -196,11 +219,13 @@ class BaseCoupling(BaseModel):
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def fuse(self,
-             inputs: Dict[str, Tensor],
-             guidance: Optional[Dict[str, Tensor]] = None,
-             state: Optional[Dict[str, Tensor]] = None,
-             data_samples: Optional[Sequence[FusionDataSample]] = None) -> Fusion:
+    def fuse(
+        self,
+        inputs: Dict[str, Tensor],
+        guidance: Optional[Dict[str, Tensor]] = None,
+        state: Optional[Dict[str, Tensor]] = None,
+        data_samples: Optional[Sequence[FusionDataSample]] = None,
+    ) -> Fusion:
         """Fuse a batch, with guidance and color handled.
 
         Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the padding, so that a fused
@@ -226,15 +251,26 @@ class BaseCoupling(BaseModel):
         number, full, parts = len(sizes), tuple(inputs['first'].shape[-2:]), []
         for group in groups:
             first, second = (group.of(inputs[name], number) for name in ('first', 'second'))
-            known = self._guide(first, second) if guidance is None else {key: group.of(maps, number) for key, maps in guidance.items()}
+            known = (
+                self._guide(first, second)
+                if guidance is None
+                else {key: group.of(maps, number) for key, maps in guidance.items()}
+            )
             parts.append(self._fuse(first, second, {**options, **known}, state))
-        images = {name: put_together(groups, [getattr(part, name) for part in parts], full) for name in ('image', 'fused', 'first', 'second')}
+        images = {
+            name: put_together(groups, [getattr(part, name) for part in parts], full)
+            for name in ('image', 'fused', 'first', 'second')
+        }
         return Fusion(**images, losses=average(groups, [part.losses for part in parts]), sizes=sizes)
 
-    def _fuse(self, first: Tensor, second: Tensor, guidance: Dict[str, object], state: Optional[Dict[str, Tensor]]) -> Fusion:
+    def _fuse(
+        self, first: Tensor, second: Tensor, guidance: Dict[str, object], state: Optional[Dict[str, Tensor]]
+    ) -> Fusion:
         source_first, source_second, color = split_color(first, second, self.fuser.color_space, self.fuser.channels)
         sources = (source_first, source_second)
-        fused, losses = self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
+        fused, losses = (
+            self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
+        )
         image = restore_color(fused, color)
         image = image.clamp(0, 1) if self.clamp else image
         if self.fuser.postprocess and not self.fuser.training:
@@ -253,7 +289,9 @@ class BaseCoupling(BaseModel):
     def _guide(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
         return self.guide(first, second) if self.guide is not None else {}
 
-    def _options(self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]]) -> Dict[str, object]:
+    def _options(
+        self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]]
+    ) -> Dict[str, object]:
         """What the fuser is told beside guidance: the fusion task of the batch, if it asks for it, and :attr:`fuser_options`."""
         name, known = type(self.fuser).__name__, self.fuser.options()
         task = fusion_task(data_samples)
@@ -263,11 +301,15 @@ class BaseCoupling(BaseModel):
         if task is None or not {FUSION_TASK, FORMER_TASK} & set(known):
             return self.fuser_options
         if not isinstance(task, str):
-            raise InputError(f'{name} fuses batches of one task, and this one holds {sorted(map(str, set(task)))}: '
-                             "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test")
+            raise InputError(
+                f'{name} fuses batches of one task, and this one holds {sorted(map(str, set(task)))}: '
+                "use batch_sampler = dict(type='TaskBatchSampler') in training, and batch_size=1 in test"
+            )
         return {**name_fusion_task({FUSION_TASK: task}, known, name), **self.fuser_options}
 
-    def guide_and_fuse(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> 'tuple[Fusion, Losses]':
+    def guide_and_fuse(
+        self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]
+    ) -> 'tuple[Fusion, Losses]':
         """Run the guide once for its guidance and its losses, then fuse.
 
         Returns:
@@ -292,11 +334,20 @@ class BaseCoupling(BaseModel):
         ``fusion.<task>``, apart from other tasks and outside the total.
         """
         context = {**loss_context(data_samples), **learned}
-        parts = [(group, part, {key: group.of(value, len(fusion.fused)) for key, value in context.items()}) for group, part in fusion.parts()]
-        losses = average([group for group, _, _ in parts], [
-            {f'fusion.loss_{name}': criterion(part.fused, part.first, part.second, **of_part) for name, criterion in self.fusion_loss.items()}
-            for _, part, of_part in parts
-        ])
+        parts = [
+            (group, part, {key: group.of(value, len(fusion.fused)) for key, value in context.items()})
+            for group, part in fusion.parts()
+        ]
+        losses = average(
+            [group for group, _, _ in parts],
+            [
+                {
+                    f'fusion.loss_{name}': criterion(part.fused, part.first, part.second, **of_part)
+                    for name, criterion in self.fusion_loss.items()
+                }
+                for _, part, of_part in parts
+            ],
+        )
         if isinstance(context.get(FUSION_TASK), str) and losses:
             losses[f'fusion.{context[FUSION_TASK]}'] = sum(losses.values()).detach()
         return losses

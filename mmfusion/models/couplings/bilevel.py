@@ -4,6 +4,7 @@ TIM (arXiv 2305.15862) states the problem: the task loss is minimized subject to
 authors solve it is not public; the rule here is ours. It is that of Y.-G. Hsieh et al., "Careful with that scalpel: improving gradient surgery with
 an EMA" (arXiv 2402.02998), reached from the implicit gradient.
 """
+
 from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
@@ -33,7 +34,9 @@ class Direction(NamedTuple):
     cosine: Tensor
 
 
-def bilevel_direction(upper: Gradients, lower: Gradients, upper_weight: float = 1.0, reference: Optional[Gradients] = None) -> Direction:
+def bilevel_direction(
+    upper: Gradients, lower: Gradients, upper_weight: float = 1.0, reference: Optional[Gradients] = None
+) -> Direction:
     r"""Gradient of the lower loss, and of the upper one's what the lower problem leaves: :math:`f_w + \gamma (F_w - c f_w)`.
 
     Args:
@@ -100,13 +103,15 @@ class BilevelCoupling(JointCoupling):
     precision = 'bfloat16'
     loop = 'CouplingTrainLoop'
 
-    def __init__(self,
-                 fuser: dict,
-                 tasks: Dict[str, dict],
-                 fusion_loss: Dict[str, dict],
-                 upper_weight: float = 1.0,
-                 momentum: float = 0.0,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        fuser: dict,
+        tasks: Dict[str, dict],
+        fusion_loss: Dict[str, dict],
+        upper_weight: float = 1.0,
+        momentum: float = 0.0,
+        **kwargs,
+    ) -> None:
         if 'detach' in kwargs:
             raise ValueError('BilevelCoupling: instead of detach=True set upper_weight=0, or use JointCoupling')
         super().__init__(fuser, tasks, fusion_loss, **kwargs)
@@ -114,10 +119,14 @@ class BilevelCoupling(JointCoupling):
             raise ValueError('BilevelCoupling needs a lower problem: give at least one fusion loss in `fusion_loss`')
         number = sum(parameter.numel() for parameter in trainable(self.fuser))
         if not number:
-            raise ValueError(f'BilevelCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters')
+            raise ValueError(
+                f'BilevelCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters'
+            )
         if upper_weight < 0 or not 0 <= momentum < 1:
-            raise ValueError('BilevelCoupling: upper_weight must be at least 0 and momentum at least 0 and below 1, got '
-                             f'{upper_weight} and {momentum}')
+            raise ValueError(
+                'BilevelCoupling: upper_weight must be at least 0 and momentum at least 0 and below 1, got '
+                f'{upper_weight} and {momentum}'
+            )
         self.upper_weight, self.momentum = float(upper_weight), float(momentum)
         self.register_buffer('lower_average', torch.zeros(number) if momentum > 0 else None)
 
@@ -152,13 +161,19 @@ class BilevelCoupling(JointCoupling):
             guide = {name: value for name, value in own.items() if name.startswith('guide.')}
             lower = {name: value for name, value in own.items() if name not in guide}
             lower.update(self.fusion_losses(fusion, data['data_samples']))
-            picture = fusion.image.detach().requires_grad_()  # the graph of the tasks ends here, and is freed before that of the fuser
+            picture = (
+                fusion.image.detach().requires_grad_()
+            )  # the graph of the tasks ends here, and is freed before that of the fuser
             upper = self.task_losses(picture, data['data_samples'])
         total, log = self.parse_losses({**guide, **lower, **upper})
         log = {name: value.detach() for name, value in log.items()}
-        log.update(self._fuser_gradients(self._task_gradients(upper, picture), fusion.image, self.parse_losses(lower)[0]))
+        log.update(
+            self._fuser_gradients(self._task_gradients(upper, picture), fusion.image, self.parse_losses(lower)[0])
+        )
         if guide:
-            self._hang('guide', torch.autograd.grad(self.parse_losses(guide)[0], trainable(self.guide), allow_unused=True))
+            self._hang(
+                'guide', torch.autograd.grad(self.parse_losses(guide)[0], trainable(self.guide), allow_unused=True)
+            )
         step_all(optim_wrapper)
         return log
 
@@ -176,7 +191,7 @@ class BilevelCoupling(JointCoupling):
             return None
         gradients = torch.autograd.grad(self.parse_losses(losses)[0], [*wanted, *weights], allow_unused=True)
         if weights:
-            self._hang('tasks', gradients[len(wanted):])
+            self._hang('tasks', gradients[len(wanted) :])
         return gradients[0] if wanted else None
 
     def _fuser_gradients(self, of_picture: Optional[Tensor], image: Tensor, lower_loss: Tensor) -> Log:
@@ -202,4 +217,6 @@ class BilevelCoupling(JointCoupling):
             return None
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in zip(lower, parameters)])
         self.lower_average.lerp_(flat.to(self.lower_average.dtype), 1 - self.momentum)
-        return [part.view_as(p) for part, p in zip(self.lower_average.split([p.numel() for p in parameters]), parameters)]
+        return [
+            part.view_as(p) for part, p in zip(self.lower_average.split([p.numel() for p in parameters]), parameters)
+        ]

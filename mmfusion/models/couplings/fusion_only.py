@@ -1,4 +1,5 @@
 """Fusion trained by its fusion loss alone, with or without a guide."""
+
 from typing import Dict, Optional, Sequence
 
 from torch import Tensor
@@ -26,15 +27,23 @@ class FusionOnly(BaseCoupling):
         init_cfg: mmengine initialization config.
     """
 
-    def __init__(self,
-                 fuser: dict,
-                 fusion_loss: Optional[Dict[str, dict]] = None,
-                 guide: Optional[dict] = None,
-                 guide_weight: float = 1.0,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        fuser: dict,
+        fusion_loss: Optional[Dict[str, dict]] = None,
+        guide: Optional[dict] = None,
+        guide_weight: float = 1.0,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         super().__init__(
-            fuser, fusion_loss, guide=guide, guide_weight=guide_weight, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+            fuser,
+            fusion_loss,
+            guide=guide,
+            guide_weight=guide_weight,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
         """Losses of guide, fuser and fusion; arguments as in :meth:`BaseCoupling.forward`."""

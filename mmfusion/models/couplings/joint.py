@@ -1,4 +1,5 @@
 """Fuser and task networks trained together by one weighted sum of losses."""
+
 from typing import Dict, Optional, Sequence
 
 from torch import Tensor
@@ -33,22 +34,36 @@ class JointCoupling(BaseCoupling):
         ValueError: No task is given.
     """
 
-    def __init__(self,
-                 fuser: dict,
-                 tasks: Dict[str, dict],
-                 fusion_loss: Optional[Dict[str, dict]] = None,
-                 task_weights: Optional[Dict[str, float]] = None,
-                 detach: bool = False,
-                 guide: Optional[dict] = None,
-                 guide_weight: float = 1.0,
-                 clamp: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
-                 frozen_tasks: FrozenTasks = ()) -> None:
+    def __init__(
+        self,
+        fuser: dict,
+        tasks: Dict[str, dict],
+        fusion_loss: Optional[Dict[str, dict]] = None,
+        task_weights: Optional[Dict[str, float]] = None,
+        detach: bool = False,
+        guide: Optional[dict] = None,
+        guide_weight: float = 1.0,
+        clamp: bool = False,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+        frozen_tasks: FrozenTasks = (),
+    ) -> None:
         if not tasks:
-            raise ValueError('JointCoupling needs at least one task network in `tasks`; use FusionOnly to train a fuser alone')
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg,
-                         frozen_tasks)
+            raise ValueError(
+                'JointCoupling needs at least one task network in `tasks`; use FusionOnly to train a fuser alone'
+            )
+        super().__init__(
+            fuser,
+            fusion_loss,
+            tasks,
+            task_weights,
+            guide,
+            guide_weight,
+            clamp,
+            data_preprocessor,
+            init_cfg,
+            frozen_tasks,
+        )
         self.detach = detach
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:

@@ -3,6 +3,7 @@
 H. Bai, J. Zhang, Z. Zhao, Y. Wu, L. Deng, Y. Cui, T. Feng, S. Xu, "Task-driven image fusion with learnable fusion loss", CVPR 2025
 (arXiv 2412.03240). Implemented from the formulas and from vectors recorded with the published program.
 """
+
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -90,27 +91,42 @@ class MetaCoupling(BaseCoupling):
     precision = 'float32'  # gradients of the loss generation module are about 1e-8 and vanish in half precision
     loop = 'MetaTrainLoop'
 
-    def __init__(self,
-                 fuser: dict,
-                 loss_generator: dict,
-                 fusion_loss: Dict[str, dict],
-                 tasks: Dict[str, dict],
-                 task_weights: Optional[Dict[str, float]] = None,
-                 crop_size: Union[int, Size, None] = 256,
-                 task_size: Optional[Size] = None,
-                 resize: str = 'sources',
-                 swap: bool = True,
-                 inner_steps: int = 1,
-                 inner_fuser: str = 'current',
-                 restore_moments: bool = True,
-                 guide: Optional[dict] = None,
-                 guide_weight: float = 1.0,
-                 clamp: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
-                 frozen_tasks: FrozenTasks = ()) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, guide, guide_weight, clamp, data_preprocessor, init_cfg, frozen_tasks)
-        self.crop_size: Optional[Size] = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size and tuple(crop_size)
+    def __init__(
+        self,
+        fuser: dict,
+        loss_generator: dict,
+        fusion_loss: Dict[str, dict],
+        tasks: Dict[str, dict],
+        task_weights: Optional[Dict[str, float]] = None,
+        crop_size: Union[int, Size, None] = 256,
+        task_size: Optional[Size] = None,
+        resize: str = 'sources',
+        swap: bool = True,
+        inner_steps: int = 1,
+        inner_fuser: str = 'current',
+        restore_moments: bool = True,
+        guide: Optional[dict] = None,
+        guide_weight: float = 1.0,
+        clamp: bool = False,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+        frozen_tasks: FrozenTasks = (),
+    ) -> None:
+        super().__init__(
+            fuser,
+            fusion_loss,
+            tasks,
+            task_weights,
+            guide,
+            guide_weight,
+            clamp,
+            data_preprocessor,
+            init_cfg,
+            frozen_tasks,
+        )
+        self.crop_size: Optional[Size] = (
+            (crop_size, crop_size) if isinstance(crop_size, int) else crop_size and tuple(crop_size)
+        )
         self.task_size: Optional[Size] = task_size and tuple(task_size)
         self.resize, self.swap, self.inner_steps, self.inner_fuser = resize, swap, inner_steps, inner_fuser
         self.restore_moments = restore_moments
@@ -131,7 +147,9 @@ class MetaCoupling(BaseCoupling):
     def weights_of(self, fusion: Fusion) -> Tensor:
         """:meth:`generate_weights` for the sources of a fusion, of every picture without its padding; zeros there."""
         groups, parts = zip(*fusion.parts())
-        return put_together(groups, [self.generate_weights(part.first, part.second) for part in parts], tuple(fusion.first.shape[-2:]))
+        return put_together(
+            groups, [self.generate_weights(part.first, part.second) for part in parts], tuple(fusion.first.shape[-2:])
+        )
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
         """Losses of phase 2 on whole images in one sum, where no gradient crosses from one part to another."""
@@ -149,7 +167,10 @@ class MetaCoupling(BaseCoupling):
 
     def predict_tasks(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> None:
         """The tasks see the fused image at ``task_size``, as they do in training; predictions are in original coordinates as ever."""
-        view = resize_batch(PairBatch(dict(image=image), [sample.new(metainfo=sample.metainfo, data={}) for sample in data_samples]), self.task_size)
+        view = resize_batch(
+            PairBatch(dict(image=image), [sample.new(metainfo=sample.metainfo, data={}) for sample in data_samples]),
+            self.task_size,
+        )
         super().predict_tasks(view.inputs['image'], view.samples)
         for sample, seen in zip(data_samples, view.samples):
             for name in PREDICTION_FIELDS:
@@ -176,19 +197,27 @@ class MetaCoupling(BaseCoupling):
         """
         inner_batch, outer_batch = self._load(inner), self._load(outer)
         crop = random_crop(inner_batch, self.crop_size)
-        return self.meta_update(self._swapped(crop), *(self._swapped(self._task_sized(x)) for x in (inner_batch, outer_batch)), optim_wrapper)
+        return self.meta_update(
+            self._swapped(crop),
+            *(self._swapped(self._task_sized(x)) for x in (inner_batch, outer_batch)),
+            optim_wrapper,
+        )
 
     def meta_update(self, crop: PairBatch, inner: PairBatch, outer: PairBatch, optim_wrapper: OptimWrapperDict) -> Log:
         """:meth:`meta_step` on prepared batches: ``crop`` for the fusion loss, ``inner`` and ``outer`` for the tasks."""
         check_optimizers(self, optim_wrapper)
         with at_rest(self.guide):
-            buffers = {name: buffer.clone() for name, buffer in self.fuser.named_buffers()}  # statistics stay as they are
+            buffers = {
+                name: buffer.clone() for name, buffer in self.fuser.named_buffers()
+            }  # statistics stay as they are
             steps = fuser_steps(self, crop, self._resting_guidance(crop), buffers, optim_wrapper['fuser'].optimizer)
             # The outer graph ends at leaves of its own, so that its gradient is one vector, averaged over processes.
             leaves = [value.requires_grad_() for value in average_gradients(steps.values, steps.values)]
             state = {**dict(zip(steps.names, leaves)), **buffers}
             learning = 'tasks' in optim_wrapper
-            saved = TrainingState(self.tasks, optim_wrapper['tasks'].optimizer if learning and self.restore_moments else None)
+            saved = TrainingState(
+                self.tasks, optim_wrapper['tasks'].optimizer if learning and self.restore_moments else None
+            )
             inner_log: Log = {}
             try:
                 if learning:
@@ -201,9 +230,12 @@ class MetaCoupling(BaseCoupling):
                 saved.restore()
         largest = generator_step(self.loss_generator, steps.values, direction, optim_wrapper)
         return {
-            'meta.loss': loss.detach(), **prefixed('meta', terms),
-            **({'meta.loss_inner': inner_log['loss']} if inner_log else {}), 'meta.loss_fusion': steps.loss,
-            'meta.weight_first': steps.weight_first, 'meta.max_grad': largest
+            'meta.loss': loss.detach(),
+            **prefixed('meta', terms),
+            **({'meta.loss_inner': inner_log['loss']} if inner_log else {}),
+            'meta.loss_fusion': steps.loss,
+            'meta.weight_first': steps.weight_first,
+            'meta.max_grad': largest,
         }
 
     # Phase 2 --------------------------------------------------------------------------------------------------------
@@ -241,8 +273,13 @@ class MetaCoupling(BaseCoupling):
         with torch.no_grad():
             image, samples = self._picture(full, guidance=guidance)
         task_log = self._task_step(image, samples, optim_wrapper)
-        total = total.detach() + task_log.pop('loss', 0.)
-        return {**{name: value.detach() for name, value in log.items()}, **task_log, 'loss': total, 'weight_first': mean_of_first(weights)}
+        total = total.detach() + task_log.pop('loss', 0.0)
+        return {
+            **{name: value.detach() for name, value in log.items()},
+            **task_log,
+            'loss': total,
+            'weight_first': mean_of_first(weights),
+        }
 
     # What the phases share ------------------------------------------------------------------------------------------
 
@@ -258,9 +295,13 @@ class MetaCoupling(BaseCoupling):
     def _task_sized(self, batch: PairBatch) -> PairBatch:
         return resize_batch(batch, self.task_size) if self.resize == 'sources' else batch
 
-    def _picture(self, batch: PairBatch, state: Optional[Dict[str, Tensor]] = None, guidance: Optional[Dict[str, Tensor]] = None):
+    def _picture(
+        self, batch: PairBatch, state: Optional[Dict[str, Tensor]] = None, guidance: Optional[Dict[str, Tensor]] = None
+    ):
         """Fused image that the tasks see, and the samples that go with it."""
-        image = self.fuse(batch.inputs, self._resting_guidance(batch) if guidance is None else guidance, state, batch.samples).image
+        image = self.fuse(
+            batch.inputs, self._resting_guidance(batch) if guidance is None else guidance, state, batch.samples
+        ).image
         if self.resize == 'fused':
             batch = resize_batch(PairBatch(dict(image=image), batch.samples), self.task_size)
             image = batch.inputs['image']
@@ -269,8 +310,10 @@ class MetaCoupling(BaseCoupling):
     def _task_total(self, image: Tensor, samples: Sequence[FusionDataSample]) -> Tuple[Tensor, Log]:
         losses = self.task_losses(image, samples)
         if not losses:
-            raise UserError(f'the meta step needs a task of weight above 0, but the weights are {self.task_weights}; let a TaskWeightHook start '
-                            'above 0, or begin phase 1 later (meta_begin of MetaTrainLoop)')
+            raise UserError(
+                f'the meta step needs a task of weight above 0, but the weights are {self.task_weights}; let a TaskWeightHook start '
+                'above 0, or begin phase 1 later (meta_begin of MetaTrainLoop)'
+            )
         total, log = self.parse_losses(losses)
         log.pop('loss')
         return total, {name: value.detach() for name, value in log.items()}

@@ -3,6 +3,7 @@
 TIM (arXiv 2305.15862) names the idea; how its authors do it is not public. The algorithms here are Reptile (A. Nichol, J. Achiam, J. Schulman,
 arXiv 1803.02999) and first-order MAML (C. Finn, P. Abbeel, S. Levine, ICML 2017, arXiv 1703.03400) over fusion data sets, which is our design.
 """
+
 import copy
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -71,23 +72,29 @@ class MetaInitCoupling(BaseCoupling):
     precision = 'float32'
     loop = 'MetaInitLoop'
 
-    def __init__(self,
-                 fuser: dict,
-                 fusion_loss: Dict[str, dict],
-                 algorithm: str = 'reptile',
-                 inner_steps: int = 5,
-                 inner_optimizer: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        fuser: dict,
+        fusion_loss: Dict[str, dict],
+        algorithm: str = 'reptile',
+        inner_steps: int = 5,
+        inner_optimizer: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
         super().__init__(fuser, fusion_loss, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if algorithm not in ALGORITHMS:
             raise ValueError(f'MetaInitCoupling: algorithm must be one of {ALGORITHMS}, got {algorithm!r}')
         if inner_steps < (algorithm == 'reptile'):
-            raise ValueError(f'MetaInitCoupling: {algorithm} needs inner_steps of at least {int(algorithm == "reptile")}, got {inner_steps}')
+            raise ValueError(
+                f'MetaInitCoupling: {algorithm} needs inner_steps of at least {int(algorithm == "reptile")}, got {inner_steps}'
+            )
         if not len(self.fusion_loss):
             raise ValueError('MetaInitCoupling learns from `fusion_loss`, and it is empty')
         if not trainable(self.fuser):
-            raise ValueError(f'MetaInitCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters')
+            raise ValueError(
+                f'MetaInitCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters'
+            )
         self.algorithm, self.inner_steps = algorithm, int(inner_steps)
         self.inner_optimizer = dict(inner_optimizer or dict(type='SGD', lr=0.01))
 
@@ -117,7 +124,10 @@ class MetaInitCoupling(BaseCoupling):
         episodes = [self.run_episode(batches) for _, batches in parts]
         parameters = trainable(self.fuser)
         means = [_mean([episode.gradients[i] for episode in episodes]) for i in range(len(parameters))]
-        lengths = [sum((g.double().square().sum() for g in episode.gradients if g is not None), torch.zeros(())).sqrt() for episode in episodes]
+        lengths = [
+            sum((g.double().square().sum() for g in episode.gradients if g is not None), torch.zeros(())).sqrt()
+            for episode in episodes
+        ]
         set_gradients(parameters, means)
         optim_wrapper.step()
         optim_wrapper.zero_grad()
@@ -151,7 +161,10 @@ class MetaInitCoupling(BaseCoupling):
                 optimizer.step()
             if self.algorithm == 'fomaml':
                 judged = self._total(batches[-1])
-                gradients = [None if g is None else g.detach() for g in torch.autograd.grad(judged, parameters, allow_unused=True)]
+                gradients = [
+                    None if g is None else g.detach()
+                    for g in torch.autograd.grad(judged, parameters, allow_unused=True)
+                ]
             else:
                 with torch.no_grad():
                     judged = self._total(batches[-1])
@@ -174,18 +187,32 @@ class MetaInitCoupling(BaseCoupling):
         samples = data['data_samples']
         names = [sample.get(TASK_KEY) for sample in samples]
         if None in names:
-            raise UserError("MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', "
-                            "fusion_tasks=...) and batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)")
+            raise UserError(
+                "MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', "
+                "fusion_tasks=...) and batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)"
+            )
         starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
         episodes = []
         for start, end in zip(starts, [*starts[1:], len(names)]):
             size, rest = divmod(end - start, self.inner_steps + 1)
             if rest or not size:
-                raise UserError(f'{end - start} pairs of task {names[start]!r} do not make {self.inner_steps + 1} equal batches, one for each of '
-                                f'inner_steps={self.inner_steps} and one to judge: give EpisodeBatchSampler the same inner_steps')
+                raise UserError(
+                    f'{end - start} pairs of task {names[start]!r} do not make {self.inner_steps + 1} equal batches, one for each of '
+                    f'inner_steps={self.inner_steps} and one to judge: give EpisodeBatchSampler the same inner_steps'
+                )
             cuts = range(start, end, size)
-            episodes.append((names[start], [dict(inputs={key: images[i:i + size] for key, images in data['inputs'].items()},
-                                                 data_samples=samples[i:i + size]) for i in cuts]))
+            episodes.append(
+                (
+                    names[start],
+                    [
+                        dict(
+                            inputs={key: images[i : i + size] for key, images in data['inputs'].items()},
+                            data_samples=samples[i : i + size],
+                        )
+                        for i in cuts
+                    ],
+                )
+            )
         return episodes
 
     def _total(self, batch: dict) -> Tensor:
@@ -207,9 +234,13 @@ class MetaInitCoupling(BaseCoupling):
     @staticmethod
     def _check_optimizer(optim_wrapper: Any) -> None:
         if type(optim_wrapper) is not OptimWrapper:
-            raise UserError(f'MetaInitCoupling needs one optimizer in float32, and optim_wrapper is a {type(optim_wrapper).__name__}; use '
-                            "optim_wrapper = dict(type='OptimWrapper', optimizer=...) without --amp")
-        refuse_accumulation(optim_wrapper, 'optim_wrapper', 'MetaInitCoupling', 'tasks_per_batch of EpisodeBatchSampler')
+            raise UserError(
+                f'MetaInitCoupling needs one optimizer in float32, and optim_wrapper is a {type(optim_wrapper).__name__}; use '
+                "optim_wrapper = dict(type='OptimWrapper', optimizer=...) without --amp"
+            )
+        refuse_accumulation(
+            optim_wrapper, 'optim_wrapper', 'MetaInitCoupling', 'tasks_per_batch of EpisodeBatchSampler'
+        )
 
 
 def _mean(values: Sequence[Optional[Tensor]]) -> Optional[Tensor]:

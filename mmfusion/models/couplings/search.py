@@ -3,6 +3,7 @@
 The gradient is that of TIM (arXiv 2305.15862, see ``implicit_gradient.py``). Supernet, split and schedule are ours; the latency term is that of
 related published work: a table of measured latencies, weighted like the operations themselves.
 """
+
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
@@ -65,32 +66,52 @@ class SearchCoupling(BaseCoupling):
     precision = 'bfloat16'
     loop = 'SearchTrainLoop'
 
-    def __init__(self,
-                 fuser: dict,
-                 fusion_loss: Dict[str, dict],
-                 tasks: Optional[Dict[str, dict]] = None,
-                 task_weights: Optional[Dict[str, float]] = None,
-                 upper: str = 'fusion',
-                 latency_table: Union[str, dict, LatencyTable, None] = None,
-                 latency_weight: float = 0.0,
-                 legacy_sign: bool = False,
-                 clamp: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None,
-                 frozen_tasks: FrozenTasks = ()) -> None:
-        super().__init__(fuser, fusion_loss, tasks, task_weights, clamp=clamp, data_preprocessor=data_preprocessor, init_cfg=init_cfg,
-                         frozen_tasks=frozen_tasks)
+    def __init__(
+        self,
+        fuser: dict,
+        fusion_loss: Dict[str, dict],
+        tasks: Optional[Dict[str, dict]] = None,
+        task_weights: Optional[Dict[str, float]] = None,
+        upper: str = 'fusion',
+        latency_table: Union[str, dict, LatencyTable, None] = None,
+        latency_weight: float = 0.0,
+        legacy_sign: bool = False,
+        clamp: bool = False,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+        frozen_tasks: FrozenTasks = (),
+    ) -> None:
+        super().__init__(
+            fuser,
+            fusion_loss,
+            tasks,
+            task_weights,
+            clamp=clamp,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+            frozen_tasks=frozen_tasks,
+        )
         if not all(hasattr(self.fuser, name) for name in ('network', 'architecture', 'genotype')):
-            raise ValueError(f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), not {type(self.fuser).__name__}')
+            raise ValueError(
+                f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), not {type(self.fuser).__name__}'
+            )
         if not len(self.fusion_loss):
             raise ValueError('SearchCoupling needs a lower problem: give at least one fusion loss in `fusion_loss`')
         if upper not in ('fusion', 'task', 'both') or (upper != 'fusion' and not len(self.tasks)):
-            raise ValueError(f"SearchCoupling: upper must be 'fusion', or with tasks 'task' or 'both'; got {upper!r} and {len(self.tasks)} tasks")
+            raise ValueError(
+                f"SearchCoupling: upper must be 'fusion', or with tasks 'task' or 'both'; got {upper!r} and {len(self.tasks)} tasks"
+            )
         if latency_weight < 0 or (latency_weight > 0 and latency_table is None):
-            raise ValueError(f'SearchCoupling: latency_weight must be at least 0 and above 0 needs a latency_table, got {latency_weight}')
+            raise ValueError(
+                f'SearchCoupling: latency_weight must be at least 0 and above 0 needs a latency_table, got {latency_weight}'
+            )
         self.upper, self.latency_weight, self.legacy_sign = upper, float(latency_weight), legacy_sign
         architecture = self.fuser.architecture
-        table = None if latency_table is None else load_latency_table(latency_table).tensor(architecture.positions, architecture.candidates)
+        table = (
+            None
+            if latency_table is None
+            else load_latency_table(latency_table).tensor(architecture.positions, architecture.candidates)
+        )
         self.register_buffer('latency', table, persistent=False)
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
@@ -171,7 +192,7 @@ class SearchCoupling(BaseCoupling):
         return save_current_genotype(self.fuser, Path(folder), epoch)
 
     def _check(self, optim_wrapper: Any) -> None:
-        check_part_optimizers(self, optim_wrapper, self.learning_parts(), separate=('architecture', ))
+        check_part_optimizers(self, optim_wrapper, self.learning_parts(), separate=('architecture',))
 
     def _upper_gradients(self, data: Any, optim_wrapper: OptimWrapperDict):
         """Gradients of F for weights and architecture, and what to log."""
@@ -185,10 +206,18 @@ class SearchCoupling(BaseCoupling):
             if self.upper != 'fusion':
                 losses.update(self.task_losses(fusion.image, data['data_samples']))
         if not losses:
-            raise UserError(f'the upper problem needs a task of weight above 0, but the weights are {self.task_weights}')
+            raise UserError(
+                f'the upper problem needs a task of weight above 0, but the weights are {self.task_weights}'
+            )
         total, log = self.parse_losses(losses)
-        gradients = self._averaged(torch.autograd.grad(total, [*weights, *architecture], allow_unused=True), [*weights, *architecture])
-        return gradients[:len(weights)], gradients[len(weights):], {f'upper.{name}': value.detach() for name, value in log.items()}
+        gradients = self._averaged(
+            torch.autograd.grad(total, [*weights, *architecture], allow_unused=True), [*weights, *architecture]
+        )
+        return (
+            gradients[: len(weights)],
+            gradients[len(weights) :],
+            {f'upper.{name}': value.detach() for name, value in log.items()},
+        )
 
     def _weights_step(self, data: Any, optim_wrapper: OptimWrapperDict, architecture: List[nn.Parameter]):
         """Step of weights and tasks on the training part; the gradients of f for weights and ``architecture`` come back."""
@@ -199,23 +228,33 @@ class SearchCoupling(BaseCoupling):
             lower = {**prefixed('fuser', fusion.losses), **self.fusion_losses(fusion, data['data_samples'])}
             of_tasks = self.task_losses(fusion.image.detach(), data['data_samples'])
         gradients = self._averaged(
-            torch.autograd.grad(self.parse_losses(lower)[0], [*weights, *architecture], allow_unused=True), [*weights, *architecture])
-        self._step('fuser', weights, gradients[:len(weights)], optim_wrapper)
+            torch.autograd.grad(self.parse_losses(lower)[0], [*weights, *architecture], allow_unused=True),
+            [*weights, *architecture],
+        )
+        self._step('fuser', weights, gradients[: len(weights)], optim_wrapper)
         parameters = trainable(self.tasks)
         if of_tasks and parameters:
-            found = self._averaged(torch.autograd.grad(self.parse_losses(of_tasks)[0], parameters, allow_unused=True), parameters)
+            found = self._averaged(
+                torch.autograd.grad(self.parse_losses(of_tasks)[0], parameters, allow_unused=True), parameters
+            )
             self._step('tasks', parameters, found, optim_wrapper)
         _, log = self.parse_losses({**lower, **of_tasks})
-        return (gradients[:len(weights)], gradients[len(weights):]), {name: value.detach() for name, value in log.items()}
+        return (gradients[: len(weights)], gradients[len(weights) :]), {
+            name: value.detach() for name, value in log.items()
+        }
 
     @staticmethod
     def _averaged(gradients: Gradients, parameters: Sequence[Tensor]) -> List[Optional[Tensor]]:
         return average_gradients(gradients, parameters)
 
     @staticmethod
-    def _step(part: str, parameters: Sequence[nn.Parameter], gradients: Gradients, optim_wrapper: OptimWrapperDict) -> None:
+    def _step(
+        part: str, parameters: Sequence[nn.Parameter], gradients: Gradients, optim_wrapper: OptimWrapperDict
+    ) -> None:
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = None if gradient is None else gradient.clone()  # clipping changes it in place, and it is used again
+            parameter.grad = (
+                None if gradient is None else gradient.clone()
+            )  # clipping changes it in place, and it is used again
         optim_wrapper[part].step()
         optim_wrapper[part].zero_grad()
 

@@ -1,4 +1,5 @@
 """A detector or segmentor of mmdet or mmseg, unchanged, that looks at fused images."""
+
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Sequence, Union
 
@@ -18,7 +19,10 @@ SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
 #: Backbones and heads that are tried to give the same with channels innermost in memory, which is faster on a CPU. Other networks may take views of
 #: their features that this layout does not allow, and keep the default one.
-LAYOUT_TRIED = ('CSPDarknet', 'CSPNeXt', 'MobileNetV2'), ('YOLOXHead', 'RTMDetHead', 'RTMDetSepBNHead', 'SegformerHead', 'FCNHead')
+LAYOUT_TRIED = (
+    ('CSPDarknet', 'CSPNeXt', 'MobileNetV2'),
+    ('YOLOXHead', 'RTMDetHead', 'RTMDetSepBNHead', 'SegformerHead', 'FCNHead'),
+)
 #: What of a task network may be frozen; see :class:`TaskNetwork`.
 FREEZE = ('all', 'weights', 'all_but_head')
 FrozenTasks = Union[Sequence[str], Dict[str, str]]
@@ -45,6 +49,7 @@ def count_classes(network: Optional[torch.nn.Module]) -> Optional[int]:
     An RPN says nothing: it takes objects of all classes for one.
     """
     from mmdet.models.detectors import RPN
+
     if isinstance(network, RPN):
         return None
     owner = getattr(network, 'roi_head', None) or network
@@ -76,12 +81,22 @@ class TaskNetwork(BaseModule):
     def __init__(self, network: dict, frozen: Optional[str] = None, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         # Networks are fed as an image file read by OpenCV (BGR) would be, unless their config says they expect RGB files.
-        self.takes_rgb = bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False)) if isinstance(network, dict) else False
+        self.takes_rgb = (
+            bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False))
+            if isinstance(network, dict)
+            else False
+        )
         self.network = build_scoped(network)
         self.kind = self._kind(self.network)
         preprocessor = self.network.data_preprocessor
-        if self.kind == 'segmentation' and getattr(preprocessor, 'size', 0) is None and getattr(preprocessor, 'size_divisor', 0) is None:
-            preprocessor.size_divisor = 1  # mmseg demands one of the two; images of a batch are then padded to the largest
+        if (
+            self.kind == 'segmentation'
+            and getattr(preprocessor, 'size', 0) is None
+            and getattr(preprocessor, 'size_divisor', 0) is None
+        ):
+            preprocessor.size_divisor = (
+                1  # mmseg demands one of the two; images of a batch are then padded to the largest
+            )
         if getattr(preprocessor, 'pad_size_divisor', None) == 1:
             preprocessor.pad_size_divisor = PADDED_BY_PIPELINE.get(type(self.network).__name__, 1)
         if frozen is not None and frozen not in FREEZE:
@@ -97,7 +112,9 @@ class TaskNetwork(BaseModule):
             return [self.network]
         names = [name for name, _ in self.network.named_children()]
         if not any(name.endswith('head') for name in names):
-            raise InputError(f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it")
+            raise InputError(
+                f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it"
+            )
         return [part for name, part in self.network.named_children() if not name.endswith('head')]
 
     def train(self, mode: bool = True) -> 'TaskNetwork':
@@ -117,11 +134,14 @@ class TaskNetwork(BaseModule):
     def _kind(network: torch.nn.Module) -> str:
         from mmdet.models.detectors.base import BaseDetector
         from mmseg.models.segmentors.base import BaseSegmentor
+
         if isinstance(network, BaseDetector):
             return 'detection'
         if isinstance(network, BaseSegmentor):
             return 'segmentation'
-        raise InputTypeError(f'a task network must be an mmdet detector or an mmseg segmentor, got {type(network).__name__}')
+        raise InputTypeError(
+            f'a task network must be an mmdet detector or an mmseg segmentor, got {type(network).__name__}'
+        )
 
     def preprocess(self, image: Tensor, data_samples: Sequence[FusionDataSample], training: bool):
         """Turn fused images into the network's input.
@@ -140,7 +160,9 @@ class TaskNetwork(BaseModule):
         elif not self.takes_rgb:
             image = image.flip(1)
         # Without the batch's padding: the network pads as its own preprocessor says.
-        images = [picture[:, :sample.img_shape[0], :sample.img_shape[1]] for picture, sample in zip(image, data_samples)]
+        images = [
+            picture[:, : sample.img_shape[0], : sample.img_shape[1]] for picture, sample in zip(image, data_samples)
+        ]
         copies = [sample.copy_labels() for sample in data_samples]
         for copy in copies:
             set_border(copy)
@@ -196,7 +218,7 @@ class TaskNetwork(BaseModule):
         if self.kind == 'segmentation' and len({tuple(sample.img_shape[:2]) for sample in data_samples}) > 1:
             # mmseg tests images of one size only
             for index, sample in enumerate(data_samples):
-                self.predict(image[index:index + 1], [sample])
+                self.predict(image[index : index + 1], [sample])
             return data_samples
         inputs, copies = self.preprocess(image, data_samples, training=False)
         for sample, result in zip(data_samples, self.network(inputs, copies, mode='predict')):
@@ -221,7 +243,9 @@ def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str,
         {'det': 'all'}
     """
     if isinstance(frozen_tasks, str):
-        raise InputError(f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string")
+        raise InputError(
+            f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string"
+        )
     frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
     unknown = set(frozen) - set(tasks)
     if unknown:

@@ -1,4 +1,5 @@
 """Data preprocessor: batches in [0, 1] on the model's device from collated pairs."""
+
 from typing import List, Optional, Sequence, Union
 
 import torch
@@ -42,7 +43,13 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         (torch.Size([1, 3, 32, 32]), 1.0)
     """
 
-    def __init__(self, pad_size_divisor: int = 1, pad_value: Optional[float] = None, seg_pad_value: int = 255, non_blocking: bool = False):
+    def __init__(
+        self,
+        pad_size_divisor: int = 1,
+        pad_value: Optional[float] = None,
+        seg_pad_value: int = 255,
+        non_blocking: bool = False,
+    ):
         super().__init__(non_blocking=non_blocking)
         if pad_size_divisor < 1:
             raise ValueError(f'pad_size_divisor must be at least 1, got {pad_size_divisor}')
@@ -85,9 +92,13 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             values = getattr(sample, name).data
             if tuple(values.shape[-2:]) != size:
                 what = 'class map' if name == 'gt_sem_seg' else name
-                raise InputError(f"the {what} of sample {sample.get('sample_id', '?')} is {tuple(values.shape[-2:])}, its images are {size}: "
-                                 'in a training pipeline, load it before the transforms that change the size')
-            padded = F.pad(values, (0, width - values.shape[-1], 0, height - values.shape[-2]), value=self.seg_pad_value)
+                raise InputError(
+                    f'the {what} of sample {sample.get("sample_id", "?")} is {tuple(values.shape[-2:])}, its images are {size}: '
+                    'in a training pipeline, load it before the transforms that change the size'
+                )
+            padded = F.pad(
+                values, (0, width - values.shape[-1], 0, height - values.shape[-2]), value=self.seg_pad_value
+            )
             setattr(sample, name, PixelData(data=padded))
 
     def _stack(self, images: Union[Tensor, Sequence[Tensor]], height: int, width: int) -> Tensor:
@@ -96,7 +107,9 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             scaled = [self._scale(images if isinstance(images, Tensor) else torch.stack(list(images)))]
         else:
             channels = max(image.shape[0] for image in images)
-            scaled = [self._scale(image)[None].expand(-1, channels if image.shape[0] == 1 else -1, -1, -1) for image in images]
+            scaled = [
+                self._scale(image)[None].expand(-1, channels if image.shape[0] == 1 else -1, -1, -1) for image in images
+            ]
         gaps = [(0, width - x.shape[-1], 0, height - x.shape[-2]) for x in scaled]
         if self.pad_value is None:
             padded = [reflected(x, height, width) if any(gap) else x for x, gap in zip(scaled, gaps)]
@@ -115,19 +128,29 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             found = sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__
             raise InputError(f"inputs must be a dict with 'first' and 'second', got {found}")
         if len(inputs['first']) != len(inputs['second']) or len(inputs['first']) == 0:
-            raise InputError(f"both sources need the same number of images, at least one; got {len(inputs['first'])} and {len(inputs['second'])}")
+            raise InputError(
+                f'both sources need the same number of images, at least one; got {len(inputs["first"])} and {len(inputs["second"])}'
+            )
         if samples is not None and len(samples) != len(inputs['first']):
-            raise InputError(f"{len(samples)} data samples for {len(inputs['first'])} pairs")
+            raise InputError(f'{len(samples)} data samples for {len(inputs["first"])} pairs')
         for index, pair in enumerate(zip(inputs['first'], inputs['second'])):
-            name = str(index) if samples is None else str(samples[index].get('sample_id', samples[index].get('img_id', index)))
+            name = (
+                str(index)
+                if samples is None
+                else str(samples[index].get('sample_id', samples[index].get('img_id', index)))
+            )
             for source, image in zip(SOURCES, pair):
                 if image.dim() != 3 or image.shape[0] not in (1, 3):
                     raise InputError(f'{source} source of sample {name} must be (1|3, H, W), got {tuple(image.shape)}')
                 if image.dtype != torch.uint8 and not image.is_floating_point():
-                    raise InputError(f'{source} source of sample {name} must be uint8 or float in [0, 1], got {image.dtype}')
+                    raise InputError(
+                        f'{source} source of sample {name} must be uint8 or float in [0, 1], got {image.dtype}'
+                    )
                 check_unit_range(image, f'{source} source of sample {name}')
             if pair[0].shape[-2:] != pair[1].shape[-2:]:
-                raise InputError(f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}')
+                raise InputError(
+                    f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}'
+                )
 
 
 def reflected(image: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,5 @@
 """Fusers: networks from two source images to one fused image."""
+
 from .base import BaseFuser, FuserOutput
 from .baselines import AverageFuser, FalseColorFuser, LaplacianPyramidFuser, MaximumFuser, SourceFuser
 from .densefuse import DenseFuse

@@ -1,4 +1,5 @@
 """Contract of a fuser: two source images in, a fused image and its own auxiliary losses out."""
+
 from abc import abstractmethod
 from typing import Dict, NamedTuple, Optional, Sequence, Union
 
@@ -45,7 +46,7 @@ class BaseFuser(BaseModule):
     """
 
     color_space: str = 'luminance'
-    channels: tuple = (1, )
+    channels: tuple = (1,)
     guidance_keys: tuple = ()
     option_keys: tuple = ()
     size_multiple: int = 1
@@ -85,7 +86,9 @@ class BaseFuser(BaseModule):
         extra = name_fusion_task(extra, known, type(self).__name__)
         unknown = set(extra) - set(known)
         if unknown:
-            raise InputTypeError(f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(known)}')
+            raise InputTypeError(
+                f'{type(self).__name__} takes no guidance named {sorted(unknown)}; it accepts {list(known)}'
+            )
         height, width = first.shape[-2:]
         pad_h, pad_w = -height % self.size_multiple, -width % self.size_multiple
         if pad_h or pad_w:
@@ -105,9 +108,15 @@ class BaseFuser(BaseModule):
             if image.dim() != 4:
                 raise InputError(f'{name}: {label} source must have shape (N, C, H, W), got {tuple(image.shape)}')
             if image.shape[1] not in self.channels:
-                raise InputError(f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
-                                 'run it through a coupling or the FusionInferencer, which convert color')
+                raise InputError(
+                    f'{name}: {label} source has {image.shape[1]} channels, the fuser takes {self.channels}; '
+                    'run it through a coupling or the FusionInferencer, which convert color'
+                )
             if min(image.shape[-2:]) < MIN_SIZE:
-                raise InputError(f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}')
+                raise InputError(
+                    f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}'
+                )
         if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:
-            raise InputError(f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}')
+            raise InputError(
+                f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}'
+            )

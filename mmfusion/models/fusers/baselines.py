@@ -1,4 +1,5 @@
 """Fusers without parameters, for every comparison."""
+
 from typing import List, Sequence
 
 import torch
@@ -97,7 +98,7 @@ class FalseColorFuser(BaseFuser):
     """
 
     color_space = 'rgb'
-    channels = (3, )
+    channels = (3,)
 
     def __init__(self, tint: Sequence[float] = (0.24, -0.4, 0.0)) -> None:
         super().__init__()

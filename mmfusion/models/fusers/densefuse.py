@@ -4,6 +4,7 @@ H. Li, X.-J. Wu, "DenseFuse: a fusion approach to infrared and visible images", 
 Written from a description of the method, without official code. Code and weights of the authors (github.com/hli1221/densefuse-pytorch) have no
 license, so none are shipped; ``mmfusion convert densefuse`` brings the official weights over.
 """
+
 from typing import Optional, Sequence, Union
 
 import torch
@@ -39,23 +40,31 @@ class DenseFuse(BaseFuser):
         torch.Size([1, 1, 17, 30])
     """
 
-    def __init__(self,
-                 in_channels: int = 1,
-                 width: int = 16,
-                 postprocess: Sequence[str] = (),
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        in_channels: int = 1,
+        width: int = 16,
+        postprocess: Sequence[str] = (),
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if in_channels not in (1, 3):
             raise ValueError(f'DenseFuse: in_channels must be 1 (luminance) or 3 (RGB), got {in_channels}')
         if width < 1:
             raise ValueError(f'DenseFuse: width must be at least 1, got {width}')
-        self.color_space, self.channels = 'luminance' if in_channels == 1 else 'rgb', (in_channels, )
+        self.color_space, self.channels = 'luminance' if in_channels == 1 else 'rgb', (in_channels,)
         self.stem = _layer(in_channels, width)
         self.dense = nn.ModuleList(_layer(width * (i + 1), width) for i in range(3))
         self.decoder = nn.Sequential(
-            _layer(4 * width, 4 * width), _layer(4 * width, 2 * width), _layer(2 * width, width), _layer(width, in_channels))
+            _layer(4 * width, 4 * width),
+            _layer(4 * width, 2 * width),
+            _layer(2 * width, width),
+            _layer(width, in_channels),
+        )
         last = self.decoder[-1][0]
-        nn.init.normal_(last.weight, std=0.01)  # begins around gray: a negative value before the last ReLU would learn nothing
+        nn.init.normal_(
+            last.weight, std=0.01
+        )  # begins around gray: a negative value before the last ReLU would learn nothing
         nn.init.constant_(last.bias, 0.5)
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:

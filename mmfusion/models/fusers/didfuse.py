@@ -4,6 +4,7 @@ Z. Zhao, S. Xu, C. Zhang, J. Liu, P. Li, J. Zhang, "DIDFuse: deep image decompos
 arXiv 2003.09210. Written from a description of the method, without official code; github.com/Zhaozixiang1228/IVIF-DIDFuse states no license for code
 and weights, so none are shipped. ``mmfusion convert didfuse`` brings the official weights over.
 """
+
 from typing import List, Optional, Sequence, Union
 
 import torch
@@ -40,7 +41,9 @@ class DIDFuse(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self, width: int = 64, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 64, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'DIDFuse: width must be at least 1, got {width}')

@@ -4,6 +4,7 @@ C. Cheng, T. Xu, Z. Feng, X. Wu, Z. Tang, H. Li, Z. Zhang, S. Atito, M. Awais, J
 task-agnostic image fusion", CVPR 2025. Written from a description of the method, without official code; github.com/AWCXV/GIFNet states no license for
 code and weights, so none are shipped. ``mmfusion convert gifnet`` brings the official weights over.
 """
+
 from contextlib import nullcontext
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -48,7 +49,9 @@ class GIFNet(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self, width: int = 32, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 32, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 2 or width % 2:
             raise ValueError(f'GIFNet: width must be an even number from 2 on, got {width}')
@@ -60,7 +63,9 @@ class GIFNet(BaseFuser):
         self.unembed = _conv(channels, channels)
         self.join = nn.Conv2d(2 * channels, channels, 1, bias=False)
         self.expand = nn.Conv2d(channels, 4 * width, 1, bias=False)
-        self.decoder = nn.ModuleList(_conv(a, b) for a, b in ((4 * width, 2 * width), (2 * width, width), (width, width // 2), (width // 2, 1)))
+        self.decoder = nn.ModuleList(
+            _conv(a, b) for a, b in ((4 * width, 2 * width), (2 * width, width), (width, width // 2), (width // 2, 1))
+        )
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch; see :meth:`BaseFuser.forward`."""
@@ -69,16 +74,33 @@ class GIFNet(BaseFuser):
         padded = features
         if height % 4 or width % 4:
             padded = F.pad(features, (0, -width % 4, 0, -height % 4), mode='reflect')
-        streams = map_local(self.embed, padded, reach=1, width=2 * self.embed.out_channels).permute(0, 2, 3, 1)  # (N, H, W, 2C)
+        streams = map_local(self.embed, padded, reach=1, width=2 * self.embed.out_channels).permute(
+            0, 2, 3, 1
+        )  # (N, H, W, 2C)
         helper, stream = self.first(*streams.chunk(2, dim=3))
-        stream, = self.second(torch.addcmul(stream, helper, self.share))
+        (stream,) = self.second(torch.addcmul(stream, helper, self.share))
         # no activation stands between these convolutions and the pointwise ones behind them, so each pair is one
         of_features, of_stream = self.join.weight.chunk(2, dim=1)
-        unembed = torch.tensordot(of_stream[:, :, 0, 0], self.unembed.weight, 1), of_stream[:, :, 0, 0] @ self.unembed.bias
-        decode = torch.tensordot(self.decoder[0].weight, self.expand.weight[:, :, 0, 0], ([1], [0])).permute(0, 3, 1, 2).contiguous()
-        joined = map_local(lambda x: _reflected(x, *unembed), stream.permute(0, 3, 1, 2), reach=1, width=2 * self.join.out_channels)
+        unembed = (
+            torch.tensordot(of_stream[:, :, 0, 0], self.unembed.weight, 1),
+            of_stream[:, :, 0, 0] @ self.unembed.bias,
+        )
+        decode = (
+            torch.tensordot(self.decoder[0].weight, self.expand.weight[:, :, 0, 0], ([1], [0]))
+            .permute(0, 3, 1, 2)
+            .contiguous()
+        )
+        joined = map_local(
+            lambda x: _reflected(x, *unembed), stream.permute(0, 3, 1, 2), reach=1, width=2 * self.join.out_channels
+        )
         joined = joined[:, :, :height, :width]
-        fused = map_local(lambda x, y: self._decode(x, y, of_features, decode), features, joined, reach=4, width=4 * self.join.out_channels)
+        fused = map_local(
+            lambda x, y: self._decode(x, y, of_features, decode),
+            features,
+            joined,
+            reach=4,
+            width=4 * self.join.out_channels,
+        )
         return FuserOutput(fused, {})
 
     def _features(self, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -109,7 +131,7 @@ class Block(BaseModule):
     def __init__(self, channels: int, both: bool) -> None:
         super().__init__()
         self.offset = 0 if both else WINDOW // 2
-        self.streams = nn.ModuleList(Stream(channels, queries) for queries in ((False, True) if both else (True, )))
+        self.streams = nn.ModuleList(Stream(channels, queries) for queries in ((False, True) if both else (True,)))
         self.position = nn.Sequential(nn.Linear(2, POSITION_WIDTH), nn.ReLU(), nn.Linear(POSITION_WIDTH, HEADS))
         self.register_buffer('steps', _steps(), persistent=False)
 
@@ -143,7 +165,9 @@ class Stream(BaseModule):
         self.project = nn.Linear(channels, (2 + queries) * channels)
         self.local = nn.Conv2d(channels, channels, 5, padding=2, groups=channels, padding_mode='reflect')
         self.output = nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(inplace=True), nn.Conv2d(2 * channels, channels, 1))
+        self.mlp = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(inplace=True), nn.Conv2d(2 * channels, channels, 1)
+        )
 
     def project_in(self, x: Tensor) -> Tuple[Sequence[Tensor], Tensor, Tensor]:
         """Queries, where there are, keys and values of x, each (N, H, W, C), and scale and shift of the stream, (N, C).
@@ -171,7 +195,9 @@ def to_windows(x: Tensor, border: Border) -> Tensor:
     """(N, H, W, C) to windows (windows, heads, places, C / heads), the image reflected in its border."""
     if any(border):
         x = F.pad(x.permute(0, 3, 1, 2), border, mode='reflect').permute(0, 2, 3, 1)
-    x = x.unflatten(3, (HEADS, -1)).unflatten(2, (-1, WINDOW)).unflatten(1, (-1, WINDOW))  # (N, H / 8, 8, W / 8, 8, heads, C / heads)
+    x = (
+        x.unflatten(3, (HEADS, -1)).unflatten(2, (-1, WINDOW)).unflatten(1, (-1, WINDOW))
+    )  # (N, H / 8, 8, W / 8, 8, heads, C / heads)
     return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, HEADS, WINDOW**2, x.shape[-1])
 
 
@@ -181,19 +207,23 @@ def from_windows(windows: Tensor, shape: Sequence[int], border: Border) -> Tenso
     left, right, top, bottom = border
     rows, columns = (top + height + bottom) // WINDOW, (left + width + right) // WINDOW
     x = windows.view(number, rows, columns, HEADS, WINDOW, WINDOW, -1).permute(0, 1, 4, 2, 5, 3, 6)
-    return x.reshape(number, rows * WINDOW, columns * WINDOW, channels)[:, top:top + height, left:left + width]
+    return x.reshape(number, rows * WINDOW, columns * WINDOW, channels)[:, top : top + height, left : left + width]
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention inside windows, (windows, heads, places, C / heads) each, with a bias (heads, places, places)."""
     bias = bias.to(query.dtype).expand(len(query), -1, -1, -1)
-    with sdpa_kernel(SDPBackend.MATH) if differentiated_again() else nullcontext():  # fused kernels have no second derivative
+    with (
+        sdpa_kernel(SDPBackend.MATH) if differentiated_again() else nullcontext()
+    ):  # fused kernels have no second derivative
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
 
 def _steps() -> Tensor:
     """Rows and columns between the places of a window, (places, places, 2)."""
-    places = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing='ij'), dim=-1).flatten(0, 1)
+    places = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing='ij'), dim=-1).flatten(
+        0, 1
+    )
     return (places[:, None] - places).float()
 
 

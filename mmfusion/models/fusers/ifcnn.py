@@ -4,6 +4,7 @@ Y. Zhang, Y. Liu, P. Sun, H. Yan, X. Zhao, L. Zhang, "IFCNN: a general image fus
 54, 99 (2020). Written from a description of the method, without official code. Code and weights of the authors (github.com/uzeful/IFCNN) have no
 license, so none are shipped; ``mmfusion convert ifcnn`` brings the official weights over. Their first layer is that of torchvision's ResNet-101.
 """
+
 from typing import Optional, Sequence, Union
 
 import torch
@@ -44,12 +45,14 @@ class IFCNN(BaseFuser):
         torch.Size([1, 1, 17, 30])
     """
 
-    def __init__(self,
-                 width: int = 64,
-                 fusion: str = 'max',
-                 color_space: str = 'luminance',
-                 postprocess: Sequence[str] = (),
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        fusion: str = 'max',
+        color_space: str = 'luminance',
+        postprocess: Sequence[str] = (),
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'IFCNN: width must be at least 1, got {width}')
@@ -57,10 +60,12 @@ class IFCNN(BaseFuser):
             raise ValueError(f'IFCNN: fusion must be one of {FUSIONS}, got {fusion!r}')
         if color_space not in COLOR_SPACES:
             raise ValueError(f'IFCNN: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
-        self.fusion, self.color_space, self.channels = fusion, color_space, (1 if color_space == 'luminance' else 3, )
+        self.fusion, self.color_space, self.channels = fusion, color_space, (1 if color_space == 'luminance' else 3,)
         self.stem = nn.Conv2d(3, width, 7, padding=3, padding_mode='replicate', bias=False)
         self.encoder, self.decoder = (
-            ConvAct(ConvNorm(width, width, padding_mode='replicate', bias=False), nn.ReLU(inplace=True)) for _ in range(2))
+            ConvAct(ConvNorm(width, width, padding_mode='replicate', bias=False), nn.ReLU(inplace=True))
+            for _ in range(2)
+        )
         self.picture = nn.Conv2d(width, 3, 1)
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
@@ -79,7 +84,9 @@ class IFCNN(BaseFuser):
         return self.encoder(F.conv2d(channels_last(x), self._stem_weight()))
 
     def _stem_weight(self) -> Tensor:
-        return self.stem.weight if self.color_space == 'rgb' else self.stem.weight.sum(1, keepdim=True)  # three equal channels
+        return (
+            self.stem.weight if self.color_space == 'rgb' else self.stem.weight.sum(1, keepdim=True)
+        )  # three equal channels
 
     def _encode_at_once(self, image: Tensor) -> Tensor:
         """The same in inference: nothing lies between the two convolutions, so they are one of 9x9, with an eighth of the multiplications.
@@ -89,7 +96,11 @@ class IFCNN(BaseFuser):
         layer, activation = self.encoder
         weight, bias = layer.folded()
         # kernels are convolved with each other, where conv2d correlates
-        weight = F.conv2d(self._stem_weight().double().transpose(0, 1), weight.double().flip(2, 3), padding=2).transpose(0, 1).float()
+        weight = (
+            F.conv2d(self._stem_weight().double().transpose(0, 1), weight.double().flip(2, 3), padding=2)
+            .transpose(0, 1)
+            .float()
+        )
         x = fused_conv2d(channels_last(F.pad(image, (4, 4, 4, 4), mode='replicate')), weight, bias, activation)
         for axis in (2, 3):
             size = image.shape[axis]
@@ -102,5 +113,8 @@ class IFCNN(BaseFuser):
         if self.color_space == 'rgb':
             return self.picture(x)
         luma = self.picture.weight.new_tensor(LUMA)
-        weight, bias = torch.einsum('c,cijk->ijk', luma, self.picture.weight)[None], (luma * self.picture.bias).sum().view(1)
+        weight, bias = (
+            torch.einsum('c,cijk->ijk', luma, self.picture.weight)[None],
+            (luma * self.picture.bias).sum().view(1),
+        )
         return self.picture._conv_forward(x, weight, bias)

@@ -5,6 +5,7 @@ Processing Letters, 2022, doi 10.1109/LSP.2022.3180672. Written from a descripti
 github.com/JinyuanLiu-CV/LeSeFuse states no license for code and weights, so none are shipped. ``mmfusion convert lesefuse`` brings the official
 weights over.
 """
+
 import re
 from typing import Dict, Optional, Sequence, Tuple, Union
 
@@ -19,9 +20,25 @@ from .base import BaseFuser, FuserOutput
 
 #: What the published program computes; its stored genotype names the inputs one place too early.
 CELLS: Dict[str, Tuple[Step, ...]] = dict(
-    infrared=((('conv_1', 0), ), (('conv_3', 0), ('conv_1', 1)), (('resdil_5', 0), ('res_3', 1)), (('conv_1', 2), ('conv_1', 1))),
-    visible=((('conv_5', 0), ), (('res_1', 0), ('res_3', 0)), (('conv_1', 1), ('res_1', 2)), (('res_1', 0), ('dil_5', 1))),
-    fusion=((('conv_3', 0), ), (('conv_1', 0), ('res_1', 0)), (('res_5', 1), ('res_1', 2)), (('conv_3', 0), ('resdil_3', 2))))
+    infrared=(
+        (('conv_1', 0),),
+        (('conv_3', 0), ('conv_1', 1)),
+        (('resdil_5', 0), ('res_3', 1)),
+        (('conv_1', 2), ('conv_1', 1)),
+    ),
+    visible=(
+        (('conv_5', 0),),
+        (('res_1', 0), ('res_3', 0)),
+        (('conv_1', 1), ('res_1', 2)),
+        (('res_1', 0), ('dil_5', 1)),
+    ),
+    fusion=(
+        (('conv_3', 0),),
+        (('conv_1', 0), ('res_1', 0)),
+        (('res_5', 1), ('res_1', 2)),
+        (('conv_3', 0), ('resdil_3', 2)),
+    ),
+)
 REACH = 9  # rows: 6 in the visible cell, 3 in the last one
 
 
@@ -47,13 +64,17 @@ class LeSeFuse(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 2 or width % 2:
             raise ValueError(f'LeSeFuse: width must be an even number from 2 on, got {width}')
         self.width = width
-        self.infrared, self.visible = (SummedCell((1, ), width, CELLS[name], build_operation) for name in ('infrared', 'visible'))
-        self.fusion = SummedCell((8 * width, ), width // 2, CELLS['fusion'], build_operation)
+        self.infrared, self.visible = (
+            SummedCell((1,), width, CELLS[name], build_operation) for name in ('infrared', 'visible')
+        )
+        self.fusion = SummedCell((8 * width,), width // 2, CELLS['fusion'], build_operation)
         self.picture = nn.Conv2d(2 * width, 1, 1)
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:

@@ -5,6 +5,7 @@ TPAMI 45(9), 11040-11052, 2023, doi 10.1109/TPAMI.2023.3268209, arXiv 2304.05172
 github.com/hli1221/imagefusion-LRRNet states no license for code and weights, so none are shipped. ``mmfusion convert lrrnet`` brings the official
 weights over.
 """
+
 from typing import Optional, Sequence, Tuple, Union
 
 import torch
@@ -46,12 +47,14 @@ class LRRNet(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self,
-                 width: int = 128,
-                 blocks: int = 4,
-                 stretch_sources: bool = False,
-                 postprocess: Sequence[str] = (),
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        width: int = 128,
+        blocks: int = 4,
+        stretch_sources: bool = False,
+        postprocess: Sequence[str] = (),
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1 or blocks < 1:
             raise ValueError(f'LRRNet: width and blocks must be at least 1, got {width} and {blocks}')
@@ -84,7 +87,7 @@ class SparseCoding(BaseModule):
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
-        self.threshold = nn.Parameter(torch.full((2 * width, ), 0.01))
+        self.threshold = nn.Parameter(torch.full((2 * width,), 0.01))
         self.scale = nn.Parameter(torch.ones(1))
         self.start = _conv(1, 2 * width)
         self.reconstruct = nn.ModuleList(_conv(2 * width, 1) for _ in range(blocks))
@@ -110,7 +113,9 @@ class SparseCoding(BaseModule):
         codes = raw.sign() * F.relu(raw.abs() - self.threshold)
         return codes, codes @ read
 
-    def _step_in_blocks(self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor) -> Tuple[Tensor, Tensor]:
+    def _step_in_blocks(
+        self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor
+    ) -> Tuple[Tensor, Tensor]:
         """The same, block by block, in place of the old codes."""
         first, scale = codes is None, self.scale.item()
         if first:
@@ -123,7 +128,7 @@ class SparseCoding(BaseModule):
                     torch.mm(near, write, out=block)
                 else:
                     block.addmm_(near, write, beta=scale)
-                sign = torch.sign(block, out=signs[:len(block)])
+                sign = torch.sign(block, out=signs[: len(block)])
                 block.abs_().sub_(self.threshold).clamp_min_(0).mul_(sign)
                 torch.mm(block, read, out=out)
         return codes, maps

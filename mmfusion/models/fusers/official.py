@@ -1,4 +1,5 @@
 """Conversion of a published file to a checkpoint of a fuser: what all methods share."""
+
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Union
 
@@ -21,13 +22,15 @@ def fuser_without_weights(config: Union[str, Path, Config]) -> BaseFuser:
         return build_configured(MODELS, config.fuser)
 
 
-def convert_files(sources: Sequence[Union[str, Path]],
-                  target: Union[str, Path],
-                  config: Union[str, Path, Config],
-                  what: str,
-                  convert: Callable[[List[State], BaseFuser], State],
-                  modalities: Optional[Sequence[str]] = None,
-                  keys: Sequence[str] = STATE_KEYS) -> State:
+def convert_files(
+    sources: Sequence[Union[str, Path]],
+    target: Union[str, Path],
+    config: Union[str, Path, Config],
+    what: str,
+    convert: Callable[[List[State], BaseFuser], State],
+    modalities: Optional[Sequence[str]] = None,
+    keys: Sequence[str] = STATE_KEYS,
+) -> State:
     """Read published files, convert their weights, check that they fit the fuser, and write them with the prefix ``fuser.``.
 
     Args:

@@ -1,4 +1,5 @@
 """Plain convolutions, at one resolution or in a small U (O. Ronneberger et al., "U-Net", MICCAI 2015), around a fixed rule."""
+
 from typing import List, Optional
 
 import torch
@@ -44,17 +45,21 @@ class PlainConvFuser(BaseFuser):
         [0.5]
     """
 
-    def __init__(self,
-                 width: int = 8,
-                 layers: int = 1,
-                 depth: int = 3,
-                 rule: Optional[str] = 'maximum',
-                 limit: float = 0.5,
-                 color_space: str = 'luminance',
-                 change_weight: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int = 8,
+        layers: int = 1,
+        depth: int = 3,
+        rule: Optional[str] = 'maximum',
+        limit: float = 0.5,
+        color_space: str = 'luminance',
+        change_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         if width < 1 or layers < 1 or depth < 0:
-            raise ValueError(f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, {layers} and {depth}')
+            raise ValueError(
+                f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, {layers} and {depth}'
+            )
         if rule is not None and rule not in RULES:
             raise ValueError(f'PlainConvFuser: rule must be one of {RULES} or None, got {rule!r}')
         if not 0 < limit <= 1:
@@ -62,14 +67,16 @@ class PlainConvFuser(BaseFuser):
         if color_space not in COLOR_SPACES:
             raise ValueError(f'PlainConvFuser: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
         if change_weight < 0 or (change_weight and rule is None):
-            raise ValueError(f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; got {change_weight} with rule={rule!r}')
+            raise ValueError(
+                f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; got {change_weight} with rule={rule!r}'
+            )
         if rule == 'false_color' and color_space != 'rgb':
             raise ValueError("PlainConvFuser: rule='false_color' needs color_space='rgb'")
         self.false_color = FalseColorFuser() if rule == 'false_color' else None
         self.pyramid = LaplacianPyramidFuser(base='max') if rule == 'pyramid' else None
         self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
         channels = 3 if color_space == 'rgb' else 1
-        self.channels, self.size_multiple = (channels, ), 2**depth
+        self.channels, self.size_multiple = (channels,), 2**depth
         widths = [width * (level + 1) for level in range(depth + 1)]
         self.stem = nn.Sequential(*(_conv(width if layer else 2 * channels, width) for layer in range(layers)))
         self.down = nn.ModuleList(nn.Sequential(_conv(a, b, 2), _conv(b, b)) for a, b in zip(widths, widths[1:]))
@@ -85,7 +92,9 @@ class PlainConvFuser(BaseFuser):
         if self.rule is None:
             return FuserOutput(made.sigmoid(), {})
         change = self.limit * made.tanh()
-        losses = dict(loss_change=self.change_weight * change.abs().mean()) if self.training and self.change_weight else {}
+        losses = (
+            dict(loss_change=self.change_weight * change.abs().mean()) if self.training and self.change_weight else {}
+        )
         return FuserOutput(self._by_rule(first, second) + change, losses)
 
     def _features(self, x: Tensor) -> Tensor:
@@ -95,7 +104,9 @@ class PlainConvFuser(BaseFuser):
         x = skips.pop()
         for level in reversed(self.up):
             skip = skips.pop()
-            x = level(torch.cat([skip, F.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)], dim=1))
+            x = level(
+                torch.cat([skip, F.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)], dim=1)
+            )
         return x
 
     def _by_rule(self, first: Tensor, second: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ G. Wu, H. Liu, H. Fu, Y. Peng, J. Liu, X. Fan, R. Liu, "Every SAM drop counts: e
 CVPR 2025. Written from a description of the method, without official code. The code of the authors (github.com/RollingPlain/SAGE_IVIF), which comes
 with the weights, is under the MIT license (2025 Guanyao Wu); ``mmfusion convert sage`` brings the official weights over.
 """
+
 from typing import Optional, Sequence, Union
 
 import torch
@@ -35,7 +36,9 @@ class SAGE(BaseFuser):
         torch.Size([1, 1, 17, 30])
     """
 
-    def __init__(self, width: int = 32, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 32, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'SAGE: width must be at least 1, got {width}')
@@ -62,4 +65,6 @@ def _layer(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Sequentia
 
 
 def _level(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(_layer(channels_in, channels_out), _layer(channels_out, channels_out), _layer(channels_out, channels_out))
+    return nn.Sequential(
+        _layer(channels_in, channels_out), _layer(channels_out, channels_out), _layer(channels_out, channels_out)
+    )

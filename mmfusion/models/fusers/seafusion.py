@@ -5,6 +5,7 @@ Inf. Fusion 82, 28 (2022), doi 10.1016/j.inffus.2021.12.004. Written from a desc
 authors (github.com/Linfeng-Tang/SeAFusion) has no license; the weights are distributed with a collection of the first author under the MIT license.
 None are shipped; ``mmfusion convert seafusion`` brings the official weights over.
 """
+
 from typing import Optional, Sequence, Union
 
 import torch
@@ -38,18 +39,30 @@ class SeAFusion(BaseFuser):
         torch.Size([1, 1, 17, 30])
     """
 
-    def __init__(self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'SeAFusion: width must be at least 1, got {width}')
-        self.visible, self.infrared = (nn.Sequential(
-            _layer(1, width), GradientDenseBlock(width, 2 * width), GradientDenseBlock(2 * width, 3 * width)) for _ in range(2))
+        self.visible, self.infrared = (
+            nn.Sequential(
+                _layer(1, width), GradientDenseBlock(width, 2 * width), GradientDenseBlock(2 * width, 3 * width)
+            )
+            for _ in range(2)
+        )
         self.decoder = nn.Sequential(
-            _layer(6 * width, 4 * width), _layer(4 * width, 2 * width), _layer(2 * width, width), nn.Conv2d(width, 1, 3, padding=1))
+            _layer(6 * width, 4 * width),
+            _layer(4 * width, 2 * width),
+            _layer(2 * width, width),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch, (N, 1, H, W) each in [0, 1]."""
-        x = torch.cat([self.visible(channels_last(first)), self.infrared(channels_last(second))], dim=1)  # (N, 6 width, H, W)
+        x = torch.cat(
+            [self.visible(channels_last(first)), self.infrared(channels_last(second))], dim=1
+        )  # (N, 6 width, H, W)
         return FuserOutput(self.decoder(x).tanh() / 2 + 0.5, {})
 
 
@@ -65,7 +78,7 @@ class GradientDenseBlock(nn.Module):
         super().__init__()
         self.dense1, self.dense2 = _layer(channels_in, channels_in), _layer(2 * channels_in, channels_in)
         self.project = nn.Conv2d(3 * channels_in, channels_out, 1)
-        sobel = torch.tensor([[1., 0., -1.], [2., 0., -2.], [1., 0., -1.]])
+        sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
         self.across, self.down = (nn.Parameter(kernel.repeat(channels_in, 1, 1, 1)) for kernel in (sobel, sobel.T))
         self.project_gradient = nn.Conv2d(channels_in, channels_out, 1)
         self.activation = nn.LeakyReLU(0.1, inplace=True)

@@ -4,6 +4,7 @@ J. Liu, Y. Wu, Z. Huang, R. Liu, X. Fan, "SMoA: searching a modality-oriented ar
 Processing Letters 28, 1818-1822, 2021, doi 10.1109/LSP.2021.3109818. Written from a description of the method, without official code;
 github.com/JinyuanLiu-CV/SMoA states no license for code and weights, so none are shipped. ``mmfusion convert smoa`` brings the official weights over.
 """
+
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -18,9 +19,25 @@ from mmfusion.registry import MODELS
 from .base import BaseFuser, FuserOutput
 
 CELLS: Dict[str, Tuple[Step, ...]] = dict(
-    infrared=((('sep_3', 0), ('attention', 1)), (('sep_3', 0), ('sep_3', 2)), (('sep_5', 0), ('sep_5', 3)), (('dense', 4), ('dense', 3))),
-    visible=((('attention', 1), ('dil_3', 0)), (('dil_3', 0), ('sep_3', 2)), (('sep_3', 0), ('attention', 2)), (('sep_3', 0), ('sep_3', 1))),
-    decoder=((('sep_3', 0), ('dense', 1)), (('sep_3', 2), ('sep_3', 0)), (('sep_5', 2), ('sep_3', 0)), (('dense', 4), ('sep_3', 0))))
+    infrared=(
+        (('sep_3', 0), ('attention', 1)),
+        (('sep_3', 0), ('sep_3', 2)),
+        (('sep_5', 0), ('sep_5', 3)),
+        (('dense', 4), ('dense', 3)),
+    ),
+    visible=(
+        (('attention', 1), ('dil_3', 0)),
+        (('dil_3', 0), ('sep_3', 2)),
+        (('sep_3', 0), ('attention', 2)),
+        (('sep_3', 0), ('sep_3', 1)),
+    ),
+    decoder=(
+        (('sep_3', 0), ('dense', 1)),
+        (('sep_3', 2), ('sep_3', 0)),
+        (('sep_5', 2), ('sep_3', 0)),
+        (('dense', 4), ('sep_3', 0)),
+    ),
+)
 ENCODER_REACH, DECODER_REACH = 25, 21  # rows: two cells of up to 12 or 10, and a 3x3 convolution
 LEVELS = 256
 ROWS = 4  # of an image whose saliency is looked up together, in the cache
@@ -54,7 +71,9 @@ class SMoA(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 2 or width % 2:
             raise ValueError(f'SMoA: width must be an even number from 2 on, got {width}')
@@ -66,7 +85,9 @@ class SMoA(BaseFuser):
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch; see :meth:`BaseFuser.forward`."""
         encoders = (self.infrared, second), (self.visible, first)
-        infrared, visible = (map_local(encoder, image, reach=ENCODER_REACH, width=8 * self.width) for encoder, image in encoders)
+        infrared, visible = (
+            map_local(encoder, image, reach=ENCODER_REACH, width=8 * self.width) for encoder, image in encoders
+        )
         fused = torch.addcmul((infrared + visible) / 2, _weight_difference(infrared, visible), infrared - visible)
         return FuserOutput(map_local(self._decode, fused, reach=DECODER_REACH, width=8 * self.width), {})
 
@@ -82,11 +103,15 @@ class Encoder(nn.Module):
     def __init__(self, width: int, steps: Sequence[Step]) -> None:
         super().__init__()
         self.stem = _conv(1, width // 2)
-        self.cells = nn.ModuleList([_cell((width // 2, width // 2), width, steps), _cell((width // 2, 4 * width), width, steps)])
+        self.cells = nn.ModuleList(
+            [_cell((width // 2, width // 2), width, steps), _cell((width // 2, 4 * width), width, steps)]
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, 8 width, H, W)."""
-        stem = [self.stem(image)]  # in the default layout: features are rounded to 256 levels, and another layout changes their last digits
+        stem = [
+            self.stem(image)
+        ]  # in the default layout: features are rounded to 256 levels, and another layout changes their last digits
         shallow = self.cells[0](stem, stem)
         return torch.cat([*shallow, *self.cells[1](stem, shallow)], dim=1)
 
@@ -152,9 +177,19 @@ def _cell(channels_in: Tuple[int, int], width: int, steps: Sequence[Step]) -> Su
     return SummedCell(channels_in, width, steps, _build)
 
 
-def _conv(channels_in: int, channels_out: int, kernel: int = 3, dilation: int = 1, groups: int = 1, bias: bool = False) -> nn.Conv2d:
+def _conv(
+    channels_in: int, channels_out: int, kernel: int = 3, dilation: int = 1, groups: int = 1, bias: bool = False
+) -> nn.Conv2d:
     return nn.Conv2d(
-        channels_in, channels_out, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=groups, bias=bias, padding_mode='reflect')
+        channels_in,
+        channels_out,
+        kernel,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+        padding_mode='reflect',
+    )
 
 
 @torch.no_grad()
@@ -162,7 +197,9 @@ def _weight_difference(first: Tensor, second: Tensor) -> Tensor:
     """(w_A - w_B) / 2 of features (N, C, H, W), for each image, and for the first and the second half of the channels."""
     result = torch.empty_like(first)
     for n in range(len(first)):
-        for parts in zip(*(x[n].permute(1, 2, 0).chunk(2, dim=2) for x in (first, second, result))):  # (H, W, C / 2) each
+        for parts in zip(
+            *(x[n].permute(1, 2, 0).chunk(2, dim=2) for x in (first, second, result))
+        ):  # (H, W, C / 2) each
             tables = [_saliency(x) for x in parts[:2]]
             for *sources, rows in zip(*(x.split(ROWS) for x in parts)):
                 one, other = (table[_levels(x, largest)] for x, (table, largest) in zip(sources, tables))
@@ -173,7 +210,9 @@ def _weight_difference(first: Tensor, second: Tensor) -> Tensor:
 def _saliency(features: Tensor) -> Tuple[Tensor, Tensor]:
     """Saliency of every level and of what is outside, (257,), and the largest feature."""
     largest = features.max()
-    counts = sum(torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 1) for rows in features.split(ROWS))
+    counts = sum(
+        torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 1) for rows in features.split(ROWS)
+    )
     levels = torch.arange(LEVELS, device=features.device)
     contrast = (levels - levels[:, None]).abs().double() @ counts[:LEVELS].double()  # exact: sums of integers
     return F.pad(contrast / contrast.max().clamp_min(1), (0, 1)).to(features.dtype), largest

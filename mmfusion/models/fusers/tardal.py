@@ -5,6 +5,7 @@ fuse infrared and visible for object detection", CVPR 2022, 5802. Written from a
 authors (github.com/JinyuanLiu-CV/TarDAL) is under GPL-3.0; its first version and the weights have no license, so none are shipped.
 ``mmfusion convert tardal`` brings the official weights over.
 """
+
 from typing import Optional, Sequence, Union
 
 import torch
@@ -39,12 +40,14 @@ class TarDAL(BaseFuser):
         torch.Size([1, 1, 17, 30])
     """
 
-    def __init__(self,
-                 width: int = 32,
-                 depth: int = 3,
-                 batch_statistics: bool = False,
-                 postprocess: Sequence[str] = (),
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        width: int = 32,
+        depth: int = 3,
+        batch_statistics: bool = False,
+        postprocess: Sequence[str] = (),
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1 or depth < 1:
             raise ValueError(f'TarDAL: width and depth must be at least 1, got {width} and {depth}')
@@ -56,8 +59,11 @@ class TarDAL(BaseFuser):
         self.dense = nn.ModuleList(layer(width * (i + 1), width) for i in range(depth))
         wide = width * (depth + 1)
         self.decoder = nn.Sequential(
-            ConvAct(nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(inplace=True)), layer(wide, 2 * width), layer(2 * width, width),
-            nn.Conv2d(width, 1, 3, padding=1))
+            ConvAct(nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(inplace=True)),
+            layer(wide, 2 * width),
+            layer(2 * width, width),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch, (N, 1, H, W) each in [0, 1]."""

@@ -1,4 +1,5 @@
 """Guides: networks that yield guidance for a fuser."""
+
 from .attention import CrossModalAttention
 from .two_stream import TwoStreamGuide
 

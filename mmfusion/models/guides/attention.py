@@ -1,4 +1,5 @@
 """Attention on the features of two detectors that see one scene in two modalities."""
+
 from typing import List, Sequence, Tuple
 
 import torch
@@ -48,7 +49,9 @@ class CrossModalAttention(BaseModule):
             fusion needs only the finest one; False gives every level its own.
     """
 
-    def __init__(self, in_channels: int = 256, attention_channels: int = 128, num_levels: int = 5, levels_shared_bn: bool = True) -> None:
+    def __init__(
+        self, in_channels: int = 256, attention_channels: int = 128, num_levels: int = 5, levels_shared_bn: bool = True
+    ) -> None:
         super().__init__()
         self.in_channels, self.num_levels, self.levels_shared_bn = in_channels, num_levels, levels_shared_bn
         norms = 1 if levels_shared_bn else num_levels
@@ -56,7 +59,9 @@ class CrossModalAttention(BaseModule):
         self.first = SourceAttention(in_channels, attention_channels, norms)
         self.second = SourceAttention(in_channels, attention_channels, norms)
 
-    def forward(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
+    def forward(
+        self, first: Sequence[Tensor], second: Sequence[Tensor]
+    ) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
         """Exchange and attend.
 
         Args:
@@ -70,10 +75,14 @@ class CrossModalAttention(BaseModule):
             ValueError: Another number of channels, or more levels than there are batch norms.
         """
         if first[0].shape[1] != self.in_channels:
-            raise InputError(f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with '
-                             f'in_channels={self.in_channels}; set it to out_channels of the neck')
+            raise InputError(
+                f'the neck of the detector yields {first[0].shape[1]} channels, the guide was built with '
+                f'in_channels={self.in_channels}; set it to out_channels of the neck'
+            )
         if not self.levels_shared_bn and len(first) > self.num_levels:
-            raise InputError(f'the detector yields {len(first)} levels, the guide was built with num_levels={self.num_levels}')
+            raise InputError(
+                f'the detector yields {len(first)} levels, the guide was built with num_levels={self.num_levels}'
+            )
         gated_first, gated_second, maps = [], [], []
         for level, (a, b) in enumerate(zip(first, second)):
             common = self.fusion_conv(torch.cat([a, b], dim=1)).relu_()

@@ -1,4 +1,5 @@
 """A detector for each source whose attention guides the fuser."""
+
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -47,14 +48,16 @@ class TwoStreamGuide(BaseModule):
         TypeError: ``detector`` is no config with a ``type``, or its ``type`` has no backbone.
     """
 
-    def __init__(self,
-                 detector: dict,
-                 in_channels: int = 256,
-                 attention_channels: int = 128,
-                 num_levels: int = 5,
-                 levels_shared_bn: bool = True,
-                 detach: bool = True,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        detector: dict,
+        in_channels: int = 256,
+        attention_channels: int = 128,
+        num_levels: int = 5,
+        levels_shared_bn: bool = True,
+        detach: bool = True,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.first = self._build(detector)
         self.second = self._build(detector)
@@ -65,7 +68,9 @@ class TwoStreamGuide(BaseModule):
     def _build(cfg: dict) -> nn.Module:
         detector = build_scoped(cfg)
         if not hasattr(detector, 'extract_feat') or not hasattr(detector, 'backbone'):
-            raise InputTypeError(f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}')
+            raise InputTypeError(
+                f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}'
+            )
         # The head's losses are reached through `loss` and `predict`, which call `extract_feat` on what they are given: features already.
         # Stored on the instance, so that the class's own `extract_feat` stays in reach.
         detector.extract_feat = _identity
@@ -89,7 +94,9 @@ class TwoStreamGuide(BaseModule):
         features = [self._features(stream, image)[:1] for stream, image in ((self.first, first), (self.second, second))]
         return self._guidance(self.attention(*features)[2][0], first)
 
-    def loss(self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]) -> Tuple[Dict[str, Tensor], Losses]:
+    def loss(
+        self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]
+    ) -> Tuple[Dict[str, Tensor], Losses]:
         """Guidance, and the losses of both detectors.
 
         Args:
@@ -107,8 +114,10 @@ class TwoStreamGuide(BaseModule):
         """
         for sample in data_samples:
             if 'gt_instances' not in sample:
-                raise InputError(f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
-                                 'in the training pipeline, or set guide_weight=0')
+                raise InputError(
+                    f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
+                    'in the training pipeline, or set guide_weight=0'
+                )
         sizes = self._sizes(first, data_samples)
         (gated, maps), losses = self._gate(first, second, sizes), {}
         for name, stream, features in zip(('first', 'second'), (self.first, self.second), gated):
@@ -116,7 +125,9 @@ class TwoStreamGuide(BaseModule):
             losses.update({f'{name}.{key}': value for key, value in stream.loss(tuple(features), samples).items()})
         return self._guidance(maps[0], first, sizes), losses
 
-    def predict(self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]) -> Dict[str, List[FusionDataSample]]:
+    def predict(
+        self, first: Tensor, second: Tensor, data_samples: Sequence[FusionDataSample]
+    ) -> Dict[str, List[FusionDataSample]]:
         """Detections of both streams, in original image coordinates; arguments as in :meth:`loss`.
 
         Returns:
@@ -131,7 +142,9 @@ class TwoStreamGuide(BaseModule):
 
     def _gate(self, first: Tensor, second: Tensor, sizes: Sequence[Size]):
         """Gated features of both streams at all levels, and the attention maps."""
-        features = [self._features(stream, image, sizes) for stream, image in ((self.first, first), (self.second, second))]
+        features = [
+            self._features(stream, image, sizes) for stream, image in ((self.first, first), (self.second, second))
+        ]
         gated_first, gated_second, maps = self.attention(*features)
         return (gated_first, gated_second), maps
 
@@ -157,7 +170,9 @@ class TwoStreamGuide(BaseModule):
         divisor = stream.data_preprocessor.pad_size_divisor
         return tuple(-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
 
-    def _samples(self, stream: nn.Module, sizes: Sequence[Size], data_samples: Sequence[FusionDataSample]) -> List[FusionDataSample]:
+    def _samples(
+        self, stream: nn.Module, sizes: Sequence[Size], data_samples: Sequence[FusionDataSample]
+    ) -> List[FusionDataSample]:
         """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with it."""
         shape = self._padded(stream, sizes)
         samples = []

@@ -1,4 +1,5 @@
 """Blocks that two fusers or more use: gating, color, gradients, similarity, Restormer block."""
+
 from .channels_last import channels_last
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine

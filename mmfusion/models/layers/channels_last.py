@@ -1,4 +1,5 @@
 """Memory layout in which convolutions run fastest on a CPU."""
+
 import torch
 from torch import Tensor
 

@@ -3,6 +3,7 @@
 A luminance fuser sees Y; the chroma is put back afterwards. A color fuser sees RGB. The caller always gets RGB when one of the sources is
 RGB, and gray when both are gray. Everything is differentiable and runs on the device of its inputs.
 """
+
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -97,7 +98,9 @@ class ColorState(NamedTuple):
     channels: int
 
 
-def split_color(first: Tensor, second: Tensor, color_space: str, channels: Sequence[int] = (1, )) -> Tuple[Tensor, Tensor, ColorState]:
+def split_color(
+    first: Tensor, second: Tensor, color_space: str, channels: Sequence[int] = (1,)
+) -> Tuple[Tensor, Tensor, ColorState]:
     """Bring the sources into the color space in which they are fused.
 
     Args:

@@ -1,4 +1,5 @@
 """Combine expert outputs under their gates."""
+
 from functools import reduce
 from typing import Sequence
 
@@ -33,7 +34,9 @@ def log_combine(outputs: Sequence[Tensor], gates: Sequence[Tensor], mode: str = 
     if mode == 'logsumexp':
         # The smallest normal number keeps log finite where a float32 softmax rounded a gate to zero.
         tiny = torch.finfo(dtype).tiny
-        return reduce(torch.logaddexp, (out.to(dtype) + gate.to(dtype).clamp_min(tiny).log() for out, gate in zip(outputs, gates)))
+        return reduce(
+            torch.logaddexp, (out.to(dtype) + gate.to(dtype).clamp_min(tiny).log() for out, gate in zip(outputs, gates))
+        )
     if mode == 'linear':
         return sum(out.to(dtype) * gate.to(dtype) for out, gate in zip(outputs, gates))
     raise ValueError(f"combination must be 'logsumexp' or 'linear', got {mode!r}")

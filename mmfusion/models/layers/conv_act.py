@@ -1,4 +1,5 @@
 """Convolution and activation as one layer, and as one operation in inference on a CPU."""
+
 from functools import lru_cache
 from typing import Optional, Tuple
 
@@ -39,7 +40,9 @@ class ConvAct(nn.Sequential):
         layer, activation = self
         if not fuses(x) or (isinstance(layer, ConvNorm) and not layer.is_affine):
             return super().forward(x)
-        conv, weights = (layer.conv, layer.folded()) if isinstance(layer, ConvNorm) else (layer, (layer.weight, layer.bias))
+        conv, weights = (
+            (layer.conv, layer.folded()) if isinstance(layer, ConvNorm) else (layer, (layer.weight, layer.bias))
+        )
         padding = conv.padding
         if conv.padding_mode != 'zeros':
             x, padding = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode=conv.padding_mode), (0, 0)
@@ -48,17 +51,25 @@ class ConvAct(nn.Sequential):
 
 def fuses(x: Tensor) -> bool:
     """Whether :func:`fused_conv2d` may be called: float32 on a CPU, nothing learns, no autocast, nothing traces."""
-    return (x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_grad_enabled() and not must_stay_whole()
-            and torch.backends.mkldnn.enabled and _fused() is not None)
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not must_stay_whole()
+        and torch.backends.mkldnn.enabled
+        and _fused() is not None
+    )
 
 
-def fused_conv2d(x: Tensor,
-                 weight: Tensor,
-                 bias: Optional[Tensor],
-                 activation: nn.Module,
-                 padding: Tuple[int, int] = (0, 0),
-                 dilation: Tuple[int, int] = (1, 1),
-                 groups: int = 1) -> Tensor:
+def fused_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],
+    activation: nn.Module,
+    padding: Tuple[int, int] = (0, 0),
+    dilation: Tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
     """``activation(conv2d(x, weight, bias, ...))``, only where :func:`fuses` says so."""
     if isinstance(activation, nn.LeakyReLU):
         name, scalars = 'leaky_relu', [activation.negative_slope]

@@ -1,4 +1,5 @@
 """Convolution and batch norm as one layer."""
+
 from typing import Tuple
 
 import torch.nn.functional as F
@@ -18,18 +19,21 @@ class ConvNorm(nn.Module):
         per_image: Outside training, normalize every image by its own mean and variance in the place of the running statistics.
     """
 
-    def __init__(self,
-                 channels_in: int,
-                 channels_out: int,
-                 kernel: int = 3,
-                 dilation: int = 1,
-                 padding_mode: str = 'zeros',
-                 bias: bool = True,
-                 per_image: bool = False) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 3,
+        dilation: int = 1,
+        padding_mode: str = 'zeros',
+        bias: bool = True,
+        per_image: bool = False,
+    ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
         self.conv = nn.Conv2d(
-            channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=bias, padding_mode=padding_mode)
+            channels_in, channels_out, kernel, padding=padding, dilation=dilation, bias=bias, padding_mode=padding_mode
+        )
         self.norm, self.per_image = nn.BatchNorm2d(channels_out), per_image
 
     def forward(self, x: Tensor) -> Tensor:

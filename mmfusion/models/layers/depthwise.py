@@ -1,4 +1,5 @@
 """Depthwise 3x3 convolution whose derivatives of every order are as fast as itself."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,9 +33,13 @@ def depthwise_conv3x3(x: Tensor, weight: Tensor, pad_rows: int = 1, dilation: in
         [4.0, 6.0, 6.0, 6.0, 4.0]
     """
     if x.dim() != 4 or weight.shape != (x.shape[1], 1, 3, 3):
-        raise ValueError(f'depthwise_conv3x3 needs x (N, C, H, W) and weight (C, 1, 3, 3), got {tuple(x.shape)} and {tuple(weight.shape)}')
+        raise ValueError(
+            f'depthwise_conv3x3 needs x (N, C, H, W) and weight (C, 1, 3, 3), got {tuple(x.shape)} and {tuple(weight.shape)}'
+        )
     if dilation < 1 or (dilation > 1 and pad_rows != 1):
-        raise ValueError(f'depthwise_conv3x3 takes a dilation from 1 on, above 1 with pad_rows=1 only, got dilation={dilation}, pad_rows={pad_rows}')
+        raise ValueError(
+            f'depthwise_conv3x3 takes a dilation from 1 on, above 1 with pad_rows=1 only, got dilation={dilation}, pad_rows={pad_rows}'
+        )
     if torch.is_autocast_enabled(x.device.type):  # one dtype forward and backward
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
@@ -56,7 +61,9 @@ def _phases(x: Tensor, step: int) -> Tensor:
         return x
     height, width = x.shape[-2:]
     x = F.pad(x, (0, -width % step, 0, -height % step)).permute(0, 2, 3, 1)  # (N, H, W, C)
-    x = x.unflatten(2, (-1, step)).unflatten(1, (-1, step)).permute(0, 2, 4, 1, 3, 5)  # (N, step, step, H / step, W / step, C)
+    x = (
+        x.unflatten(2, (-1, step)).unflatten(1, (-1, step)).permute(0, 2, 4, 1, 3, 5)
+    )  # (N, step, step, H / step, W / step, C)
     return x.reshape(-1, *x.shape[3:]).permute(0, 3, 1, 2)
 
 
@@ -75,8 +82,14 @@ class _Convolve(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         x, weight = ctx.saved_tensors
-        return (depthwise_conv3x3(grad, weight.flip(2, 3), 2 - ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[0] else None,
-                _Correlate.apply(x, grad, ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[1] else None, None, None)
+        return (
+            depthwise_conv3x3(grad, weight.flip(2, 3), 2 - ctx.pad_rows, ctx.dilation)
+            if ctx.needs_input_grad[0]
+            else None,
+            _Correlate.apply(x, grad, ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[1] else None,
+            None,
+            None,
+        )
 
 
 class _Correlate(Function):
@@ -87,8 +100,9 @@ class _Correlate(Function):
         x, grad = _phases(x, dilation), _phases(grad, dilation)
         channels = x.shape[1]
         shape_of_kernel = x.new_empty(1).expand(channels, 1, 3, 3)
-        return torch.ops.aten.convolution_backward(grad, x, shape_of_kernel, None, [1, 1], [pad_rows, 1], [1, 1], False, [0, 0], channels,
-                                                   [False, True, False])[1]
+        return torch.ops.aten.convolution_backward(
+            grad, x, shape_of_kernel, None, [1, 1], [pad_rows, 1], [1, 1], False, [0, 0], channels, [False, True, False]
+        )[1]
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
@@ -98,5 +112,11 @@ class _Correlate(Function):
     @staticmethod
     def backward(ctx, kernel: Tensor) -> tuple:
         x, grad = ctx.saved_tensors
-        return (depthwise_conv3x3(grad, kernel.flip(2, 3), 2 - ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[0] else None,
-                depthwise_conv3x3(x, kernel, ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[1] else None, None, None)
+        return (
+            depthwise_conv3x3(grad, kernel.flip(2, 3), 2 - ctx.pad_rows, ctx.dilation)
+            if ctx.needs_input_grad[0]
+            else None,
+            depthwise_conv3x3(x, kernel, ctx.pad_rows, ctx.dilation) if ctx.needs_input_grad[1] else None,
+            None,
+            None,
+        )

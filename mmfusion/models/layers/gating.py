@@ -2,6 +2,7 @@
 
 N. Shazeer et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", ICLR 2017, equations 3-11.
 """
+
 from typing import NamedTuple, Tuple
 
 import torch
@@ -57,13 +58,15 @@ class NoisyTopKGate(BaseModule):
         (torch.Size([3, 4]), [1.0, 1.0, 1.0], 6)
     """
 
-    def __init__(self,
-                 in_features: int,
-                 num_experts: int = 4,
-                 top_k: int = 2,
-                 noise_epsilon: float = 1e-2,
-                 groups: int = 1,
-                 init_cfg: 'dict | list | None' = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        num_experts: int = 4,
+        top_k: int = 2,
+        noise_epsilon: float = 1e-2,
+        groups: int = 1,
+        init_cfg: 'dict | list | None' = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if in_features < 1:
             raise ValueError(f'in_features must be positive, got {in_features}')
@@ -80,8 +83,10 @@ class NoisyTopKGate(BaseModule):
 
     def extra_repr(self) -> str:
         """Show the numbers that define the gate."""
-        return (f'in_features={self.in_features}, num_experts={self.num_experts}, top_k={self.top_k}, '
-                f'noise_epsilon={self.noise_epsilon}, groups={self.groups}')
+        return (
+            f'in_features={self.in_features}, num_experts={self.num_experts}, top_k={self.top_k}, '
+            f'noise_epsilon={self.noise_epsilon}, groups={self.groups}'
+        )
 
     def forward(self, x: Tensor) -> GateOutput:
         """Choose experts.
@@ -129,7 +134,7 @@ class NoisyTopKGate(BaseModule):
         if k == noisy.shape[-1]:  # every expert is always kept
             return torch.ones_like(clean)
         best = noisy.topk(k + 1, dim=-1).values
-        last_in, first_out = best[..., k - 1:k], best[..., k:]
+        last_in, first_out = best[..., k - 1 : k], best[..., k:]
         # An expert that is in competes with the best one outside, an expert that is out with the last one inside.
         rival = torch.where(noisy > first_out, first_out, last_in).flatten(-2)
         return torch.special.ndtr((clean - rival) / deviation)
@@ -145,7 +150,7 @@ def cv_squared(values: Tensor) -> Tensor:
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if values.numel() < 2:
         return values.new_zeros(())
-    return values.var() / (values.mean()**2 + 1e-10)
+    return values.var() / (values.mean() ** 2 + 1e-10)
 
 
 def balance_loss(gate: GateOutput) -> Tensor:
@@ -160,4 +165,5 @@ def _sum_over_processes(values: Tensor) -> Tensor:
     if get_world_size() == 1:
         return values
     from torch.distributed.nn.functional import all_reduce
+
     return all_reduce(values.float() if not values.is_floating_point() else values)

@@ -1,4 +1,5 @@
 """Image gradients."""
+
 from typing import Tuple
 
 import torch
@@ -27,7 +28,10 @@ def sobel_xy(image: Tensor) -> Tuple[Tensor, Tensor]:
     padded = F.pad(image, (1, 1, 1, 1))
     across = padded[..., 2:] - padded[..., :-2]  # (..., H + 2, W)
     down = padded[..., :-2, :] - padded[..., 2:, :]  # (..., H, W + 2)
-    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :], down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:])
+    return (
+        across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :],
+        down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:],
+    )
 
 
 def sobel_magnitude(image: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 Strips overlap, so a picture that is cut takes up to a quarter longer than one that is not; pictures of common sizes are left whole.
 """
+
 from typing import Callable
 
 import torch
@@ -45,8 +46,8 @@ def map_local(function: Callable[..., Tensor], *images: Tensor, reach: int, widt
         for start in range(0, rows, height):
             stop = min(start + height, rows)
             above, below = min(start, reach), min(rows - stop, reach)
-            part = function(*(image[n:n + 1, :, start - above:stop + below] for image in images))
+            part = function(*(image[n : n + 1, :, start - above : stop + below] for image in images))
             if result is None:
                 result = part.new_empty(number, rows, columns, part.shape[1]).permute(0, 3, 1, 2)
-            result[n:n + 1, :, start:stop] = part[:, :, above:part.shape[2] - below]
+            result[n : n + 1, :, start:stop] = part[:, :, above : part.shape[2] - below]
     return result

@@ -1,4 +1,5 @@
 """Steps by which published programs change a fused picture before they store it. They change metrics, so they are optional and off by default."""
+
 from typing import Sequence, Tuple
 
 import torch
@@ -15,7 +16,7 @@ def check_postprocess(steps: Sequence[str]) -> Tuple[str, ...]:
     Raises:
         ValueError: A step is none of :data:`STEPS`.
     """
-    steps = (steps, ) if isinstance(steps, str) else tuple(steps)
+    steps = (steps,) if isinstance(steps, str) else tuple(steps)
     unknown = [step for step in steps if step not in STEPS]
     if unknown:
         raise ValueError(f'postprocess takes steps out of {STEPS}, got {", ".join(map(repr, unknown))}')

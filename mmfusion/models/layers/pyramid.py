@@ -1,4 +1,5 @@
 """The Laplacian pyramid: P. J. Burt and E. H. Adelson, IEEE Trans. Commun. 31, 532 (1983)."""
+
 from typing import List, Sequence, Tuple
 
 import torch.nn.functional as F
@@ -59,4 +60,4 @@ def expand(image: Tensor, size: Tuple[int, int]) -> Tensor:
     image = F.pad(image, (1, 1, 1, 1), mode='replicate')
     spread = image.new_zeros(*image.shape[:2], 2 * height + 4, 2 * width + 4)
     spread[..., ::2, ::2] = image
-    return smooth(spread, scale=2.0)[..., 2:2 + size[0], 2:2 + size[1]]
+    return smooth(spread, scale=2.0)[..., 2 : 2 + size[0], 2 : 2 + size[1]]

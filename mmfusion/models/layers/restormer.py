@@ -8,6 +8,7 @@ formulas, without official code. How it is computed differs from how it is print
 - Normalized queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
 - Attention and the projection behind it make one small matrix per image, which is applied to the values once.
 """
+
 from typing import Optional, Tuple
 
 import torch
@@ -24,14 +25,21 @@ def pointwise(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tenso
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
-def local_features(above: int, below: int, x: Tensor, weight: Tensor, bias: Optional[Tensor], depthwise: Tensor,
-                   depthwise_bias: Optional[Tensor]) -> Tensor:
+def local_features(
+    above: int,
+    below: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],
+    depthwise: Tensor,
+    depthwise_bias: Optional[Tensor],
+) -> Tensor:
     """1x1 convolution, then a depthwise 3x3 one, without the rows of the halo; see :class:`~.strips.Plan` for ``above`` and ``below``."""
     x = pointwise(x, weight, bias)
     if above and below:  # the halo takes the place of the padding
         x = depthwise_conv3x3(x, depthwise, pad_rows=0)
     else:
-        x = depthwise_conv3x3(x, depthwise)[:, :, above:x.shape[2] - below]
+        x = depthwise_conv3x3(x, depthwise)[:, :, above : x.shape[2] - below]
     return x if depthwise_bias is None else x + depthwise_bias.view(-1, 1, 1)
 
 
@@ -67,8 +75,11 @@ def attention_from_gram(products: Tensor, query: int, key: int, channels: int, t
     """
     heads = temperature.shape[0]
     norms = products.diagonal(dim1=1, dim2=2).clamp_min(1e-24).sqrt()  # (N, D); a channel of zeros stays zero
-    cosine = (products[:, query:query + channels, key:key + channels] / norms[:, query:query + channels, None]
-              / norms[:, None, key:key + channels])  # (N, C, C)
+    cosine = (
+        products[:, query : query + channels, key : key + channels]
+        / norms[:, query : query + channels, None]
+        / norms[:, None, key : key + channels]
+    )  # (N, C, C)
     size = channels // heads
     blocks = cosine.view(-1, heads, size, heads, size).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # (N, heads, c, c)
     return (blocks * temperature).softmax(dim=-1)
@@ -83,7 +94,11 @@ def attention_matrix(attention: Tensor, project: Tensor) -> Tensor:
 def add_attended(x: Tensor, value: Tensor, matrix: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """``x`` (N, C, H, W) plus the values (N, D, H, W) under the matrix (N, C, D) of their image."""
     n, c, h, w = x.shape
-    flat = torch.baddbmm(x.permute(0, 2, 3, 1).reshape(n, h * w, c), value.permute(0, 2, 3, 1).reshape(n, h * w, -1), matrix.transpose(1, 2))
+    flat = torch.baddbmm(
+        x.permute(0, 2, 3, 1).reshape(n, h * w, c),
+        value.permute(0, 2, 3, 1).reshape(n, h * w, -1),
+        matrix.transpose(1, 2),
+    )
     x = flat.view(n, h, w, c).permute(0, 3, 1, 2)
     return x if bias is None else x + bias.view(-1, 1, 1)
 
@@ -138,8 +153,17 @@ class ChannelAttention(BaseModule):
             return gram(query_key), value
 
         plan = Plan(function, (HALO, *[SHARED] * 6), (IMAGE, ROWS))
-        products, value = map_strips(plan, x, norm.weight, norm.bias, self.qkv.weight, self.qkv.bias, self.qkv_depthwise.weight,
-                                     self.qkv_depthwise.bias, width=3 * channels)
+        products, value = map_strips(
+            plan,
+            x,
+            norm.weight,
+            norm.bias,
+            self.qkv.weight,
+            self.qkv.bias,
+            self.qkv_depthwise.weight,
+            self.qkv_depthwise.bias,
+            width=3 * channels,
+        )
         attention = attention_from_gram(products, 0, channels, channels, self.temperature)
         return value, attention_matrix(attention, self.project.weight)
 
@@ -194,15 +218,46 @@ class RestormerBlock(BaseModule):
         value, matrix = self.attention(x, self.norm1)
         norm, net = self.norm2, self.feed_forward
 
-        def function(above, below, x, value, matrix, bias, scale, shift, expand, expand_bias, depthwise, depthwise_bias, project, project_bias):
+        def function(
+            above,
+            below,
+            x,
+            value,
+            matrix,
+            bias,
+            scale,
+            shift,
+            expand,
+            expand_bias,
+            depthwise,
+            depthwise_bias,
+            project,
+            project_bias,
+        ):
             x = add_attended(x, value, matrix, bias)
-            hidden = local_features(above, below, pixel_norm(x, scale, shift, norm.eps), expand, expand_bias, depthwise, depthwise_bias)
+            hidden = local_features(
+                above, below, pixel_norm(x, scale, shift, norm.eps), expand, expand_bias, depthwise, depthwise_bias
+            )
             gate, content = hidden.chunk(2, dim=1)
-            return x[:, :, above:x.shape[2] - below] + pointwise(F.gelu(gate) * content, project, project_bias),
+            return (x[:, :, above : x.shape[2] - below] + pointwise(F.gelu(gate) * content, project, project_bias),)
 
-        plan = Plan(function, (HALO, HALO, IMAGE, *[SHARED] * 9), (ROWS, ))
-        return map_strips(plan, x, value, matrix, self.attention.project.bias, norm.weight, norm.bias, net.expand.weight, net.expand.bias,
-                          net.depthwise.weight, net.depthwise.bias, net.project.weight, net.project.bias, width=net.expand.out_channels)[0]
+        plan = Plan(function, (HALO, HALO, IMAGE, *[SHARED] * 9), (ROWS,))
+        return map_strips(
+            plan,
+            x,
+            value,
+            matrix,
+            self.attention.project.bias,
+            norm.weight,
+            norm.bias,
+            net.expand.weight,
+            net.expand.bias,
+            net.depthwise.weight,
+            net.depthwise.bias,
+            net.project.weight,
+            net.project.bias,
+            width=net.expand.out_channels,
+        )[0]
 
 
 def restormer_blocks(channels: int, number: int, **options) -> nn.Sequential:

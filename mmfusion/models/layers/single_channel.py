@@ -1,4 +1,5 @@
 """3x3 convolution to a single channel, by sums over the channels of a pixel."""
+
 from functools import reduce
 from typing import Sequence
 
@@ -26,7 +27,9 @@ def conv_to_one_channel(parts: Sequence[Tensor], weight: Tensor, bias: Tensor) -
         >>> torch.allclose(conv_to_one_channel([x[:, :1], x[:, 1:]], weight, bias), expected, atol=1e-6)
         True
     """
-    kernels = weight[0].flatten(1).t()[:, :, None, None].split([part.shape[1] for part in parts], dim=1)  # (9, c, 1, 1) each
+    kernels = (
+        weight[0].flatten(1).t()[:, :, None, None].split([part.shape[1] for part in parts], dim=1)
+    )  # (9, c, 1, 1) each
     maps = reduce(torch.add, [F.conv2d(part, kernel) for part, kernel in zip(parts, kernels)])
     return add_shifted(maps) + bias.view(1, 1, 1, 1)
 

@@ -1,4 +1,5 @@
 """Structural similarity, differentiable: as a map, and at several scales."""
+
 from typing import List, Sequence
 
 import torch
@@ -15,7 +16,9 @@ def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def gaussian_means(images: Sequence[Tensor], window: int = 11, sigma: float = 1.5, border: str = 'valid') -> List[Tensor]:
+def gaussian_means(
+    images: Sequence[Tensor], window: int = 11, sigma: float = 1.5, border: str = 'valid'
+) -> List[Tensor]:
     """Weighted means of images under a Gaussian window that moves over them, all in one pass.
 
     Args:
@@ -50,12 +53,14 @@ def gaussian_means(images: Sequence[Tensor], window: int = 11, sigma: float = 1.
     return list(stacked.split(images[0].shape[1], dim=1))
 
 
-def ssim_map(image: Tensor,
-             reference: Tensor,
-             window: int = 11,
-             sigma: float = 1.5,
-             data_range: float = 1.0,
-             border: str = 'valid') -> Tensor:
+def ssim_map(
+    image: Tensor,
+    reference: Tensor,
+    window: int = 11,
+    sigma: float = 1.5,
+    data_range: float = 1.0,
+    border: str = 'valid',
+) -> Tensor:
     """Structural similarity at every place where the Gaussian window fits into the image.
 
     Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004): K1 = 0.01, K2 = 0.03, population moments, no border padding.
@@ -71,23 +76,25 @@ def ssim_map(image: Tensor,
     Returns:
         Tensor: (N, C, H - window + 1, W - window + 1), at most 1, which an equal image reaches.
     """
-    return ssim_maps(image, (reference, ), window, sigma, data_range, border)[0]
+    return ssim_maps(image, (reference,), window, sigma, data_range, border)[0]
 
 
-def ssim_maps(image: Tensor,
-              references: Sequence[Tensor],
-              window: int = 11,
-              sigma: float = 1.5,
-              data_range: float = 1.0,
-              border: str = 'valid') -> List[Tensor]:
+def ssim_maps(
+    image: Tensor,
+    references: Sequence[Tensor],
+    window: int = 11,
+    sigma: float = 1.5,
+    data_range: float = 1.0,
+    border: str = 'valid',
+) -> List[Tensor]:
     """:func:`ssim_map` of one image with several references, for which its own moments are computed once."""
-    c1, c2 = (0.01 * data_range)**2, (0.03 * data_range)**2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     products = [image * reference for reference in references]
     # apart from each other: references without gradient take no part in the backward pass
     mu_x, xx, *crosses = gaussian_means((image, image * image, *products), window, sigma, border)
     means = gaussian_means((*references, *(reference * reference for reference in references)), window, sigma, border)
     maps = []
-    for mu_y, yy, xy in zip(means, means[len(references):], crosses):
+    for mu_y, yy, xy in zip(means, means[len(references) :], crosses):
         product, squares = mu_x * mu_y, mu_x.square() + mu_y.square()
         maps.append((2 * product + c1) * (2 * (xy - product) + c2) / ((squares + c1) * (xx + yy - squares + c2)))
     return maps
@@ -110,7 +117,7 @@ def ms_ssim(image: Tensor, reference: Tensor, window: int = 11, sigma: float = 1
     Returns:
         Tensor: (N,), in [0, 1]; 1 for an equal image.
     """
-    c1, c2 = (0.01 * data_range)**2, (0.03 * data_range)**2
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     scales = 1
     while scales < len(SCALE_EXPONENTS) and min(image.shape[-2:]) > (window - 1) * 2**scales:
         scales += 1
@@ -118,7 +125,9 @@ def ms_ssim(image: Tensor, reference: Tensor, window: int = 11, sigma: float = 1
     exponents = [value / share for value in SCALE_EXPONENTS[:scales]]
     result = 1.0
     for scale, exponent in enumerate(exponents):
-        mu_x, mu_y, xx, yy, xy = gaussian_means((image, reference, image * image, reference * reference, image * reference), window, sigma)
+        mu_x, mu_y, xx, yy, xy = gaussian_means(
+            (image, reference, image * image, reference * reference, image * reference), window, sigma
+        )
         product, squares = mu_x * mu_y, mu_x.square() + mu_y.square()
         similarity = (2 * (xy - product) + c2) / (xx + yy - squares + c2)
         if scale + 1 == scales:

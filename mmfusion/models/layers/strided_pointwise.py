@@ -1,4 +1,5 @@
 """Strided 1x1 convolutions of narrow networks, kept away from a kernel that writes out of bounds."""
+
 import math
 
 from torch import Tensor, nn
@@ -40,8 +41,13 @@ def avoid_strided_pointwise(network: nn.Module) -> nn.Module:
 
 def is_narrow_strided_pointwise(module: nn.Module) -> bool:
     """Whether a module is a convolution that :func:`avoid_strided_pointwise` changes."""
-    return (isinstance(module, nn.Conv2d) and math.prod(module.kernel_size) == 1 and math.prod(module.stride) > 1
-            and module.padding in ((0, 0), 'valid') and module.in_channels // module.groups % _CHANNELS_PER_VECTOR > 0)
+    return (
+        isinstance(module, nn.Conv2d)
+        and math.prod(module.kernel_size) == 1
+        and math.prod(module.stride) > 1
+        and module.padding in ((0, 0), 'valid')
+        and module.in_channels // module.groups % _CHANNELS_PER_VECTOR > 0
+    )
 
 
 class _Subsample:
@@ -52,4 +58,4 @@ class _Subsample:
 
     def __call__(self, module: nn.Module, inputs: tuple) -> tuple:
         x: Tensor = inputs[0]
-        return (x[..., ::self.stride[0], ::self.stride[1]], *inputs[1:])
+        return (x[..., :: self.stride[0], :: self.stride[1]], *inputs[1:])

@@ -4,6 +4,7 @@ A channel-attention block is bound by memory: most of its time goes to writing h
 image's own, to fresh memory and reading them back. Computed on strips of a few rows they never leave the cache, nor are they kept for the
 backward pass, which computes them again, strip by strip too.
 """
+
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -86,8 +87,13 @@ def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Te
 
 def must_stay_whole() -> bool:
     """Whether a function has to be called once on everything: under autocast, and while a graph is traced or transformed."""
-    return (_whole.get() or torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or torch.compiler.is_compiling()
-            or inside_functorch())
+    return (
+        _whole.get()
+        or torch.is_autocast_enabled('cpu')
+        or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+        or inside_functorch()
+    )
 
 
 def _learns(arguments: Sequence[Optional[Tensor]]) -> bool:
@@ -135,8 +141,14 @@ def _derivative(plan: Plan, needed: Sequence[int]) -> Plan:
         with torch.enable_grad():
             results = plan.function(above, below, *arguments)
         pairs = [(result, gradient) for result, gradient in zip(results, gradients) if result.requires_grad]
-        return torch.autograd.grad([result for result, _ in pairs], [arguments[index] for index in needed], [gradient for _, gradient in pairs],
-                                   create_graph=create_graph, allow_unused=True, materialize_grads=True)
+        return torch.autograd.grad(
+            [result for result, _ in pairs],
+            [arguments[index] for index in needed],
+            [gradient for _, gradient in pairs],
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
 
     return Plan(product, (*plan.arguments, *plan.results), tuple(plan.arguments[index] for index in needed))
 
@@ -144,18 +156,25 @@ def _derivative(plan: Plan, needed: Sequence[int]) -> Plan:
 @torch.no_grad()
 def _run(plan: Plan, height: int, arguments: Sequence[Optional[Tensor]]) -> Tuple[Tensor, ...]:
     """The loop over images and strips."""
-    arguments = [value.contiguous(memory_format=torch.channels_last) if kind in (HALO, ROWS) else value
-                 for value, kind in zip(arguments, plan.arguments)]
-    number, _, rows, columns = next(value.shape for value, kind in zip(arguments, plan.arguments) if kind in (HALO, ROWS))
+    arguments = [
+        value.contiguous(memory_format=torch.channels_last) if kind in (HALO, ROWS) else value
+        for value, kind in zip(arguments, plan.arguments)
+    ]
+    number, _, rows, columns = next(
+        value.shape for value, kind in zip(arguments, plan.arguments) if kind in (HALO, ROWS)
+    )
     height = -(-rows // -(-rows // height))  # strips of about equal height
     totals: List[Optional[Tensor]] = [None] * len(plan.results)
     for image in range(number):
         for start in range(0, rows, height):
             stop = min(start + height, rows)
             above, below = min(start, 1), min(rows - stop, 1)
-            places = {HALO: (slice(image, image + 1), slice(None), slice(start - above, stop + below)),
-                      ROWS: (slice(image, image + 1), slice(None), slice(start, stop)),
-                      IMAGE: (slice(image, image + 1), ), SHARED: (slice(None), )}
+            places = {
+                HALO: (slice(image, image + 1), slice(None), slice(start - above, stop + below)),
+                ROWS: (slice(image, image + 1), slice(None), slice(start, stop)),
+                IMAGE: (slice(image, image + 1),),
+                SHARED: (slice(None),),
+            }
             strip = (value if kind == SHARED else value[places[kind]] for value, kind in zip(arguments, plan.arguments))
             for index, (value, kind) in enumerate(zip(plan.function(above, below, *strip), plan.results)):
                 if totals[index] is None:

@@ -1,4 +1,5 @@
 """Cell of searched operations, whose states are sums of what operations make of earlier states."""
+
 from functools import reduce
 from typing import Callable, List, Sequence, Tuple
 
@@ -22,7 +23,9 @@ class SummedCell(nn.Module):
         build: Makes an operation of a name and a width; it keeps channels, height and width.
     """
 
-    def __init__(self, channels_in: Sequence[int], channels: int, steps: Sequence[Step], build: Callable[[str, int], nn.Module]) -> None:
+    def __init__(
+        self, channels_in: Sequence[int], channels: int, steps: Sequence[Step], build: Callable[[str, int], nn.Module]
+    ) -> None:
         super().__init__()
         self.sources = [[number for _, number in step] for step in steps]
         self.enter = nn.ModuleList(nn.Conv2d(number, channels, 1, bias=False) for number in channels_in)
@@ -34,7 +37,7 @@ class SummedCell(nn.Module):
         operations = iter(self.operations)
         for sources in self.sources:
             states.append(total([next(operations)(states[number]) for number in sources]))
-        return states[len(inputs):]
+        return states[len(inputs) :]
 
 
 def _enter(layer: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,5 @@
 """Fusion losses: criteria on the fused image and its sources."""
+
 from .base import BaseFusionLoss, make_target
 from .box_guided import BoxGuidedPixelLoss, boxes_to_mask
 from .focus import focus_mask
@@ -13,7 +14,25 @@ from .ssim import SSIMFusionLoss
 from .task import TaskFusionLoss
 
 __all__ = [
-    'BaseFusionLoss', 'BoxGuidedPixelLoss', 'L1FusionLoss', 'LearnedFusionLoss', 'LossGenerationModule', 'LuminanceFusionLoss', 'MEFSSIMLoss',
-    'MSEFusionLoss', 'MaxIntensityLoss', 'PyramidFusionLoss', 'SSIMFusionLoss', 'SaliencyFusionLoss', 'SignedGradientLoss', 'SobelMaxLoss',
-    'TaskFusionLoss', 'boxes_to_mask', 'focus_mask', 'make_target', 'saliency_weights', 'signed_gradient', 'visual_saliency'
+    'BaseFusionLoss',
+    'BoxGuidedPixelLoss',
+    'L1FusionLoss',
+    'LearnedFusionLoss',
+    'LossGenerationModule',
+    'LuminanceFusionLoss',
+    'MEFSSIMLoss',
+    'MSEFusionLoss',
+    'MaxIntensityLoss',
+    'PyramidFusionLoss',
+    'SSIMFusionLoss',
+    'SaliencyFusionLoss',
+    'SignedGradientLoss',
+    'SobelMaxLoss',
+    'TaskFusionLoss',
+    'boxes_to_mask',
+    'focus_mask',
+    'make_target',
+    'saliency_weights',
+    'signed_gradient',
+    'visual_saliency',
 ]

@@ -1,4 +1,5 @@
 """Contract of a fusion loss, and the targets that most of them compare with."""
+
 from abc import abstractmethod
 from typing import Dict, Optional
 
@@ -81,8 +82,10 @@ class BaseFusionLoss(nn.Module):
             ValueError: Shapes differ, or a label that this loss needs is missing.
         """
         if not fused.shape == first.shape == second.shape or fused.dim() != 4:
-            raise ValueError(f'{type(self).__name__}: fused, first and second must be equal (N, C, H, W), '
-                             f'got {tuple(fused.shape)}, {tuple(first.shape)}, {tuple(second.shape)}')
+            raise ValueError(
+                f'{type(self).__name__}: fused, first and second must be equal (N, C, H, W), '
+                f'got {tuple(fused.shape)}, {tuple(first.shape)}, {tuple(second.shape)}'
+            )
         with torch.autocast(device_type=fused.device.type, enabled=False):
             fused, first, second = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (fused, first, second))
             return self.loss_weight * self.criterion(fused, first, second, **context)

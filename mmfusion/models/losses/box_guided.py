@@ -1,4 +1,5 @@
 """Pixel loss guided by boxes: the brighter source inside, the mean of both outside."""
+
 from typing import Sequence
 
 import torch
@@ -29,12 +30,18 @@ def boxes_to_mask(boxes: Sequence[Tensor], height: int, width: int) -> Tensor:
         >>> boxes_to_mask([torch.tensor([[1.9, 0., 3.2, 1.]])], height=2, width=4).int().tolist()
         [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """
-    padded = pad_sequence([box.detach().reshape(-1, 4) for box in boxes], batch_first=True).long()  # padding (0, 0, 0, 0) covers nothing
-    x1, y1, x2, y2 = padded.unsqueeze(-1).unbind(2)  # each (N, n, 1); coordinates outside the image need no clamp to be compared
+    padded = pad_sequence(
+        [box.detach().reshape(-1, 4) for box in boxes], batch_first=True
+    ).long()  # padding (0, 0, 0, 0) covers nothing
+    x1, y1, x2, y2 = padded.unsqueeze(-1).unbind(
+        2
+    )  # each (N, n, 1); coordinates outside the image need no clamp to be compared
     xs, ys = (torch.arange(size, device=padded.device) for size in (width, height))
     columns = ((xs >= x1) & (xs < x2)).float()  # (N, n, W)
     rows = ((ys >= y1) & (ys < y2)).float()  # (N, n, H)
-    return torch.bmm(rows.transpose(1, 2), columns) > 0  # a pixel is in the union when one box holds its row and its column
+    return (
+        torch.bmm(rows.transpose(1, 2), columns) > 0
+    )  # a pixel is in the union when one box holds its row and its column
 
 
 @MODELS.register_module()
@@ -60,8 +67,10 @@ class BoxGuidedPixelLoss(BaseFusionLoss):
         """Mean over all pixels, each measured against its side's target."""
         boxes = context.get('boxes')
         if boxes is None:
-            raise InputError('BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline (mmdet.LoadAnnotations with '
-                             'with_bbox=True), or drop this loss from fusion_loss')
+            raise InputError(
+                'BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline (mmdet.LoadAnnotations with '
+                'with_bbox=True), or drop this loss from fusion_loss'
+            )
         if len(boxes) != len(fused):
             raise InputError(f'BoxGuidedPixelLoss: {len(boxes)} box tensors for {len(fused)} images')
         boxes = [getattr(box, 'tensor', box).to(fused.device) for box in boxes]

@@ -2,6 +2,7 @@
 
 TC-MoA: P. Zhu, Y. Sun, B. Cao and Q. Hu, CVPR 2024. Written from the formulas.
 """
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -40,7 +41,9 @@ def focus_mask(first: Tensor, second: Tensor, patch: int = 16) -> Tensor:
         [True, True, False, False]
     """
     if first.shape != second.shape or first.dim() != 4 or first.shape[1] not in (1, 3):
-        raise ValueError(f'focus_mask takes two equal batches (N, 1 or 3, H, W), got {tuple(first.shape)} and {tuple(second.shape)}')
+        raise ValueError(
+            f'focus_mask takes two equal batches (N, 1 or 3, H, W), got {tuple(first.shape)} and {tuple(second.shape)}'
+        )
     height, width = first.shape[-2:]
     grey = torch.cat([_grey(first), _grey(second)], dim=1)  # (N, 2, H, W)
     strongest = F.max_pool2d(sobel_magnitude(grey), patch, ceil_mode=True)  # (N, 2, rows, columns)

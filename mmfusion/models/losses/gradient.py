@@ -1,4 +1,5 @@
 """Losses on image gradients."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

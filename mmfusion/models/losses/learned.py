@@ -3,6 +3,7 @@
 H. Bai et al., "Task-driven image fusion with learnable fusion loss" (TDFusion), CVPR 2025, arXiv 2412.03240. Written from a description of the
 method, without official code.
 """
+
 from typing import Dict, Optional, Union
 
 import torch
@@ -33,12 +34,14 @@ class LossGenerationModule(BaseModule):
         (torch.Size([1, 2, 17, 30]), True)
     """
 
-    def __init__(self,
-                 channels: int = 16,
-                 heads: int = 8,
-                 blocks: int = 2,
-                 factor: float = 2.0,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        channels: int = 16,
+        heads: int = 8,
+        blocks: int = 2,
+        factor: float = 2.0,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if blocks < 1:
             raise ValueError(f'blocks must be at least 1, got {blocks}')
@@ -66,9 +69,13 @@ class LossGenerationModule(BaseModule):
             ValueError: The sources are not equal (N, 1, H, W).
         """
         if first.shape != second.shape or first.dim() != 4 or first.shape[1] != 1:
-            raise ValueError(f'LossGenerationModule takes two equal luminance batches (N, 1, H, W), got {tuple(first.shape)} and '
-                             f'{tuple(second.shape)}')
-        both = torch.cat([self.encoder_first(self.stem_first(first)), self.encoder_second(self.stem_second(second))], dim=1)
+            raise ValueError(
+                f'LossGenerationModule takes two equal luminance batches (N, 1, H, W), got {tuple(first.shape)} and '
+                f'{tuple(second.shape)}'
+            )
+        both = torch.cat(
+            [self.encoder_first(self.stem_first(first)), self.encoder_second(self.stem_second(second))], dim=1
+        )
         x = self.activation(self.reduce(self.encoder_both(both)))
         return self.output(x).softmax(dim=1).contiguous()
 
@@ -102,12 +109,16 @@ class LearnedFusionLoss(BaseFusionLoss):
         self.alpha = alpha
         self.squared_weights = squared_weights
 
-    def criterion(self, fused: Tensor, first: Tensor, second: Tensor, weights: Optional[Tensor] = None, **context) -> Tensor:
+    def criterion(
+        self, fused: Tensor, first: Tensor, second: Tensor, weights: Optional[Tensor] = None, **context
+    ) -> Tensor:
         """Both terms; see :meth:`terms`."""
         terms = self.terms(fused, first, second, weights)
         return terms['intensity'] + self.alpha * terms['gradient']
 
-    def terms(self, fused: Tensor, first: Tensor, second: Tensor, weights: Optional[Tensor] = None) -> Dict[str, Tensor]:
+    def terms(
+        self, fused: Tensor, first: Tensor, second: Tensor, weights: Optional[Tensor] = None
+    ) -> Dict[str, Tensor]:
         """The terms apart, without ``alpha`` and ``loss_weight``.
 
         Args:
@@ -125,13 +136,19 @@ class LearnedFusionLoss(BaseFusionLoss):
         if weights is None:
             weights = fused.new_full((1, 2, 1, 1), 0.5)
         elif weights.shape != (fused.shape[0], 2, *fused.shape[-2:]):
-            raise ValueError(f'{type(self).__name__}: weights must be (N, 2, H, W) = {(fused.shape[0], 2, *fused.shape[-2:])}, '
-                             f'got {tuple(weights.shape)}')
+            raise ValueError(
+                f'{type(self).__name__}: weights must be (N, 2, H, W) = {(fused.shape[0], 2, *fused.shape[-2:])}, '
+                f'got {tuple(weights.shape)}'
+            )
         weights = weights.to(fused.dtype)
         if self.squared_weights:
             weights = weights.square()
-        intensity = sum((weights[:, i:i + 1] * (fused - source).square()).mean() for i, source in enumerate((first, second)))
-        gradient = sum(F.l1_loss(f, stronger(a, b)) for f, a, b in zip(sobel_xy(fused), sobel_xy(first), sobel_xy(second)))
+        intensity = sum(
+            (weights[:, i : i + 1] * (fused - source).square()).mean() for i, source in enumerate((first, second))
+        )
+        gradient = sum(
+            F.l1_loss(f, stronger(a, b)) for f, a, b in zip(sobel_xy(fused), sobel_xy(first), sobel_xy(second))
+        )
         return dict(intensity=intensity, gradient=gradient)
 
     def extra_repr(self) -> str:

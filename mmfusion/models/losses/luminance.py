@@ -1,4 +1,5 @@
 """Fusion losses of luminances, for fusers that work in color."""
+
 from torch import Tensor
 
 from mmfusion.models.layers.color import luminance
@@ -33,7 +34,9 @@ class LuminanceFusionLoss(BaseFusionLoss):
         super().__init__(loss_weight)
         self.of_luminance = MODELS.build(criterion)
         if not isinstance(self.of_luminance, BaseFusionLoss):
-            raise TypeError(f'LuminanceFusionLoss: criterion must be a fusion loss, got {type(self.of_luminance).__name__}')
+            raise TypeError(
+                f'LuminanceFusionLoss: criterion must be a fusion loss, got {type(self.of_luminance).__name__}'
+            )
 
     def criterion(self, fused: Tensor, first: Tensor, second: Tensor, **context) -> Tensor:
         """Loss of the luminances."""

@@ -4,6 +4,7 @@ MEF-SSIM goes back to K. Ma, K. Zeng and Z. Wang, IEEE Trans. Image Process. 24,
 contrast and with a luminance term, is the one that TC-MoA (P. Zhu, Y. Sun, B. Cao and Q. Hu, CVPR 2024) trains with. Written from the formulas.
 The metric of the same name in ``mmfusion.evaluation`` follows the first paper and mixes the structures.
 """
+
 from typing import Optional
 
 import torch
@@ -55,21 +56,25 @@ class MEFSSIMLoss(BaseFusionLoss):
         True
     """
 
-    def __init__(self,
-                 joint_batch: bool = False,
-                 luminance: bool = True,
-                 window: int = 11,
-                 sigma: Optional[float] = None,
-                 sigma_global: float = 0.2,
-                 sigma_local: float = 0.2,
-                 border: str = 'zero',
-                 loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        joint_batch: bool = False,
+        luminance: bool = True,
+        window: int = 11,
+        sigma: Optional[float] = None,
+        sigma_global: float = 0.2,
+        sigma_local: float = 0.2,
+        border: str = 'zero',
+        loss_weight: float = 1.0,
+    ) -> None:
         super().__init__(loss_weight)
         if window < 1 or window % 2 == 0:
             raise ValueError(f'MEFSSIMLoss: window must be odd and positive, got {window}')
         sigma = window / 6 if sigma is None else sigma
         if min(sigma, sigma_global, sigma_local) <= 0:
-            raise ValueError(f'MEFSSIMLoss: sigma, sigma_global and sigma_local must be positive, got {sigma}, {sigma_global}, {sigma_local}')
+            raise ValueError(
+                f'MEFSSIMLoss: sigma, sigma_global and sigma_local must be positive, got {sigma}, {sigma_global}, {sigma_local}'
+            )
         if border not in BORDERS:
             raise ValueError(f'MEFSSIMLoss: border must be one of {BORDERS}, got {border!r}')
         self.joint_batch, self.luminance, self.border = joint_batch, luminance, border
@@ -104,5 +109,7 @@ class MEFSSIMLoss(BaseFusionLoss):
 
     def extra_repr(self) -> str:
         """Show the options."""
-        return (f'joint_batch={self.joint_batch}, luminance={self.luminance}, window={self.window}, sigma={self.sigma:.4g}, '
-                f'border={self.border!r}, {super().extra_repr()}')
+        return (
+            f'joint_batch={self.joint_batch}, luminance={self.luminance}, window={self.window}, sigma={self.sigma:.4g}, '
+            f'border={self.border!r}, {super().extra_repr()}'
+        )

@@ -1,4 +1,5 @@
 """Losses on pixel values against a target made of the sources."""
+
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -1,4 +1,5 @@
 """Likeness to a picture that holds the stronger details of both sources at every scale."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,7 +45,9 @@ class PyramidFusionLoss(BaseFusionLoss):
     @torch.no_grad()
     def composite(self, first: Tensor, second: Tensor) -> Tensor:
         """The target T, (N, C, H, W) in [0, 1], of two sources (N, C, H, W) in [0, 1]."""
-        (*details_a, base_a), (*details_b, base_b) = (laplacian_pyramid(image, self.levels) for image in (first, second))
+        (*details_a, base_a), (*details_b, base_b) = (
+            laplacian_pyramid(image, self.levels) for image in (first, second)
+        )
         details = [self.gain * stronger(a, b) for a, b in zip(details_a, details_b)]
         return from_laplacian_pyramid([*details, make_target(base_a, base_b, self.base)]).clamp(0, 1)
 

@@ -4,6 +4,7 @@ The form is ours, chosen after losses that the authors of TIM released with othe
 LeSeFuse (IEEE SPL 2022), L1 and 1.1 (1 - SSIM) from BDLFusion (IJCAI 2023). TIM's own losses (arXiv 2305.15862) are not public. The saliency is the
 histogram contrast of Y. Zhai and M. Shah, ACM Multimedia, 815 (2006). Written from the formulas.
 """
+
 from typing import Dict
 
 import torch
@@ -101,21 +102,25 @@ class SaliencyFusionLoss(BaseFusionLoss):
         True
     """
 
-    def __init__(self,
-                 sharpness: float = 5.0,
-                 pixel: str = 'l1',
-                 pixel_weight: float = 1.0,
-                 similarity: str = 'ssim',
-                 similarity_weight: float = 1.1,
-                 window: int = 11,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        sharpness: float = 5.0,
+        pixel: str = 'l1',
+        pixel_weight: float = 1.0,
+        similarity: str = 'ssim',
+        similarity_weight: float = 1.1,
+        window: int = 11,
+        loss_weight: float = 1.0,
+    ) -> None:
         super().__init__(loss_weight)
         for key, value, allowed in (('pixel', pixel, tuple(PIXEL_TERMS)), ('similarity', similarity, SIMILARITIES)):
             if value not in allowed:
                 raise ValueError(f'SaliencyFusionLoss: {key} must be one of {allowed}, got {value!r}')
         if min(sharpness, pixel_weight, similarity_weight) < 0 or pixel_weight + similarity_weight == 0:
-            raise ValueError('SaliencyFusionLoss: sharpness and weights must not be negative, and one of the two weights must be positive; '
-                             f'got {sharpness}, {pixel_weight}, {similarity_weight}')
+            raise ValueError(
+                'SaliencyFusionLoss: sharpness and weights must not be negative, and one of the two weights must be positive; '
+                f'got {sharpness}, {pixel_weight}, {similarity_weight}'
+            )
         if window < 1 or window % 2 == 0:
             raise ValueError(f'SaliencyFusionLoss: window must be odd and positive, got {window}')
         self.sharpness, self.pixel, self.similarity, self.window = sharpness, pixel, similarity, window
@@ -143,10 +148,14 @@ class SaliencyFusionLoss(BaseFusionLoss):
             dict: ``pixel`` and ``similarity`` (one minus it), scalars.
         """
         target = self.composite(first, second)
-        similarity = ssim_map(fused, target, self.window) if self.similarity == 'ssim' else ms_ssim(fused, target, self.window)
+        similarity = (
+            ssim_map(fused, target, self.window) if self.similarity == 'ssim' else ms_ssim(fused, target, self.window)
+        )
         return dict(pixel=PIXEL_TERMS[self.pixel](fused, target), similarity=1 - similarity.mean())
 
     def extra_repr(self) -> str:
         """Show the options."""
-        return (f'sharpness={self.sharpness}, {self.pixel_weight} {self.pixel} + {self.similarity_weight} {self.similarity} '
-                f'(window {self.window}), {super().extra_repr()}')
+        return (
+            f'sharpness={self.sharpness}, {self.pixel_weight} {self.pixel} + {self.similarity_weight} {self.similarity} '
+            f'(window {self.window}), {super().extra_repr()}'
+        )

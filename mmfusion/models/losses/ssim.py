@@ -1,4 +1,5 @@
 """Structural similarity as a loss."""
+
 from torch import Tensor
 
 from mmfusion.models.layers import ssim_maps
@@ -44,8 +45,10 @@ class SSIMFusionLoss(BaseFusionLoss):
         if self.target == 'both':
             targets = (first, second)
         else:
-            targets = (make_target(first, second, self.target, context.get('targets')), )
-        return 1 - sum(similarity.mean() for similarity in ssim_maps(fused, targets, self.window, border=self.border)) / len(targets)
+            targets = (make_target(first, second, self.target, context.get('targets')),)
+        return 1 - sum(
+            similarity.mean() for similarity in ssim_maps(fused, targets, self.window, border=self.border)
+        ) / len(targets)
 
     def extra_repr(self) -> str:
         """Show the options."""

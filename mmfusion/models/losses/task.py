@@ -1,4 +1,5 @@
 """Fusion losses by fusion task, with a warm-up."""
+
 from typing import Dict, Optional
 
 from torch import Tensor, nn
@@ -43,20 +44,24 @@ class TaskFusionLoss(BaseFusionLoss):
     """
 
     @renamed('TaskFusionLoss', tasks='fusion_tasks')
-    def __init__(self,
-                 fusion_tasks: Dict[str, Terms],
-                 warmup: Optional[Dict[str, Terms]] = None,
-                 warmup_epochs: int = 2,
-                 clip: bool = True,
-                 default: Optional[str] = None,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        fusion_tasks: Dict[str, Terms],
+        warmup: Optional[Dict[str, Terms]] = None,
+        warmup_epochs: int = 2,
+        clip: bool = True,
+        default: Optional[str] = None,
+        loss_weight: float = 1.0,
+    ) -> None:
         super().__init__(loss_weight)
         warmup = warmup or {}
         if not fusion_tasks:
             raise ValueError('TaskFusionLoss needs at least one fusion task in `fusion_tasks`')
         unknown = [name for name in (*warmup, *([] if default is None else [default])) if name not in fusion_tasks]
         if unknown:
-            raise ValueError(f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the fusion tasks are {sorted(fusion_tasks)}')
+            raise ValueError(
+                f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the fusion tasks are {sorted(fusion_tasks)}'
+            )
         if warmup_epochs < 0:
             raise ValueError(f'TaskFusionLoss: warmup_epochs must not be negative, got {warmup_epochs}')
         self.tasks = nn.ModuleDict({name: _build(name, terms) for name, terms in fusion_tasks.items()})
@@ -68,11 +73,15 @@ class TaskFusionLoss(BaseFusionLoss):
         """Say which epoch it is, from 0 on."""
         self.epoch = epoch
 
-    def criterion(self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context) -> Tensor:
+    def criterion(
+        self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context
+    ) -> Tensor:
         """Sum of the terms; see :meth:`terms`."""
         return sum(self.terms(fused, first, second, fusion_task, **context).values())
 
-    def terms(self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context) -> Dict[str, Tensor]:
+    def terms(
+        self, fused: Tensor, first: Tensor, second: Tensor, fusion_task: Optional[str] = None, **context
+    ) -> Dict[str, Tensor]:
         """The terms of this task and epoch apart, each under its weight.
 
         Args:
@@ -93,16 +102,25 @@ class TaskFusionLoss(BaseFusionLoss):
         criteria = self.warmup[task] if in_warmup else self.tasks[task]
         if self.clip:
             fused = fused.clamp(0, 1)
-        context = {**context, 'targets': {}, FUSION_TASK: task, FORMER_TASK: task}  # targets: filled by the first term that needs one
+        context = {
+            **context,
+            'targets': {},
+            FUSION_TASK: task,
+            FORMER_TASK: task,
+        }  # targets: filled by the first term that needs one
         return {name: criterion(fused, first, second, **context) for name, criterion in criteria.items()}
 
     def _known(self, task: Optional[str]) -> str:
         if task is None:
-            raise InputError('TaskFusionLoss does not know the fusion task of this batch: train on a FusionTasksDataset, which names that of '
-                             f'every sample, or set `default` to one of {sorted(self.tasks)}')
+            raise InputError(
+                'TaskFusionLoss does not know the fusion task of this batch: train on a FusionTasksDataset, which names that of '
+                f'every sample, or set `default` to one of {sorted(self.tasks)}'
+            )
         if not isinstance(task, str):
-            raise InputError(f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
-                             "use batch_sampler = dict(type='TaskBatchSampler')")
+            raise InputError(
+                f'TaskFusionLoss takes batches of one task, and this one holds {sorted(map(str, set(task)))}: '
+                "use batch_sampler = dict(type='TaskBatchSampler')"
+            )
         if task not in self.tasks:
             raise InputError(f'TaskFusionLoss has no terms for the task {task!r}; it knows {sorted(self.tasks)}')
         return task
@@ -118,5 +136,7 @@ def _build(task: str, terms: Terms) -> nn.ModuleDict:
     criteria = {name: cfg if isinstance(cfg, nn.Module) else MODELS.build(cfg) for name, cfg in terms.items()}
     for name, criterion in criteria.items():
         if not isinstance(criterion, BaseFusionLoss):
-            raise InputTypeError(f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss')
+            raise InputTypeError(
+                f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss'
+            )
     return nn.ModuleDict(criteria)

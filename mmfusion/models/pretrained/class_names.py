@@ -1,4 +1,5 @@
 """Class names of two data sets, matched."""
+
 import re
 from typing import Dict, List, Mapping, Optional, Sequence, Union
 
@@ -46,7 +47,9 @@ def plain(name: str) -> str:
     return re.sub(r'[\s_\-]+', ' ', name).strip().lower()
 
 
-def match_classes(wanted: Sequence[str], known: Sequence[str], synonyms: Optional[Synonyms] = None) -> List[Optional[int]]:
+def match_classes(
+    wanted: Sequence[str], known: Sequence[str], synonyms: Optional[Synonyms] = None
+) -> List[Optional[int]]:
     """Find each wanted class among the known ones.
 
     A name is looked for as it is, then without regard to case, hyphens and underscores, then by :data:`SYNONYMS`. What ``synonyms`` says about a

@@ -3,6 +3,7 @@
 Which entries these are is not read from their names: the network's config is built a second time with one class more, and every entry whose
 shape changes depends on the classes. How the classes lie in it follows from the sizes.
 """
+
 import copy
 import inspect
 from typing import Dict, List, NamedTuple, Optional, Sequence
@@ -40,11 +41,15 @@ class ClassAxis(NamedTuple):
     def places(self, classes: int) -> Tensor:
         """(classes, blocks) places of every class along the axis."""
         number, block = torch.arange(classes)[:, None], torch.arange(self.blocks)[None]
-        return number * self.blocks + block if self.class_major else block * (classes + self.extra) + self.offset + number
+        return (
+            number * self.blocks + block if self.class_major else block * (classes + self.extra) + self.offset + number
+        )
 
     def others(self, classes: int) -> Tensor:
         """Places that belong to no class, in order."""
-        return torch.tensor(sorted(set(range(self.size(classes))) - set(self.places(classes).flatten().tolist())), dtype=torch.long)
+        return torch.tensor(
+            sorted(set(range(self.size(classes))) - set(self.places(classes).flatten().tolist())), dtype=torch.long
+        )
 
 
 def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
@@ -62,8 +67,10 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
     """
     cfg = getattr(network, 'built_from', None)
     if cfg is None:
-        raise UserError(f'the classes of {type(network).__name__} cannot be matched by name, since its config is not known; PretrainedTask '
-                        "belongs into the config of a task network (model.tasks.NAME.init_cfg) or of a guide's detector")
+        raise UserError(
+            f'the classes of {type(network).__name__} cannot be matched by name, since its config is not known; PretrainedTask '
+            "belongs into the config of a task network (model.tasks.NAME.init_cfg) or of a guide's detector"
+        )
     state, larger = network.state_dict(), _one_class_more(network, cfg, classes).state_dict()
     axes, strange = {}, []
     for key, value in state.items():
@@ -71,19 +78,26 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
             continue
         axis = _axis(key, value.shape, larger[key].shape, classes)
         if axis is None:
-            strange.append(f'{key}: {tuple(value.shape)} with {classes} classes, {tuple(larger[key].shape)} with {classes + 1}')
+            strange.append(
+                f'{key}: {tuple(value.shape)} with {classes} classes, {tuple(larger[key].shape)} with {classes + 1}'
+            )
         else:
             axes[key] = axis
     if strange:
-        raise UserError(f'{type(network).__name__}: it is not known how the classes lie in these weights, so they cannot be taken by name:\n    '
-                        + '\n    '.join(strange))
+        raise UserError(
+            f'{type(network).__name__}: it is not known how the classes lie in these weights, so they cannot be taken by name:\n    '
+            + '\n    '.join(strange)
+        )
     if not axes:
-        raise UserError(f'{type(network).__name__}: no weights depend on num_classes={classes}; does its head say num_classes in the config?')
+        raise UserError(
+            f'{type(network).__name__}: no weights depend on num_classes={classes}; does its head say num_classes in the config?'
+        )
     return axes
 
 
 def _one_class_more(network: nn.Module, cfg: dict, classes: int) -> nn.Module:
     from mmfusion.models.scoped import build_scoped
+
     cfg = copy.deepcopy(cfg)
     _add_class(cfg, network, classes)
     with torch.random.fork_rng(devices=[]):
@@ -99,7 +113,10 @@ def _add_class(cfg: object, module: object, classes: int) -> None:
         return
     if not isinstance(cfg, dict):
         return
-    if cfg.get('num_things_classes') is not None and cfg['num_things_classes'] + cfg.get('num_stuff_classes', 0) == classes:
+    if (
+        cfg.get('num_things_classes') is not None
+        and cfg['num_things_classes'] + cfg.get('num_stuff_classes', 0) == classes
+    ):
         cfg['num_things_classes'] += 1
     elif cfg.get('num_classes', _default_classes(module) if 'type' in cfg else None) == classes:
         cfg['num_classes'] = classes + 1
@@ -121,7 +138,7 @@ def _axis(key: str, shape: Sequence[int], larger: Sequence[int], classes: int) -
     changed = [axis for axis, (now, then) in enumerate(zip(shape, larger)) if now != then]
     if len(shape) != len(larger) or len(changed) != 1:
         return None
-    axis, = changed
+    (axis,) = changed
     blocks, layer = larger[axis] - shape[axis], '.'.join(key.split('.')[:-1])
     if blocks < 1 or shape[axis] % blocks:
         return None
@@ -157,6 +174,9 @@ def take_rows(theirs: Tensor, ours: Tensor, axis: ClassAxis, partners: Sequence[
     """
     result = ours.detach().clone().to(theirs.dtype)
     taken: List[int] = [index for index, partner in enumerate(partners) if partner is not None]
-    to, source = axis.places(len(partners))[taken].flatten(), axis.places(classes)[[partners[index] for index in taken]].flatten()
+    to, source = (
+        axis.places(len(partners))[taken].flatten(),
+        axis.places(classes)[[partners[index] for index in taken]].flatten(),
+    )
     to, source = torch.cat([to, axis.others(len(partners))]), torch.cat([source, axis.others(classes)])
     return result.index_copy_(axis.axis, to, theirs.index_select(axis.axis, source))

@@ -1,4 +1,5 @@
 """Keeping pretrained weights that a network's own initialization would overwrite."""
+
 import logging
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Tuple
@@ -84,8 +85,12 @@ def _put_back(network: nn.Module) -> None:
                 continue  # the first attempt either was an error, or said that the weights are random
             lost = differing(part, state)
             if lost:
-                print_log(f'{type(network).__name__}.{name}: {len(lost)} weights of {cfg["checkpoint"]} were overwritten by the '
-                          'initialization of the network, and are put back', 'current', logging.INFO)
+                print_log(
+                    f'{type(network).__name__}.{name}: {len(lost)} weights of {cfg["checkpoint"]} were overwritten by the '
+                    'initialization of the network, and are put back',
+                    'current',
+                    logging.INFO,
+                )
                 kept = {key: state[key] for key in lost}
                 part.load_state_dict(kept, strict=False)
                 check_loaded(part, kept, cfg['checkpoint'])

@@ -1,4 +1,5 @@
 """Loading a checkpoint into a task network: whole, or an error that lists what does not fit."""
+
 import logging
 from collections import Counter, OrderedDict
 from typing import Dict, List, Optional, Sequence
@@ -17,12 +18,14 @@ from .read import TaskWeights, read_task_weights
 COUNTER = 'num_batches_tracked'  # absent in files of old versions, and without effect
 
 
-def load_task_weights(network: nn.Module,
-                      checkpoint: str,
-                      classes: Optional[Sequence[str]] = None,
-                      checkpoint_classes: Optional[Sequence[str]] = None,
-                      synonyms: Optional[Synonyms] = None,
-                      prefix: Optional[str] = None) -> None:
+def load_task_weights(
+    network: nn.Module,
+    checkpoint: str,
+    classes: Optional[Sequence[str]] = None,
+    checkpoint_classes: Optional[Sequence[str]] = None,
+    synonyms: Optional[Synonyms] = None,
+    prefix: Optional[str] = None,
+) -> None:
     """Load the weights of a detector or segmentor, whole.
 
     With ``classes``, what belongs to the classes (rows of the classification layers, boxes by class, label embeddings) is taken class by class by
@@ -49,14 +52,22 @@ def load_task_weights(network: nn.Module,
     print_log(f'{type(network).__name__}: {len(state)} weights loaded from {checkpoint}', 'current')
 
 
-def _by_class(network: nn.Module, weights: TaskWeights, classes: Sequence[str], given: Optional[Sequence[str]], synonyms: Optional[Synonyms],
-              checkpoint: str) -> Dict[str, Tensor]:
+def _by_class(
+    network: nn.Module,
+    weights: TaskWeights,
+    classes: Sequence[str],
+    given: Optional[Sequence[str]],
+    synonyms: Optional[Synonyms],
+    checkpoint: str,
+) -> Dict[str, Tensor]:
     axes = class_axes(network, len(classes))
     known = _checkpoint_classes(weights, given, axes, checkpoint, hasattr(network, 'decode_head'))
     partners = match_classes(classes, known, synonyms)
     if all(partner is None for partner in partners):
-        raise UserError(f'{checkpoint} knows none of the classes {", ".join(classes)}; it knows {", ".join(known)}. Say which are the same with '
-                        "synonyms=dict(NAME='name in the checkpoint') in init_cfg")
+        raise UserError(
+            f'{checkpoint} knows none of the classes {", ".join(classes)}; it knows {", ".join(known)}. Say which are the same with '
+            "synonyms=dict(NAME='name in the checkpoint') in init_cfg"
+        )
     own, state = network.state_dict(), OrderedDict(weights.state)
     state._metadata = getattr(weights.state, '_metadata', OrderedDict())
     for key, axis in axes.items():
@@ -65,22 +76,40 @@ def _by_class(network: nn.Module, weights: TaskWeights, classes: Sequence[str], 
         expected[axis.axis] = axis.size(len(known))
         if theirs is not None and list(theirs.shape) == expected:  # otherwise the check for fit lists it
             state[key] = take_rows(theirs, own[key].cpu(), axis, partners, len(known))
-    pairs = ', '.join(f'{name} from {known[partner]}' for name, partner in zip(classes, partners) if partner is not None)
-    print_log(f'{type(network).__name__}: classes of {checkpoint} taken by name in {len(axes)} weights: {pairs}', 'current')
+    pairs = ', '.join(
+        f'{name} from {known[partner]}' for name, partner in zip(classes, partners) if partner is not None
+    )
+    print_log(
+        f'{type(network).__name__}: classes of {checkpoint} taken by name in {len(axes)} weights: {pairs}', 'current'
+    )
     unknown = [name for name, partner in zip(classes, partners) if partner is None]
     if unknown:
-        print_log(f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: initialized at random (if it has them under '
-                  "another name, say synonyms=dict(NAME='name in the checkpoint') in init_cfg)", 'current', logging.WARNING)
+        print_log(
+            f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: initialized at random (if it has them under '
+            "another name, say synonyms=dict(NAME='name in the checkpoint') in init_cfg)",
+            'current',
+            logging.WARNING,
+        )
     return state
 
 
-def _checkpoint_classes(weights: TaskWeights, given: Optional[Sequence[str]], axes: Dict[str, ClassAxis], checkpoint: str,
-                        segmentation: bool) -> Sequence[str]:
+def _checkpoint_classes(
+    weights: TaskWeights,
+    given: Optional[Sequence[str]],
+    axes: Dict[str, ClassAxis],
+    checkpoint: str,
+    segmentation: bool,
+) -> Sequence[str]:
     """Names of the classes of the checkpoint, as many as its layers have."""
-    counts = {key: weights.state[key].shape[axis.axis] / axis.blocks - axis.extra for key, axis in axes.items()
-              if key in weights.state and weights.state[key].dim() > axis.axis}
+    counts = {
+        key: weights.state[key].shape[axis.axis] / axis.blocks - axis.extra
+        for key, axis in axes.items()
+        if key in weights.state and weights.state[key].dim() > axis.axis
+    }
     if not counts:
-        raise UserError(f'{checkpoint} has none of the weights that depend on the classes ({", ".join(axes)}); it is a checkpoint of another network')
+        raise UserError(
+            f'{checkpoint} has none of the weights that depend on the classes ({", ".join(axes)}); it is a checkpoint of another network'
+        )
     number = Counter(counts.values()).most_common(1)[0][0]
     found = f'{checkpoint} has {number:g} classes (by {next(key for key, count in counts.items() if count == number)})'
     names = given or weights.classes
@@ -88,10 +117,14 @@ def _checkpoint_classes(weights: TaskWeights, given: Optional[Sequence[str]], ax
         print_log(f"{checkpoint} names no classes and has 80: taken for COCO's", 'current')
         return COCO_CLASSES
     if names is None:
-        raise UserError(f'{found} and does not name them; give their names, in order, as checkpoint_classes=(...) in init_cfg')
+        raise UserError(
+            f'{found} and does not name them; give their names, in order, as checkpoint_classes=(...) in init_cfg'
+        )
     if len(names) != number:
-        raise UserError(f'{found}, but {len(names)} names for them ({", ".join(names)}); give the right names, in order, as '
-                        'checkpoint_classes=(...) in init_cfg')
+        raise UserError(
+            f'{found}, but {len(names)} names for them ({", ".join(names)}); give the right names, in order, as '
+            'checkpoint_classes=(...) in init_cfg'
+        )
     return tuple(names)
 
 
@@ -104,24 +137,42 @@ def check_fit(network: nn.Module, state: Dict[str, Tensor], checkpoint: str, hin
     own = network.state_dict()
     misfit = compare(state, own)
     missing, unexpected = [key for key in misfit.missing if not key.endswith(COUNTER)], misfit.unexpected
-    shapes = [f'{key}: checkpoint {tuple(state[key].shape)}, network {tuple(own[key].shape)}' for key in misfit.mismatched]
+    shapes = [
+        f'{key}: checkpoint {tuple(state[key].shape)}, network {tuple(own[key].shape)}' for key in misfit.mismatched
+    ]
     if missing or shapes:
         remedy = '\nUse the config that the checkpoint was trained with'
         if hint and shapes:
-            remedy += ("; for a network with other classes, init_cfg=dict(type='mmfusion.PretrainedTask', checkpoint=..., classes=(...)) takes "
-                       'them by name')
-        raise UserError(f'{checkpoint} does not fit {type(network).__name__}.' + listing('missing in the checkpoint', missing)
-                        + listing('of another shape', shapes) + listing('unknown to the network', unexpected) + remedy + '.')
+            remedy += (
+                "; for a network with other classes, init_cfg=dict(type='mmfusion.PretrainedTask', checkpoint=..., classes=(...)) takes "
+                'them by name'
+            )
+        raise UserError(
+            f'{checkpoint} does not fit {type(network).__name__}.'
+            + listing('missing in the checkpoint', missing)
+            + listing('of another shape', shapes)
+            + listing('unknown to the network', unexpected)
+            + remedy
+            + '.'
+        )
     if unexpected:
-        print_log(f'{type(network).__name__}: left out of {checkpoint}, unknown to the network:{listing("entries", unexpected)}', 'current',
-                  logging.WARNING)
+        print_log(
+            f'{type(network).__name__}: left out of {checkpoint}, unknown to the network:{listing("entries", unexpected)}',
+            'current',
+            logging.WARNING,
+        )
 
 
 def differing(network: nn.Module, state: Dict[str, Tensor]) -> List[str]:
     """Entries that a network and a state share by name and shape, and that differ in value."""
     own = network.state_dict()
-    return [key for key, value in state.items() if key in own and own[key].shape == value.shape
-            and not torch.equal(own[key].cpu(), value.to(own[key].dtype).cpu())]
+    return [
+        key
+        for key, value in state.items()
+        if key in own
+        and own[key].shape == value.shape
+        and not torch.equal(own[key].cpu(), value.to(own[key].dtype).cpu())
+    ]
 
 
 def check_loaded(network: nn.Module, state: Dict[str, Tensor], checkpoint: str) -> None:
@@ -132,4 +183,6 @@ def check_loaded(network: nn.Module, state: Dict[str, Tensor], checkpoint: str) 
     """
     changed = differing(network, state)
     if changed:
-        raise UserError(f'{checkpoint} was loaded into {type(network).__name__}, which holds other values afterwards:{listing("entries", changed)}')
+        raise UserError(
+            f'{checkpoint} was loaded into {type(network).__name__}, which holds other values afterwards:{listing("entries", changed)}'
+        )

@@ -1,4 +1,5 @@
 """Reading the checkpoint of a task network, as mmdet, mmseg or mmfusion wrote it."""
+
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -49,21 +50,31 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
     try:
         content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     except FileNotFoundError as error:
-        raise MissingCheckpoint(f'checkpoint not found: {checkpoint}; get the file, give its path as init_cfg.checkpoint, or set '
-                                'init_cfg=None to start from random weights') from error
+        raise MissingCheckpoint(
+            f'checkpoint not found: {checkpoint}; get the file, give its path as init_cfg.checkpoint, or set '
+            'init_cfg=None to start from random weights'
+        ) from error
     state = state_dict_of(content, checkpoint)
     if prefix is None:
         prefixes = {found.group(1) if (found := TASK_PREFIX.match(key)) else '' for key in state} - {''}
         if len(prefixes) > 1:
-            raise UserError(f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; say which with prefix=... in init_cfg')
+            raise UserError(
+                f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; say which with prefix=... in init_cfg'
+            )
         prefix = prefixes.pop() if prefixes else ''
     elif prefix and not prefix.endswith('.'):
         prefix += '.'
     metadata = getattr(state, '_metadata', {})
-    chosen = OrderedDict((key[len(prefix):], value) for key, value in state.items() if key.startswith(prefix))
+    chosen = OrderedDict((key[len(prefix) :], value) for key, value in state.items() if key.startswith(prefix))
     if not chosen:
-        raise UserError(f'{checkpoint} holds nothing under {prefix!r}; its names begin with {", ".join(sorted({k.split(".")[0] for k in state}))}')
-    chosen._metadata = {key[len(prefix):]: value for key, value in metadata.items() if f'{key}.'.startswith(prefix)} if metadata else OrderedDict()
+        raise UserError(
+            f'{checkpoint} holds nothing under {prefix!r}; its names begin with {", ".join(sorted({k.split(".")[0] for k in state}))}'
+        )
+    chosen._metadata = (
+        {key[len(prefix) :]: value for key, value in metadata.items() if f'{key}.'.startswith(prefix)}
+        if metadata
+        else OrderedDict()
+    )
     return TaskWeights(chosen, _classes(content, segmentation))
 
 
@@ -88,7 +99,7 @@ def _classes(content: object, segmentation: bool) -> Optional[Tuple[str, ...]]:
         for key in (*(['seg_classes'] if segmentation else []), 'classes', 'CLASSES'):
             names = owner.get(key)
             if isinstance(names, str):
-                return (names, )
+                return (names,)
             if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
                 return tuple(names)
     return None

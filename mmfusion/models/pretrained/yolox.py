@@ -3,6 +3,7 @@
 Z. Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430; https://github.com/Megvii-BaseDetection/YOLOX (Apache-2.0). Names change,
 values never: both programs take BGR in 0..255 and cut the image into the same four phases.
 """
+
 from pathlib import Path
 from typing import List, Union
 
@@ -16,8 +17,12 @@ from mmfusion.utils.errors import building
 from .class_names import COCO_CLASSES
 
 CONV = r'((?:[dp]?conv\.)?(?:conv|bn)\..+)'  # of a convolution with its norm, depthwise or not
-NECK = dict(lateral_conv0='reduce_layers.0', reduce_conv1='reduce_layers.1', bu_conv2='downsamples.0', bu_conv1='downsamples.1')
-NECK_CSP = dict(C3_p4='top_down_blocks.0', C3_p3='top_down_blocks.1', C3_n3='bottom_up_blocks.0', C3_n4='bottom_up_blocks.1')
+NECK = dict(
+    lateral_conv0='reduce_layers.0', reduce_conv1='reduce_layers.1', bu_conv2='downsamples.0', bu_conv1='downsamples.1'
+)
+NECK_CSP = dict(
+    C3_p4='top_down_blocks.0', C3_p3='top_down_blocks.1', C3_n3='bottom_up_blocks.0', C3_n4='bottom_up_blocks.1'
+)
 CSP = dict(conv1='main_conv', conv2='short_conv', conv3='final_conv')
 
 
@@ -40,8 +45,10 @@ def rules() -> List[Rule]:
 
 
 def _csp_rules(old: str, new: str) -> List[Rule]:
-    return [*((rf'{old}\.{name}\.' + CONV, rf'{new}.{other}.\1') for name, other in CSP.items()),
-            (rf'{old}\.m\.(\d+)\.(conv[12])\.' + CONV, rf'{new}.blocks.\1.\2.\3')]
+    return [
+        *((rf'{old}\.{name}\.' + CONV, rf'{new}.{other}.\1') for name, other in CSP.items()),
+        (rf'{old}\.m\.(\d+)\.(conv[12])\.' + CONV, rf'{new}.blocks.\1.\2.\3'),
+    ]
 
 
 def convert_yolox(state: State) -> State:
@@ -51,7 +58,10 @@ def convert_yolox(state: State) -> State:
         UserError: Unexpected keys.
     """
     renamed = rename(state, rules(), 'YOLOX')
-    return {key.replace('.dconv.', '.depthwise_conv.').replace('.pconv.', '.pointwise_conv.'): value for key, value in renamed.items()}
+    return {
+        key.replace('.dconv.', '.depthwise_conv.').replace('.pconv.', '.pointwise_conv.'): value
+        for key, value in renamed.items()
+    }
 
 
 def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], config: Config) -> State:

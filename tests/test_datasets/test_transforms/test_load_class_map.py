@@ -1,4 +1,5 @@
 """Class maps: loading, and the way through resize, flip, crop, padding and packing, against slices of the array itself."""
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,15 @@ def numbers():
 def sample(numbers, **extra):
     """Images whose gray value is the class number, so that image and class map can be compared after every transform."""
     first = np.repeat(numbers[..., None], 3, axis=2) * 20
-    return dict(first=first, second=first[..., :1].copy(), gt_seg_map=numbers.copy(), seg_fields=[], sample_id='a', img_id=0, **extra)
+    return dict(
+        first=first,
+        second=first[..., :1].copy(),
+        gt_seg_map=numbers.copy(),
+        seg_fields=[],
+        sample_id='a',
+        img_id=0,
+        **extra,
+    )
 
 
 def run(results, *transforms):
@@ -32,7 +41,9 @@ def paired(**transform):
 
 
 def load(path, shape=(HEIGHT, WIDTH), **extra):
-    return TRANSFORMS.build(dict(type='LoadClassMap'))(dict(seg_map_path=str(path), ori_shape=shape, **extra))['gt_seg_map']
+    return TRANSFORMS.build(dict(type='LoadClassMap'))(dict(seg_map_path=str(path), ori_shape=shape, **extra))[
+        'gt_seg_map'
+    ]
 
 
 def test_files_of_all_kinds(tmp_path, numbers):
@@ -53,7 +64,12 @@ def test_bad_files(tmp_path, numbers):
     Image.fromarray(numbers).save(tmp_path / 'a.png')
     Image.fromarray(np.full((HEIGHT, WIDTH), 300, np.uint16)).save(tmp_path / 'deep.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'a.png').read_bytes()[:-30])
-    for name, message in (('colour', 'is a color picture'), ('gone', 'does not exist'), ('cut', 'is truncated'), ('deep', 'holds the number 300')):
+    for name, message in (
+        ('colour', 'is a color picture'),
+        ('gone', 'does not exist'),
+        ('cut', 'is truncated'),
+        ('deep', 'holds the number 300'),
+    ):
         with pytest.raises(PairDataError, match=rf'{name}\.png.*{message}'):
             load(tmp_path / f'{name}.png')
     with pytest.raises(PairDataError, match=r'a\.png holds the class numbers \[7, 8\]; known are 0\.\.\.6'):
@@ -83,15 +99,23 @@ def test_flip(numbers, direction):
     np.testing.assert_array_equal(found * 20, packed['inputs']['second'][0].numpy())
 
 
-@pytest.mark.parametrize('transform', [
-    dict(type='mmdet.RandomCrop', crop_size=(32, 24), allow_negative_crop=True),
-    dict(type='mmseg.RandomCrop', crop_size=(24, 32), cat_max_ratio=0.75),
-])
+@pytest.mark.parametrize(
+    'transform',
+    [
+        dict(type='mmdet.RandomCrop', crop_size=(32, 24), allow_negative_crop=True),
+        dict(type='mmseg.RandomCrop', crop_size=(24, 32), cat_max_ratio=0.75),
+    ],
+)
 def test_crop_cuts_images_and_class_map_alike(numbers, transform):
-    boxes = dict(gt_bboxes=np.zeros((0, 4), np.float32), gt_bboxes_labels=np.zeros(0, np.int64), gt_ignore_flags=np.zeros(0, bool))
+    boxes = dict(
+        gt_bboxes=np.zeros((0, 4), np.float32),
+        gt_bboxes_labels=np.zeros(0, np.int64),
+        gt_ignore_flags=np.zeros(0, bool),
+    )
     extra = boxes if transform['type'].startswith('mmdet') else {}
     if extra:
         from mmdet.structures.bbox import HorizontalBoxes
+
         extra['gt_bboxes'] = HorizontalBoxes(extra['gt_bboxes'])
     corners = set()
     for _ in range(5):
@@ -132,7 +156,11 @@ def test_preprocessor_pads_with_255_in_training_only():
         for old, each, (height, width) in zip(before, out['data_samples'], ((40, 60), (30, 44))):
             new = each.gt_sem_seg.data
             assert new.shape[-2:] == ((48, 64) if training else (height, width))
-            assert torch.equal(new[:, :height, :width], old) and bool((new[:, height:] == 255).all()) and bool((new[:, :, width:] == 255).all())
+            assert (
+                torch.equal(new[:, :height, :width], old)
+                and bool((new[:, height:] == 255).all())
+                and bool((new[:, :, width:] == 255).all())
+            )
 
 
 def test_class_map_that_missed_the_resize(numbers):

@@ -1,4 +1,5 @@
 """LoadPair: every format and depth, every bad file."""
+
 import pickle
 
 import cv2
@@ -59,7 +60,9 @@ def test_one_colored_pixel_is_color(tmp_path):
 
 def test_alpha_is_dropped_and_exif_orientation_ignored(tmp_path):
     rgba = np.dstack([COLOR, GREY])
-    np.testing.assert_array_equal(load(write(tmp_path / 'a.png', rgba), write(tmp_path / 'b.png', GREY))['first'], COLOR)
+    np.testing.assert_array_equal(
+        load(write(tmp_path / 'a.png', rgba), write(tmp_path / 'b.png', GREY))['first'], COLOR
+    )
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees
     Image.fromarray(COLOR).save(tmp_path / 'r.jpg', exif=exif)
@@ -144,8 +147,12 @@ def test_bad_files_name_themselves(tmp_path):
     text.write_text('no image')
     empty = tmp_path / 'empty.png'
     empty.write_bytes(b'')
-    cases = [(text, r'text\.png', 'unreadable image'), (empty, r'empty\.png is empty', 'unreadable image'),
-             (tmp_path / 'gone.png', r'gone\.png does not exist', 'missing image'), (tmp_path, 'cannot be read', 'unreadable image')]
+    cases = [
+        (text, r'text\.png', 'unreadable image'),
+        (empty, r'empty\.png is empty', 'unreadable image'),
+        (tmp_path / 'gone.png', r'gone\.png does not exist', 'missing image'),
+        (tmp_path, 'cannot be read', 'unreadable image'),
+    ]
     for path, message, reason in cases:
         with pytest.raises(PairDataError, match=message) as info:
             load(good, path)
@@ -174,7 +181,9 @@ def test_arrays_pass_through():
         LoadPair()(dict(first=COLOR, second=np.zeros((2, 40, 56, 1))))
 
 
-@pytest.mark.parametrize('kwargs', [dict(color_type='gray'), dict(bit_depth=0), dict(stretch=(90, 10)), dict(color_type=dict(first='color'))])
+@pytest.mark.parametrize(
+    'kwargs', [dict(color_type='gray'), dict(bit_depth=0), dict(stretch=(90, 10)), dict(color_type=dict(first='color'))]
+)
 def test_bad_arguments(kwargs):
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         LoadPair(**kwargs)

@@ -1,4 +1,5 @@
 """Paired: sources, boxes and masks move together under any transform of mmcv, mmdet and mmseg."""
+
 import random
 
 import numpy as np
@@ -16,7 +17,11 @@ BOXES = ((20, 30, 60, 75), (90, 20, 150, 60), (100, 90, 130, 140))
 def make_sample(box_type='mmdet'):
     """Objects that know their number in both sources and in the class map; mmcv wants boxes as arrays, mmdet as structures."""
     boxes = np.array(BOXES, np.float32)
-    first, second, seg = np.zeros((160, 200, 3), np.uint8), np.zeros((160, 200, 1), np.uint8), np.zeros((160, 200), np.uint8)
+    first, second, seg = (
+        np.zeros((160, 200, 3), np.uint8),
+        np.zeros((160, 200, 1), np.uint8),
+        np.zeros((160, 200), np.uint8),
+    )
     for number, ((x1, y1, x2, y2), value) in enumerate(zip(BOXES, VALUES), 1):
         first[y1:y2, x1:x2] = (value, 255 - value, value // 2)
         second[y1:y2, x1:x2] = value
@@ -30,7 +35,8 @@ def make_sample(box_type='mmdet'):
         gt_bboxes_labels=np.arange(3),
         gt_ignore_flags=np.zeros(3, bool),
         gt_seg_map=seg,
-        seg_fields=['gt_seg_map'])
+        seg_fields=['gt_seg_map'],
+    )
 
 
 def extent(mask):
@@ -45,13 +51,15 @@ def check_agreement(results, with_seg=True, with_boxes=True):
     blue, infrared = results['first'][..., 0].astype(int), results['second'][..., 0].astype(int)
     # The blue channel and infrared were drawn equal, so they stay equal whatever the geometry.
     np.testing.assert_array_equal(blue, infrared)
-    found, tolerance = 0, 0.6 + max(results.get('scale_factor', (1, )))  # borders blur over one pixel of the original
+    found, tolerance = 0, 0.6 + max(results.get('scale_factor', (1,)))  # borders blur over one pixel of the original
     if with_boxes:
-        boxes = np.asarray(getattr(results['gt_bboxes'], 'tensor', results['gt_bboxes'])).clip([0, 0, 0, 0], [width, height, width, height])
+        boxes = np.asarray(getattr(results['gt_bboxes'], 'tensor', results['gt_bboxes'])).clip(
+            [0, 0, 0, 0], [width, height, width, height]
+        )
         for box, label in zip(boxes, results['gt_bboxes_labels']):
             at = np.abs(infrared - VALUES[label]) < 12
             inner = np.zeros_like(at)
-            inner[int(box[1]):int(np.ceil(box[3])), int(box[0]):int(np.ceil(box[2]))] = True
+            inner[int(box[1]) : int(np.ceil(box[3])), int(box[0]) : int(np.ceil(box[2]))] = True
             if (box[2] - box[0]) * (box[3] - box[1]) < 100:
                 continue
             assert np.abs(extent(at & inner) - box).max() <= tolerance
@@ -69,25 +77,46 @@ def check_agreement(results, with_seg=True, with_boxes=True):
 
 GEOMETRY = {
     'mmcv.Resize': (dict(type='mmcv.Resize', scale=(333, 211), keep_ratio=False), True),
-    'mmcv.RandomResize': (dict(type='mmcv.RandomResize', scale=(300, 240), ratio_range=(0.5, 2.0), keep_ratio=True), True),
+    'mmcv.RandomResize': (
+        dict(type='mmcv.RandomResize', scale=(300, 240), ratio_range=(0.5, 2.0), keep_ratio=True),
+        True,
+    ),
     'mmcv.RandomChoiceResize': (dict(type='mmcv.RandomChoiceResize', scales=[(150, 100), (300, 400)]), True),
-    'mmcv.RandomFlip': (dict(type='mmcv.RandomFlip', prob=[0.3, 0.3, 0.3], direction=['horizontal', 'vertical', 'diagonal']), True),
+    'mmcv.RandomFlip': (
+        dict(type='mmcv.RandomFlip', prob=[0.3, 0.3, 0.3], direction=['horizontal', 'vertical', 'diagonal']),
+        True,
+    ),
     'mmdet.Resize': (dict(type='mmdet.Resize', scale=(320, 256), keep_ratio=False), True),
-    'mmdet.Resize at random': (dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(150, 120), (400, 300)], keep_ratio=False), True),
-    'mmdet.Resize by choice': (dict(type='RandomChoiceResize', resize_type='mmdet.Resize', scales=[(150, 100), (300, 400)]), True),
+    'mmdet.Resize at random': (
+        dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(150, 120), (400, 300)], keep_ratio=False),
+        True,
+    ),
+    'mmdet.Resize by choice': (
+        dict(type='RandomChoiceResize', resize_type='mmdet.Resize', scales=[(150, 100), (300, 400)]),
+        True,
+    ),
     'mmdet.RandomFlip': (dict(type='mmdet.RandomFlip', prob=0.5), True),
     'mmdet.RandomCrop': (dict(type='mmdet.RandomCrop', crop_size=(100, 120), allow_negative_crop=True), True),
-    'mmdet.RandomCrop relative': (dict(type='mmdet.RandomCrop', crop_type='relative_range', crop_size=(0.5, 0.5), allow_negative_crop=True), True),
+    'mmdet.RandomCrop relative': (
+        dict(type='mmdet.RandomCrop', crop_type='relative_range', crop_size=(0.5, 0.5), allow_negative_crop=True),
+        True,
+    ),
     'mmdet.MinIoURandomCrop': (dict(type='mmdet.MinIoURandomCrop'), True),
     'mmdet.Expand': (dict(type='mmdet.Expand', mean=(0, 0, 0), prob=0.7, seg_ignore_label=255), True),
     'mmdet.Pad': (dict(type='mmdet.Pad', size_divisor=64, pad_val=dict(img=(0, 0, 0), seg=255)), True),
     'mmdet.RandomShift': (dict(type='mmdet.RandomShift', prob=1.0, max_shift_px=20), False),
-    'mmdet.RandomAffine': (dict(type='mmdet.RandomAffine', max_rotate_degree=0, max_shear_degree=0, border_val=(0, 0, 0)), False),
+    'mmdet.RandomAffine': (
+        dict(type='mmdet.RandomAffine', max_rotate_degree=0, max_shear_degree=0, border_val=(0, 0, 0)),
+        False,
+    ),
 }
 
 
 # Expand fills three channels: this is what expand_grey is for
-@pytest.mark.parametrize('name, expand_grey', [(name, expand) for name in GEOMETRY for expand in (True, False) if expand or name != 'mmdet.Expand'])
+@pytest.mark.parametrize(
+    'name, expand_grey',
+    [(name, expand) for name in GEOMETRY for expand in (True, False) if expand or name != 'mmdet.Expand'],
+)
 def test_boxes_masks_and_sources_agree(name, expand_grey):
     config, with_seg = GEOMETRY[name]
     if not expand_grey and name == 'mmdet.Pad':
@@ -104,18 +133,24 @@ def test_boxes_masks_and_sources_agree(name, expand_grey):
     assert found > 12 and changed > 2
 
 
-@pytest.mark.parametrize('config', [
-    dict(type='mmseg.RandomCrop', crop_size=(90, 110), cat_max_ratio=0.75),
-    dict(type='mmseg.Resize', scale=(333, 211), keep_ratio=False),
-    dict(type='mmseg.RandomRotFlip'),
-    dict(type='mmseg.RandomRotate', prob=1.0, degree=20, seg_pad_val=255),
-    dict(type='mmseg.ResizeToMultiple', size_divisor=32),
-    dict(type='mmseg.RandomCutOut', prob=1.0, n_holes=3, cutout_shape=(20, 20)),
-], ids=lambda config: config['type'])
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='mmseg.RandomCrop', crop_size=(90, 110), cat_max_ratio=0.75),
+        dict(type='mmseg.Resize', scale=(333, 211), keep_ratio=False),
+        dict(type='mmseg.RandomRotFlip'),
+        dict(type='mmseg.RandomRotate', prob=1.0, degree=20, seg_pad_val=255),
+        dict(type='mmseg.ResizeToMultiple', size_divisor=32),
+        dict(type='mmseg.RandomCutOut', prob=1.0, n_holes=3, cutout_shape=(20, 20)),
+    ],
+    ids=lambda config: config['type'],
+)
 def test_mmseg_transforms(config):
     paired, found = Paired(config), 0
     for _ in range(8):
-        found += check_agreement(paired(make_sample('mmseg')), with_seg=config['type'] != 'mmseg.RandomCutOut', with_boxes=False)
+        found += check_agreement(
+            paired(make_sample('mmseg')), with_seg=config['type'] != 'mmseg.RandomCutOut', with_boxes=False
+        )
     if config['type'] != 'mmseg.RandomCutOut':
         assert found > 8
 
@@ -200,7 +235,8 @@ def test_errors():
 
 
 PHOTOMETRIC = [
-    dict(type='mmdet.PhotoMetricDistortion', brightness_delta=32), dict(type='mmseg.PhotoMetricDistortion'),
+    dict(type='mmdet.PhotoMetricDistortion', brightness_delta=32),
+    dict(type='mmseg.PhotoMetricDistortion'),
     dict(type='mmdet.Expand', mean=(104, 117, 123), prob=1.0, seg_ignore_label=255),
     dict(type='mmcv.Pad', size_divisor=64, pad_val=dict(img=(114, 114, 114))),
 ]
@@ -219,7 +255,9 @@ def test_the_source_before_decides_type_and_range(config):
         assert bytes_.dtype == np.uint8 and floats.dtype == np.float32
         assert floats.min() >= 0 and floats.max() <= 1
         difference = np.abs(floats * 255 - bytes_)
-        assert difference.max() <= 24 and difference.mean() < 0.6  # mmseg's rounds hue and saturation of 8-bit images at every step
+        assert (
+            difference.max() <= 24 and difference.mean() < 0.6
+        )  # mmseg's rounds hue and saturation of 8-bit images at every step
         assert PackFusionInputs()(dict(seen[1]))['inputs'][source].max() <= 1
 
 
@@ -256,4 +294,5 @@ def test_normalization_is_refused():
     sample['first'] = sample['first'].astype(np.float32) / 255
     with pytest.raises(ValueError, match='unit_range=True'):
         Paired(dict(type='mmcv.RandomApply', transforms=[dict(type='mmfusion.RandomResizedCrop', size=32)], prob=1.0))(
-            {key: sample[key] for key in ('first', 'second')})
+            {key: sample[key] for key in ('first', 'second')}
+        )

@@ -1,4 +1,5 @@
 """PairPhotometric: formula, ranges, and which source changes how."""
+
 import numpy as np
 import pytest
 
@@ -12,14 +13,23 @@ def slow(image, brightness, contrast, gamma, saturation):
     """The documented formula, value by value, on floats."""
     out = np.empty(image.shape)
     for index in np.ndindex(*image.shape[:2]):
-        tone = [min(max((float(v)**gamma - 0.5) * contrast + 0.5 + brightness, 0), 1) for v in image[index]]
+        tone = [min(max((float(v) ** gamma - 0.5) * contrast + 0.5 + brightness, 0), 1) for v in image[index]]
         luma = 0.114 * tone[0] + 0.587 * tone[1] + 0.299 * tone[2]
         out[index] = [min(max(luma + (v - luma) * saturation, 0), 1) for v in tone]
     return out
 
 
-@pytest.mark.parametrize('change', [dict(brightness=0.2), dict(contrast=1.7), dict(gamma=0.5), dict(saturation=0.0), dict(saturation=1.5),
-                                    dict(brightness=-0.3, contrast=0.6, gamma=1.8, saturation=1.2)])
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(brightness=0.2),
+        dict(contrast=1.7),
+        dict(gamma=0.5),
+        dict(saturation=0.0),
+        dict(saturation=1.5),
+        dict(brightness=-0.3, contrast=0.6, gamma=1.8, saturation=1.2),
+    ],
+)
 def test_formula(change):
     parameters = {**NEUTRAL, **change}
     expected = slow(IMAGE / 255, **{key: value for key, value in parameters.items() if key != 'noise'})
@@ -40,10 +50,16 @@ def test_noise_has_the_given_spread():
 def test_sources_and_shared():
     def run(**kwargs):
         image = np.random.default_rng(1).integers(60, 200, (20, 24, 1), dtype=np.uint8)
-        return PairPhotometric(prob=1.0, **kwargs)(dict(first=image.copy(), second=image.copy(), gt_bboxes='kept')), image
+        return PairPhotometric(prob=1.0, **kwargs)(
+            dict(first=image.copy(), second=image.copy(), gt_bboxes='kept')
+        ), image
 
-    results, image = run(sources=('second', ))
-    assert np.array_equal(results['first'], image) and not np.array_equal(results['second'], image) and results['gt_bboxes'] == 'kept'
+    results, image = run(sources=('second',))
+    assert (
+        np.array_equal(results['first'], image)
+        and not np.array_equal(results['second'], image)
+        and results['gt_bboxes'] == 'kept'
+    )
     results, _ = run(shared=True)
     assert np.array_equal(results['first'], results['second'])
     results, _ = run()
@@ -59,7 +75,9 @@ def test_numpy_seed_decides():
     np.testing.assert_array_equal(run(), run())
 
 
-@pytest.mark.parametrize('kwargs', [dict(brightness=-1), dict(prob=1.5), dict(contrast=(2, 1)), dict(gamma=(0, 1)), dict(noise=-0.1)])
+@pytest.mark.parametrize(
+    'kwargs', [dict(brightness=-1), dict(prob=1.5), dict(contrast=(2, 1)), dict(gamma=(0, 1)), dict(noise=-0.1)]
+)
 def test_bad_arguments(kwargs):
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         PairPhotometric(**kwargs)

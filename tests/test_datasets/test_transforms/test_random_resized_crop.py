@@ -1,4 +1,5 @@
 """RandomResizedCrop: the resize against Pillow, the parts drawn, both sources alike, labels."""
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ def test_resize_is_that_of_pillow(size):
     """Pillow's float images know no rounding between its two passes; for uint8 one gray level is left to it."""
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.random((48, 70, 3), dtype=np.float32), (0, 0), 1.0)
-    expected = np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size[::-1], Image.BICUBIC)) for c in range(3)], -1)
+    expected = np.stack(
+        [
+            np.asarray(Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size[::-1], Image.BICUBIC))
+            for c in range(3)
+        ],
+        -1,
+    )
     np.testing.assert_allclose(resize_bicubic(image, size), np.clip(expected, 0, 1), atol=2e-6)
     levels = np.rint(image * 255).astype(np.uint8)
     resized = resize_bicubic(levels, size)
@@ -52,18 +59,35 @@ def test_both_sources_and_the_class_map_show_the_same_part():
     ramp = (rows * 160 + columns) / (120 * 160)
     transform = Paired(RandomResizedCrop((64, 48), scale=(0.3, 0.9)), expand_grey=False)
     for _ in range(5):
-        results = transform(dict(first=np.repeat(ramp[..., None], 3, 2), second=ramp[..., None] / 2, gt_seg_map=(rows // 12).astype(np.uint8)))
-        assert results['first'].shape == (64, 48, 3) and results['second'].shape == (64, 48, 1) and results['img_shape'] == (64, 48)
+        results = transform(
+            dict(
+                first=np.repeat(ramp[..., None], 3, 2),
+                second=ramp[..., None] / 2,
+                gt_seg_map=(rows // 12).astype(np.uint8),
+            )
+        )
+        assert (
+            results['first'].shape == (64, 48, 3)
+            and results['second'].shape == (64, 48, 1)
+            and results['img_shape'] == (64, 48)
+        )
         np.testing.assert_allclose(results['first'][..., :1], 2 * results['second'], atol=1e-5)
         seen = np.floor(results['first'][..., 0] * 10).clip(0, 9)  # ten bands of twelve rows, as in the class map
         assert results['gt_seg_map'].shape == (64, 48) and (seen == results['gt_seg_map']).mean() > 0.9
-    assert transform(dict(first=np.zeros((30, 30, 3), np.uint8), second=np.zeros((30, 30, 1), np.uint8)))['first'].dtype == np.uint8
+    assert (
+        transform(dict(first=np.zeros((30, 30, 3), np.uint8), second=np.zeros((30, 30, 1), np.uint8)))['first'].dtype
+        == np.uint8
+    )
 
 
 def test_errors():
     with pytest.raises(ValueError, match='does not move boxes'):
         RandomResizedCrop(32)(dict(img=np.zeros((40, 40, 3), np.uint8), gt_bboxes=np.zeros((1, 4))))
-    for options, message in ((dict(size=(0, 3)), 'size'), (dict(size=8, scale=(0.5, 1.2)), 'scale'), (dict(size=8, scale=(0.5, 0.2)), 'scale'),
-                             (dict(size=8, ratio=(0, 1)), 'ratio')):
+    for options, message in (
+        (dict(size=(0, 3)), 'size'),
+        (dict(size=8, scale=(0.5, 1.2)), 'scale'),
+        (dict(size=8, scale=(0.5, 0.2)), 'scale'),
+        (dict(size=8, ratio=(0, 1)), 'ratio'),
+    ):
         with pytest.raises(ValueError, match=message):
             RandomResizedCrop(**options)

@@ -79,13 +79,22 @@ def test_test_after_training_sees_the_averaged_weights(tmp_path, name):
 
 
 @pytest.mark.parametrize('update_buffers', [False, True])
-@pytest.mark.parametrize('kind, options', [('ExponentialMovingAverage', dict(momentum=0.3, interval=2)),
-                                           ('mmdet.ExpMomentumEMA', dict(momentum=0.1, gamma=3)), ('StochasticWeightAverage', dict())])
+@pytest.mark.parametrize(
+    'kind, options',
+    [
+        ('ExponentialMovingAverage', dict(momentum=0.3, interval=2)),
+        ('mmdet.ExpMomentumEMA', dict(momentum=0.1, gamma=3)),
+        ('StochasticWeightAverage', dict()),
+    ],
+)
 def test_one_call_for_all_weights_gives_the_same_average(kind, options, update_buffers):
     register_all_modules()
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
-    ours, theirs = (MODELS.build(dict(type=kind, update_buffers=update_buffers, **options), default_args=dict(model=network)) for _ in range(2))
+    ours, theirs = (
+        MODELS.build(dict(type=kind, update_buffers=update_buffers, **options), default_args=dict(model=network))
+        for _ in range(2)
+    )
     update_at_once(ours)
     assert ('update_parameters' in vars(ours)) == (kind != 'StochasticWeightAverage')
     for step in range(5):

@@ -1,4 +1,5 @@
 """A run that was stopped and resumed must end where the uninterrupted one ends, bit by bit."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -62,7 +63,9 @@ def test_warns_of_persistent_workers(tmp_path, monkeypatch):
 
 def test_warns_when_resuming_training_by_iterations():
     messages = []
-    runner = SimpleNamespace(iter=3, seed=1, train_loop=object(), train_dataloader=object(), logger=SimpleNamespace(warning=messages.append))
+    runner = SimpleNamespace(
+        iter=3, seed=1, train_loop=object(), train_dataloader=object(), logger=SimpleNamespace(warning=messages.append)
+    )
     EpochSeedHook().before_train(runner)
     assert len(messages) == 1 and 'IterBasedTrainLoop' in messages[0]
     runner.iter = 0

@@ -1,4 +1,5 @@
 """Training in pieces: when the clock says stop, and whose clock it is."""
+
 from types import SimpleNamespace
 
 import pytest

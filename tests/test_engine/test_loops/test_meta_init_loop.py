@@ -1,4 +1,5 @@
 """MetaInitLoop on small synthetic tasks: logs, exact resuming, clear errors; and that what it learns adapts faster than random weights."""
+
 import copy
 import itertools
 import json
@@ -22,24 +23,59 @@ COUNT = itertools.count()
 
 
 def config(work_dir, epochs=2, batches=4, **model):
-    return Config(dict(
-        model=dict(dict(type='MetaInitCoupling', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS, inner_steps=3,
-                        inner_optimizer=dict(type='Adam', lr=0.01, betas=(0., 0.999))), **model),
-        train_dataloader=dict(
-            batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-            batch_sampler=dict(type='EpisodeBatchSampler', inner_steps=3, tasks_per_batch=2, batches_per_epoch=batches),
-            dataset=dict(type='FusionTasksDataset', fusion_tasks=TASKS)),
-        test_dataloader=dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                             dataset=dict(HELD_OUT, length=3, seed=10)),
-        test_cfg=dict(type='TestLoop'), test_evaluator=[dict(type='FusionMetric', metrics=['EN'])],
-        adaptation=dict(
-            dataloader=dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=HELD_OUT),
-            optimizer=dict(type='Adam', lr=0.01), points=(0, 1, 3, 10), metrics=['SSIM', 'SD']),
-        train_cfg=dict(type='MetaInitLoop', max_epochs=epochs), optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.7)),
-        param_scheduler=[dict(type='CosineAnnealingLR', eta_min_ratio=0.1, by_epoch=True, begin=0, convert_to_iter_based=True)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=2)),
-        custom_hooks=[dict(type='EpochSeedHook')], randomness=dict(seed=5), default_scope='mmfusion', work_dir=str(work_dir), log_level='WARNING',
-        experiment_name=f'meta_init_{next(COUNT)}'))
+    return Config(
+        dict(
+            model=dict(
+                dict(
+                    type='MetaInitCoupling',
+                    fuser=dict(type='TinyNormFuser'),
+                    fusion_loss=LOSS,
+                    inner_steps=3,
+                    inner_optimizer=dict(type='Adam', lr=0.01, betas=(0.0, 0.999)),
+                ),
+                **model,
+            ),
+            train_dataloader=dict(
+                batch_size=4,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                batch_sampler=dict(
+                    type='EpisodeBatchSampler', inner_steps=3, tasks_per_batch=2, batches_per_epoch=batches
+                ),
+                dataset=dict(type='FusionTasksDataset', fusion_tasks=TASKS),
+            ),
+            test_dataloader=dict(
+                batch_size=1,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                dataset=dict(HELD_OUT, length=3, seed=10),
+            ),
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=[dict(type='FusionMetric', metrics=['EN'])],
+            adaptation=dict(
+                dataloader=dict(
+                    batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=HELD_OUT
+                ),
+                optimizer=dict(type='Adam', lr=0.01),
+                points=(0, 1, 3, 10),
+                metrics=['SSIM', 'SD'],
+            ),
+            train_cfg=dict(type='MetaInitLoop', max_epochs=epochs),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.7)),
+            param_scheduler=[
+                dict(type='CosineAnnealingLR', eta_min_ratio=0.1, by_epoch=True, begin=0, convert_to_iter_based=True)
+            ],
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=2)
+            ),
+            custom_hooks=[dict(type='EpochSeedHook')],
+            randomness=dict(seed=5),
+            default_scope='mmfusion',
+            work_dir=str(work_dir),
+            log_level='WARNING',
+            experiment_name=f'meta_init_{next(COUNT)}',
+        )
+    )
 
 
 def train(cfg, stop_after=None, **changes):
@@ -116,7 +152,9 @@ def test_meta_initialisation_learns_a_held_out_task_faster(trained, tmp_path):
     assert meta[1] < random[3]  # one step from the initialization is worth more than ten from random weights
     assert steps_to_reach(results, 'meta', 'random', 1) == '> 10'
     for seed in range(3):  # with every seed, not on the average alone
-        a, b = (next(r['rows'] for r in results if (r['init'], r['seed']) == (init, seed)) for init in ('meta', 'random'))
+        a, b = (
+            next(r['rows'] for r in results if (r['init'], r['seed']) == (init, seed)) for init in ('meta', 'random')
+        )
         assert a[-1]['loss'] < b[-1]['loss'] and a[0]['SSIM'] > b[0]['SSIM']
 
     paths = write_report(results, tmp_path)
@@ -151,7 +189,10 @@ def test_rating_leaves_the_coupling_as_it_was(tmp_path, training):
     cfg = config(tmp_path)
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS)).train(training)
     before = copy.deepcopy(coupling.state_dict())
-    loaders = [Runner.build_dataloader(copy.deepcopy(part), seed=0) for part in (cfg.adaptation.dataloader, cfg.test_dataloader)]
+    loaders = [
+        Runner.build_dataloader(copy.deepcopy(part), seed=0)
+        for part in (cfg.adaptation.dataloader, cfg.test_dataloader)
+    ]
     assert rate(coupling, *loaders, FusionMetric(metrics=['SD']))['loss'] > 0
     assert {module.training for module in coupling.modules()} == {training} and coupling.fuser.norm.momentum == 0.1
     assert all(torch.equal(value, before[name]) for name, value in coupling.state_dict().items())

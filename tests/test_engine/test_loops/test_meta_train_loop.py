@@ -1,4 +1,5 @@
 """MetaTrainLoop: which batches each phase gets, in which order, what is logged, and that resuming is exact."""
+
 import io
 import itertools
 
@@ -42,7 +43,7 @@ class Recorder(BaseModel):
 
     def train_step(self, data, optim_wrapper):
         self.seen.append(('train', data['inputs'].flatten().tolist()))
-        return dict(loss=torch.tensor(1.))
+        return dict(loss=torch.tensor(1.0))
 
     def meta_step(self, inner, outer, optim_wrapper):
         self.seen.append(('meta', inner['inputs'].flatten().tolist(), outer['inputs'].flatten().tolist()))
@@ -64,13 +65,23 @@ def make_runner(work_dir, model=None, batch_size=2, hooks=(), **train_cfg):
     model = model or Recorder()
     wrapper = dict(constructor='PartOptimWrapperConstructor', fuser=dict(optimizer=dict(type='SGD', lr=0.5)))
     return Runner(
-        model=model, work_dir=str(work_dir), experiment_name=f'meta_loop_{next(COUNT)}',
-        train_dataloader=dict(dataset=Numbered(), batch_size=batch_size, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-                              collate_fn=dict(type=collate)),
+        model=model,
+        work_dir=str(work_dir),
+        experiment_name=f'meta_loop_{next(COUNT)}',
+        train_dataloader=dict(
+            dataset=Numbered(),
+            batch_size=batch_size,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type=collate),
+        ),
         train_cfg={**dict(type='MetaTrainLoop', max_epochs=2, meta_steps=3), **train_cfg},
         optim_wrapper=wrapper if isinstance(model, Recorder) else dict(optimizer=dict(type='SGD', lr=0.5)),
-        param_scheduler=[dict(type='StepLR', step_size=1, gamma=0.1, by_epoch=True)], custom_hooks=[dict(type='EpochSeedHook'), *hooks],
-        randomness=dict(seed=3), default_scope='mmfusion')
+        param_scheduler=[dict(type='StepLR', step_size=1, gamma=0.1, by_epoch=True)],
+        custom_hooks=[dict(type='EpochSeedHook'), *hooks],
+        randomness=dict(seed=3),
+        default_scope='mmfusion',
+    )
 
 
 def test_each_epoch_is_meta_steps_then_the_whole_set(tmp_path):
@@ -80,7 +91,7 @@ def test_each_epoch_is_meta_steps_then_the_whole_set(tmp_path):
     assert [entry[0] for entry in seen] == (['meta'] * 3 + ['train'] * 10) * 2
     orders = []
     for epoch in range(2):
-        part = seen[epoch * 13:(epoch + 1) * 13]
+        part = seen[epoch * 13 : (epoch + 1) * 13]
         meta = [number for _, inner, outer in part[:3] for number in inner + outer]
         whole = [number for _, batch in part[3:] for number in batch]
         assert len(set(meta)) == 12  # inner and outer samples are all different
@@ -100,8 +111,10 @@ def test_meta_values_are_logged(tmp_path):
     runner.train()
     lines = [line.split(' INFO - ')[1] for line in logged(tmp_path).splitlines() if 'INFO - Epoch(meta)' in line]
     assert lines == [
-        'Epoch(meta) [1][2/3]  lr: 5.000e-01  meta.loss: 1.5000', 'Epoch(meta) [1][3/3]  lr: 5.000e-01  meta.loss: 3.0000',
-        'Epoch(meta) [2][2/3]  lr: 5.000e-02  meta.loss: 14.5000', 'Epoch(meta) [2][3/3]  lr: 5.000e-02  meta.loss: 16.0000'
+        'Epoch(meta) [1][2/3]  lr: 5.000e-01  meta.loss: 1.5000',
+        'Epoch(meta) [1][3/3]  lr: 5.000e-01  meta.loss: 3.0000',
+        'Epoch(meta) [2][2/3]  lr: 5.000e-02  meta.loss: 14.5000',
+        'Epoch(meta) [2][3/3]  lr: 5.000e-02  meta.loss: 16.0000',
     ]
     assert runner.message_hub.get_scalar('train/meta.loss').current() == 16
     scalars = next(tmp_path.rglob('scalars.json')).read_text()
@@ -127,7 +140,7 @@ def test_begin_and_interval(tmp_path):
     while kinds:
         count = kinds.index('train')
         epochs.append(count)
-        kinds = kinds[count + 10:]
+        kinds = kinds[count + 10 :]
     assert epochs == [0, 3, 0, 3, 0]
 
 
@@ -149,14 +162,22 @@ def test_bad_input(tmp_path):
 
 def test_optimizers_are_built_by_part(tmp_path):
     runner = make_runner(tmp_path)
-    for wrapper, message in ((dict(tasks=dict(optimizer=dict(type='SGD', lr=1.))), 'no such part to train; it has fuser'),
-                             (dict(fuser=dict(lr=1.)), 'must be dict'),
-                             (dict(paramwise_cfg=dict(bias_lr_mult=2.)), 'belongs into the entry')):
+    for wrapper, message in (
+        (dict(tasks=dict(optimizer=dict(type='SGD', lr=1.0))), 'no such part to train; it has fuser'),
+        (dict(fuser=dict(lr=1.0)), 'must be dict'),
+        (dict(paramwise_cfg=dict(bias_lr_mult=2.0)), 'belongs into the entry'),
+    ):
         with pytest.raises(UserError, match=message):
             runner.build_optim_wrapper(dict(constructor='PartOptimWrapperConstructor', **wrapper))
-    built = runner.build_optim_wrapper(dict(constructor='PartOptimWrapperConstructor', fuser=dict(
-        optimizer=dict(type='SGD', lr=1.), clip_grad=dict(max_norm=1.), paramwise_cfg=dict(bias_lr_mult=2.))))
-    assert {group['lr'] for group in built['fuser'].optimizer.param_groups} == {1., 2.}
+    built = runner.build_optim_wrapper(
+        dict(
+            constructor='PartOptimWrapperConstructor',
+            fuser=dict(
+                optimizer=dict(type='SGD', lr=1.0), clip_grad=dict(max_norm=1.0), paramwise_cfg=dict(bias_lr_mult=2.0)
+            ),
+        )
+    )
+    assert {group['lr'] for group in built['fuser'].optimizer.param_groups} == {1.0, 2.0}
 
 
 REAL = f"""
@@ -179,7 +200,9 @@ log_level = 'WARNING'
 
 
 def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: ''))  # formatting the config for the log takes longer than training
+    monkeypatch.setattr(
+        Config, 'pretty_text', property(lambda self: '')
+    )  # formatting the config for the log takes longer than training
     file = tmp_path / 'tiny.py'
     file.write_text(REAL)
 
@@ -194,7 +217,9 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path, monkeypatch):
 
     whole = run('whole')
     first = run('pieces', stop_after=1)
-    assert any(not torch.equal(value, whole.model.state_dict()[name]) for name, value in first.model.state_dict().items())
+    assert any(
+        not torch.equal(value, whole.model.state_dict()[name]) for name, value in first.model.state_dict().items()
+    )
     second = run('pieces', resume=True)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name

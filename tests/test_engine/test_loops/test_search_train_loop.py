@@ -1,4 +1,5 @@
 """SearchTrainLoop and tools/search.py: the two parts of the data, when the architecture moves, what is written, and that resuming is exact."""
+
 import argparse
 import io
 import itertools
@@ -50,11 +51,11 @@ class Recorder(BaseModel):
 
     def train_step(self, data, optim_wrapper):
         self.seen.append((data['inputs'].flatten().tolist(), None))
-        return dict(loss=torch.tensor(1.))
+        return dict(loss=torch.tensor(1.0))
 
     def search_step(self, data, upper, optim_wrapper):
         self.seen.append((data['inputs'].flatten().tolist(), upper['inputs'].flatten().tolist()))
-        return dict(loss=torch.tensor(1.))
+        return dict(loss=torch.tensor(1.0))
 
 
 class Plain(BaseModel):
@@ -69,12 +70,25 @@ class Plain(BaseModel):
 
 
 def make_runner(work_dir, model=None, dataset=None, **train_cfg):
-    loader = dict(dataset=dataset or dict(type='NumberedSet'), batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-                  collate_fn=dict(type=collate))
+    loader = dict(
+        dataset=dataset or dict(type='NumberedSet'),
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type=collate),
+    )
     return Runner(
-        model=model or Recorder(), work_dir=str(work_dir), experiment_name=f'search_loop_{next(COUNT)}', train_dataloader=loader,
-        train_cfg={**dict(type='SearchTrainLoop', max_epochs=2), **train_cfg}, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
-        custom_hooks=[dict(type='EpochSeedHook')], randomness=dict(seed=3), default_scope='mmfusion', log_level='WARNING')
+        model=model or Recorder(),
+        work_dir=str(work_dir),
+        experiment_name=f'search_loop_{next(COUNT)}',
+        train_dataloader=loader,
+        train_cfg={**dict(type='SearchTrainLoop', max_epochs=2), **train_cfg},
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
+        custom_hooks=[dict(type='EpochSeedHook')],
+        randomness=dict(seed=3),
+        default_scope='mmfusion',
+        log_level='WARNING',
+    )
 
 
 def numbers(steps, part):
@@ -91,7 +105,9 @@ def test_the_two_parts_share_no_sample(tmp_path):
     assert len(lower) == 18 and len(upper) == 6 and not lower & upper
     for epoch in epochs:
         assert set(numbers(epoch, 0)) == lower and len(numbers(epoch, 0)) == 18
-        assert set(numbers(epoch, 1)[:6]) == upper and len(numbers(epoch, 1)) == 9  # the smaller part is gone over again
+        assert (
+            set(numbers(epoch, 1)[:6]) == upper and len(numbers(epoch, 1)) == 9
+        )  # the smaller part is gone over again
     assert numbers(epochs[0], 0) != numbers(epochs[1], 0) and numbers(epochs[0], 1) != numbers(epochs[1], 1)
     again = make_runner(tmp_path / 'again', upper_part=0.25, upper_batch_size=1)
     again.train()
@@ -105,22 +121,30 @@ def test_begin_and_interval(tmp_path):
 
 
 def test_upper_dataloader_of_its_own(tmp_path):
-    other = dict(dataset=dict(type='NumberedSet', indices=4), batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
-                 collate_fn=dict(type=collate))
+    other = dict(
+        dataset=dict(type='NumberedSet', indices=4),
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type=collate),
+    )
     runner = make_runner(tmp_path, upper_dataloader=other, max_epochs=1)
     runner.train()
     assert sorted(numbers(runner.model.seen, 0)) == list(range(24))
     assert all(sorted(upper) == [0, 1, 2, 3] for _, upper in runner.model.seen)
 
 
-@pytest.mark.parametrize('options, error, message', [
-    (dict(upper_part=1.), ValueError, 'between 0 and 1'),
-    (dict(search_begin=0), ValueError, 'search_begin must be at least 1'),
-    (dict(upper_batch_size=0), ValueError, 'upper_batch_size must be at least 1'),
-    (dict(upper_part=0.01), UserError, 'leaves one of the parts empty'),
-    (dict(dataset=NoisyDataset()), UserError, 'NoisyDataset cannot be split'),
-    (dict(model=Plain()), UserError, 'Plain has no search step'),
-])
+@pytest.mark.parametrize(
+    'options, error, message',
+    [
+        (dict(upper_part=1.0), ValueError, 'between 0 and 1'),
+        (dict(search_begin=0), ValueError, 'search_begin must be at least 1'),
+        (dict(upper_batch_size=0), ValueError, 'upper_batch_size must be at least 1'),
+        (dict(upper_part=0.01), UserError, 'leaves one of the parts empty'),
+        (dict(dataset=NoisyDataset()), UserError, 'NoisyDataset cannot be split'),
+        (dict(model=Plain()), UserError, 'Plain has no search step'),
+    ],
+)
 def test_bad_input(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         make_runner(tmp_path, **options).train()
@@ -156,27 +180,55 @@ def files(tmp_path):
 def test_search_writes_the_genotype_and_trains_it(files):
     printed = io.StringIO()
     with redirect_stdout(printed):
-        path = search(parse_search_args([str(files / 'tiny_search.py'), '--work-dir', str(files / 'work'), '--then', str(files / 'tiny_then.py')]))
+        path = search(
+            parse_search_args(
+                [
+                    str(files / 'tiny_search.py'),
+                    '--work-dir',
+                    str(files / 'work'),
+                    '--then',
+                    str(files / 'tiny_then.py'),
+                ]
+            )
+        )
     genotype = load_genotype(path)
     assert path == files / 'work' / 'genotype.json' and len(genotype.cells[0].operations) == 2
-    assert 'genotype found' in printed.getvalue() and f'cells.0.1    {genotype.cells[0].operations[1]}' in printed.getvalue()
+    assert (
+        'genotype found' in printed.getvalue()
+        and f'cells.0.1    {genotype.cells[0].operations[1]}' in printed.getvalue()
+    )
     pictures = sorted(file.name for file in (files / 'work' / 'architecture').iterdir())
     assert pictures == ['epoch_0.png', 'epoch_2.png', 'latest.png']
-    scalars = [line for file in (files / 'work').glob('*/vis_data/scalars.json') for line in file.read_text().splitlines()]
-    assert any('architecture/cells.0.0/eca_3' in line for line in scalars) and any('search.entropy' in line for line in scalars)
+    scalars = [
+        line for file in (files / 'work').glob('*/vis_data/scalars.json') for line in file.read_text().splitlines()
+    ]
+    assert any('architecture/cells.0.0/eca_3' in line for line in scalars) and any(
+        'search.entropy' in line for line in scalars
+    )
     trained = torch.load(files / 'work' / 'tiny_then' / 'epoch_1.pth', weights_only=False)['state_dict']
     names = {name.split('.')[5] for name in trained if name.startswith('fuser.cells.0.operations.1.')}
-    assert names == ({'score', 'conv', 'activation'} if genotype.cells[0].operations[1] == 'eca_3' else
-                     {'depthwise', 'context', 'pointwise', 'norm', 'activation'})
-    assert json.loads((files / 'work' / 'tiny_then' / 'searched_genotype.json').read_text())['cells'][0]['kind'] == 'chain'
+    assert names == (
+        {'score', 'conv', 'activation'}
+        if genotype.cells[0].operations[1] == 'eca_3'
+        else {'depthwise', 'context', 'pointwise', 'norm', 'activation'}
+    )
+    assert (
+        json.loads((files / 'work' / 'tiny_then' / 'searched_genotype.json').read_text())['cells'][0]['kind'] == 'chain'
+    )
 
 
 def test_a_resumed_search_repeats_an_uninterrupted_one(files):
 
     def run(name, stop_after=None, resume=False):
         cfg = Config.fromfile(files / 'tiny_search.py')
-        cfg.update(work_dir=str(files / name), resume=resume, experiment_name=f'search_real_{next(COUNT)}', val_dataloader=None, val_cfg=None,
-                   val_evaluator=None)
+        cfg.update(
+            work_dir=str(files / name),
+            resume=resume,
+            experiment_name=f'search_real_{next(COUNT)}',
+            val_dataloader=None,
+            val_cfg=None,
+            val_evaluator=None,
+        )
         cfg.custom_hooks.extend([dict(type=StopAfterEpochs, epochs=stop_after)] if stop_after else [])
         runner = Runner.from_cfg(cfg)
         runner.train()
@@ -196,7 +248,10 @@ def test_other_processes_do_as_the_main_one_says(tmp_path, monkeypatch, answer):
     monkeypatch.setattr(search_module, 'is_main_process', lambda: False)
     monkeypatch.setattr(search_module, 'broadcast_object_list', lambda data: data.__setitem__(0, answer))
     monkeypatch.setattr(search_module, 'train', told.append)
-    retrain(argparse.Namespace(then='then.py', work_dir=str(tmp_path), resume='auto', cfg_options=None), tmp_path / 'absent.json')
+    retrain(
+        argparse.Namespace(then='then.py', work_dir=str(tmp_path), resume='auto', cfg_options=None),
+        tmp_path / 'absent.json',
+    )
     assert told[0].resume == answer and told[0].cfg_options == {'model.fuser.genotype': str(tmp_path / 'absent.json')}
     assert not list(tmp_path.iterdir())
 

@@ -28,7 +28,9 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize(('coupling', 'case', 'loop'), COMBINATIONS)
 def test_two_processes_equal_one_or_are_refused(results, coupling, case, loop):
-    assert coupling in CASES, f'{coupling} is registered: add a small model of it to CASES in tests/helpers/tiny_sweep.py'
+    assert coupling in CASES, (
+        f'{coupling} is registered: add a small model of it to CASES in tests/helpers/tiny_sweep.py'
+    )
     key = f'{coupling} {case} {loop}'
     single, (first, second) = results[0][key], (result[key] for result in results[1])
     cls = couplings()[coupling]

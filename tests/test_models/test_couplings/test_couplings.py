@@ -1,4 +1,5 @@
 """The parts of a coupling and the rules about them."""
+
 import pytest
 import tiny_models
 import torch
@@ -15,7 +16,7 @@ AVERAGE = dict(type='AverageFuser')
 class BlendFuser(BaseFuser):
     """Test double: a learned blend of the sources, shifted by the mean of the guidance."""
 
-    guidance_keys = ('attention', )
+    guidance_keys = ('attention',)
 
     def __init__(self):
         super().__init__()
@@ -43,12 +44,17 @@ class CountingGuide(BaseModule):
 
     def loss(self, first, second, data_samples):
         self.calls.append('loss')
-        return dict(attention=(self.scale * torch.ones(first.shape[0], 2, 4, 4)).detach()), {'first.loss_cls': self.scale * 3}
+        return dict(attention=(self.scale * torch.ones(first.shape[0], 2, 4, 4)).detach()), {
+            'first.loss_cls': self.scale * 3
+        }
 
 
 def joint(**kwargs):
     options = dict(
-        fuser=dict(type='BlendFuser'), fusion_loss=dict(l1=dict(type='L1FusionLoss')), tasks=dict(det=tiny_models.rtmdet()))
+        fuser=dict(type='BlendFuser'),
+        fusion_loss=dict(l1=dict(type='L1FusionLoss')),
+        tasks=dict(det=tiny_models.rtmdet()),
+    )
     model = MODELS.build(dict(type='JointCoupling', **{**options, **kwargs}))
     model.init_weights()
     return model
@@ -58,7 +64,13 @@ def test_loss_names_and_weights():
     inputs, samples = tiny_models.make_batch()
     model = joint(guide=dict(type='CountingGuide'), guide_weight=0.5, task_weights=dict(det=0.25))
     losses = model(inputs, samples, mode='loss')
-    assert set(losses) == {'guide.first.loss_cls', 'fuser.loss_ratio', 'fusion.loss_l1', 'det.loss_cls', 'det.loss_bbox'}
+    assert set(losses) == {
+        'guide.first.loss_cls',
+        'fuser.loss_ratio',
+        'fusion.loss_l1',
+        'det.loss_cls',
+        'det.loss_bbox',
+    }
     assert losses['guide.first.loss_cls'].item() == pytest.approx(0.15)
     model.task_weights['det'] = 1.0
     full = model(inputs, samples, mode='loss')
@@ -72,7 +84,7 @@ def test_guide_runs_once_in_training_and_only_as_far_as_needed_otherwise():
     assert model.guide.calls == ['loss']
     model.eval()(inputs, samples, mode='predict')
     assert model.guide.calls == ['loss', 'fuse']
-    model.guide_weight = 0.
+    model.guide_weight = 0.0
     losses = model.train()(inputs, samples, mode='loss')
     assert not model.guide.training and model.fuser.training
     assert model.guide.calls[-1] == 'fuse without gradient' and not any(name.startswith('guide') for name in losses)
@@ -80,7 +92,7 @@ def test_guide_runs_once_in_training_and_only_as_far_as_needed_otherwise():
 
 def test_zero_weight_leaves_a_task_out():
     inputs, samples = tiny_models.make_batch()
-    losses = joint(task_weights=dict(det=0.))(inputs, samples, mode='loss')
+    losses = joint(task_weights=dict(det=0.0))(inputs, samples, mode='loss')
     assert set(losses) == {'fuser.loss_ratio', 'fusion.loss_l1'}
 
 
@@ -114,13 +126,17 @@ def test_fused_is_cropped_to_the_image():
 
 def test_train_step_updates_fuser_and_task():
     from mmengine.optim import OptimWrapper
+
     inputs, samples = tiny_models.make_batch()
     model = joint(guide=dict(type='CountingGuide'))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     raw = dict(
-        inputs=dict(first=[(x * 255).byte() for x in inputs['first']], second=[(x * 255).byte() for x in inputs['second']]),
-        data_samples=samples)
+        inputs=dict(
+            first=[(x * 255).byte() for x in inputs['first']], second=[(x * 255).byte() for x in inputs['second']]
+        ),
+        data_samples=samples,
+    )
     log = model.train_step(raw, wrapper)
     assert torch.isfinite(log['loss']) and 'det.loss_cls' in log
     changed = {name.split('.')[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
@@ -137,13 +153,16 @@ def test_pretrained_weights_of_a_task_load(tmp_path):
         assert torch.equal(model.tasks['det'].network.state_dict()[name], value), name
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(tasks={}), 'at least one task'),
-    (dict(tasks=dict(fuser=tiny_models.rtmdet())), 'cannot name a task'),
-    (dict(tasks=dict(gloss=tiny_models.rtmdet())), 'cannot name a task'),  # its accuracy would be added to the loss
-    (dict(tasks={'my det': tiny_models.rtmdet()}), 'cannot name a task'),
-    (dict(task_weights=dict(seg=1.)), r"names \['seg'\], but the tasks are \['det'\]"),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(tasks={}), 'at least one task'),
+        (dict(tasks=dict(fuser=tiny_models.rtmdet())), 'cannot name a task'),
+        (dict(tasks=dict(gloss=tiny_models.rtmdet())), 'cannot name a task'),  # its accuracy would be added to the loss
+        (dict(tasks={'my det': tiny_models.rtmdet()}), 'cannot name a task'),
+        (dict(task_weights=dict(seg=1.0)), r"names \['seg'\], but the tasks are \['det'\]"),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         joint(**options)

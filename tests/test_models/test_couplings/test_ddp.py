@@ -5,7 +5,13 @@ import torch
 from two_processes import in_two_processes
 
 LIGHT_MOE = dict(
-    type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, 4, 4), local_grid=(8, 8), global_grid=(4, 4))
+    type='MoEFusion',
+    base_channels=4,
+    expert_channels=4,
+    decoder_channels=(8, 4, 4),
+    local_grid=(8, 8),
+    global_grid=(4, 4),
+)
 
 
 def gradients(rank, world_size, batch_size=4):
@@ -14,6 +20,7 @@ def gradients(rank, world_size, batch_size=4):
 
     from mmfusion.registry import MODELS
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
     torch.manual_seed(0)
     model = MODELS.build(
@@ -21,7 +28,9 @@ def gradients(rank, world_size, batch_size=4):
             type='JointCoupling',
             fuser=LIGHT_MOE,
             fusion_loss=dict(grad=dict(type='SobelMaxLoss'), pixel=dict(type='BoxGuidedPixelLoss')),
-            tasks=dict(det=tiny_models.rtmdet())))
+            tasks=dict(det=tiny_models.rtmdet()),
+        )
+    )
     model.init_weights()
     torch.manual_seed(1)
     for name, parameter in model.fuser.named_parameters():
@@ -29,7 +38,7 @@ def gradients(rank, world_size, batch_size=4):
             torch.nn.init.normal_(parameter, std=0.05)
     for level in model.tasks['det'].network.bbox_head.rtm_reg:
         # Boxes that overlap the objects from the start: RTMDet divides by max(1, sum of overlaps), and that 1 is not shared out over processes.
-        torch.nn.init.constant_(level.bias, 2.)
+        torch.nn.init.constant_(level.bias, 2.0)
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):  # batch statistics see only the local images
@@ -55,6 +64,8 @@ def test_two_processes_equal_one(tmp_path):
     compared = 0
     for name, wanted in single.items():
         assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], wanted, atol=2e-6 + 1e-4 * wanted.abs().max().item(), rtol=0, msg=lambda m, n=name: f'{n}: {m}')
+        torch.testing.assert_close(
+            first[name], wanted, atol=2e-6 + 1e-4 * wanted.abs().max().item(), rtol=0, msg=lambda m, n=name: f'{n}: {m}'
+        )
         compared += wanted.abs().max().item() > 0
     assert compared > 50

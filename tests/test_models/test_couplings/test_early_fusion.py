@@ -45,8 +45,9 @@ def test_equal_channels_give_the_response_of_the_network_as_published(name):
     assert four.shape[1] == 4 and torch.equal(four[:, :3], three)
     grey = three.mean(1, keepdim=True)
     with torch.no_grad():
-        ours, theirs = wide.network.backbone(grey.expand(-1, 4, -1, -1)), plain.network.backbone(
-            grey.expand(-1, 3, -1, -1)
+        ours, theirs = (
+            wide.network.backbone(grey.expand(-1, 4, -1, -1)),
+            plain.network.backbone(grey.expand(-1, 3, -1, -1)),
         )
     assert len(ours) == len(theirs) > 0
     for a, b in zip(ours, theirs):
@@ -117,7 +118,6 @@ def test_color_may_be_the_second_source():
 
 def test_a_backbone_without_a_convolution_at_its_beginning():
     class Odd(torch.nn.Module):
-
         def __init__(self):
             super().__init__()
             self.conv = torch.nn.Conv2d(4, 4, 1)

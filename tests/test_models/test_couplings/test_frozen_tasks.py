@@ -1,4 +1,5 @@
 """Task networks that are frozen: they stay as loaded, bit by bit, while their loss reaches the fuser; in every coupling."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -17,21 +18,33 @@ from mmfusion.registry import MODELS
 from mmfusion.utils import UserError, register_all_modules, safe_load
 
 TIM = dict(type='TIM', genotype='fusion_light', width=4)
-SUPERNET = dict(type='SearchableTIM', cells=[dict(kind='chain', length=2)], candidates=('residual_3_1', 'eca_3', 'spatial_3'), width=4)
+SUPERNET = dict(
+    type='SearchableTIM',
+    cells=[dict(kind='chain', length=2)],
+    candidates=('residual_3_1', 'eca_3', 'spatial_3'),
+    width=4,
+)
 LOSS = dict(l1=dict(type='L1FusionLoss'))
 COUPLINGS = dict(
     joint=dict(type='JointCoupling', fuser=TIM, fusion_loss=LOSS),
     bilevel=dict(type='BilevelCoupling', fuser=TIM, fusion_loss=LOSS),
     meta=dict(
-        type='MetaCoupling', fuser=dict(type='ReFusion', **tiny_meta.SMALL), crop_size=32, fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
-        loss_generator=dict(type='LossGenerationModule', **tiny_meta.SMALL)),
-    search=dict(type='SearchCoupling', fuser=SUPERNET, fusion_loss=LOSS, upper='both'))
-SGD = dict(optimizer=dict(type='SGD', lr=0.05), clip_grad=dict(max_norm=1.))
+        type='MetaCoupling',
+        fuser=dict(type='ReFusion', **tiny_meta.SMALL),
+        crop_size=32,
+        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+        loss_generator=dict(type='LossGenerationModule', **tiny_meta.SMALL),
+    ),
+    search=dict(type='SearchCoupling', fuser=SUPERNET, fusion_loss=LOSS, upper='both'),
+)
+SGD = dict(optimizer=dict(type='SGD', lr=0.05), clip_grad=dict(max_norm=1.0))
 
 
-def build(coupling, task='rtmdet', frozen_tasks=('task', ), **options):
+def build(coupling, task='rtmdet', frozen_tasks=('task',), **options):
     torch.manual_seed(0)
-    model = MODELS.build(dict(COUPLINGS[coupling], tasks=dict(task=tiny_models.TASKS[task]()), frozen_tasks=frozen_tasks, **options))
+    model = MODELS.build(
+        dict(COUPLINGS[coupling], tasks=dict(task=tiny_models.TASKS[task]()), frozen_tasks=frozen_tasks, **options)
+    )
     model.init_weights()
     return model.train()
 
@@ -39,7 +52,9 @@ def build(coupling, task='rtmdet', frozen_tasks=('task', ), **options):
 def optimizers(model, coupling):
     """As a config has them."""
     if coupling == 'joint':
-        return build_optim_wrapper(model, dict(type='OptimWrapper', constructor='TrainableOptimWrapperConstructor', **SGD))
+        return build_optim_wrapper(
+            model, dict(type='OptimWrapper', constructor='TrainableOptimWrapperConstructor', **SGD)
+        )
     parts = dict(fuser=SGD, architecture=SGD) if coupling == 'search' else dict(fuser=SGD)
     if any(parameter.requires_grad for parameter in model.tasks.parameters()):
         parts['tasks'] = SGD
@@ -67,7 +82,9 @@ def test_network_stays_bit_by_bit_in_every_coupling(coupling, task):
     log = train(model, coupling)
     assert changed(model.tasks, before) == set()
     assert changed(model.fuser, fuser)
-    assert any(name.startswith('task.loss') or name.startswith('task.decode.loss') for name in log)  # losses of training, not predictions
+    assert any(
+        name.startswith('task.loss') or name.startswith('task.decode.loss') for name in log
+    )  # losses of training, not predictions
 
 
 @pytest.mark.parametrize('task', tiny_models.TASKS)
@@ -81,7 +98,7 @@ def test_loss_of_a_frozen_network_reaches_the_fuser(task):
 
 
 def test_fuser_learns_otherwise_than_without_the_task():
-    with_task, without = build('joint', 'segmentor'), build('joint', 'segmentor', task_weights=dict(task=0.))
+    with_task, without = build('joint', 'segmentor'), build('joint', 'segmentor', task_weights=dict(task=0.0))
     train(with_task, 'joint')
     train(without, 'joint')
     assert changed(with_task.fuser, state(without.fuser))
@@ -96,8 +113,16 @@ def test_statistics_alone_adapt(coupling):
     assert names and all(name.endswith(('running_mean', 'running_var', 'num_batches_tracked')) for name in names)
 
 
-@pytest.mark.parametrize('coupling, task', [('joint', 'rtmdet'), ('joint', 'faster_rcnn'), ('bilevel', 'rtmdet'), ('meta', 'segmentor'),
-                                            ('search', 'segmentor')])
+@pytest.mark.parametrize(
+    'coupling, task',
+    [
+        ('joint', 'rtmdet'),
+        ('joint', 'faster_rcnn'),
+        ('bilevel', 'rtmdet'),
+        ('meta', 'segmentor'),
+        ('search', 'segmentor'),
+    ],
+)
 def test_head_alone_learns(coupling, task):
     model = build(coupling, task, frozen_tasks=dict(task='all_but_head'))
     before = state(model.tasks)
@@ -108,8 +133,11 @@ def test_head_alone_learns(coupling, task):
 
 
 def test_one_task_is_frozen_and_the_other_learns():
-    model = MODELS.build(dict(
-        COUPLINGS['meta'], tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()), frozen_tasks=('det', ))).train()
+    model = MODELS.build(
+        dict(
+            COUPLINGS['meta'], tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()), frozen_tasks=('det',)
+        )
+    ).train()
     before = state(model.tasks)
     train(model, 'meta')
     assert {name.split('.')[0] for name in changed(model.tasks, before)} == {'seg'}
@@ -127,14 +155,19 @@ def test_mode_of_the_parts():
     assert network.bbox_head.training and not any(part.training for part in network.backbone.modules())
     assert not model.eval().tasks['task'].network.bbox_head.training
     assert not any(part.training for part in build('joint').tasks['task'].network.modules())
-    assert all(part.training for part in build('joint', frozen_tasks=dict(task='weights')).tasks['task'].network.modules())
+    assert all(
+        part.training for part in build('joint', frozen_tasks=dict(task='weights')).tasks['task'].network.modules()
+    )
 
 
-@pytest.mark.parametrize('frozen, message', [
-    (('dett', ), r"frozen_tasks names \['dett'\], but the tasks are \['task'\]"),
-    ('task', 'got a bare string'),
-    (dict(task='neck'), r"must be one of \('all', 'weights', 'all_but_head'\), got 'neck'"),
-])
+@pytest.mark.parametrize(
+    'frozen, message',
+    [
+        (('dett',), r"frozen_tasks names \['dett'\], but the tasks are \['task'\]"),
+        ('task', 'got a bare string'),
+        (dict(task='neck'), r"must be one of \('all', 'weights', 'all_but_head'\), got 'neck'"),
+    ],
+)
 def test_wrong_options_are_refused(frozen, message):
     with pytest.raises(ValueError, match=message):
         build('joint', frozen_tasks=frozen)
@@ -144,7 +177,6 @@ def test_head_that_cannot_be_found_is_refused(monkeypatch):
     from mmfusion.models.couplings import task_network
 
     class Headless(torch.nn.Module):
-
         def __init__(self):
             super().__init__()
             self.body = torch.nn.Linear(1, 1)
@@ -177,6 +209,7 @@ optim_wrapper = dict(type='OptimWrapper', constructor='TrainableOptimWrapperCons
 def run(folder, name, *options, checkpoint):
     from mmfusion.cli.arguments import parse_train_args
     from mmfusion.running.training import train as train_command
+
     config = write_tiny_config(folder, FROZEN.format(checkpoint=checkpoint))
     return train_command(parse_train_args([str(config), '--work-dir', str(folder / name), '--device', 'cpu', *options]))
 
@@ -204,19 +237,26 @@ def test_stopped_and_resumed_run_is_exact_and_the_network_is_that_of_the_file(tm
     for name, value in whole['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][name]), name
         if name.startswith('tasks.det.network.') and 'data_preprocessor' not in name:
-            assert torch.equal(value, loaded[name[len('tasks.det.network.'):]]), name
+            assert torch.equal(value, loaded[name[len('tasks.det.network.') :]]), name
     assert any(not torch.equal(value, first['state_dict'][name]) for name, value in whole['state_dict'].items())
     count = sum(len(group['params']) for group in whole['optimizer']['param_groups'])
     assert count == sum(1 for name in whole['state_dict'] if name.startswith('fuser.'))
 
 
-@pytest.mark.parametrize('start, message', [
-    ('None', 'model.tasks.det would stay at random weights'),
-    ("dict(type='mmfusion.PretrainedTask', checkpoint='none.pth', if_absent='random')", 'checkpoint not found: none.pth'),
-])
+@pytest.mark.parametrize(
+    'start, message',
+    [
+        ('None', 'model.tasks.det would stay at random weights'),
+        (
+            "dict(type='mmfusion.PretrainedTask', checkpoint='none.pth', if_absent='random')",
+            'checkpoint not found: none.pth',
+        ),
+    ],
+)
 def test_frozen_network_without_weights_is_an_error(start, message, tmp_path):
     from mmfusion.cli.arguments import parse_train_args
     from mmfusion.running.training import train as train_command
+
     config = write_tiny_config(tmp_path, f"detector['init_cfg'] = {start}\nmodel.update(frozen_tasks=('det', ))\n")
     with pytest.raises(UserError, match=message):
         train_command(parse_train_args([str(config), '--work-dir', str(tmp_path / 'work'), '--device', 'cpu']))
@@ -235,10 +275,15 @@ def share(rank, world_size):
 def joint_in_processes(rank, world_size):
     """State after two steps and the end of an epoch, in the wrapper that mmengine takes."""
     from mmengine.model import MMDistributedDataParallel
+
     register_all_modules()
     model = build('joint', 'segmentor')
     model.fuser.eval()  # batch statistics see only the local images
-    wrapped = MMDistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False) if world_size > 1 else model
+    wrapped = (
+        MMDistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
+        if world_size > 1
+        else model
+    )
     wrapper = optimizers(wrapped, 'joint')
     inputs, samples = share(rank, world_size)
     for _ in range(2):
@@ -257,18 +302,34 @@ def test_two_processes_train_the_fuser_of_one_and_leave_the_network(tmp_path):
             if name.startswith('tasks.'):
                 assert torch.equal(two[name], loaded[name]), name
             else:
-                torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5, msg=lambda message, name=name: f'{name}: {message}')
+                torch.testing.assert_close(
+                    two[name], value, rtol=1e-4, atol=1e-5, msg=lambda message, name=name: f'{name}: {message}'
+                )
 
 
 def test_buffers_of_frozen_networks_are_not_averaged(monkeypatch):
-    model = MODELS.build(dict(
-        COUPLINGS['joint'], tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()), frozen_tasks=('det', ))).train()
+    model = MODELS.build(
+        dict(
+            COUPLINGS['joint'], tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()), frozen_tasks=('det',)
+        )
+    ).train()
     averaged = []
-    monkeypatch.setattr(sync_learned_buffers_hook, 'all_reduce_params', lambda buffers, op: averaged.extend(map(id, buffers)))
+    monkeypatch.setattr(
+        sync_learned_buffers_hook, 'all_reduce_params', lambda buffers, op: averaged.extend(map(id, buffers))
+    )
     hook = SyncLearnedBuffersHook()
     hook.distributed = True
     hook.after_train_epoch(SimpleNamespace(model=model))
     hook.before_val_epoch(SimpleNamespace(model=model))  # not a second time
     assert sorted(averaged) == sorted(
-        {id(buffer) for name, buffer in model.named_buffers() if not name.startswith('tasks.det.network.') and 'data_preprocessor' not in name}
-        | {id(buffer) for name, buffer in model.named_buffers() if 'data_preprocessor' in name and not name.startswith('tasks.det.')})
+        {
+            id(buffer)
+            for name, buffer in model.named_buffers()
+            if not name.startswith('tasks.det.network.') and 'data_preprocessor' not in name
+        }
+        | {
+            id(buffer)
+            for name, buffer in model.named_buffers()
+            if 'data_preprocessor' in name and not name.startswith('tasks.det.')
+        }
+    )

@@ -1,4 +1,5 @@
 """Batches whose samples name a fusion task: who is told, who is not, and what is refused."""
+
 import warnings
 
 import pytest
@@ -39,7 +40,7 @@ class ByTaskLoss(torch.nn.Module):
     """Test double: 1 for the first task and 2 for the second, so that the log tells."""
 
     def forward(self, fused, first, second, fusion_task='none', **context):
-        return fused.mean() * 0 + dict(none=0., first=1., second=2.)[fusion_task]
+        return fused.mean() * 0 + dict(none=0.0, first=1.0, second=2.0)[fusion_task]
 
 
 def named(*names):
@@ -51,10 +52,12 @@ def named(*names):
 
 
 def coupling(kind='FusionOnly', **options):
-    return MODELS.build(dict(type=kind, fuser=dict(type='ByTaskFuser'), fusion_loss=dict(own=dict(type='ByTaskLoss')), **options))
+    return MODELS.build(
+        dict(type=kind, fuser=dict(type='ByTaskFuser'), fusion_loss=dict(own=dict(type='ByTaskLoss')), **options)
+    )
 
 
-@pytest.mark.parametrize('task, value', [('first', 1.), ('second', 2.), (None, 0.)])
+@pytest.mark.parametrize('task, value', [('first', 1.0), ('second', 2.0), (None, 0.0)])
 def test_task_reaches_fuser_and_loss(task, value):
     model = coupling()
     batch = named(task, task)
@@ -75,7 +78,9 @@ def test_a_mixed_batch_is_refused_where_it_matters():
     model = coupling()
     batch = model.data_preprocessor(named('first', 'second'), True)
     assert fusion_task(batch['data_samples']) == ('first', 'second')
-    with pytest.raises(ValueError, match=r"batches of one task, and this one holds \['first', 'second'\].*TaskBatchSampler"):
+    with pytest.raises(
+        ValueError, match=r"batches of one task, and this one holds \['first', 'second'\].*TaskBatchSampler"
+    ):
         model.fuse(batch['inputs'], data_samples=batch['data_samples'])
     batch = model.data_preprocessor(named('first', None), True)
     with pytest.raises(ValueError, match=r"\['None', 'first'\]"):
@@ -156,7 +161,9 @@ class FormerLoss(torch.nn.Module):
 
 def test_a_fuser_and_a_loss_of_the_former_version_are_told_under_the_former_name():
     with pytest.warns(DeprecationWarning, match="FormerLoss: 'task' is called 'fusion_task' now"):
-        model = MODELS.build(dict(type='FusionOnly', fuser=dict(type='FormerFuser'), fusion_loss=dict(own=dict(type='FormerLoss'))))
+        model = MODELS.build(
+            dict(type='FusionOnly', fuser=dict(type='FormerFuser'), fusion_loss=dict(own=dict(type='FormerLoss')))
+        )
     batch = model.data_preprocessor(named('second', 'second'), True)
     with pytest.warns(DeprecationWarning, match="FormerFuser: 'task' is called 'fusion_task' now"):
         losses = model(batch['inputs'], batch['data_samples'], mode='loss')
@@ -204,7 +211,9 @@ def test_former_keys_replace_what_is_inherited():
         assert call(task='a', fusion_task='b', rest=1) == dict(fusion_task='a', rest=1)
         assert call(tasks=dict(_delete_=True, a=1), fusion_tasks=dict(b=2)) == dict(fusion_tasks=dict(a=1))
         far = dict(b=dict(x=1, y=dict(z=1)), c=3)
-        assert call(tasks=dict(b=dict(y=dict(_delete_=True, w=2))), fusion_tasks=far) == dict(fusion_tasks=dict(b=dict(x=1, y=dict(w=2)), c=3))
+        assert call(tasks=dict(b=dict(y=dict(_delete_=True, w=2))), fusion_tasks=far) == dict(
+            fusion_tasks=dict(b=dict(x=1, y=dict(w=2)), c=3)
+        )
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert call(fusion_task='b') == dict(fusion_task='b')

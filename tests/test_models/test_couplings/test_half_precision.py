@@ -1,4 +1,5 @@
 """Autocast on a CPU: guides and task networks of every kind train and predict, mmcv's operators included."""
+
 import pytest
 import torch
 from small_fusers import SMALL
@@ -37,9 +38,15 @@ def test_task_networks_train_and_predict(task):
 
 def test_a_coupling_with_two_stage_guide_and_task_trains_with_amp():
     torch.manual_seed(0)
-    coupling = MODELS.build(dict(
-        type='JointCoupling', fuser=dict(type='MoEFusion', **SMALL['MoEFusion']), guide=dict(GUIDE, detector=faster_rcnn()),
-        tasks=dict(det=faster_rcnn()), fusion_loss=dict(pixel=dict(type='BoxGuidedPixelLoss')))).train()
+    coupling = MODELS.build(
+        dict(
+            type='JointCoupling',
+            fuser=dict(type='MoEFusion', **SMALL['MoEFusion']),
+            guide=dict(GUIDE, detector=faster_rcnn()),
+            tasks=dict(det=faster_rcnn()),
+            fusion_loss=dict(pixel=dict(type='BoxGuidedPixelLoss')),
+        )
+    ).train()
     wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(coupling.parameters(), lr=1e-3))
     before = [p.detach().clone() for p in coupling.parameters()]
     inputs, samples = make_batch(2, 64, 96)
@@ -57,10 +64,11 @@ def test_a_coupling_with_two_stage_guide_and_task_trains_with_amp():
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_operators_compute_in_float32_and_return_what_they_were_given(dtype):
     from mmcv.ops import nms, roi_align
+
     widen_mmcv_ops()
     torch.manual_seed(0)
     feature = torch.randn(1, 3, 12, 16).to(dtype)
-    rois = torch.tensor([[0., 1., 2., 9., 8.], [0., 3., 1., 14., 11.]])
+    rois = torch.tensor([[0.0, 1.0, 2.0, 9.0, 8.0], [0.0, 3.0, 1.0, 14.0, 11.0]])
     found, gradients = [], []
     for x in (feature.clone(), feature.float()):
         x.requires_grad_()
@@ -78,23 +86,29 @@ def test_operators_compute_in_float32_and_return_what_they_were_given(dtype):
 
 def test_float32_passes_untouched():
     from mmcv.ops.roi_align import RoIAlignFunction
+
     widen_mmcv_ops()
     once = RoIAlignFunction.forward
     widen_mmcv_ops()
     assert RoIAlignFunction.forward is once
     x = torch.randn(1, 2, 9, 9, dtype=torch.double, requires_grad=True)
-    rois = torch.tensor([[0., 1., 1., 7., 7.]], dtype=torch.double)
+    rois = torch.tensor([[0.0, 1.0, 1.0, 7.0, 7.0]], dtype=torch.double)
     assert torch.autograd.gradcheck(lambda value: RoIAlignFunction.apply(value, rois, (2, 2), 1.0, 2, 'avg', True), x)
 
 
 def test_operators_in_channels_last():
     from mmcv.ops import RoIAlign
+
     widen_mmcv_ops()
     operator = RoIAlign(3, 0.5)
-    rois = torch.tensor([[0, 1., 1, 12, 14], [1, 3, 2, 15, 10]])
+    rois = torch.tensor([[0, 1.0, 1, 12, 14], [1, 3, 2, 15, 10]])
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        x = torch.rand(2, 4, 9, 8, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout).requires_grad_()
+        x = (
+            torch.rand(2, 4, 9, 8, generator=torch.Generator().manual_seed(0))
+            .contiguous(memory_format=layout)
+            .requires_grad_()
+        )
         output = operator(x, rois)
         output.square().sum().backward()
         results.append((output, x.grad))

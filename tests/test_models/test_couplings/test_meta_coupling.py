@@ -1,4 +1,5 @@
 """The meta step and the training step of MetaCoupling: what moves, what stays, and the numbers."""
+
 import copy
 
 import pytest
@@ -14,13 +15,16 @@ from tiny_meta import GUIDE, MOE, SMALL, changed, data, meta, optimizers, state
 
 def registered_fusers():
     from test_gradient_flow import FUSERS
+
     return FUSERS
 
 
 @pytest.mark.parametrize('task', tiny_models.TASKS)
 @pytest.mark.parametrize('fuser', registered_fusers())
 def test_any_fuser_with_any_task(fuser, task):
-    fuser = dict(ReFusion=dict(type='ReFusion', **SMALL), MoEFusion=MOE).get(fuser, dict(type=fuser, **SMALL_FUSERS.get(fuser, {})))
+    fuser = dict(ReFusion=dict(type='ReFusion', **SMALL), MoEFusion=MOE).get(
+        fuser, dict(type=fuser, **SMALL_FUSERS.get(fuser, {}))
+    )
     coupling = meta(fuser=fuser, tasks=dict(task=tiny_models.TASKS[task]()), crop_size=24)
     wrappers = optimizers(coupling)
     coupling.train_step(data(5, 1), wrappers)  # the optimizers have moments to keep
@@ -40,7 +44,9 @@ def test_any_fuser_with_any_task(fuser, task):
 def test_several_tasks_add_with_their_weights():
     coupling = meta(tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()), task_weights=dict(seg=0.5))
     log = coupling.meta_step(data(0), data(1), optimizers(coupling))
-    total = sum(value for name, value in log.items() if name.startswith(('meta.det.loss', 'meta.seg.')) and 'loss' in name)
+    total = sum(
+        value for name, value in log.items() if name.startswith(('meta.det.loss', 'meta.seg.')) and 'loss' in name
+    )
     assert log['meta.loss'].item() == pytest.approx(total.item(), rel=1e-5)
 
 
@@ -52,7 +58,7 @@ def test_a_guide_learns_in_phase_2_and_rests_in_phase_1():
     log = coupling.train_step(data(2), wrappers)
     assert 'guide.first.loss_cls' in log and any(name.startswith('guide.') for name in changed(coupling, before))
     assert all(module.training for module in coupling.guide.modules())
-    frozen = meta(fuser=MOE, guide=GUIDE, guide_weight=0.)
+    frozen = meta(fuser=MOE, guide=GUIDE, guide_weight=0.0)
     parts = {name: wrapper for name, wrapper in optimizers(frozen).items() if name != 'guide'}
     assert not any(name.startswith('guide') for name in frozen.train_step(data(2), OptimWrapperDict(**parts)))
     assert not frozen.guide.training
@@ -70,7 +76,7 @@ class Keeper(torch.optim.SGD):
 
 
 def kept_gradient(coupling, *batches, lr=1e-3):
-    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.)
+    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.0)
     coupling.meta_update(*batches, optimizers(coupling, lr, loss_generator=OptimWrapper(keeper)))
     return keeper.kept
 
@@ -101,16 +107,29 @@ def test_two_inner_steps_are_differentiated_through():
     weights = list(coupling.loss_generator.parameters())
     for _ in range(2):
         fusion = coupling.fuse(batch.inputs, {}, parameters)
-        loss = coupling.parse_losses(coupling.fusion_losses(fusion, batch.samples, weights=coupling.generate_weights(fusion.first, fusion.second)))[0]
+        loss = coupling.parse_losses(
+            coupling.fusion_losses(
+                fusion, batch.samples, weights=coupling.generate_weights(fusion.first, fusion.second)
+            )
+        )[0]
         gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
         parameters = {name: value - lr * gradient for (name, value), gradient in zip(parameters.items(), gradients)}
-    outer = coupling.parse_losses(coupling.task_losses(coupling.fuse(batch.inputs, {}, parameters).image, batch.samples))[0]
+    outer = coupling.parse_losses(
+        coupling.task_losses(coupling.fuse(batch.inputs, {}, parameters).image, batch.samples)
+    )[0]
     wanted = torch.autograd.grad(outer, weights)
     tasks = coupling.tasks.parameters()
-    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.)
-    coupling.meta_update(batch, batch, batch, OptimWrapperDict(
-        fuser=OptimWrapper(torch.optim.Adam(coupling.fuser.parameters(), lr=lr)), tasks=OptimWrapper(torch.optim.Adam(tasks, lr=0.)),
-        loss_generator=OptimWrapper(keeper)))
+    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.0)
+    coupling.meta_update(
+        batch,
+        batch,
+        batch,
+        OptimWrapperDict(
+            fuser=OptimWrapper(torch.optim.Adam(coupling.fuser.parameters(), lr=lr)),
+            tasks=OptimWrapper(torch.optim.Adam(tasks, lr=0.0)),
+            loss_generator=OptimWrapper(keeper),
+        ),
+    )
     largest = max(gradient.abs().max() for gradient in wanted)
     for found, value in zip(keeper.kept, wanted):
         assert (found - value).abs().max() < 1e-4 * largest
@@ -167,11 +186,16 @@ def test_the_normalised_step_is_as_long_as_the_learning_rate_and_nothing_without
     coupling, lr = meta(), 3e-3
     before = state(coupling.loss_generator)
     coupling.meta_step(data(0), data(1), optimizers(coupling, lr))
-    largest = max((value - before[name]).abs().max().item() for name, value in coupling.loss_generator.state_dict().items())
+    largest = max(
+        (value - before[name]).abs().max().item() for name, value in coupling.loss_generator.state_dict().items()
+    )
     assert largest == pytest.approx(lr, rel=1e-4)
     before = state(coupling)
-    monkeypatch.setattr(coupling.tasks['seg'], 'loss', lambda image, samples: dict(
-        loss_ce=image.sum() * 0 + next(coupling.tasks.parameters()).sum()))
+    monkeypatch.setattr(
+        coupling.tasks['seg'],
+        'loss',
+        lambda image, samples: dict(loss_ce=image.sum() * 0 + next(coupling.tasks.parameters()).sum()),
+    )
     log = coupling.meta_step(data(0), data(1), optimizers(coupling, lr))
     assert log['meta.max_grad'] == 0 and not changed(coupling, before)
 

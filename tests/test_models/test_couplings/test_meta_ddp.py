@@ -15,18 +15,29 @@ def steps(rank, world_size):
     from mmfusion.models.couplings.steps.pair_batch import PairBatch
     from mmfusion.registry import MODELS
     from mmfusion.utils import register_all_modules
+
     register_all_modules()
     torch.manual_seed(0)
-    model = MODELS.build(dict(
-        type='MetaCoupling', fuser=dict(type='ReFusion', **SMALL), loss_generator=dict(type='LossGenerationModule', **SMALL),
-        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=tiny_models.segmentor()), swap=False, crop_size=None))
+    model = MODELS.build(
+        dict(
+            type='MetaCoupling',
+            fuser=dict(type='ReFusion', **SMALL),
+            loss_generator=dict(type='LossGenerationModule', **SMALL),
+            fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+            tasks=dict(seg=tiny_models.segmentor()),
+            swap=False,
+            crop_size=None,
+        )
+    )
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):  # batch statistics see only the local images
             module.eval()
     # The wrapper that mmengine puts around the model: its own averaging must neither be needed nor get in the way.
     wrapped = MMDistributedDataParallel(model, find_unused_parameters=True) if world_size > 1 else None
-    adams = {name: torch.optim.Adam(getattr(model, name).parameters(), lr=1e-3, eps=1e-3) for name in ('fuser', 'tasks')}
+    adams = {
+        name: torch.optim.Adam(getattr(model, name).parameters(), lr=1e-3, eps=1e-3) for name in ('fuser', 'tasks')
+    }
     wrappers = OptimWrapperDict(**{name: OptimWrapper(adam) for name, adam in adams.items()})
     batches = []
     for seed in range(2):

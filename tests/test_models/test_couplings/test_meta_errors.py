@@ -1,4 +1,5 @@
 """Defects of the published program that MetaCoupling does not repeat, and input that it refuses."""
+
 import copy
 import gc
 from types import SimpleNamespace
@@ -29,7 +30,11 @@ def test_the_task_optimizer_keeps_its_moments_through_phase_1():
         before = {key: {name: value.clone() for name, value in moments.items()} for key, moments in adam.state.items()}
         weights = state(coupling.tasks)
         coupling.meta_step(data(0), data(1), wrappers)
-        same = all(torch.equal(value, before[key][name]) for key, moments in adam.state.items() for name, value in moments.items())
+        same = all(
+            torch.equal(value, before[key][name])
+            for key, moments in adam.state.items()
+            for name, value in moments.items()
+        )
         assert same == restore
         assert not changed(coupling.tasks, weights)
 
@@ -70,7 +75,11 @@ def test_no_graph_and_no_shadow_stays_alive():
         assert not any(value.requires_grad for value in log.values())
     assert counts[0] == counts[1] and counts[1][1] == 0, counts
     names = set(coupling.state_dict())
-    assert names == {f'{part}.{name}' for part in ('fuser', 'loss_generator', 'tasks') for name in getattr(coupling, part).state_dict()}
+    assert names == {
+        f'{part}.{name}'
+        for part in ('fuser', 'loss_generator', 'tasks')
+        for name in getattr(coupling, part).state_dict()
+    }
 
 
 @pytest.mark.slow
@@ -126,7 +135,9 @@ def test_labels_of_another_size_and_unknown_classes():
     coupling = meta(tasks=dict(det=tiny_models.rtmdet(), seg=tiny_models.segmentor()))
     wrappers = optimizers(coupling)
     wrong = data(0)
-    wrong['data_samples'][1].gt_sem_seg = type(wrong['data_samples'][1].gt_sem_seg)(data=torch.zeros(1, 32, 48, dtype=torch.long))
+    wrong['data_samples'][1].gt_sem_seg = type(wrong['data_samples'][1].gt_sem_seg)(
+        data=torch.zeros(1, 32, 48, dtype=torch.long)
+    )
     with pytest.raises(ValueError, match=r"'001' has the size \(32, 48\) and its image \(64, 96\)"):
         coupling.train_step(wrong, wrappers)
     wrong = data(0)
@@ -154,10 +165,18 @@ def test_optimizers_and_precision():
     refused('one optimizer for each part', good['fuser'])
     refused(r"no \['tasks'\]", OptimWrapperDict(fuser=good['fuser']))
     refused(r"has \['detector'\], but MetaCoupling knows", OptimWrapperDict(**good, detector=good['tasks']))
-    refused('does not accumulate', OptimWrapperDict(fuser=good['fuser'], tasks=OptimWrapper(good['tasks'].optimizer, accumulative_counts=2)))
-    refused('trains in float32', OptimWrapperDict(fuser=BFloat16OptimWrapper(good['fuser'].optimizer), tasks=good['tasks']))
+    refused(
+        'does not accumulate',
+        OptimWrapperDict(fuser=good['fuser'], tasks=OptimWrapper(good['tasks'].optimizer, accumulative_counts=2)),
+    )
+    refused(
+        'trains in float32', OptimWrapperDict(fuser=BFloat16OptimWrapper(good['fuser'].optimizer), tasks=good['tasks'])
+    )
     amp = AmpOptimWrapper.__new__(AmpOptimWrapper)  # its constructor wants a GPU
-    refused('tasks is a AmpOptimWrapper, but MetaCoupling trains in float32', OptimWrapperDict(fuser=good['fuser'], tasks=amp))
+    refused(
+        'tasks is a AmpOptimWrapper, but MetaCoupling trains in float32',
+        OptimWrapperDict(fuser=good['fuser'], tasks=amp),
+    )
     with torch.autocast('cpu', torch.bfloat16):
         refused('Leave autocast', OptimWrapperDict(**good))
     coupling.half()
@@ -168,7 +187,7 @@ def test_losses_that_do_not_learn():
     coupling = meta(fusion_loss=dict(l1=dict(type='L1FusionLoss')))
     with pytest.raises(UserError, match='does not reach LossGenerationModule'):
         coupling.meta_step(data(0), data(1), optimizers(coupling))
-    coupling = meta(task_weights=dict(seg=0.))
+    coupling = meta(task_weights=dict(seg=0.0))
     with pytest.raises(UserError, match='needs a task of weight above 0'):
         coupling.meta_step(data(0), data(1), optimizers(coupling))
     assert set(coupling.train_step(data(0), optimizers(coupling))) == {'fusion.loss_learned', 'loss', 'weight_first'}
@@ -193,16 +212,19 @@ def test_parts_that_are_wrapped_one_by_one():
         coupling.meta_update(None, None, None, wrappers)
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(tasks={}), 'at least one task'),
-    (dict(fusion_loss={}), 'needs a fusion loss'),
-    (dict(fuser=dict(type='AverageFuser')), 'AverageFuser has no trainable'),
-    (dict(crop_size=8), 'crop_size must be'),
-    (dict(task_size=(240, )), 'task_size must be'),
-    (dict(resize='labels'), 'resize must be one of'),
-    (dict(inner_fuser='old'), 'inner_fuser must be one of'),
-    (dict(inner_steps=0), 'inner_steps must be at least 1'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(tasks={}), 'at least one task'),
+        (dict(fusion_loss={}), 'needs a fusion loss'),
+        (dict(fuser=dict(type='AverageFuser')), 'AverageFuser has no trainable'),
+        (dict(crop_size=8), 'crop_size must be'),
+        (dict(task_size=(240,)), 'task_size must be'),
+        (dict(resize='labels'), 'resize must be one of'),
+        (dict(inner_fuser='old'), 'inner_fuser must be one of'),
+        (dict(inner_steps=0), 'inner_steps must be at least 1'),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         meta(**options)

@@ -1,4 +1,5 @@
 """The gradient of the meta step against finite differences, in double precision: whole, or cut where the class says so."""
+
 import copy
 
 import pytest
@@ -23,7 +24,10 @@ class Keeper(torch.optim.SGD):
 
 
 def optimizers(coupling):
-    parts = dict(fuser=torch.optim.SGD(coupling.fuser.parameters(), lr=LR), tasks=torch.optim.SGD(coupling.tasks.parameters(), lr=LR))
+    parts = dict(
+        fuser=torch.optim.SGD(coupling.fuser.parameters(), lr=LR),
+        tasks=torch.optim.SGD(coupling.tasks.parameters(), lr=LR),
+    )
     return OptimWrapperDict(**{name: OptimWrapper(optimizer) for name, optimizer in parts.items()})
 
 
@@ -62,16 +66,22 @@ def slope(coupling, batch, direction, tasks=None, step=1e-5):
 @pytest.mark.parametrize('inner_fuser', ['current', 'updated'])
 def test_the_gradient_is_that_of_the_formula(inner_fuser, monkeypatch):
     monkeypatch.setattr(torch.Tensor, 'float', torch.Tensor.double)  # preprocessors would go back to single precision
-    monkeypatch.setattr(task_network, 'straight_through_clamp', lambda image: image)  # its gradient is not its slope, on purpose
+    monkeypatch.setattr(
+        task_network, 'straight_through_clamp', lambda image: image
+    )  # its gradient is not its slope, on purpose
     torch.manual_seed(0)
     coupling = meta(swap=False, crop_size=None, inner_fuser=inner_fuser).double()
     coupling.tasks['seg'].eval()
     inputs, samples = tiny_models.make_batch(1, 32, 32)
     batch = PairBatch({name: images.double() for name, images in inputs.items()}, samples)
-    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.)
+    keeper = Keeper(coupling.loss_generator.parameters(), lr=1.0)
     wrappers = optimizers(coupling)
-    coupling.meta_update(batch, batch, batch, OptimWrapperDict(
-        fuser=wrappers['fuser'], tasks=wrappers['tasks'], loss_generator=OptimWrapper(keeper)))
+    coupling.meta_update(
+        batch,
+        batch,
+        batch,
+        OptimWrapperDict(fuser=wrappers['fuser'], tasks=wrappers['tasks'], loss_generator=OptimWrapper(keeper)),
+    )
     length = sum(part.square().sum() for part in keeper.kept).sqrt()
     direction = [part / length for part in keeper.kept]
     found = length.item()  # slope along its own direction

@@ -1,4 +1,5 @@
 """MetaInitCoupling: outer gradients against a slow twin, what an episode leaves behind, buffers, errors."""
+
 import copy
 
 import pytest
@@ -17,14 +18,26 @@ from mmfusion.utils import UserError
 
 
 def make(**options):
-    coupling = MODELS.build(dict(dict(type='MetaInitCoupling', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS, inner_steps=3,
-                                      inner_optimizer=dict(type='SGD', lr=0.05, momentum=0.5)), **options))
+    coupling = MODELS.build(
+        dict(
+            dict(
+                type='MetaInitCoupling',
+                fuser=dict(type='TinyNormFuser'),
+                fusion_loss=LOSS,
+                inner_steps=3,
+                inner_optimizer=dict(type='SGD', lr=0.05, momentum=0.5),
+            ),
+            **options,
+        )
+    )
     return coupling.train()
 
 
 def make_batch(inner_steps=3, tasks_per_batch=2):
     dataset = FusionTasksDataset(copy.deepcopy(TASKS))
-    sampler = EpisodeBatchSampler(DefaultSampler(dataset, seed=1), batch_size=2, inner_steps=inner_steps, tasks_per_batch=tasks_per_batch)
+    sampler = EpisodeBatchSampler(
+        DefaultSampler(dataset, seed=1), batch_size=2, inner_steps=inner_steps, tasks_per_batch=tasks_per_batch
+    )
     return pseudo_collate([dataset[index] for index in next(iter(sampler))])
 
 
@@ -65,7 +78,9 @@ def test_step_against_a_slow_twin(algorithm):
     gradients = [torch.stack(both).mean(0) for both in zip(*(t[algorithm == 'fomaml'] for t in twins))]
     learned = [name for name, _ in coupling.fuser.named_parameters() if name != 'unused']
     for name, gradient in zip(learned, gradients):
-        torch.testing.assert_close(coupling.fuser.state_dict()[name], before[name] - 0.7 * gradient, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(
+            coupling.fuser.state_dict()[name], before[name] - 0.7 * gradient, rtol=1e-5, atol=1e-7
+        )
     assert torch.equal(coupling.fuser.unused, torch.ones(2))
     assert all(parameter.grad is None for parameter in coupling.parameters())
     for (name, _), result in zip(episodes, twins):
@@ -98,9 +113,9 @@ def test_an_episode_leaves_the_fuser_as_it_was():
 def test_without_inner_steps_it_is_plain_training_on_all_tasks():
     coupling, data = make(algorithm='fomaml', inner_steps=0), make_batch(inner_steps=0, tasks_per_batch=3)
     plain = copy.deepcopy(coupling)
-    losses = [plain_loss(plain, batch) for _, (batch, ) in plain.split_episodes(data)]
+    losses = [plain_loss(plain, batch) for _, (batch,) in plain.split_episodes(data)]
     (sum(losses) / 3).backward()
-    coupling.train_step(data, OptimWrapper(torch.optim.SGD(coupling.fuser.parameters(), lr=1.)))
+    coupling.train_step(data, OptimWrapper(torch.optim.SGD(coupling.fuser.parameters(), lr=1.0)))
     for new, old in zip(coupling.fuser.stem.parameters(), plain.fuser.stem.parameters()):
         torch.testing.assert_close(new, old - old.grad)
 
@@ -110,14 +125,22 @@ def test_constant_buffers_and_counts_stay_exact():
     coupling.fuser.register_buffer('filter', torch.tensor([1 / 3, 0.1, 1 / 7, float('-inf')]))
     before = coupling.fuser.filter.clone()
     for _ in range(3):
-        coupling.train_step(make_batch(inner_steps=1, tasks_per_batch=3), OptimWrapper(torch.optim.Adam(coupling.fuser.parameters())))
+        coupling.train_step(
+            make_batch(inner_steps=1, tasks_per_batch=3), OptimWrapper(torch.optim.Adam(coupling.fuser.parameters()))
+        )
     assert torch.equal(coupling.fuser.filter, before)
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(algorithm='maml'), 'algorithm'), (dict(inner_steps=0), 'inner_steps of at least 1'),
-    (dict(algorithm='fomaml', inner_steps=-1), 'at least 0'),
-    (dict(fusion_loss=None), 'empty'), (dict(fuser=dict(type='MaximumFuser')), 'no trainable parameters')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(algorithm='maml'), 'algorithm'),
+        (dict(inner_steps=0), 'inner_steps of at least 1'),
+        (dict(algorithm='fomaml', inner_steps=-1), 'at least 0'),
+        (dict(fusion_loss=None), 'empty'),
+        (dict(fuser=dict(type='MaximumFuser')), 'no trainable parameters'),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
@@ -125,7 +148,7 @@ def test_bad_options(options, message):
 
 def test_bad_batches_and_optimizers():
     coupling, data = make(), make_batch()
-    wrapper = OptimWrapper(torch.optim.SGD(coupling.fuser.parameters(), lr=1.))
+    wrapper = OptimWrapper(torch.optim.SGD(coupling.fuser.parameters(), lr=1.0))
     with pytest.raises(UserError, match='do not make 4 equal batches'):
         coupling.train_step(make_batch(inner_steps=2), wrapper)
     for sample in data['data_samples']:
@@ -140,11 +163,23 @@ def test_bad_batches_and_optimizers():
 
 def test_a_colour_task_and_a_moe_fuser_with_random_gates():
     """Any fuser: one with noise in its gates and auxiliary losses, on RGB and gray."""
-    moe = dict(type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(4, 4), global_grid=(4, 4))
+    moe = dict(
+        type='MoEFusion',
+        base_channels=4,
+        expert_channels=4,
+        decoder_channels=(8,),
+        local_grid=(4, 4),
+        global_grid=(4, 4),
+    )
     coupling = make(fuser=moe, inner_steps=1)
     pipeline = [dict(type='LoadPair'), dict(type='PackFusionInputs')]
     dataset = FusionTasksDataset(dict(street=dict(type='DemoPairs', length=4, size=(64, 64), pipeline=pipeline)))
     before = copy.deepcopy(coupling.state_dict())
-    log = coupling.train_step(pseudo_collate([dataset[i] for i in range(4)]), OptimWrapper(torch.optim.Adam(coupling.fuser.parameters(), lr=1e-3)))
-    assert torch.isfinite(log['loss']) and isinstance(coupling, MetaInitCoupling) and isinstance(coupling.fuser, nn.Module)
+    log = coupling.train_step(
+        pseudo_collate([dataset[i] for i in range(4)]),
+        OptimWrapper(torch.optim.Adam(coupling.fuser.parameters(), lr=1e-3)),
+    )
+    assert (
+        torch.isfinite(log['loss']) and isinstance(coupling, MetaInitCoupling) and isinstance(coupling.fuser, nn.Module)
+    )
     assert any(not torch.equal(value, before[name]) for name, value in coupling.state_dict().items())

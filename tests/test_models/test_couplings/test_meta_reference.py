@@ -1,4 +1,5 @@
 """One whole meta step against the recorded one of the published program."""
+
 import pytest
 import recorded as vectors
 import torch
@@ -26,7 +27,11 @@ class TinyTask(nn.Module):
     def loss(self, image, data_samples):
         labels = torch.cat([sample.gt_sem_seg.data for sample in data_samples])
         logits = self.c2(F.relu(self.c1(image)))
-        return dict(loss_ce=F.cross_entropy(F.interpolate(logits, labels.shape[-2:], mode='bilinear', align_corners=True), labels))
+        return dict(
+            loss_ce=F.cross_entropy(
+                F.interpolate(logits, labels.shape[-2:], mode='bilinear', align_corners=True), labels
+            )
+        )
 
 
 @pytest.fixture(scope='module')
@@ -35,9 +40,15 @@ def recorded():
 
 
 def make_coupling(recorded):
-    coupling = MODELS.build(dict(
-        type='MetaCoupling', fuser=dict(type='ReFusion'), loss_generator=dict(type='LossGenerationModule'),
-        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=dict(type='mmseg.EncoderDecoder', **SEGMENTOR))))
+    coupling = MODELS.build(
+        dict(
+            type='MetaCoupling',
+            fuser=dict(type='ReFusion'),
+            loss_generator=dict(type='LossGenerationModule'),
+            fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+            tasks=dict(seg=dict(type='mmseg.EncoderDecoder', **SEGMENTOR)),
+        )
+    )
     coupling.tasks['seg'] = TinyTask()
     coupling.fuser.load_state_dict(convert_fuser(recorded['F0']))
     coupling.loss_generator.load_state_dict(convert_loss_module(recorded['G0']))
@@ -46,13 +57,21 @@ def make_coupling(recorded):
 
 
 SEGMENTOR = dict(
-    data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=1), backbone=dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
-    decode_head=dict(type='FCNHead', in_channels=64, channels=8, num_convs=1, concat_input=False, num_classes=5, in_index=3),
-    train_cfg=dict(), test_cfg=dict(mode='whole'))
+    data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=1),
+    backbone=dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8),
+    decode_head=dict(
+        type='FCNHead', in_channels=64, channels=8, num_convs=1, concat_input=False, num_classes=5, in_index=3
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
 
 
 def optimizers(coupling, lr, **extra):
-    parts = dict(fuser=torch.optim.Adam(coupling.fuser.parameters(), lr=lr), tasks=torch.optim.Adam(coupling.tasks.parameters(), lr=lr))
+    parts = dict(
+        fuser=torch.optim.Adam(coupling.fuser.parameters(), lr=lr),
+        tasks=torch.optim.Adam(coupling.tasks.parameters(), lr=lr),
+    )
     return OptimWrapperDict(**{name: OptimWrapper(optimizer) for name, optimizer in {**parts, **extra}.items()})
 
 
@@ -72,7 +91,9 @@ def close(found, wanted, tolerance):
     assert set(found) == set(wanted)
     for name, value in wanted.items():
         sampled = isinstance(value, vectors.Sample)
-        assert ((value.of(found[name]) - value.values) if sampled else (found[name] - value)).abs().max().item() <= tolerance, name
+        assert (
+            (value.of(found[name]) - value.values) if sampled else (found[name] - value)
+        ).abs().max().item() <= tolerance, name
 
 
 def test_the_recorded_meta_step_is_reproduced(recorded, monkeypatch):
@@ -91,7 +112,11 @@ def test_the_recorded_meta_step_is_reproduced(recorded, monkeypatch):
     monkeypatch.setattr(task, 'loss', watch)
     log = coupling.meta_update(crop, inner, outer, wrappers)
 
-    for name, key in (('meta.loss_fusion', 'loss_f'), ('meta.loss_inner', 'loss_t_inner'), ('meta.loss', 'loss_t_outer')):
+    for name, key in (
+        ('meta.loss_fusion', 'loss_f'),
+        ('meta.loss_inner', 'loss_t_inner'),
+        ('meta.loss', 'loss_t_outer'),
+    ):
         assert log[name].item() == pytest.approx(recorded[key], abs=2e-7 * max(1, recorded[key])), name
     close(seen['T1'], recorded['T1'], 2e-7)
     assert (seen['f2'] - recorded['f2']).abs().max() <= 2e-7
@@ -112,7 +137,7 @@ class GradientKeeper(torch.optim.SGD):
 
 def test_the_gradient_of_the_loss_module(recorded):
     coupling = make_coupling(recorded)
-    keeper = GradientKeeper(coupling.loss_generator.parameters(), lr=1.)
+    keeper = GradientKeeper(coupling.loss_generator.parameters(), lr=1.0)
     coupling.meta_update(*batches(recorded), optimizers(coupling, recorded['lr'], loss_generator=keeper))
     names = [name for name, _ in coupling.loss_generator.named_parameters()]
     close(dict(zip(names, keeper.kept)), convert_loss_module(recorded['G_grad']), 1e-5 * recorded['max_grad'])

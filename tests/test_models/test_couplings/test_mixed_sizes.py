@@ -1,4 +1,5 @@
 """Batches of several sizes: no picture and no loss depends on neighbors or on padding."""
+
 import inspect
 
 import numpy as np
@@ -23,15 +24,26 @@ SIZES = ((48, 64), (33, 80), (48, 64), (57, 41))
 
 
 def registered(base):
-    return sorted(name for name, cls in MODELS.module_dict.items() if isinstance(cls, type) and issubclass(cls, base) and cls is not base
-                  and not inspect.isabstract(cls) and cls.__module__.startswith('mmfusion.'))
+    return sorted(
+        name
+        for name, cls in MODELS.module_dict.items()
+        if isinstance(cls, type)
+        and issubclass(cls, base)
+        and cls is not base
+        and not inspect.isabstract(cls)
+        and cls.__module__.startswith('mmfusion.')
+    )
 
 
 def packed(height, width, seed, channels=(3, 1)):
     rng = np.random.default_rng(seed)
     first, second = (torch.from_numpy(rng.integers(0, 256, (c, height, width), dtype=np.uint8)) for c in channels)
-    sample = FusionDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width), scale_factor=(1., 1.), sample_id=str(seed)))
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[4., 5., 30., 25.]]), labels=torch.tensor([seed % 3]))
+    sample = FusionDataSample(
+        metainfo=dict(
+            img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0), sample_id=str(seed)
+        )
+    )
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[4.0, 5.0, 30.0, 25.0]]), labels=torch.tensor([seed % 3]))
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
     sample.gt_sem_seg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, height, width))))
     return dict(inputs=dict(first=first, second=second), data_samples=sample)
@@ -39,8 +51,14 @@ def packed(height, width, seed, channels=(3, 1)):
 
 def build(fuser, type_='FusionOnly', divisor=32, **parts):
     torch.manual_seed(1)
-    coupling = MODELS.build(dict(type=type_, fuser=dict(type=fuser, **SMALL.get(fuser, {})),
-                                 data_preprocessor=dict(type='FusionDataPreprocessor', pad_size_divisor=divisor), **parts))
+    coupling = MODELS.build(
+        dict(
+            type=type_,
+            fuser=dict(type=fuser, **SMALL.get(fuser, {})),
+            data_preprocessor=dict(type='FusionDataPreprocessor', pad_size_divisor=divisor),
+            **parts,
+        )
+    )
     with torch.no_grad():  # zero parameters (gates) would tie
         for parameter in coupling.parameters():
             if not parameter.any():
@@ -51,7 +69,10 @@ def build(fuser, type_='FusionOnly', divisor=32, **parts):
 def batches(coupling, training=False, channels=(3, 1), sizes=SIZES):
     """The batch of all sizes, and each sample alone."""
     samples = [packed(*size, seed, channels) for seed, size in enumerate(sizes)]
-    return [coupling.data_preprocessor(pseudo_collate(part), training) for part in (samples, *([sample] for sample in samples))]
+    return [
+        coupling.data_preprocessor(pseudo_collate(part), training)
+        for part in (samples, *([sample] for sample in samples))
+    ]
 
 
 def small_guide():
@@ -66,8 +87,13 @@ def check_alone(coupling, channels=(3, 1)):
         for image, single, (height, width) in zip(images, alone, SIZES):
             expected = coupling(single['inputs'], mode='tensor')[0, :, :height, :width]
             torch.testing.assert_close(image[:, :height, :width], expected, atol=1e-5, rtol=0)
-            exact = dict(first=single['inputs']['first'][..., :height, :width], second=single['inputs']['second'][..., :height, :width])
-            torch.testing.assert_close(expected, coupling(exact, mode='tensor')[0], atol=1e-5, rtol=0)  # nor on the divisor
+            exact = dict(
+                first=single['inputs']['first'][..., :height, :width],
+                second=single['inputs']['second'][..., :height, :width],
+            )
+            torch.testing.assert_close(
+                expected, coupling(exact, mode='tensor')[0], atol=1e-5, rtol=0
+            )  # nor on the divisor
 
 
 @pytest.mark.parametrize('channels', [(3, 1), (3, 3), (1, 1)])
@@ -95,7 +121,8 @@ def test_nor_in_predictions():
 # Arguments of losses that have no defaults for all; a new one needs a line here.
 LOSS_ARGUMENTS = dict(
     LuminanceFusionLoss=dict(criterion=dict(type='SobelMaxLoss')),
-    TaskFusionLoss=dict(fusion_tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one'))
+    TaskFusionLoss=dict(fusion_tasks=dict(one=dict(pixel=dict(type='L1FusionLoss'))), default='one'),
+)
 
 
 @pytest.mark.parametrize('training', [False, True])
@@ -116,28 +143,45 @@ def test_losses_leave_the_padding_out(name, training):
 
 
 def test_learned_weights_leave_it_out_too():
-    coupling = build('ReFusion', 'MetaCoupling', loss_generator=dict(type='LossGenerationModule', channels=8, heads=2, blocks=1), crop_size=None,
-                     fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), tasks=dict(seg=segmentor())).eval()
+    coupling = build(
+        'ReFusion',
+        'MetaCoupling',
+        loss_generator=dict(type='LossGenerationModule', channels=8, heads=2, blocks=1),
+        crop_size=None,
+        fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+        tasks=dict(seg=segmentor()),
+    ).eval()
     together, *alone = batches(coupling, True)
     with torch.no_grad():
         found = coupling.weights_of(coupling.fuse(together['inputs']))
         for weights, single, (height, width) in zip(found, alone, SIZES):
             expected = coupling.weights_of(coupling.fuse(single['inputs']))[0]
             torch.testing.assert_close(weights[:, :height, :width], expected[:, :height, :width], atol=1e-5, rtol=0)
-        loss = coupling.fusion_losses(coupling.fuse(together['inputs']), together['data_samples'])['fusion.loss_learned']
-        single = [coupling.fusion_losses(coupling.fuse(x['inputs']), x['data_samples'])['fusion.loss_learned'] for x in alone]
+        loss = coupling.fusion_losses(coupling.fuse(together['inputs']), together['data_samples'])[
+            'fusion.loss_learned'
+        ]
+        single = [
+            coupling.fusion_losses(coupling.fuse(x['inputs']), x['data_samples'])['fusion.loss_learned'] for x in alone
+        ]
     torch.testing.assert_close(loss, torch.stack(single).mean(), atol=1e-6, rtol=1e-5)
 
 
 def test_training_runs_one_batch_and_learns_nothing_from_the_padding():
-    coupling = build('MoEFusion', 'JointCoupling', guide=small_guide(), tasks=dict(seg=segmentor()),
-                     fusion_loss=dict(grad=dict(type='SobelMaxLoss'), pixel=dict(type='BoxGuidedPixelLoss'))).train()
+    coupling = build(
+        'MoEFusion',
+        'JointCoupling',
+        guide=small_guide(),
+        tasks=dict(seg=segmentor()),
+        fusion_loss=dict(grad=dict(type='SobelMaxLoss'), pixel=dict(type='BoxGuidedPixelLoss')),
+    ).train()
     together = batches(coupling, True)[0]
     calls = []
-    coupling.fuser.register_forward_hook(lambda module, inputs, output: calls.append((len(inputs[0]), output.fused.retain_grad(), output.fused)))
+    coupling.fuser.register_forward_hook(
+        lambda module, inputs, output: calls.append((len(inputs[0]), output.fused.retain_grad(), output.fused))
+    )
     losses = coupling(together['inputs'], together['data_samples'], mode='loss')
     coupling.parse_losses(losses)[0].backward()
-    (number, _, fused), = calls
+    ((number, _, fused),) = calls
     assert number == len(SIZES) and fused.shape[-2:] == (64, 96)
     for gradient, (height, width) in zip(fused.grad, SIZES):
         assert gradient[:, :height, :width].any()
@@ -202,7 +246,9 @@ def test_shapes_of_the_fused_batch_do_not_reach_a_segmentor(test_cfg):
     inputs, samples = make_batch(1, 57, 83)
     with torch.no_grad():
         expected = network.predict(inputs['first'], samples)[0].seg_logits.data
-        samples[0].set_metainfo(dict(pad_shape=(96, 128), batch_input_shape=(96, 128)))  # as a neighbor of 96x128 makes it
+        samples[0].set_metainfo(
+            dict(pad_shape=(96, 128), batch_input_shape=(96, 128))
+        )  # as a neighbor of 96x128 makes it
         found = network.predict(reflected(inputs['first'], 96, 128), samples)[0].seg_logits.data
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     _, copies = network.preprocess(inputs['first'], samples, training=False)
@@ -216,11 +262,15 @@ def test_a_segmentor_of_fixed_size_takes_larger_pictures_beside_smaller_ones():
     cfg['data_preprocessor'].update(size=(64, 64), size_divisor=None)
     coupling = build('AverageFuser', 'JointCoupling', tasks=dict(seg=cfg)).train()
     together = batches(coupling, True, sizes=[(48, 60), (90, 40)])[0]
-    inputs, copies = coupling.tasks.seg.preprocess(coupling.fuse(together['inputs']).image, together['data_samples'], training=True)
+    inputs, copies = coupling.tasks.seg.preprocess(
+        coupling.fuse(together['inputs']).image, together['data_samples'], training=True
+    )
     assert inputs.shape[-2:] == (90, 64) and all(copy.gt_sem_seg.shape == (90, 64) for copy in copies)
     assert (copies[0].gt_sem_seg.data[:, 48:] == 255).all()
     losses = coupling(together['inputs'], together['data_samples'], mode='loss')
     assert torch.isfinite(losses['seg.decode.loss_ce'])
     assert coupling.tasks.seg.network.data_preprocessor.size == (64, 64)  # smaller batches are padded to it as before
     small = batches(coupling, True, sizes=[(48, 60), (33, 40)])[0]
-    assert coupling.tasks.seg.preprocess(coupling.fuse(small['inputs']).image, small['data_samples'], True)[0].shape[-2:] == (64, 64)
+    assert coupling.tasks.seg.preprocess(coupling.fuse(small['inputs']).image, small['data_samples'], True)[0].shape[
+        -2:
+    ] == (64, 64)

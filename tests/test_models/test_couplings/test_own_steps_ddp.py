@@ -1,4 +1,5 @@
 """Couplings with a step of their own: two processes, each with half of the data, take the step of one process with all of it."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from mmfusion.utils import UserError, register_all_modules
 def wrapped(model, world_size):
     """The model as a runner has it: its wrapper must neither be needed nor get in the way."""
     from mmengine.model import MMDistributedDataParallel
+
     return MMDistributedDataParallel(model, find_unused_parameters=True) if world_size > 1 else model
 
 
@@ -31,7 +33,9 @@ def frozen_statistics(model):
 
 def make_optimizers(model, *names):
     """SGD for each part."""
-    return OptimWrapperDict(**{name: OptimWrapper(torch.optim.SGD(model.learning_parts()[name].parameters(), lr=0.05)) for name in names})
+    return OptimWrapperDict(
+        **{name: OptimWrapper(torch.optim.SGD(model.learning_parts()[name].parameters(), lr=0.05)) for name in names}
+    )
 
 
 def share(rank, world_size, seed=0):
@@ -43,13 +47,24 @@ def share(rank, world_size, seed=0):
 
 def bilevel(rank, world_size):
     """State and log after two steps, called as the loop calls them."""
-    model = frozen_statistics(MODELS.build(dict(
-        type='BilevelCoupling', fuser=dict(type='TIM', genotype='fusion_light', width=4), fusion_loss=dict(l1=dict(type='L1FusionLoss')),
-        tasks=dict(seg=tiny_models.segmentor()), momentum=0.5)))
+    model = frozen_statistics(
+        MODELS.build(
+            dict(
+                type='BilevelCoupling',
+                fuser=dict(type='TIM', genotype='fusion_light', width=4),
+                fusion_loss=dict(l1=dict(type='L1FusionLoss')),
+                tasks=dict(seg=tiny_models.segmentor()),
+                momentum=0.5,
+            )
+        )
+    )
     logs = []
     loop = CouplingTrainLoop.__new__(CouplingTrainLoop)  # what it does with a wrapped model, without a runner
-    loop._runner = SimpleNamespace(model=wrapped(model, world_size), optim_wrapper=make_optimizers(model, 'fuser', 'tasks'),
-                                   call_hook=lambda *args, outputs=None, **kwargs: logs.append(outputs))
+    loop._runner = SimpleNamespace(
+        model=wrapped(model, world_size),
+        optim_wrapper=make_optimizers(model, 'fuser', 'tasks'),
+        call_hook=lambda *args, outputs=None, **kwargs: logs.append(outputs),
+    )
     loop._iter = 0
     for index in range(2):
         loop.run_iter(index, share(rank, world_size))
@@ -58,12 +73,30 @@ def bilevel(rank, world_size):
 
 def search(rank, world_size):
     """State and log after two search steps."""
-    fuser = dict(type='SearchableTIM', cells=[dict(kind='chain', length=2)], candidates=('residual_3_1', 'eca_3', 'spatial_3'), width=4)
-    table = dict(milliseconds={f'cells.0.{i}': dict(residual_3_1=3., eca_3=2., spatial_3=1.) for i in range(2)}, machine=dict(device='x'),
-                 size=(16, 16))
-    model = frozen_statistics(MODELS.build(dict(
-        type='SearchCoupling', fuser=fuser, fusion_loss=dict(l1=dict(type='L1FusionLoss')), tasks=dict(seg=tiny_models.segmentor()), upper='both',
-        latency_table=table, latency_weight=0.1)))
+    fuser = dict(
+        type='SearchableTIM',
+        cells=[dict(kind='chain', length=2)],
+        candidates=('residual_3_1', 'eca_3', 'spatial_3'),
+        width=4,
+    )
+    table = dict(
+        milliseconds={f'cells.0.{i}': dict(residual_3_1=3.0, eca_3=2.0, spatial_3=1.0) for i in range(2)},
+        machine=dict(device='x'),
+        size=(16, 16),
+    )
+    model = frozen_statistics(
+        MODELS.build(
+            dict(
+                type='SearchCoupling',
+                fuser=fuser,
+                fusion_loss=dict(l1=dict(type='L1FusionLoss')),
+                tasks=dict(seg=tiny_models.segmentor()),
+                upper='both',
+                latency_table=table,
+                latency_weight=0.1,
+            )
+        )
+    )
     wrapped(model, world_size)
     optimizers = make_optimizers(model, 'fuser', 'architecture', 'tasks')
     for _ in range(2):
@@ -73,21 +106,35 @@ def search(rank, world_size):
 
 def meta_init(rank, world_size, algorithm):
     """State and log after two steps of the initialization on one of two episodes, or both; batch norm in training mode."""
-    model = MODELS.build(dict(
-        type='MetaInitCoupling', fuser=dict(type='TinyNormFuser'), fusion_loss=LOSS, inner_steps=2, algorithm=algorithm,
-        inner_optimizer=dict(type='SGD', lr=0.05))).train()
+    model = MODELS.build(
+        dict(
+            type='MetaInitCoupling',
+            fuser=dict(type='TinyNormFuser'),
+            fusion_loss=LOSS,
+            inner_steps=2,
+            algorithm=algorithm,
+            inner_optimizer=dict(type='SGD', lr=0.05),
+        )
+    ).train()
     wrapped(model, world_size)
     optimizer = OptimWrapper(torch.optim.SGD(model.fuser.parameters(), lr=0.5))
     dataset = FusionTasksDataset(TASKS)
     episodes = [range(6), range(8, 14)]  # six pairs of the first task, six of the second
-    indices = [index for episode in episodes[rank * 2 // world_size:(rank + 1) * 2 // world_size] for index in episode]
+    indices = [
+        index for episode in episodes[rank * 2 // world_size : (rank + 1) * 2 // world_size] for index in episode
+    ]
     for _ in range(2):
         log = model.train_step(pseudo_collate([dataset[index] for index in indices]), optimizer)
     assert model.fuser.norm.running_mean.abs().min() > 0
     return model.state_dict(), log
 
 
-CASES = dict(bilevel=bilevel, search=search, reptile=lambda *args: meta_init(*args, 'reptile'), fomaml=lambda *args: meta_init(*args, 'fomaml'))
+CASES = dict(
+    bilevel=bilevel,
+    search=search,
+    reptile=lambda *args: meta_init(*args, 'reptile'),
+    fomaml=lambda *args: meta_init(*args, 'fomaml'),
+)
 
 
 def run(rank, world_size):
@@ -111,7 +158,9 @@ def test_two_processes_equal_one(results, case):
     (first, first_log), (second, second_log) = (result[case] for result in results[1])
     for name, wanted in single.items():
         assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], wanted, atol=1e-5, rtol=1e-4, msg=lambda message, name=name: f'{name}: {message}')
+        torch.testing.assert_close(
+            first[name], wanted, atol=1e-5, rtol=1e-4, msg=lambda message, name=name: f'{name}: {message}'
+        )
     # losses are those of the process, as everywhere in mmengine; what compares gradients is the same everywhere
     torch.testing.assert_close((first_log['loss'] + second_log['loss']) / 2, log['loss'], atol=1e-5, rtol=1e-4)
     shared = [key for key in log if key.startswith(('bilevel.', 'search.'))]
@@ -122,10 +171,15 @@ def test_two_processes_equal_one(results, case):
 def test_loop_that_passes_over_the_step_is_refused(monkeypatch):
     from mmengine.runner import EpochBasedTrainLoop
     from torch.nn.parallel import DistributedDataParallel
+
     coupling = SimpleNamespace(averages_gradients=True, loop='CouplingTrainLoop')
     parallel = DistributedDataParallel.__new__(DistributedDataParallel)
     monkeypatch.setattr(DistributedDataParallel, 'module', coupling, raising=False)
-    for loop, model in ((EpochBasedTrainLoop, parallel), (CouplingTrainLoop, parallel), (EpochBasedTrainLoop, coupling)):
+    for loop, model in (
+        (EpochBasedTrainLoop, parallel),
+        (CouplingTrainLoop, parallel),
+        (EpochBasedTrainLoop, coupling),
+    ):
         if loop is EpochBasedTrainLoop and model is parallel:
             with pytest.raises(UserError, match='CouplingTrainLoop'):
                 check_loop(model, loop.__new__(loop))

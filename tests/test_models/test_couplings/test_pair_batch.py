@@ -1,4 +1,5 @@
 """Crops, resizes and exchanges of whole batches, with their labels."""
+
 import tiny_models
 import torch
 
@@ -12,7 +13,7 @@ def make(number=2, **options):
 def numbered(height=20, width=30):
     """Images whose pixels tell where they were: row * 1000 + column."""
     _, samples = tiny_models.make_batch(1, height, width)
-    image = (torch.arange(height)[:, None] * 1000. + torch.arange(width))[None, None]
+    image = (torch.arange(height)[:, None] * 1000.0 + torch.arange(width))[None, None]
     return PairBatch(dict(first=image, second=-image), samples)
 
 
@@ -50,7 +51,7 @@ def test_a_crop_stays_inside_the_picture_and_shrinks_to_the_smallest():
 
 def test_boxes_move_with_the_crop():
     batch = make(1)
-    batch.samples[0].gt_instances.bboxes = torch.tensor([[0., 0., 4., 4.], [20., 10., 60., 50.]])
+    batch.samples[0].gt_instances.bboxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [20.0, 10.0, 60.0, 50.0]])
     generator = torch.Generator().manual_seed(3)
     crop = random_crop(batch, (32, 32), generator)
     y, x = ((crop.inputs['first'][0, 0, 0, 0] == batch.inputs['first'][0, 0]).nonzero()[0]).tolist()
@@ -61,15 +62,20 @@ def test_boxes_move_with_the_crop():
             wanted.append([x1, y1, x2, y2, label])
     found = crop.samples[0].gt_instances
     assert torch.cat([found.bboxes, found.labels[:, None]], 1).tolist() == wanted
-    assert batch.samples[0].gt_instances.bboxes[1].tolist() == [20., 10., 60., 50.]  # the sample itself is left alone
+    assert batch.samples[0].gt_instances.bboxes[1].tolist() == [
+        20.0,
+        10.0,
+        60.0,
+        50.0,
+    ]  # the sample itself is left alone
 
 
 def test_boxes_are_scaled_by_width_and_height():
     """The published program divides x by the height and y by the width; a picture that is not square tells."""
     batch = make(1)  # 64 x 96
-    batch.samples[0].gt_instances.bboxes = torch.tensor([[0., 0., 96., 64.], [48., 16., 72., 48.]])
+    batch.samples[0].gt_instances.bboxes = torch.tensor([[0.0, 0.0, 96.0, 64.0], [48.0, 16.0, 72.0, 48.0]])
     small = resize_batch(batch, (16, 48))
-    assert small.samples[0].gt_instances.bboxes.tolist() == [[0., 0., 48., 16.], [24., 4., 36., 12.]]
+    assert small.samples[0].gt_instances.bboxes.tolist() == [[0.0, 0.0, 48.0, 16.0], [24.0, 4.0, 36.0, 12.0]]
     assert small.samples[0].scale_factor == (0.5, 0.25) and small.samples[0].img_shape == (16, 48)
     assert small.inputs['first'].shape == (1, 3, 16, 48)
 
@@ -78,7 +84,7 @@ def test_a_marked_object_stays_in_its_box():
     batch = make(1)
     batch.inputs['first'].zero_()
     batch.inputs['first'][..., 16:48, 24:72] = 1
-    batch.samples[0].gt_instances.bboxes = torch.tensor([[24., 16., 72., 48.]] * 2)
+    batch.samples[0].gt_instances.bboxes = torch.tensor([[24.0, 16.0, 72.0, 48.0]] * 2)
     small = resize_batch(batch, (32, 24))
     x1, y1, x2, y2 = small.samples[0].gt_instances.bboxes[0].int().tolist()
     inside = torch.zeros(32, 24)

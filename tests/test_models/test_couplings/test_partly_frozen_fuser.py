@@ -1,4 +1,5 @@
 """A fuser of which a part is frozen, in every coupling with a task network: the adapters of TC-MoA learn, the rest stays, bit for bit."""
+
 import pytest
 import tiny_models
 from small_fusers import SMALL
@@ -17,17 +18,28 @@ PARTS = dict(fuser=ADAM, tasks=ADAM)
 COUPLINGS = dict(
     JointCoupling=(dict(TASK, fusion_loss=BY_TASK), None),
     BilevelCoupling=(dict(TASK, fusion_loss=BY_TASK, momentum=0.9), PARTS),
-    MetaCoupling=(dict(
-        TASK, fusion_loss=dict(learned=dict(type='LearnedFusionLoss')), crop_size=32,
-        loss_generator=dict(type='LossGenerationModule', channels=4, heads=2, blocks=1)), PARTS),
-    MetaInitCoupling=(dict(fusion_loss=BY_TASK, inner_steps=1), None))
+    MetaCoupling=(
+        dict(
+            TASK,
+            fusion_loss=dict(learned=dict(type='LearnedFusionLoss')),
+            crop_size=32,
+            loss_generator=dict(type='LossGenerationModule', channels=4, heads=2, blocks=1),
+        ),
+        PARTS,
+    ),
+    MetaInitCoupling=(dict(fusion_loss=BY_TASK, inner_steps=1), None),
+)
 
 
 def build(kind, **options):
     coupling = MODELS.build(dict(COUPLINGS[kind][0], type=kind, fuser=dict(FUSER, **options)))
     coupling.init_weights()
     parts = COUPLINGS[kind][1]
-    optimizer = (PartOptimWrapperConstructor(dict(parts)) if parts else TrainableOptimWrapperConstructor(dict(ADAM, type='OptimWrapper')))(coupling)
+    optimizer = (
+        PartOptimWrapperConstructor(dict(parts))
+        if parts
+        else TrainableOptimWrapperConstructor(dict(ADAM, type='OptimWrapper'))
+    )(coupling)
     return coupling.train(), optimizer
 
 
@@ -43,8 +55,12 @@ def test_adapters_alone_learn(kind):
     coupling, optimizer = build(kind)
     learning = {name for name, parameter in coupling.fuser.named_parameters() if parameter.requires_grad}
     assert learning == {name for name, _ in coupling.fuser.named_parameters() if not name.startswith('mae.')}
-    held = {id(parameter) for one in (optimizer.values() if COUPLINGS[kind][1] else [optimizer])
-            for group in one.optimizer.param_groups for parameter in group['params']}
+    held = {
+        id(parameter)
+        for one in (optimizer.values() if COUPLINGS[kind][1] else [optimizer])
+        for group in one.optimizer.param_groups
+        for parameter in group['params']
+    }
     assert not held & {id(parameter) for parameter in coupling.fuser.mae.parameters()}
     assert held >= {id(parameter) for name, parameter in coupling.fuser.named_parameters() if name in learning}
 

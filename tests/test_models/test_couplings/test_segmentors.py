@@ -1,4 +1,5 @@
 """Every shipped segmentor as a task network: gradient, sizes, ignored pixels, padding, learning."""
+
 import copy
 from pathlib import Path
 
@@ -15,7 +16,10 @@ FILES = sorted((Path(__file__).parents[3] / 'configs' / '_base_' / 'segmentors')
 
 def build(path, classes=tiny_models.CLASSES):
     cfg = Config.fromfile(path).segmentor.to_dict()
-    heads = [cfg['decode_head'], *([cfg['auxiliary_head']] if isinstance(cfg.get('auxiliary_head'), dict) else cfg.get('auxiliary_head', []))]
+    heads = [
+        cfg['decode_head'],
+        *([cfg['auxiliary_head']] if isinstance(cfg.get('auxiliary_head'), dict) else cfg.get('auxiliary_head', [])),
+    ]
     for head in heads:
         head['num_classes'] = classes
     cfg['backbone'].pop('init_cfg', None)
@@ -47,11 +51,13 @@ def test_gradient_sizes_and_ignored_pixels(path):
     assert nothing.item() == pytest.approx(0, abs=1e-6)  # neither NaN nor a loss
 
 
-@pytest.mark.parametrize('path', [path for path in FILES if path.stem in ('fcn_small', 'segformer_b0')], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [path for path in FILES if path.stem in ('fcn_small', 'segformer_b0')], ids=lambda path: path.stem
+)
 def test_padding_of_the_batch_does_not_thin_out_the_loss(path):
     """Cross-entropy is the mean over labeled pixels, here against the formula."""
     cfg = build(path)
-    cfg['decode_head'].update(dropout_ratio=0., sampler=None)
+    cfg['decode_head'].update(dropout_ratio=0.0, sampler=None)
     task = TaskNetwork(cfg).eval()  # fixed statistics
     _, samples = tiny_models.make_batch(1)
     samples[0].gt_sem_seg.data[:, :, 50:] = 255
@@ -59,7 +65,9 @@ def test_padding_of_the_batch_does_not_thin_out_the_loss(path):
     with torch.no_grad():
         found = task.loss(image, samples)['decode.loss_ce']
         inputs, _ = task.preprocess(image, copy.deepcopy(samples), training=True)
-        logits = torch.nn.functional.interpolate(task.network.encode_decode(inputs, [dict(img_shape=(64, 96))]), (64, 96), mode='bilinear')
+        logits = torch.nn.functional.interpolate(
+            task.network.encode_decode(inputs, [dict(img_shape=(64, 96))]), (64, 96), mode='bilinear'
+        )
         wanted = torch.nn.functional.cross_entropy(logits[..., :50], samples[0].gt_sem_seg.data[..., :50])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
@@ -72,7 +80,9 @@ def test_the_small_one_learns_and_teaches_the_fused_image():
     inputs['first'] = inputs['first'] * 0.3
     for sample, picture in zip(samples, inputs['second']):
         sample.gt_sem_seg.data = picture.long()
-    model = JointCoupling(dict(type='AverageFuser'), tasks=dict(seg=build(FILES[[path.stem for path in FILES].index('fcn_small')], 2))).train()
+    model = JointCoupling(
+        dict(type='AverageFuser'), tasks=dict(seg=build(FILES[[path.stem for path in FILES].index('fcn_small')], 2))
+    ).train()
     model.init_weights()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     accuracies = []

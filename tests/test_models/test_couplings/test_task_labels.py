@@ -1,4 +1,5 @@
 """Networks that learn from more than boxes and class maps: masks, edge maps, class maps of their own, through the real pipeline into the loss."""
+
 import copy
 
 import numpy as np
@@ -30,7 +31,9 @@ PACK = dict(type='PackFusionInputs')
 
 def batch(*extra, sizes=((96, 128), (64, 96))):
     """One pair of each size, as a loader of the demo pairs gives them."""
-    return pseudo_collate([DemoPairs(length=2, size=size, pipeline=copy.deepcopy([*LOAD, *extra, PACK]))[1] for size in sizes])
+    return pseudo_collate(
+        [DemoPairs(length=2, size=size, pipeline=copy.deepcopy([*LOAD, *extra, PACK]))[1] for size in sizes]
+    )
 
 
 def coupling(network):
@@ -72,7 +75,9 @@ def test_masks_of_the_network_are_those_of_the_pictures():
     inputs, samples = task.preprocess(data['inputs']['first'], data['data_samples'], training=True)
     for sample in samples:
         masks = sample.gt_instances.masks
-        assert (masks.height, masks.width) == tuple(inputs.shape[-2:]) and len(masks) == len(sample.gt_instances.bboxes) > 0
+        assert (masks.height, masks.width) == tuple(inputs.shape[-2:]) and len(masks) == len(
+            sample.gt_instances.bboxes
+        ) > 0
         for box, mask in zip(sample.gt_instances.bboxes.numpy(), masks.masks):
             rows, columns = np.nonzero(mask)
             assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == tuple(box)
@@ -96,7 +101,7 @@ def test_edge_maps_are_padded_and_cut_as_the_images_are():
     small = data['data_samples'][1]
     assert small.gt_edge_map.data.shape == (1, 96, 128) and (small.gt_edge_map.data[:, 64:] == 255).all()
     seg = small.gt_sem_seg.data[0, :64, :96]
-    differs = (seg[1:] != seg[:-1])
+    differs = seg[1:] != seg[:-1]
     edges = small.gt_edge_map.data[0, :64, :96]
     assert edges[1:][differs].all() and edges.float().mean() < 0.5
     inputs, samples = task.preprocess(data['inputs']['first'], data['data_samples'], training=True)
@@ -115,8 +120,8 @@ def test_centernet(number):
     heat = torch.full((1, 3, inputs.shape[-2] // 4, inputs.shape[-1] // 4), 0.01)
     heat[0, 1, 10, 15] = 0.9  # an object 8 wide and 6 high (of the map), its center a quarter of a cell off
     sizes, offsets = (torch.zeros_like(heat[:, :2]) for _ in range(2))
-    sizes[0, :, 10, 15], offsets[0, :, 10, 15] = torch.tensor([8., 6.]), 0.25
-    found, = head.predict_by_feat([heat], [sizes], [offsets], batch_img_metas=[copies[0].metainfo], rescale=True)
+    sizes[0, :, 10, 15], offsets[0, :, 10, 15] = torch.tensor([8.0, 6.0]), 0.25
+    (found,) = head.predict_by_feat([heat], [sizes], [offsets], batch_img_metas=[copies[0].metainfo], rescale=True)
     assert found.labels[0] == 1
     torch.testing.assert_close(found.bboxes[0], torch.tensor([11.25, 7.25, 19.25, 13.25]) * 4)
 
@@ -129,8 +134,17 @@ def test_centernet_learns_and_predicts():
 
 def test_center_crop_pad_of_centernet_in_the_pipeline():
     """The transform asks for float pictures, and tells where it puts them."""
-    pad = dict(type='mmdet.RandomCenterCropPad', ratios=None, border=None, mean=[0, 0, 0], std=[1, 1, 1], to_rgb=True, test_mode=True,
-               test_pad_mode=['logical_or', 31], test_pad_add_pix=1)
+    pad = dict(
+        type='mmdet.RandomCenterCropPad',
+        ratios=None,
+        border=None,
+        mean=[0, 0, 0],
+        std=[1, 1, 1],
+        to_rgb=True,
+        test_mode=True,
+        test_pad_mode=['logical_or', 31],
+        test_pad_add_pix=1,
+    )
     pipeline = [dict(type='LoadPair'), dict(type='Paired', transform=pad, to_float32=True), PACK]
     packed = DemoPairs(length=1, size=(70, 100), pipeline=pipeline)[0]
     assert packed['inputs']['first'].shape == (3, 96, 128) and packed['inputs']['second'].shape == (1, 96, 128)
@@ -138,16 +152,19 @@ def test_center_crop_pad_of_centernet_in_the_pipeline():
     assert (bottom - top, right - left) == (70, 100)
     plain = DemoPairs(length=1, size=(70, 100), pipeline=[dict(type='LoadPair'), PACK])[0]
     for source in ('first', 'second'):
-        inside = packed['inputs'][source][:, int(top):int(bottom), int(left):int(right)]
+        inside = packed['inputs'][source][:, int(top) : int(bottom), int(left) : int(right)]
         assert inside.dtype == torch.uint8 and torch.equal(inside, plain['inputs'][source])
 
 
-@pytest.mark.parametrize('network, field, remedy', [
-    (lambda: tiny_detectors.mask_rcnn(3), 'masks', 'with_mask=True'),
-    (lambda: tiny_detectors.htc(3, seg_classes=4), 'gt_sem_seg', 'LoadClassMap'),
-    (lambda: tiny_detectors.pidnet(4), 'gt_edge_map', 'mmseg.GenerateEdge'),
-    (lambda: tiny_detectors.fcos(3), 'gt_instances', 'load annotations'),
-])
+@pytest.mark.parametrize(
+    'network, field, remedy',
+    [
+        (lambda: tiny_detectors.mask_rcnn(3), 'masks', 'with_mask=True'),
+        (lambda: tiny_detectors.htc(3, seg_classes=4), 'gt_sem_seg', 'LoadClassMap'),
+        (lambda: tiny_detectors.pidnet(4), 'gt_edge_map', 'mmseg.GenerateEdge'),
+        (lambda: tiny_detectors.fcos(3), 'gt_instances', 'load annotations'),
+    ],
+)
 def test_what_is_missing_is_said(network, field, remedy):
     task = TaskNetwork(network())
     _, samples = tiny_models.make_batch(1)
@@ -166,12 +183,15 @@ def labelled_sample(height=24, width=32):
     masks = np.zeros((2, height, width), np.uint8)
     masks[0, 4:12, 6:20], masks[1, :3, :3] = 1, 1
     sample = FusionDataSample(metainfo=dict(img_shape=(height, width), sample_id='a'))
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[6., 4., 20., 12.], [0., 0., 3., 3.]]), labels=torch.tensor([1, 0]),
-                                       masks=BitmapMasks(masks, height, width))
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[6.0, 4.0, 20.0, 12.0], [0.0, 0.0, 3.0, 3.0]]),
+        labels=torch.tensor([1, 0]),
+        masks=BitmapMasks(masks, height, width),
+    )
     sample.gt_sem_seg, sample.gt_edge_map = PixelData(data=numbers), PixelData(data=numbers + 1)
     sample.gt_depth_map = PixelData(data=numbers.float() / 2)
-    sample.proposals = InstanceData(bboxes=torch.tensor([[1., 2., 3., 4.]]))
-    sample.own_labels = torch.tensor([3.])
+    sample.proposals = InstanceData(bboxes=torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    sample.own_labels = torch.tensor([3.0])
     return sample
 
 
@@ -187,14 +207,20 @@ def test_every_label_is_copied_and_no_result():
 
 
 def test_crops_and_resizes_of_a_batch_take_every_label_along():
-    pictures = dict(first=torch.arange(24 * 32).view(1, 1, 24, 32).float(), second=torch.arange(24 * 32).view(1, 1, 24, 32).float())
+    pictures = dict(
+        first=torch.arange(24 * 32).view(1, 1, 24, 32).float(), second=torch.arange(24 * 32).view(1, 1, 24, 32).float()
+    )
     cut = random_crop(PairBatch(pictures, [labelled_sample()]), (16, 20))
     seen, sample = cut.inputs['first'][0].long(), cut.samples[0]
     assert torch.equal(sample.gt_sem_seg.data, seen) and torch.equal(sample.gt_edge_map.data, seen + 1)
     assert torch.equal(sample.gt_depth_map.data, seen / 2)
     assert len(sample.gt_instances) == len(sample.gt_instances.masks) == len(sample.gt_instances.bboxes)
     for box, mask in zip(sample.gt_instances.bboxes.long().tolist(), sample.gt_instances.masks.masks):
-        assert mask.shape == (16, 20) and mask[box[1]:box[3], box[0]:box[2]].all() and mask.sum() == (box[2] - box[0]) * (box[3] - box[1])
+        assert (
+            mask.shape == (16, 20)
+            and mask[box[1] : box[3], box[0] : box[2]].all()
+            and mask.sum() == (box[2] - box[0]) * (box[3] - box[1])
+        )
     large = resize_batch(PairBatch(pictures, [labelled_sample()]), (48, 64)).samples[0]
     assert large.gt_edge_map.data.shape == (1, 48, 64) and large.gt_instances.masks.masks.shape == (2, 48, 64)
     assert torch.equal(large.gt_depth_map.data[:, ::2, ::2], pictures['first'][0] / 2)

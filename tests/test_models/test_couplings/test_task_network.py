@@ -1,4 +1,5 @@
 """A task network sees fused images through its own preprocessor, differentiably, and leaves labels alone."""
+
 import copy
 
 import numpy as np
@@ -12,13 +13,15 @@ from mmfusion.models.couplings import TaskNetwork, task_network
 def test_network_input_equals_that_of_an_image_file():
     """A picture with 8-bit values reaches the network exactly as mmdet's own loading and preprocessing would bring it."""
     from mmdet.structures import DetDataSample
+
     for make in (tiny_models.rtmdet, tiny_models.faster_rcnn):
         task = TaskNetwork(make())
         _, samples = tiny_models.make_batch(1, 64, 80)
         rgb = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
         as_file = torch.from_numpy(rgb[..., ::-1].copy()).permute(2, 0, 1)
         wanted = task.network.data_preprocessor(
-            dict(inputs=[as_file], data_samples=[DetDataSample(metainfo=dict(img_shape=(64, 80)))]), False)['inputs']
+            dict(inputs=[as_file], data_samples=[DetDataSample(metainfo=dict(img_shape=(64, 80)))]), False
+        )['inputs']
         image = torch.from_numpy(rgb).permute(2, 0, 1).float()[None] / 255
         got, _ = task.preprocess(image, samples, training=False)
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
@@ -56,7 +59,11 @@ def test_gradient_reaches_the_image_and_labels_stay(name):
     total.backward()
     assert image.grad.abs().sum() > 0 and torch.isfinite(image.grad).all()
     for sample, (boxes, seg, meta) in zip(samples, before):
-        assert torch.equal(sample.gt_instances.bboxes, boxes) and torch.equal(sample.gt_sem_seg.data, seg) and dict(sample.metainfo) == meta
+        assert (
+            torch.equal(sample.gt_instances.bboxes, boxes)
+            and torch.equal(sample.gt_sem_seg.data, seg)
+            and dict(sample.metainfo) == meta
+        )
 
 
 def test_padding_of_published_pipelines():
@@ -140,27 +147,38 @@ def test_a_batch_of_different_sizes_is_predicted_as_its_images_are(name):
             torch.nn.init.ones_(layer.bias)  # boxes of some size everywhere
     with torch.no_grad():
         together = task.predict(image, samples)
-        boxes_or_map = [sample.get('pred_instances') if name == 'rtmdet' else sample.pred_sem_seg.data.clone() for sample in together]
+        boxes_or_map = [
+            sample.get('pred_instances') if name == 'rtmdet' else sample.pred_sem_seg.data.clone()
+            for sample in together
+        ]
         if name == 'segmentor':
             assert [tuple(data.shape) for data in boxes_or_map] == [(1, 64, 96), (1, 80, 140)]
             alone = task.predict(image[1:, :, :40, :70], mixed_batch()[1][1:])[0].pred_sem_seg.data
             assert torch.equal(alone, boxes_or_map[1])
         else:
             boxes = boxes_or_map[1].bboxes
-            assert len(boxes) and boxes[:, 0::2].max() <= 140 and boxes[:, 1::2].max() <= 80  # clipped to its own image, not to the batch
+            assert (
+                len(boxes) and boxes[:, 0::2].max() <= 140 and boxes[:, 1::2].max() <= 80
+            )  # clipped to its own image, not to the batch
 
 
-@pytest.mark.parametrize(('base', 'kind'), [
-    ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', 'detection'),
-    ('mmseg::_base_/models/fcn_r50-d8.py', 'segmentation'),
-])
+@pytest.mark.parametrize(
+    ('base', 'kind'),
+    [
+        ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', 'detection'),
+        ('mmseg::_base_/models/fcn_r50-d8.py', 'segmentation'),
+    ],
+)
 def test_published_configs_are_task_networks_as_they_are(base, kind, tmp_path):
     """``_base_`` of another package, its model as a task: SyncBN on the CPU, batch augmentations, no scope prefix in any type."""
     from mmfusion.registry import MODELS
     from mmfusion.utils import load_config
+
     path = tmp_path / 'config.py'
-    path.write_text(f"_base_ = ['{base}']\ndefault_scope = 'mmfusion'\n"
-                    "model = dict(_delete_=True, type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=_base_.model))\n")
+    path.write_text(
+        f"_base_ = ['{base}']\ndefault_scope = 'mmfusion'\n"
+        "model = dict(_delete_=True, type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=_base_.model))\n"
+    )
     coupling = MODELS.build(load_config(path).model)
     assert coupling.tasks.net.kind == kind
     losses = coupling(*tiny_models.make_batch(2), mode='loss')
@@ -174,6 +192,7 @@ def test_layout_of_the_light_networks_changes_nothing(name, monkeypatch, repo_di
     Batch norms are in evaluation mode: over a handful of pixels they would amplify the rounding.
     """
     from mmengine.config import Config
+
     base = Config.fromfile(repo_dir / 'configs' / '_base_' / f'{name}.py')
     task = TaskNetwork({**base[name.split('/')[0][:-1]].to_dict(), 'init_cfg': None}).train()
     for module in task.modules():
@@ -189,7 +208,9 @@ def test_layout_of_the_light_networks_changes_nothing(name, monkeypatch, repo_di
         assert inputs.is_contiguous() == (tried == ((), ()))
         torch.manual_seed(0)
         losses = task.loss(image, samples)
-        losses = {key: sum(value) if isinstance(value, list) else value for key, value in losses.items() if 'loss' in key}
+        losses = {
+            key: sum(value) if isinstance(value, list) else value for key, value in losses.items() if 'loss' in key
+        }
         gradients = torch.autograd.grad(sum(losses.values()), [image, *task.parameters()], allow_unused=True)
         results.append((losses, torch.cat([gradient.reshape(-1) for gradient in gradients if gradient is not None])))
     (losses, gradients), (expected, wanted) = results

@@ -45,8 +45,8 @@ def test_pyramid_rebuilds_an_image(size):
 
 
 def test_pyramid_of_constant_images_is_their_mean():
-    a, b = torch.full((1, 1, 31, 45), .2), torch.full((1, 1, 31, 45), .8)
-    torch.testing.assert_close(LaplacianPyramidFuser()(a, b).fused, torch.full_like(a, .5), atol=1e-6, rtol=0)
+    a, b = torch.full((1, 1, 31, 45), 0.2), torch.full((1, 1, 31, 45), 0.8)
+    torch.testing.assert_close(LaplacianPyramidFuser()(a, b).fused, torch.full_like(a, 0.5), atol=1e-6, rtol=0)
 
 
 def test_pyramid_against_opencv():
@@ -61,8 +61,8 @@ def test_pyramid_against_opencv():
 
 
 def test_pyramid_keeps_the_stronger_detail():
-    flat, textured = torch.full((1, 1, 32, 32), .5), torch.full((1, 1, 32, 32), .5)
-    textured[..., ::2, ::2] += .3
+    flat, textured = torch.full((1, 1, 32, 32), 0.5), torch.full((1, 1, 32, 32), 0.5)
+    textured[..., ::2, ::2] += 0.3
     fused = LaplacianPyramidFuser()(flat, textured).fused
     assert fused.std() > 0.9 * textured.std()
 
@@ -74,11 +74,16 @@ def test_pyramid_levels():
 
 def test_false_color_tints_what_is_brighter_in_the_second_source_alone():
     visible, infrared = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
-    plain, tinted = through_color(MaximumFuser(), visible, infrared), through_color(FalseColorFuser(), visible, infrared)
+    plain, tinted = (
+        through_color(MaximumFuser(), visible, infrared),
+        through_color(FalseColorFuser(), visible, infrared),
+    )
     difference = infrared - luminance(visible)
     cold = (difference <= 0).expand_as(plain)
     torch.testing.assert_close(tinted[cold], plain[cold])
-    torch.testing.assert_close(tinted - plain, difference.clamp_min(0) * torch.tensor([0.24, -0.4, 0]).view(1, 3, 1, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        tinted - plain, difference.clamp_min(0) * torch.tensor([0.24, -0.4, 0]).view(1, 3, 1, 1), atol=1e-6, rtol=0
+    )
     torch.testing.assert_close(through_color(FalseColorFuser((0, 0, 0)), visible, infrared), plain)
     with pytest.raises(ValueError, match='red, green and blue'):
         FalseColorFuser((1, 2))

@@ -1,4 +1,5 @@
 """One sweep over every registered fuser. A new one needs a line in tests/helpers/small_fusers.py only if its default is too large for a unit test."""
+
 import io
 
 import pytest
@@ -10,8 +11,11 @@ from mmfusion.models.fusers import BaseFuser
 from mmfusion.registry import MODELS
 
 # those of the package: other tests register fusers of their own
-NAMES = sorted(name for name, cls in MODELS.module_dict.items()
-               if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.'))
+NAMES = sorted(
+    name
+    for name, cls in MODELS.module_dict.items()
+    if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.')
+)
 SIZES = [(16, 16), (17, 23), (33, 47)]
 
 
@@ -30,7 +34,15 @@ def pair(fuser, size=(33, 47), batch=3):
 
 
 def test_all_are_here():
-    assert {'AverageFuser', 'LaplacianPyramidFuser', 'MaximumFuser', 'MoEFusion', 'ReFusion', 'SourceFuser', 'TCMoA'} <= set(NAMES)
+    assert {
+        'AverageFuser',
+        'LaplacianPyramidFuser',
+        'MaximumFuser',
+        'MoEFusion',
+        'ReFusion',
+        'SourceFuser',
+        'TCMoA',
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize('size', SIZES)
@@ -64,8 +76,8 @@ def test_an_image_does_not_depend_on_its_batch(name):
     with torch.no_grad():
         together = fuser(first, second).fused
         for n in range(5):
-            alone = fuser(first[n:n + 1], second[n:n + 1]).fused
-            torch.testing.assert_close(together[n:n + 1], alone, atol=1e-5, rtol=1e-5)
+            alone = fuser(first[n : n + 1], second[n : n + 1]).fused
+            torch.testing.assert_close(together[n : n + 1], alone, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', NAMES)

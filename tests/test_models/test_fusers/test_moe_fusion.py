@@ -1,4 +1,5 @@
 """MoEFusion against its slow twin (tests/twins/moe_fusion_twin.py) and against the vectors of the original network."""
+
 import pytest
 import recorded
 import torch
@@ -29,7 +30,9 @@ def watch_gates(fuser):
     """Collect what the gates decide."""
     seen = {}
     for mixture in MIXTURES.values():
-        getattr(fuser, f'{mixture}_gate').register_forward_hook(lambda layer, args, out, name=mixture: seen.__setitem__(name, out))
+        getattr(fuser, f'{mixture}_gate').register_forward_hook(
+            lambda layer, args, out, name=mixture: seen.__setitem__(name, out)
+        )
     return seen
 
 
@@ -53,9 +56,11 @@ def test_equals_twin_forward_and_backward(training, batch, size):
         fuser.zero_grad()
         torch.manual_seed(7)
         fused, aux, *gates = run()
-        aux = aux.get('loss_balance', 0.) if isinstance(aux, dict) else aux if training else 0.
+        aux = aux.get('loss_balance', 0.0) if isinstance(aux, dict) else aux if training else 0.0
         (fused.square().mean() + aux).backward()
-        gradients = {key: p.grad.clone() if p.grad is not None else torch.zeros_like(p) for key, p in fuser.named_parameters()}
+        gradients = {
+            key: p.grad.clone() if p.grad is not None else torch.zeros_like(p) for key, p in fuser.named_parameters()
+        }
         results.append((fused.detach(), torch.as_tensor(aux).detach(), gradients))
     for name, expected in zip(MIXTURES.values(), gates[0]):
         torch.testing.assert_close(seen[name].gates, expected)
@@ -63,7 +68,9 @@ def test_equals_twin_forward_and_backward(training, batch, size):
     torch.testing.assert_close(fused, fused_twin, atol=1e-10, rtol=0)
     torch.testing.assert_close(aux, aux_twin, check_dtype=False, atol=1e-6, rtol=0)  # the twin sums its load in float32
     for key, gradient in gradients.items():
-        torch.testing.assert_close(gradient, gradients_twin[key], atol=1e-7, rtol=1e-5, msg=lambda text, key=key: f'{key}: {text}')
+        torch.testing.assert_close(
+            gradient, gradients_twin[key], atol=1e-7, rtol=1e-5, msg=lambda text, key=key: f'{key}: {text}'
+        )
 
 
 def test_equals_twin_where_the_published_grid_meets_its_size():
@@ -136,14 +143,21 @@ def test_reference_train(reference):
     gradient = SobelMaxLoss()(fused, first, second)
     pixel = BoxGuidedPixelLoss()(fused, first, second, boxes=reference['inputs']['gt_bboxes'])
     total = gradient + pixel + losses['loss_balance']
-    for value, name in ((losses['loss_balance'], 'aux'), (gradient, 'loss_grad'), (pixel, 'loss_pixel'), (total, 'total')):
+    for value, name in (
+        (losses['loss_balance'], 'aux'),
+        (gradient, 'loss_grad'),
+        (pixel, 'loss_pixel'),
+        (total, 'total'),
+    ):
         assert abs(value - expected[name]) <= 1e-5, name
     total.backward()
     norms = convert_fusion_head({key: torch.as_tensor(norm) for key, norm in expected['grad_norm'].items()})
     assert set(norms) == {key for key, _ in fuser.named_parameters()}
     for key, parameter in fuser.named_parameters():
         assert parameter.grad.norm().item() == pytest.approx(norms[key].item(), rel=5e-3, abs=1e-4), key
-    untouched = [key for key in norms if key.startswith('global_experts.0.') and not key.startswith('global_experts.0.0')]
+    untouched = [
+        key for key in norms if key.startswith('global_experts.0.') and not key.startswith('global_experts.0.0')
+    ]
     for key in untouched:
         assert fuser.get_parameter(key).grad.norm().item() == pytest.approx(norms[key].item(), rel=1e-4), key
     assert len(untouched) == 6
@@ -168,7 +182,9 @@ def test_only_chosen_experts_run():
     for mixture in MIXTURES.values():
         for index, expert in enumerate(getattr(fuser, f'{mixture}_experts')):
             # the last layer: the first ones of experts on the same features run together
-            expert[-1].register_forward_hook(lambda layer, args, out, key=(mixture, index): runs.update({key: runs.get(key, 0) + len(out)}))
+            expert[-1].register_forward_hook(
+                lambda layer, args, out, key=(mixture, index): runs.update({key: runs.get(key, 0) + len(out)})
+            )
     seen = watch_gates(fuser)
     first, second, attention = inputs(6)
     with torch.no_grad():
@@ -204,7 +220,9 @@ def test_each_half_of_the_local_experts_sees_one_source(monkeypatch):
     monkeypatch.setattr(blocks, 'run_together', watched)
     fuser(first, second, attention=attention)
     assert len(received) == 4
-    area = torch.nn.functional.interpolate(attention.amax(1, keepdim=True), size=(24, 30), mode='bilinear', align_corners=True)
+    area = torch.nn.functional.interpolate(
+        attention.amax(1, keepdim=True), size=(24, 30), mode='bilinear', align_corners=True
+    )
     features = [fuser.encoder_first(first)[1] * area, fuser.encoder_second(second)[1] * area]
     for index, tensors in received.items():
         images = [n for n in range(8) if index in seen['foreground'].chosen[n]]
@@ -220,7 +238,11 @@ def test_experts_that_run_together(channels, layout):
     results = []
     x = torch.rand(2, channels[0], 9, 8, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     weights = [weight for expert in experts for weight in expert.parameters()]
-    for outputs in (run_together(experts, x), [expert(x) for expert in experts], [run_together([expert], x)[0] for expert in experts]):
+    for outputs in (
+        run_together(experts, x),
+        [expert(x) for expert in experts],
+        [run_together([expert], x)[0] for expert in experts],
+    ):
         loss = sum((index + 1) * output.square().sum() for index, output in enumerate(outputs))
         results.append([*outputs, *torch.autograd.grad(loss, [x, *weights])])
     for result in results[1:]:
@@ -273,7 +295,7 @@ def test_large_activations_in_autocast_stay_finite():
     fuser = make_fuser().train()
     with torch.no_grad():
         for expert in fuser.global_experts:
-            expert[-1].bias.fill_(120.)
+            expert[-1].bias.fill_(120.0)
     first, second, attention = inputs()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         fused, losses = fuser(first, second, attention=attention)
@@ -309,15 +331,18 @@ def test_published_numbers_of_parameters():
     assert count('global_experts') == 461_828
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(num_experts=3), 'even'),
-    (dict(gate_pooling='max'), 'gate_pooling'),
-    (dict(combine='mean'), 'combine'),
-    (dict(balance_weights=(1, 2)), 'balance_weights'),
-    (dict(local_grid=(0, 4)), 'local_grid'),
-    (dict(global_grid=(4, )), 'global_grid'),
-    (dict(top_k=5), 'top_k'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(num_experts=3), 'even'),
+        (dict(gate_pooling='max'), 'gate_pooling'),
+        (dict(combine='mean'), 'combine'),
+        (dict(balance_weights=(1, 2)), 'balance_weights'),
+        (dict(local_grid=(0, 4)), 'local_grid'),
+        (dict(global_grid=(4,)), 'global_grid'),
+        (dict(top_k=5), 'top_k'),
+    ],
+)
 def test_bad_options(kwargs, words):
     with pytest.raises(ValueError, match=words):
         MoEFusion(**{**SMALL, **kwargs})
@@ -326,6 +351,7 @@ def test_bad_options(kwargs, words):
 def test_twin_as_a_fuser_is_the_same_network():
     """What the benchmark compares: same weights, same result."""
     from moe_fusion_twin import MoEFusionTwin
+
     fuser = make_fuser().eval()
     other = MoEFusionTwin(**SMALL).eval()
     other.load_state_dict(fuser.state_dict())

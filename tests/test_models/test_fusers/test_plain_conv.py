@@ -1,4 +1,5 @@
 """PlainConvFuser beyond what the sweep over all fusers asks: the rule it starts from, how far it may go, color, options."""
+
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ def scrambled(**options):
     """With weights so large that the network goes to its limits."""
     fuser = PlainConvFuser(**options)
     for parameter in fuser.parameters():
-        torch.nn.init.normal_(parameter, std=3.)
+        torch.nn.init.normal_(parameter, std=3.0)
     return fuser
 
 
@@ -23,7 +24,9 @@ def scrambled(**options):
 @pytest.mark.parametrize('depth', [0, 3])
 def test_training_starts_from_the_rule(rule, wanted, depth):
     first, second = sources()
-    torch.testing.assert_close(PlainConvFuser(rule=rule, depth=depth)(first, second).fused, wanted()(first, second).fused)
+    torch.testing.assert_close(
+        PlainConvFuser(rule=rule, depth=depth)(first, second).fused, wanted()(first, second).fused
+    )
 
 
 @pytest.mark.parametrize('color_space, channels', [('luminance', 1), ('rgb', 3)])
@@ -40,7 +43,9 @@ def test_coupling_sees_the_rule_with_the_color_of_the_visible_source():
     inputs = dict(first=torch.rand(1, 3, 32, 32), second=torch.rand(1, 1, 32, 32))
     pictures = {}
     for color_space in ('luminance', 'rgb'):
-        coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='PlainConvFuser', color_space=color_space))).eval()
+        coupling = MODELS.build(
+            dict(type='FusionOnly', fuser=dict(type='PlainConvFuser', color_space=color_space))
+        ).eval()
         pictures[color_space] = coupling(inputs, mode='tensor')
     torch.testing.assert_close(pictures['rgb'], pictures['luminance'])
     torch.testing.assert_close(luminance(pictures['rgb']), torch.maximum(luminance(inputs['first']), inputs['second']))
@@ -49,7 +54,10 @@ def test_coupling_sees_the_rule_with_the_color_of_the_visible_source():
 
 def test_training_starts_from_false_color():
     first, second = sources(3, (32, 32))
-    torch.testing.assert_close(PlainConvFuser(rule='false_color', color_space='rgb')(first, second).fused, FalseColorFuser()(first, second).fused)
+    torch.testing.assert_close(
+        PlainConvFuser(rule='false_color', color_space='rgb')(first, second).fused,
+        FalseColorFuser()(first, second).fused,
+    )
 
 
 def test_two_grey_sources_give_a_grey_picture():
@@ -64,13 +72,15 @@ def test_places_far_away_matter_with_depth_alone():
         fuser = scrambled(depth=depth, rule=None)
         moved = first.clone()
         moved[..., 40, 40] += 0.5
-        difference = fuser.head(fuser._features(torch.cat([first, second], 1))) - fuser.head(fuser._features(torch.cat([moved, second], 1)))
+        difference = fuser.head(fuser._features(torch.cat([first, second], 1))) - fuser.head(
+            fuser._features(torch.cat([moved, second], 1))
+        )
         assert bool(difference[..., 40, 48].abs().max() > 0) is matters
 
 
 def test_change_has_its_price_in_training_alone():
     first, second = sources(3, (32, 32))
-    fuser = scrambled(color_space='rgb', change_weight=2.)
+    fuser = scrambled(color_space='rgb', change_weight=2.0)
     out = fuser(first, second)
     change = (out.fused - PlainConvFuser(color_space='rgb')(first, second).fused).abs().mean()
     torch.testing.assert_close(out.losses, dict(loss_change=2 * change))
@@ -82,12 +92,19 @@ def test_five_plain_convolutions():
     assert sum(parameter.numel() for parameter in fuser.parameters()) == 4261
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(width=0), 'width and layers must be at least 1'), (dict(depth=-1), 'depth at least 0'), (dict(rule='minimum'), "got 'minimum'"),
-    (dict(limit=0.), r'limit must lie in \(0, 1\]'), (dict(rule='false_color'), "needs color_space='rgb'"),
-    (dict(color_space='lab'), 'color_space must be one of'),
-    (dict(change_weight=-1.), 'change_weight must be at least 0'), (dict(change_weight=1., rule=None), 'needs a rule'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(width=0), 'width and layers must be at least 1'),
+        (dict(depth=-1), 'depth at least 0'),
+        (dict(rule='minimum'), "got 'minimum'"),
+        (dict(limit=0.0), r'limit must lie in \(0, 1\]'),
+        (dict(rule='false_color'), "needs color_space='rgb'"),
+        (dict(color_space='lab'), 'color_space must be one of'),
+        (dict(change_weight=-1.0), 'change_weight must be at least 0'),
+        (dict(change_weight=1.0, rule=None), 'needs a rule'),
+    ],
+)
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         PlainConvFuser(**options)
@@ -95,4 +112,6 @@ def test_wrong_options_are_refused(options, message):
 
 def test_training_starts_from_the_pyramid():
     first, second = torch.rand(1, 1, 40, 56), torch.rand(1, 1, 40, 56)
-    torch.testing.assert_close(PlainConvFuser(rule='pyramid')(first, second).fused, LaplacianPyramidFuser(base='max')(first, second).fused)
+    torch.testing.assert_close(
+        PlainConvFuser(rule='pyramid')(first, second).fused, LaplacianPyramidFuser(base='max')(first, second).fused
+    )

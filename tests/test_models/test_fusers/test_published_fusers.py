@@ -1,4 +1,5 @@
 """Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin everywhere; their converters."""
+
 import contextlib
 import io
 
@@ -99,14 +100,25 @@ def test_gradients_of_the_twin(method):
     visible, infrared = (image.double() for image in sources(fuser))
     weights = torch.rand(visible.shape).double()
     (fuser(visible, infrared).fused * weights).sum().backward()
-    leaves = {key: value.clone().requires_grad_(value.is_floating_point() and 'running_' not in key) for key, value in state.items()}
+    leaves = {
+        key: value.clone().requires_grad_(value.is_floating_point() and 'running_' not in key)
+        for key, value in state.items()
+    }
     (TWINS[method](leaves, visible, infrared) * weights).sum().backward()
-    expected = convert_state(method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()})
+    expected = convert_state(
+        method, {key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()}
+    )
     scale = convert_state(method, {key: torch.ones_like(value) for key, value in state.items()})
     for key, parameter in fuser.named_parameters():
         assert parameter.grad.any(), key
         # a weight that conversion multiplied by s has a gradient that is 1 / s times as large
-        torch.testing.assert_close(parameter.grad, expected[key] / scale[key]**2, atol=1e-4, rtol=1e-3, msg=lambda text, key=key: f'{key}: {text}')
+        torch.testing.assert_close(
+            parameter.grad,
+            expected[key] / scale[key] ** 2,
+            atol=1e-4,
+            rtol=1e-3,
+            msg=lambda text, key=key: f'{key}: {text}',
+        )
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -116,7 +128,9 @@ def test_second_derivatives(method):
     fuser = MODELS.build(dict(type=name, **SMALL.get(name, {}))).double().train()
     first, second = (image.double() for image in sources(fuser, size=(16, 20)))
     with whole_images():
-        gradients = torch.autograd.grad(fuser(first, second).fused.square().sum(), list(fuser.parameters()), create_graph=True)
+        gradients = torch.autograd.grad(
+            fuser(first, second).fused.square().sum(), list(fuser.parameters()), create_graph=True
+        )
     again = torch.autograd.grad(sum(gradient.square().sum() for gradient in gradients), list(fuser.parameters()))
     assert all(torch.isfinite(gradient).all() for gradient in again) and any(gradient.any() for gradient in again)
 
@@ -135,23 +149,36 @@ def test_command_and_config(method, tmp_path, capsys):
     mmfusion(['convert', method, source, target])
     assert f'{PUBLISHED[method].fuser(state)["type"]}(' in capsys.readouterr().out
     content = torch.load(target, weights_only=True)
-    assert content['meta']['modalities'] == ('visible', 'infrared') and all(key.startswith('fuser.') for key in content['state_dict'])
+    assert content['meta']['modalities'] == ('visible', 'infrared') and all(
+        key.startswith('fuser.') for key in content['state_dict']
+    )
     fuse = FusionInferencer(f'{method}_ivif', target)
     rng = np.random.default_rng(0)
     visible, infrared = (rng.integers(0, 256, (40, 33), dtype=np.uint8) for _ in range(2))
     fused = fuse(visible, infrared)[0].fused
     with torch.no_grad():
-        expected = TWINS[method](state, *(torch.from_numpy(image / 255).float()[None, None] for image in (visible, infrared)))
+        expected = TWINS[method](
+            state, *(torch.from_numpy(image / 255).float()[None, None] for image in (visible, infrared))
+        )
     assert fused.std() > 0 and np.abs(fused[..., 0] - (expected[0, 0].clamp(0, 1) * 255).numpy()).max() < 0.501
     alone = FusionInferencer(PUBLISHED[method].fuser(state), target)(visible, infrared)[0].fused
     assert np.array_equal(fused[..., 0], alone)  # a config reads the visible image in color
 
 
 OFFICIAL_WEIGHTS = dict(
-    densefuse='densefuse_ivif', densefuse_rgb='densefuse_ivif_rgb', ifcnn='ifcnn_ivif', seafusion='seafusion_ivif',
-    tardal='tardal_ivif_batch_statistics', tardalplusplus='tardal_ivif', sage='sage_ivif',
-    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch', )), didfuse='didfuse_ivif',
-    lesefuse='lesefuse_ivif', smoa='smoa_ivif', gifnet='gifnet_ivif')
+    densefuse='densefuse_ivif',
+    densefuse_rgb='densefuse_ivif_rgb',
+    ifcnn='ifcnn_ivif',
+    seafusion='seafusion_ivif',
+    tardal='tardal_ivif_batch_statistics',
+    tardalplusplus='tardal_ivif',
+    sage='sage_ivif',
+    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch',)),
+    didfuse='didfuse_ivif',
+    lesefuse='lesefuse_ivif',
+    smoa='smoa_ivif',
+    gifnet='gifnet_ivif',
+)
 
 
 @pytest.mark.parametrize('name', OFFICIAL_WEIGHTS)
@@ -179,7 +206,9 @@ def test_weights_become_a_model_that_goes_by_name(method, tmp_path, monkeypatch)
     image = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
     fused = FusionInferencer('official')(image, image[::-1].copy())[0].fused
     assert card.sources == ('visible', 'infrared')
-    assert np.array_equal(fused, FusionInferencer(PUBLISHED[method].fuser({}), target)(image, image[::-1].copy())[0].fused)
+    assert np.array_equal(
+        fused, FusionInferencer(PUBLISHED[method].fuser({}), target)(image, image[::-1].copy())[0].fused
+    )
 
 
 # Files that are wrong ---------------------------------------------------------------------------------------------------
@@ -190,9 +219,14 @@ def test_renamed_missing_and_other_shapes(method, tmp_path):
     state = made_up(method)
     key, value = next((key, value) for key, value in state.items() if value.dim() == 4)
     others = {name: entry for name, entry in state.items() if name != key}
-    for wrong, words in (({**others, 'renamed.weight': value}, f'not part of {PUBLISHED[method].title}, unexpected keys: renamed.weight'),
-                         (others, 'does not fit the config:\n  missing'),
-                         ({**state, key: torch.cat([value, value])}, r'has shape \(\d+.*the config needs')):
+    for wrong, words in (
+        (
+            {**others, 'renamed.weight': value},
+            f'not part of {PUBLISHED[method].title}, unexpected keys: renamed.weight',
+        ),
+        (others, 'does not fit the config:\n  missing'),
+        ({**state, key: torch.cat([value, value])}, r'has shape \(\d+.*the config needs'),
+    ):
         source, target = files(tmp_path, method, wrong)
         with pytest.raises(UserError, match=f'(?s){method}.official.*{words}'):
             convert_checkpoint(method, source, target)
@@ -213,13 +247,19 @@ def test_weights_of_another_method_are_named(method, tmp_path, monkeypatch):
     toy = published.PublishedMethod('Toy', [(r'a\.(\w+)', r'stem.0.\1')], lambda state: dict(type='DenseFuse'))
     monkeypatch.setitem(PUBLISHED, 'toy', toy)
     source, target = files(tmp_path, method)
-    with pytest.raises(UserError, match=f'these are weights of {PUBLISHED[method].title}, not of Toy; use `mmfusion convert {method}`'):
+    with pytest.raises(
+        UserError, match=f'these are weights of {PUBLISHED[method].title}, not of Toy; use `mmfusion convert {method}`'
+    ):
         convert_checkpoint('toy', source, target)
 
 
 def test_another_width_is_an_argument(tmp_path):
-    small = {key: value[:value.shape[0] // 2 or 1, :value.shape[1] // 2 or 1] if value.dim() == 4 else value[:len(value) // 2 or 1]
-             for key, value in made_up('densefuse').items()}
+    small = {
+        key: value[: value.shape[0] // 2 or 1, : value.shape[1] // 2 or 1]
+        if value.dim() == 4
+        else value[: len(value) // 2 or 1]
+        for key, value in made_up('densefuse').items()
+    }
     source, target = files(tmp_path, 'densefuse', small)
     with pytest.raises(UserError, match=r'those of another width or variant.*--cfg-options'):
         convert_checkpoint('densefuse', source, target)
@@ -238,18 +278,33 @@ def test_config_of_a_training_names_the_fuser(tmp_path):
 def test_networks_in_files_of_their_own(tmp_path):
     state = made_up('didfuse')
     for part in ('encoder', 'decoder'):
-        torch.save(dict(weight={key[8:]: value for key, value in state.items() if key.startswith(part)}, epoch=9), tmp_path / f'{part}.pkl')
+        torch.save(
+            dict(weight={key[8:]: value for key, value in state.items() if key.startswith(part)}, epoch=9),
+            tmp_path / f'{part}.pkl',
+        )
     mmfusion(['convert', 'didfuse', *(str(tmp_path / name) for name in ('encoder.pkl', 'decoder.pkl', 'target.pth'))])
-    written, expected = torch.load(tmp_path / 'target.pth', weights_only=True)['state_dict'], convert_state('didfuse', state)
-    assert {key: value.tolist() for key, value in written.items()} == {f'fuser.{key}': value.tolist() for key, value in expected.items()}
-    for method, number, words in ('didfuse', 3, r'from one file or from 2, encoder. decoder.; got 3'), ('densefuse', 2, 'from one file; got 2'):
+    written, expected = (
+        torch.load(tmp_path / 'target.pth', weights_only=True)['state_dict'],
+        convert_state('didfuse', state),
+    )
+    assert {key: value.tolist() for key, value in written.items()} == {
+        f'fuser.{key}': value.tolist() for key, value in expected.items()
+    }
+    for method, number, words in (
+        ('didfuse', 3, r'from one file or from 2, encoder. decoder.; got 3'),
+        ('densefuse', 2, 'from one file; got 2'),
+    ):
         with pytest.raises(UserError, match=words):
             convert_checkpoint(method, number * [tmp_path / 'encoder.pkl'], tmp_path / 'other.pth')
 
 
 def test_the_program_needs_a_name(capsys):
     from mmfusion.cli.convert_published import main
-    for arguments, words in (['file.pth', 'out.pth'], 'give the name of a method first, one of densefuse'), (['--help'], 'usage'):
+
+    for arguments, words in (
+        (['file.pth', 'out.pth'], 'give the name of a method first, one of densefuse'),
+        (['--help'], 'usage'),
+    ):
         with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as shown:
             main(arguments)
         assert words in shown.getvalue() + capsys.readouterr().err
@@ -260,8 +315,13 @@ def test_the_program_needs_a_name(capsys):
 
 def test_densefuse_arguments():
     rgb = MODELS.build(dict(type='DenseFuse', in_channels=3))
-    assert rgb.color_space == 'rgb' and rgb(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)).fused.shape == (1, 3, 16, 16)
-    for wrong in dict(in_channels=2), dict(width=0), dict(postprocess=('blur', )):
+    assert rgb.color_space == 'rgb' and rgb(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)).fused.shape == (
+        1,
+        3,
+        16,
+        16,
+    )
+    for wrong in dict(in_channels=2), dict(width=0), dict(postprocess=('blur',)):
         with pytest.raises(ValueError, match='must be|takes steps'):
             MODELS.build(dict(type='DenseFuse', **wrong))
 
@@ -278,13 +338,17 @@ def test_densefuse_begins_alive():
 
 
 def test_lrrnet_stretches_its_sources():
-    plain, stretched = (MODELS.build(dict(type='LRRNet', width=4, stretch_sources=flag)).eval() for flag in (False, True))
+    plain, stretched = (
+        MODELS.build(dict(type='LRRNet', width=4, stretch_sources=flag)).eval() for flag in (False, True)
+    )
     stretched.load_state_dict(plain.state_dict())
     first, second = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
     for image in first, second:
         image[:, :, 0, 0], image[:, :, 0, 1] = 0, 1
     torch.testing.assert_close(stretched(first, second).fused, plain(first, second).fused, atol=1e-6, rtol=0)
-    torch.testing.assert_close(stretched(0.2 + first / 2, second / 3).fused, plain(first, second).fused, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stretched(0.2 + first / 2, second / 3).fused, plain(first, second).fused, atol=1e-5, rtol=0
+    )
 
 
 def test_weights_that_decayed_to_nothing_are_zero():
@@ -296,8 +360,17 @@ def test_weights_that_decayed_to_nothing_are_zero():
     assert not weight[0, :9].any() and torch.equal(weight[0, 9:], official[0, 9:])
 
 
-@pytest.mark.parametrize('arguments', [dict(type='LRRNet', width=0), dict(type='LRRNet', blocks=0), dict(type='DIDFuse', width=0),
-                                       dict(type='LeSeFuse', width=3), dict(type='SMoA', width=0), dict(type='GIFNet', width=1)])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        dict(type='LRRNet', width=0),
+        dict(type='LRRNet', blocks=0),
+        dict(type='DIDFuse', width=0),
+        dict(type='LeSeFuse', width=3),
+        dict(type='SMoA', width=0),
+        dict(type='GIFNet', width=1),
+    ],
+)
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match='at least 1|an even number'):
         MODELS.build(arguments)
@@ -308,7 +381,9 @@ def test_arguments_out_of_range(arguments):
 
 @pytest.mark.parametrize('fusion', ['max', 'mean', 'sum'])
 def test_ifcnn_fuses_luminance_as_three_equal_channels(fusion):
-    luma, rgb = (MODELS.build(dict(type='IFCNN', fusion=fusion, color_space=space)).eval() for space in ('luminance', 'rgb'))
+    luma, rgb = (
+        MODELS.build(dict(type='IFCNN', fusion=fusion, color_space=space)).eval() for space in ('luminance', 'rgb')
+    )
     rgb.load_state_dict(luma.state_dict())
     first, second = torch.rand(2, 1, 20, 24), torch.rand(2, 1, 20, 24)
     with torch.no_grad():
@@ -318,7 +393,9 @@ def test_ifcnn_fuses_luminance_as_three_equal_channels(fusion):
 
 def test_ifcnn_fusions_differ_and_a_sum_is_twice_a_mean():
     features = [torch.rand(1, 2, 3, 3) for _ in range(2)]
-    fused = {fusion: MODELS.build(dict(type='IFCNN', fusion=fusion))._fuse(*features) for fusion in ('max', 'mean', 'sum')}
+    fused = {
+        fusion: MODELS.build(dict(type='IFCNN', fusion=fusion))._fuse(*features) for fusion in ('max', 'mean', 'sum')
+    }
     assert torch.equal(fused['sum'], 2 * fused['mean']) and (fused['max'] >= fused['mean']).all()
     for wrong in dict(fusion='min'), dict(color_space='hsv'), dict(width=0):
         with pytest.raises(ValueError, match='must be'):
@@ -349,8 +426,12 @@ def test_tardal_normalizes_every_picture_by_itself():
         together = fuser(first, second).fused
         for n in range(3):
             fresh = converted('tardal', state).train()  # its running statistics would change
-            torch.testing.assert_close(together[n:n + 1], fresh(first[n:n + 1], second[n:n + 1]).fused, atol=1e-5, rtol=1e-4)
-    assert all(torch.equal(value, fuser.state_dict()[key]) for key, value in converted('tardal', state).state_dict().items())
+            torch.testing.assert_close(
+                together[n : n + 1], fresh(first[n : n + 1], second[n : n + 1]).fused, atol=1e-5, rtol=1e-4
+            )
+    assert all(
+        torch.equal(value, fuser.state_dict()[key]) for key, value in converted('tardal', state).state_dict().items()
+    )
 
 
 def test_tardal_of_the_second_version_lies_under_a_key(tmp_path):

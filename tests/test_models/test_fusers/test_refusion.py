@@ -1,4 +1,5 @@
 """ReFusion and LossGenerationModule against their slow twins (tests/twins/tdfusion_twin.py) and against the vectors of the original networks."""
+
 import pytest
 import recorded
 import torch
@@ -28,7 +29,10 @@ def pair(batch=2, size=(24, 30), dtype=torch.float32):
     return torch.rand(batch, 1, *size, dtype=dtype), torch.rand(batch, 1, *size, dtype=dtype)
 
 
-NETWORKS = [(ReFusion, lambda net, a, b: net(a, b).fused, fuser_twin), (LossGenerationModule, lambda net, a, b: net(a, b), loss_module_twin)]
+NETWORKS = [
+    (ReFusion, lambda net, a, b: net(a, b).fused, fuser_twin),
+    (LossGenerationModule, lambda net, a, b: net(a, b), loss_module_twin),
+]
 
 
 @pytest.fixture(params=['strips', 'whole'])
@@ -41,8 +45,15 @@ def path(request, monkeypatch):
 
 
 @pytest.mark.parametrize('cls, run, twin', NETWORKS)
-@pytest.mark.parametrize('size, options', [((24, 30), {}), ((17, 23), dict(heads=1, factor=1.5)), ((45, 16), dict(heads=8)),
-                                           ((16, 16), dict(channels=16, heads=8, blocks=2))])
+@pytest.mark.parametrize(
+    'size, options',
+    [
+        ((24, 30), {}),
+        ((17, 23), dict(heads=1, factor=1.5)),
+        ((45, 16), dict(heads=8)),
+        ((16, 16), dict(channels=16, heads=8, blocks=2)),
+    ],
+)
 def test_equals_twin_forward_and_backward(path, cls, run, twin, size, options):
     """float64, so that the tolerance measures the formulas and not the rounding."""
     network = make(cls, **options).double()
@@ -50,13 +61,17 @@ def test_equals_twin_forward_and_backward(path, cls, run, twin, size, options):
     results = []
     for call in (run, twin):
         out = call(network, first, second)
-        gradients = torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum(), [*network.parameters(), first, second])
+        gradients = torch.autograd.grad(
+            (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum(), [*network.parameters(), first, second]
+        )
         with torch.no_grad():
             torch.testing.assert_close(call(network, first, second), out.detach(), atol=1e-12, rtol=0)
         results.append((out.detach(), gradients))
     (out, gradients), (out_twin, gradients_twin) = results
     torch.testing.assert_close(out, out_twin, atol=1e-11, rtol=0)
-    for (name, _), one, other in zip([*network.named_parameters(), ('first', 0), ('second', 0)], gradients, gradients_twin):
+    for (name, _), one, other in zip(
+        [*network.named_parameters(), ('first', 0), ('second', 0)], gradients, gradients_twin
+    ):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-8, msg=lambda text, name=name: f'{name}: {text}')
 
 
@@ -69,10 +84,14 @@ def test_equals_twin_in_the_second_derivative(path, cls, run, twin):
     results = []
     for call in (run, twin):
         out = call(network, first, second)
-        gradients = torch.autograd.grad((out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum(), leaves, create_graph=True)
+        gradients = torch.autograd.grad(
+            (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum(), leaves, create_graph=True
+        )
         results.append(torch.autograd.grad(sum(g.square().sum() for g in gradients), leaves))
     for (name, _), one, other in zip([*network.named_parameters(), ('first', 0), ('second', 0)], *results):
-        torch.testing.assert_close(one, other, atol=1e-8 * other.abs().max().item(), rtol=1e-7, msg=lambda text, name=name: f'{name}: {text}')
+        torch.testing.assert_close(
+            one, other, atol=1e-8 * other.abs().max().item(), rtol=1e-7, msg=lambda text, name=name: f'{name}: {text}'
+        )
 
 
 # ---- against the original --------------------------------------------------------------------------------------------
@@ -167,15 +186,24 @@ def test_twin_as_a_fuser_is_the_same_network():
         torch.testing.assert_close(fuser(first, second).fused, other(first, second).fused, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize('kwargs, words', [(dict(heads=3), 'heads must divide'), (dict(heads=0), 'heads must divide'), (dict(blocks=0), 'blocks'),
-                                           (dict(factor=0.), 'hidden channel')])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(heads=3), 'heads must divide'),
+        (dict(heads=0), 'heads must divide'),
+        (dict(blocks=0), 'blocks'),
+        (dict(factor=0.0), 'hidden channel'),
+    ],
+)
 @pytest.mark.parametrize('cls', [ReFusion, LossGenerationModule])
 def test_bad_options(cls, kwargs, words):
     with pytest.raises(ValueError, match=words):
         cls(**{**SMALL, **kwargs})
 
 
-@pytest.mark.parametrize('first, second', [((2, 1, 16, 16), (2, 1, 16, 17)), ((2, 3, 16, 16), (2, 3, 16, 16)), ((1, 16, 16), (1, 16, 16))])
+@pytest.mark.parametrize(
+    'first, second', [((2, 1, 16, 16), (2, 1, 16, 17)), ((2, 3, 16, 16), (2, 3, 16, 16)), ((1, 16, 16), (1, 16, 16))]
+)
 def test_loss_module_refuses(first, second):
     with pytest.raises(ValueError, match='two equal luminance batches'):
         LossGenerationModule(**SMALL)(torch.rand(first), torch.rand(second))

@@ -1,4 +1,5 @@
 """The supernet: mixtures equal slow sums, architecture and weights are apart, and the genotype is what has the largest weight."""
+
 import copy
 
 import pytest
@@ -32,7 +33,9 @@ def test_mixture_equals_the_sum_of_its_candidates():
 def test_architecture_and_weights_are_apart():
     fuser = SearchableTIM(MULTISCALE, width=4)
     names = [name for name, _ in fuser.named_parameters()]
-    assert len(names) == len(set(names)) and [name for name in names if not name.startswith('network.')] == ['architecture.alpha']
+    assert len(names) == len(set(names)) and [name for name in names if not name.startswith('network.')] == [
+        'architecture.alpha'
+    ]
     assert fuser.architecture.positions == ('cells.0.0', 'cells.1.0', 'cells.1.1') and fuser.size_multiple == 4
     mixtures = [module for module in fuser.modules() if isinstance(module, MixedOperation)]
     assert len(mixtures) == 1 + 2 * 3  # the three scales of a position share its row
@@ -46,9 +49,12 @@ def test_architecture_and_weights_are_apart():
 
 def test_genotype_is_the_largest_weight_and_can_be_trained():
     fuser = SearchableTIM(MULTISCALE, candidates=('eca_3', 'residual_3_1', 'spatial_3'), width=4)
-    fuser.architecture.alpha.data = torch.tensor([[0., 1., 0.], [2., 0., 0.], [0., 0., 3.]])
+    fuser.architecture.alpha.data = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
     genotype = fuser.genotype('mine')
-    assert [(cell.kind, cell.operations) for cell in genotype.cells] == [('chain', ('residual_3_1', )), ('multiscale', ('eca_3', 'spatial_3'))]
+    assert [(cell.kind, cell.operations) for cell in genotype.cells] == [
+        ('chain', ('residual_3_1',)),
+        ('multiscale', ('eca_3', 'spatial_3')),
+    ]
     found = TIM(genotype, width=4)
     # With all weight on one candidate the supernet is that network.
     fuser.architecture.alpha.data *= 1e4
@@ -60,22 +66,27 @@ def test_genotype_is_the_largest_weight_and_can_be_trained():
             row = fuser.architecture.positions.index(f'cells.{parts[1]}.{parts[at - 1]}')
             if parts[at + 1] != fuser.architecture.chosen()[row]:
                 continue
-            parts[at:at + 2] = []
+            parts[at : at + 2] = []
         state['.'.join(parts)] = value
     found.load_state_dict(state)
     first, second = torch.rand(2, 1, 16, 20), torch.rand(2, 1, 16, 20)
-    torch.testing.assert_close(fuser.eval()(first, second).fused, found.eval()(first, second).fused, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        fuser.eval()(first, second).fused, found.eval()(first, second).fused, atol=1e-5, rtol=1e-5
+    )
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(cells=[]), 'at least one cell'),
-    (dict(cells=[dict(kind='tree', length=1)]), 'cell 0 must be'),
-    (dict(cells=[dict(kind='chain', length=0)]), 'length of at least 1'),
-    (dict(candidates=('eca_3', )), 'at least two'),
-    (dict(candidates=('eca_3', 'eca_3')), 'at least two different'),
-    (dict(candidates=('eca_3', 'conv_3')), 'is no operation'),
-    (dict(width=3), 'even number'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(cells=[]), 'at least one cell'),
+        (dict(cells=[dict(kind='tree', length=1)]), 'cell 0 must be'),
+        (dict(cells=[dict(kind='chain', length=0)]), 'length of at least 1'),
+        (dict(candidates=('eca_3',)), 'at least two'),
+        (dict(candidates=('eca_3', 'eca_3')), 'at least two different'),
+        (dict(candidates=('eca_3', 'conv_3')), 'is no operation'),
+        (dict(width=3), 'even number'),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         SearchableTIM(**options)

@@ -1,4 +1,5 @@
 """TC-MoA: the recorded original, sizes and tiles, what learns, control at inference, and the ways to compute it that must agree."""
+
 import copy
 
 import pytest
@@ -36,7 +37,9 @@ def pair(height=33, width=47, number=2):
 
 def smooth(height, width):
     y, x = torch.meshgrid(torch.arange(height) / 60, torch.arange(width) / 60, indexing='ij')
-    return torch.stack([torch.stack([(x + k + y * 0.7).sin(), (y - k).cos(), (x * 0.5 + y + k).sin()]) * 0.3 + 0.5 for k in range(2)]).unsqueeze(1)
+    return torch.stack(
+        [torch.stack([(x + k + y * 0.7).sin(), (y - k).cos(), (x * 0.5 + y + k).sin()]) * 0.3 + 0.5 for k in range(2)]
+    ).unsqueeze(1)
 
 
 def trained(fuser):
@@ -51,8 +54,11 @@ def original():
     reference = recorded.load('tc_moa')
     sizes = {name: value for name, value in reference['config'].items() if name in ARCHS['base']._fields}
     fuser = TCMoA(arch=sizes).eval()
-    shifts = {f'{blocks}.{m}.modal_shifts': value for part, blocks in (('enc', 'blocks_MoA'), ('dec', 'decoder_blocks_MoA'))
-              for m, value in enumerate(reference['modal_shifts'][part])}
+    shifts = {
+        f'{blocks}.{m}.modal_shifts': value
+        for part, blocks in (('enc', 'blocks_MoA'), ('dec', 'decoder_blocks_MoA'))
+        for m, value in enumerate(reference['modal_shifts'][part])
+    }
     fuser.load_state_dict(convert_official({**reference['state_dict'], **shifts}))
     return fuser, reference['cases']
 
@@ -74,20 +80,31 @@ def test_reference_vectors(original, index):
     torch.testing.assert_close(case['raw'].of(found.raw), case['raw'].values, atol=1e-5, rtol=0)
     torch.testing.assert_close(fused.clamp(0, 1), case['pred'], atol=2e-6, rtol=0)
     torch.testing.assert_close(fused, found.fused, atol=1e-6, rtol=0)  # four of four pixels decoded, or one
-    prompts = torch.cat([found.prompts.encoder[:, 0], found.prompts.encoder[:, 1], found.prompts.decoder[:, 0], found.prompts.decoder[:, 1]])
-    torch.testing.assert_close(prompts.flatten(2), torch.cat([part.squeeze(-1) for part in case['prompts']]), atol=1e-6, rtol=0)
+    prompts = torch.cat(
+        [
+            found.prompts.encoder[:, 0],
+            found.prompts.encoder[:, 1],
+            found.prompts.decoder[:, 0],
+            found.prompts.decoder[:, 1],
+        ]
+    )
+    torch.testing.assert_close(
+        prompts.flatten(2), torch.cat([part.squeeze(-1) for part in case['prompts']]), atol=1e-6, rtol=0
+    )
     for stream, name in zip(found.latents, ('latent', 'latent_t')):
         if name in case:
             torch.testing.assert_close(case[name].of(stream.flatten(1, 2)), case[name].values, atol=1e-5, rtol=0)
     assert prompt_loss(found.prompts).item() == pytest.approx(case['loss']['prompt_loss'], rel=1e-5)
-    assert 1e-3 * sum(balance_loss(decision) for decision in decisions).item() == pytest.approx(case['loss']['aux_loss'], rel=1e-5)
+    assert 1e-3 * sum(balance_loss(decision) for decision in decisions).item() == pytest.approx(
+        case['loss']['aux_loss'], rel=1e-5
+    )
 
 
 def test_positions_of_another_size():
     """A table that rises with the column alone stays so in a map that is not square; the published exchange of sides spoils it."""
     network = MaskedAutoencoder(ARCHS['tiny'])
-    ramp = torch.arange(14.).expand(14, 14).reshape(1, 196, 1)
-    table = F.pad(ramp, (0, 0, 1, 0), value=99.)
+    ramp = torch.arange(14.0).expand(14, 14).reshape(1, 196, 1)
+    table = F.pad(ramp, (0, 0, 1, 0), value=99.0)
     found = network.positions(table, 14, 28)[0, :, :, 0]
     torch.testing.assert_close(found, ((torch.arange(28) + 0.5) / 2 - 0.5).clamp(0, 13).expand(14, 28))
     published = network.positions(table, 14, 28, published=True)[0, :, :, 0]
@@ -104,7 +121,7 @@ def test_windows_of_the_map_and_of_the_rolled_map():
     tokens = layout.to_windows(x)
     assert torch.equal(layout.to_map(tokens), x)
     for image, windows in ((x, tokens), (x.roll((-2, -2), (1, 2)), layout.rolled.apply(tokens))):
-        expected = [image[n, i:i + 4, j:j + 4].reshape(16, 3) for n in range(2) for i in (0, 4) for j in (0, 4, 8)]
+        expected = [image[n, i : i + 4, j : j + 4].reshape(16, 3) for n in range(2) for i in (0, 4) for j in (0, 4, 8)]
         assert torch.equal(windows.reshape(-1, 16, 3), torch.stack(expected))
     assert torch.equal(layout.rolled.undo(layout.rolled.apply(tokens)), tokens)
 
@@ -119,6 +136,7 @@ def test_order_and_its_derivatives():
 
 def test_mask_keeps_opposite_borders_apart():
     """A change at the right border reaches the left one through the first rolled block, unless masked."""
+
     def reach(mask_shifted):
         fuser = small(mask_shifted=mask_shifted, window=4).eval()
         x = torch.rand(2, 64, 32)
@@ -128,13 +146,17 @@ def test_mask_keeps_opposite_borders_apart():
         block, bias = fuser.mae.blocks[1], fuser.encoder.biases[0]()
         bias = bias + layout.mask() if mask_shifted else bias
         with torch.no_grad():
-            before, after = (layout.to_map(block(tokens, bias, layout.rolled)) for tokens in (x, layout.to_windows(changed)))
+            before, after = (
+                layout.to_map(block(tokens, bias, layout.rolled)) for tokens in (x, layout.to_windows(changed))
+            )
         return (before - after)[:, :, 0].abs().max().item()
 
     assert reach(False) > 1e-5 and reach(True) == 0
     first, second = pair(64, 64)
     with torch.no_grad():
-        assert not torch.equal(small(mask_shifted=True).eval()(first, second).fused, small().eval()(first, second).fused)
+        assert not torch.equal(
+            small(mask_shifted=True).eval()(first, second).fused, small().eval()(first, second).fused
+        )
 
 
 # Sizes and tiles ------------------------------------------------------------------------------------------------------
@@ -148,19 +170,23 @@ def test_reflection():
     assert torch.equal(reflect_to(image, 112, 112)[..., :20, 32:49], image)
 
 
-@pytest.mark.parametrize('size, tile, overlap', [(70, 32, 16), (33, 32, 16), (100, 32, 5), (449, 448, 112), (640, 448, 112), (65, 32, 0),
-                                                 (20, 32, 8)])
+@pytest.mark.parametrize(
+    'size, tile, overlap',
+    [(70, 32, 16), (33, 32, 16), (100, 32, 5), (449, 448, 112), (640, 448, 112), (65, 32, 0), (20, 32, 8)],
+)
 def test_shares_of_tiles_sum_to_one(size, tile, overlap):
     axis = plan_axis(size, tile, overlap)
     total = torch.zeros(size)
     for start, weight in zip(axis.starts, axis.weights):
-        total[start:start + len(weight)] += weight
+        total[start : start + len(weight)] += weight
     torch.testing.assert_close(total, torch.ones(size))
     assert axis.starts[0] == 0 and axis.starts[-1] + axis.weights.shape[1] == size
     assert all(before + tile - after >= overlap for before, after in zip(axis.starts, axis.starts[1:]))
     if overlap and len(axis.starts) > 1:  # smooth: the steepest part of the ramp, for three tiles in one place
         assert axis.weights.diff(dim=1).abs().max() < 4 / overlap
-        assert all(weight[0] < 0.1 for weight in axis.weights[1:]) and all(weight[-1] < 0.1 for weight in axis.weights[:-1])
+        assert all(weight[0] < 0.1 for weight in axis.weights[1:]) and all(
+            weight[-1] < 0.1 for weight in axis.weights[:-1]
+        )
 
 
 def test_cut_and_blend():
@@ -187,8 +213,12 @@ def test_published_tiles_overwrite():
 def test_tiles_at_once_make_no_difference(tile_batch):
     first, second = pair(60, 40)
     with torch.no_grad():
-        torch.testing.assert_close(small(large_images='tile', tile_batch=tile_batch).eval()(first, second).fused,
-                                   small(large_images='tile').eval()(first, second).fused, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            small(large_images='tile', tile_batch=tile_batch).eval()(first, second).fused,
+            small(large_images='tile').eval()(first, second).fused,
+            atol=1e-6,
+            rtol=0,
+        )
 
 
 def test_small_images_are_not_cut_and_training_never_cuts():
@@ -208,7 +238,9 @@ def test_small_images_are_not_cut_and_training_never_cuts():
 def seam(overlap):
     """Mean jump of brightness where tiles begin or end, over that four and eight pixels beside it, between other windows of attention."""
     # every token is one pixel, so that no step between patches hides the seam
-    fuser = small(arch=dict(SMALL['TCMoA']['arch'], patch_size=2), large_images='tile', overlap=overlap, tile_batch=16).eval()
+    fuser = small(
+        arch=dict(SMALL['TCMoA']['arch'], patch_size=2), large_images='tile', overlap=overlap, tile_batch=16
+    ).eval()
     with torch.no_grad():
         fused = fuser(*smooth(96, 96)).fused
     starts = plan_axis(96, 32, overlap).starts
@@ -263,11 +295,15 @@ def test_losses_by_task_and_epoch():
 
     for task, weight in (('visible_infrared', 1), ('multi_exposure', 1.8), ('multi_focus', 1)):
         start, main = losses(1, task), losses(3, task)
-        assert main[0] == pytest.approx(weight * start[0], rel=1e-5) and main[1] == pytest.approx(start[1] / 2, rel=1e-5)
+        assert main[0] == pytest.approx(weight * start[0], rel=1e-5) and main[1] == pytest.approx(
+            start[1] / 2, rel=1e-5
+        )
     torch.manual_seed(0)
     details = fuser.fuse_in_detail(*sources, fusion_task='multi_focus')
     parts = [(part[:, 0] + part[:, 1] - 1).square().mean() for part in details.prompts]
-    assert losses(0, 'multi_focus') == pytest.approx([(0.75 * parts[0] + 0.25 * parts[1]).item(), 2e-3 * details.balance.item()], rel=1e-5)
+    assert losses(0, 'multi_focus') == pytest.approx(
+        [(0.75 * parts[0] + 0.25 * parts[1]).item(), 2e-3 * details.balance.item()], rel=1e-5
+    )
 
 
 def test_a_bias_learns_before_the_first_adapter():
@@ -284,7 +320,9 @@ def test_tasks_and_sources_are_told_apart():
     fuser, (first, second) = small().eval(), pair()
     with torch.no_grad():
         results = [fuser(first, second, fusion_task=task).fused for task in fuser.fusion_tasks]
-        assert torch.equal(fuser(first, second).fused, results[0]) and not torch.equal(fuser(second, first).fused, results[0])
+        assert torch.equal(fuser(first, second).fused, results[0]) and not torch.equal(
+            fuser(second, first).fused, results[0]
+        )
         assert torch.equal(small(fusion_task='multi_focus').eval()(first, second).fused, results[2])
     assert all((results[i] - results[j]).abs().max() > 1e-5 for i, j in ((0, 1), (0, 2), (1, 2)))
 
@@ -293,21 +331,23 @@ def test_control():
     fuser, (first, second) = small().eval(), pair()
     second.requires_grad_()
     plain = fuser(first, second).fused
-    assert torch.equal(fuser(first, second, scale=1., shift=0.).fused, plain)
-    assert torch.equal(small(scale=0.5, shift=0.1).eval()(first, second).fused, fuser(first, second, scale=0.5, shift=0.1).fused)
+    assert torch.equal(fuser(first, second, scale=1.0, shift=0.0).fused, plain)
+    assert torch.equal(
+        small(scale=0.5, shift=0.1).eval()(first, second).fused, fuser(first, second, scale=0.5, shift=0.1).fused
+    )
 
     def influence(**control):
         return torch.autograd.grad(fuser(first, second, **control).fused.square().sum(), second)[0].abs().sum().item()
 
-    assert influence(shift=1.) == 0  # the first source alone counts
+    assert influence(shift=1.0) == 0  # the first source alone counts
     assert 0 < influence(shift=0.3) < influence() < influence(shift=-0.3)
-    assert (fuser(first, second, scale=4.).fused - plain).abs().max() > 1e-6
+    assert (fuser(first, second, scale=4.0).fused - plain).abs().max() > 1e-6
 
 
 def test_control_is_for_inference():
     """Training learns the prompts as they are, whatever the config says for later."""
     sources, results = pair(), []
-    for options in ({}, dict(scale=2., shift=0.4)):
+    for options in ({}, dict(scale=2.0, shift=0.4)):
         fuser = small(**options).train()
         torch.manual_seed(0)
         results.append(fuser(*sources).fused)
@@ -322,13 +362,14 @@ def test_control_is_for_inference():
 def test_control_moves_the_prompts():
     """The mean stays where only the scale changes, and shifts go to both sides."""
     from mmfusion.models.fusers.tc_moa.adapters import Control
+
     prompts = 0.4 + 0.2 * torch.rand(2, 3, 50, 1)
     scaled = Control(scale=1.5).apply(prompts)
     torch.testing.assert_close(scaled.mean(2), prompts.mean(2))
     torch.testing.assert_close(scaled.std(2), 1.5 * prompts.std(2))
     torch.testing.assert_close(Control(shift=0.1).apply(prompts), prompts + torch.tensor([0.1, -0.1]).view(2, 1, 1, 1))
     assert Control().apply(prompts) is prompts
-    assert Control(scale=99.).apply(prompts).aminmax() == (0, 1)
+    assert Control(scale=99.0).apply(prompts).aminmax() == (0, 1)
 
 
 # Ways to compute the same ---------------------------------------------------------------------------------------------
@@ -366,7 +407,10 @@ def test_parameters_from_outside(with_cp, freeze):
     """As the meta coupling does it: the backward pass must not fall back to the parameters of the module."""
     sources, fuser = pair().double(), small(with_cp=with_cp, freeze=freeze).double()
     fuser.mae.cls_token.requires_grad_(False)  # takes part in nothing
-    other = {name: (value.detach() + 0.1 * torch.randn_like(value)).requires_grad_() for name, value in trained(fuser).items()}
+    other = {
+        name: (value.detach() + 0.1 * torch.randn_like(value)).requires_grad_()
+        for name, value in trained(fuser).items()
+    }
     found = gradients(fuser, sources, other)
     moved = small(with_cp=False, freeze=freeze).double()
     moved.mae.cls_token.requires_grad_(False)
@@ -398,6 +442,7 @@ def test_adapters_stay_in_float32_under_autocast():
     def watch(name):
         def hook(module, args, out):
             seen[name] = getattr(out, 'streams', out).dtype
+
         return hook
 
     for name, module in fuser.named_modules():
@@ -412,12 +457,17 @@ def test_adapters_stay_in_float32_under_autocast():
 def test_output_modes():
     sources = pair(32, 32)
     with torch.no_grad():
-        found = {mode: small(output=mode).eval().fuse_in_detail(*sources, raw=True) for mode in ('nearest', 'area', 'bilinear')}
+        found = {
+            mode: small(output=mode).eval().fuse_in_detail(*sources, raw=True)
+            for mode in ('nearest', 'area', 'bilinear')
+        }
     fuser = small()
     raw = found['area'].raw * fuser.std + fuser.mean
     torch.testing.assert_close(found['nearest'].fused, raw[..., ::2, ::2])
     torch.testing.assert_close(found['area'].fused, F.avg_pool2d(raw, 2))
-    assert found['bilinear'].fused.shape == sources[0].shape and not torch.equal(found['bilinear'].fused, found['area'].fused)
+    assert found['bilinear'].fused.shape == sources[0].shape and not torch.equal(
+        found['bilinear'].fused, found['area'].fused
+    )
     with torch.no_grad():
         assert small(upsample=False, tile=32).eval()(*sources).fused.shape == sources[0].shape
         clipped = small(clip=True).eval()(*sources).fused
@@ -427,27 +477,33 @@ def test_output_modes():
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('options, words', [
-    (dict(arch='huge'), 'tiny, base, large'),
-    (dict(arch=dict(embed_dim=32)), 'missing'),
-    (dict(arch=dict(width=32)), 'embed_dim, depth'),
-    (dict(arch=dict(embed_dim=36, depth=4, num_heads=2, decoder_embed_dim=32, decoder_num_heads=2)), 'multiple of 8'),
-    (dict(fusion_task='other'), 'other'),
-    (dict(fusion_tasks=()), 'not among'),
-    (dict(fusion_tasks='multi_focus'), 'list of different names'),
-    (dict(fusion_tasks=('far', 'far')), 'list of different names'),
-    (dict(interval=0), 'interval must be at least 1'),
-    (dict(prompt_weights=dict(other=1)), 'other'),
-    (dict(combine='sum'), 'logsumexp, linear'),
-    (dict(position='best'), 'corrected, published'),
-    (dict(output='cubic'), 'nearest'),
-    (dict(large_images='crop'), 'pad, tile'),
-    (dict(tile=40), 'multiple of 16'),
-    (dict(overlap=17), 'at most half'),
-    (dict(window=1), 'window'),
-    (dict(interval=9, offset=0), 'without an adapter'),
-    (dict(top_k=5), 'top_k'),
-])
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(arch='huge'), 'tiny, base, large'),
+        (dict(arch=dict(embed_dim=32)), 'missing'),
+        (dict(arch=dict(width=32)), 'embed_dim, depth'),
+        (
+            dict(arch=dict(embed_dim=36, depth=4, num_heads=2, decoder_embed_dim=32, decoder_num_heads=2)),
+            'multiple of 8',
+        ),
+        (dict(fusion_task='other'), 'other'),
+        (dict(fusion_tasks=()), 'not among'),
+        (dict(fusion_tasks='multi_focus'), 'list of different names'),
+        (dict(fusion_tasks=('far', 'far')), 'list of different names'),
+        (dict(interval=0), 'interval must be at least 1'),
+        (dict(prompt_weights=dict(other=1)), 'other'),
+        (dict(combine='sum'), 'logsumexp, linear'),
+        (dict(position='best'), 'corrected, published'),
+        (dict(output='cubic'), 'nearest'),
+        (dict(large_images='crop'), 'pad, tile'),
+        (dict(tile=40), 'multiple of 16'),
+        (dict(overlap=17), 'at most half'),
+        (dict(window=1), 'window'),
+        (dict(interval=9, offset=0), 'without an adapter'),
+        (dict(top_k=5), 'top_k'),
+    ],
+)
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         small(**options)

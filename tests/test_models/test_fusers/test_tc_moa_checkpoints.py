@@ -1,4 +1,5 @@
 """Checkpoints of the official TC-MoA code, of its present and its old layout, from files made up."""
+
 import importlib.util
 import re
 
@@ -7,7 +8,18 @@ import recorded
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from tc_moa_official import CONFIG, TINY, TINY_FUSER, WRAPS, Evil, arch_of, official_shapes, random_state, to_official, write
+from tc_moa_official import (
+    CONFIG,
+    TINY,
+    TINY_FUSER,
+    WRAPS,
+    Evil,
+    arch_of,
+    official_shapes,
+    random_state,
+    to_official,
+    write,
+)
 from tc_moa_twin import twin
 
 from mmfusion.cli import convert_tc_moa
@@ -36,7 +48,11 @@ def old_layout(state):
     renamed = {}
     for key, value in state.items():
         if 'blocks_MoA' in key:
-            key = key.replace('blocks_MoA', 'blocks_SSF_rgb').replace('.MoA.', '.mlp.').replace('dimReduction', 'SE_en_linear')
+            key = (
+                key.replace('blocks_MoA', 'blocks_SSF_rgb')
+                .replace('.MoA.', '.mlp.')
+                .replace('dimReduction', 'SE_en_linear')
+            )
             key = key.replace('modal_shifts', 'SSF_beta')
         key = re.sub('^FusionLayer', 'en_projAdapter', key)
         renamed[re.sub('^de_FusionLayer', 'de_projAdapter', key)] = value
@@ -45,7 +61,9 @@ def old_layout(state):
 
 def converted(tmp_path, content, **options):
     out = tmp_path / 'new' / 'out.pth'
-    weights = convert_checkpoint(write(tmp_path / 'official.pth', content), out, Config(dict(fuser=dict(TINY_FUSER, **options))))
+    weights = convert_checkpoint(
+        write(tmp_path / 'official.pth', content), out, Config(dict(fuser=dict(TINY_FUSER, **options)))
+    )
     saved = torch.load(out, weights_only=True)
     assert saved['meta'] == dict(converted_from='official.pth') and saved['state_dict'].keys() == weights.keys()
     return {key.removeprefix('fuser.'): value for key, value in saved['state_dict'].items()}
@@ -56,7 +74,10 @@ def converted(tmp_path, content, **options):
 def test_conversion(tmp_path, notices, layout, wrap):
     """Place by place, then by what the network computes."""
     state = random_state(shifts=True)
-    constants = {'MaxGradLoss.sobelconv.weightx': torch.rand(1, 3, 3, 3), 'MFFselect.sobelconv.weighty': torch.rand(1, 1, 3, 3)}
+    constants = {
+        'MaxGradLoss.sobelconv.weightx': torch.rand(1, 3, 3, 3),
+        'MFFselect.sobelconv.weighty': torch.rand(1, 1, 3, 3),
+    }
     fuser = tiny().eval()
     fuser.load_state_dict(converted(tmp_path, wrap(layout({**state, **constants}))), strict=True)
     assert not notices
@@ -68,12 +89,19 @@ def test_conversion(tmp_path, notices, layout, wrap):
     assert torch.equal(adapter.mixture.experts.weight[3], state[f'{place}.MoA.experts.3.fc2.weight'].t())
     assert torch.equal(adapter.fusion.expand.weight, state['FusionLayer.1.conv3.weight'][:, :, 0, 0])
     assert torch.equal(fuser.decoder.biases[1].table, state['de_relative_position.1.relative_position_bias_table'])
-    assert torch.equal(fuser.decoder.adapters[0].mixture.reduce.weight, state['decoder_blocks_MoA.0.dimReduction.weight'])
+    assert torch.equal(
+        fuser.decoder.adapters[0].mixture.reduce.weight, state['decoder_blocks_MoA.0.dimReduction.weight']
+    )
     assert torch.equal(fuser.decoder.adapters[0].fusion.conv.weight, state['de_FusionLayer.0.conv2.weight'])
-    assert torch.equal(fuser.mae.blocks[5].mlp.fc1.weight, state['blocks.5.mlp.fc1.weight'])  # not taken for an adapter of the old layout
+    assert torch.equal(
+        fuser.mae.blocks[5].mlp.fc1.weight, state['blocks.5.mlp.fc1.weight']
+    )  # not taken for an adapter of the old layout
     first, second = torch.rand(2, 1, 3, 32, 64)
     with torch.no_grad():
-        found, expected = fuser(first, second, fusion_task='multi_focus').fused, twin(state, TINY, first, second, 2)['fused']
+        found, expected = (
+            fuser(first, second, fusion_task='multi_focus').fused,
+            twin(state, TINY, first, second, 2)['fused'],
+        )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -91,7 +119,10 @@ def test_there_and_back():
         to_official({**weights, 'head.weight': torch.rand(1), 'encoder.adapters.0.mixture.gate.extra': torch.rand(1)})
 
 
-@pytest.mark.parametrize('arch, total, trained, shifts', [('base', 115_772_525, 3_865_197, 19_968), ('large', 340_886_920, 11_345_544, 43_008)])
+@pytest.mark.parametrize(
+    'arch, total, trained, shifts',
+    [('base', 115_772_525, 3_865_197, 19_968), ('large', 340_886_920, 11_345_544, 43_008)],
+)
 def test_published_sizes(notices, arch, total, trained, shifts):
     """Names and shapes of whole checkpoints; the counts are those of the published program and the source shifts, which it does not register."""
     with torch.device('meta'):
@@ -107,7 +138,10 @@ def test_missing_source_shifts_are_zero_and_the_log_says_so(notices):
     state = random_state(shifts=True)
     weights = convert_official({key: value for key, value in state.items() if 'modal_shifts' not in key})
     assert {key: tuple(value.shape) for key, value in weights.items() if 'source_shift' in key} == {
-        'encoder.adapters.0.source_shift': (3, 2, 48), 'encoder.adapters.1.source_shift': (3, 2, 48), 'decoder.adapters.0.source_shift': (3, 2, 32)}
+        'encoder.adapters.0.source_shift': (3, 2, 48),
+        'encoder.adapters.1.source_shift': (3, 2, 48),
+        'decoder.adapters.0.source_shift': (3, 2, 32),
+    }
     assert not any(value.any() for key, value in weights.items() if 'source_shift' in key)
     assert len(notices) == 1 and 'no source shifts for 3 of 3 adapters' in notices[0]
 
@@ -116,7 +150,8 @@ SHIFTS = {
     'rows': lambda key, rows: {key: rows},
     'by task': lambda key, rows: {key: rows.reshape(3, 2, -1)},
     'vectors': lambda key, rows: {f'{key}.{i}': row for i, row in enumerate(rows)},
-    'pairs': lambda key, rows: {f'{key}.{i}': rows[2 * i:2 * i + 2, None] for i in range(3)}}
+    'pairs': lambda key, rows: {f'{key}.{i}': rows[2 * i : 2 * i + 2, None] for i in range(3)},
+}
 
 
 @pytest.mark.parametrize('layout', [dict, old_layout], ids=['present', 'old'])
@@ -135,14 +170,19 @@ DAMAGES = {
     'missing encoder.adapters.0.mix': lambda state: state.pop('Alpha_encoder'),
     'missing mae.norm.bias': lambda state: state.pop('norm.bias'),
     'missing decoder.biases.1.table': lambda state: state.pop('de_relative_position.1.relative_position_bias_table'),
-    'missing encoder.adapters.1.mixture.experts.weight.*unexpected encoder.adapters.1.mixture.experts.0.fc1.weight':
-        lambda state: state.pop('blocks_MoA.1.MoA.experts.2.fc2.bias'),
-    r'encoder.adapters.0.fusion.conv.weight has shape \(12, 12, 1, 1\), the config needs \(12, 12, 3, 3\)':
-        lambda state: state.update({'FusionLayer.0.conv2.weight': torch.rand(12, 12, 1, 1)}),
-    'unexpected keys: blocks_MoA.0.MoA.extra, head.bias':
-        lambda state: state.update({'head.bias': torch.rand(1), 'blocks_MoA.0.MoA.extra': torch.rand(1)}),
-    r'source shifts of encoder.adapters.0 have shape \(4, 48\), which is not two vectors of 48 numbers for each of 3 tasks':
-        lambda state: state.update({'blocks_MoA.0.modal_shifts': torch.rand(4, 48)})}
+    'missing encoder.adapters.1.mixture.experts.weight.*unexpected encoder.adapters.1.mixture.experts.0.fc1.weight': lambda state: (
+        state.pop('blocks_MoA.1.MoA.experts.2.fc2.bias')
+    ),
+    r'encoder.adapters.0.fusion.conv.weight has shape \(12, 12, 1, 1\), the config needs \(12, 12, 3, 3\)': lambda state: (
+        state.update({'FusionLayer.0.conv2.weight': torch.rand(12, 12, 1, 1)})
+    ),
+    'unexpected keys: blocks_MoA.0.MoA.extra, head.bias': lambda state: state.update(
+        {'head.bias': torch.rand(1), 'blocks_MoA.0.MoA.extra': torch.rand(1)}
+    ),
+    r'source shifts of encoder.adapters.0 have shape \(4, 48\), which is not two vectors of 48 numbers for each of 3 tasks': lambda state: (
+        state.update({'blocks_MoA.0.modal_shifts': torch.rand(4, 48)})
+    ),
+}
 
 
 @pytest.mark.parametrize('words', DAMAGES)
@@ -154,11 +194,20 @@ def test_strict(tmp_path, words):
     assert not (tmp_path / 'new').exists()
 
 
-@pytest.mark.parametrize('config, options, words', [
-    (dict(TINY, embed_dim=96), {}, 'the weights are of no arch known by name .embed_dim=96'),
-    (dict(TINY, task_num=2), {}, r'mixture.gate.weight has shape \(2, 12, 4\), the config needs \(3, 12, 4\)'),
-    (TINY, dict(window=7, upsample=False), r'encoder.biases.0.table has shape \(49, 6\), the config needs \(169, 6\)'),
-    (TINY, dict(interval=2, offset=0), 'missing encoder.adapters.2.mix')], ids=['arch', 'tasks', 'window', 'places'])
+@pytest.mark.parametrize(
+    'config, options, words',
+    [
+        (dict(TINY, embed_dim=96), {}, 'the weights are of no arch known by name .embed_dim=96'),
+        (dict(TINY, task_num=2), {}, r'mixture.gate.weight has shape \(2, 12, 4\), the config needs \(3, 12, 4\)'),
+        (
+            TINY,
+            dict(window=7, upsample=False),
+            r'encoder.biases.0.table has shape \(49, 6\), the config needs \(169, 6\)',
+        ),
+        (TINY, dict(interval=2, offset=0), 'missing encoder.adapters.2.mix'),
+    ],
+    ids=['arch', 'tasks', 'window', 'places'],
+)
 def test_configs_that_do_not_fit(tmp_path, config, options, words):
     with pytest.raises(UserError, match=f'(?s)official.pth.*{words}'):
         converted(tmp_path, dict(model=random_state(config)), **options)
@@ -178,7 +227,9 @@ def test_recorded_keys():
 
 
 def test_command(repo_dir, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location('tc_moa_official_tool', repo_dir / 'tools/model_converters/tc_moa_official.py')
+    spec = importlib.util.spec_from_file_location(
+        'tc_moa_official_tool', repo_dir / 'tools/model_converters/tc_moa_official.py'
+    )
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     for arch, name in convert_tc_moa.CONFIGS.items():

@@ -1,4 +1,5 @@
 """MAE weights for the frozen part of TCMoA, from files made up in their layout."""
+
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -45,7 +46,13 @@ def test_initialisation_loads_the_file(tmp_path, notices):
     """The coupling's init_weights, which the runner calls, reaches it."""
     state = mae_state()
     path = write(tmp_path / 'mae.pth', dict(model=state))
-    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(TINY_FUSER, mae=str(path)), fusion_loss=dict(pixel=dict(type='MaxIntensityLoss'))))
+    coupling = MODELS.build(
+        dict(
+            type='FusionOnly',
+            fuser=dict(TINY_FUSER, mae=str(path)),
+            fusion_loss=dict(pixel=dict(type='MaxIntensityLoss')),
+        )
+    )
     coupling.init_weights()
     assert torch.equal(coupling.fuser.mae.blocks[3].attn.qkv.weight, state['blocks.3.attn.qkv.weight'])
     assert torch.equal(coupling.fuser.mae.decoder_pos_embed, state['decoder_pos_embed'])
@@ -94,10 +101,13 @@ def deeper(state):
 MAE_DAMAGES = {
     'missing norm.bias': lambda state: state.pop('norm.bias'),
     'unexpected head.weight': lambda state: state.update({'head.weight': torch.rand(10, 48)}),
-    r'blocks.2.norm1.bias has shape \(47,\), the config needs \(48,\)': lambda state: state.update({'blocks.2.norm1.bias': torch.rand(47)}),
+    r'blocks.2.norm1.bias has shape \(47,\), the config needs \(48,\)': lambda state: state.update(
+        {'blocks.2.norm1.bias': torch.rand(47)}
+    ),
     'encoder alone.*mae_visualize_vit': without_decoder,
     r'no arch known by name \(embed_dim=48.*depth=7.*but the fuser is no arch known by name': deeper,
-    'not one of a class token': lambda state: state.update(pos_embed=torch.rand(1, 151, 48))}
+    'not one of a class token': lambda state: state.update(pos_embed=torch.rand(1, 151, 48)),
+}
 
 
 @pytest.mark.parametrize('words', MAE_DAMAGES)
@@ -118,9 +128,16 @@ def test_the_arch_of_a_file_is_named():
         check_arch(base, ARCHS['large'])
 
 
-@pytest.mark.parametrize('content, words', [
-    (dict(model=Evil()), 'could run code'), ([1], 'is not a MAE checkpoint'), (dict(model={}), 'is not a MAE checkpoint'),
-    (dict(epoch=3), 'is not a MAE checkpoint')], ids=['code', 'list', 'empty', 'other'])
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (dict(model=Evil()), 'could run code'),
+        ([1], 'is not a MAE checkpoint'),
+        (dict(model={}), 'is not a MAE checkpoint'),
+        (dict(epoch=3), 'is not a MAE checkpoint'),
+    ],
+    ids=['code', 'list', 'empty', 'other'],
+)
 def test_what_is_no_mae_file(tmp_path, content, words):
     with pytest.raises(UserError, match=words):
         load_mae(tiny().mae, write(tmp_path / 'mae.pth', content))

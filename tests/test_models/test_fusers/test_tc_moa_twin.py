@@ -1,10 +1,21 @@
 """TC-MoA against its literal twin, and the twin against recorded outputs of the original network."""
+
 import math
 
 import pytest
 import recorded
 import torch
-from tc_moa_official import CONFIG, TINY, TCMoATwin, arch_of, is_adapter, official_shapes, options_of, parameters_of, random_state
+from tc_moa_official import (
+    CONFIG,
+    TINY,
+    TCMoATwin,
+    arch_of,
+    is_adapter,
+    official_shapes,
+    options_of,
+    parameters_of,
+    random_state,
+)
 from tc_moa_twin import MEAN, STD, dispatch, relative_index, route, twin
 
 from mmfusion.models.fusers import TCMoA
@@ -14,7 +25,7 @@ LARGE = dict(CONFIG, embed_dim=1024, depth=24, num_heads=16)
 #: Depths, heads and windows of the base size, narrow.
 NARROW = dict(CONFIG, embed_dim=96, decoder_embed_dim=64)
 PLAIN = dict(TINY, upsample=False)
-SHARP = 6.  # factor on the router's logits that makes some gates vanish
+SHARP = 6.0  # factor on the router's logits that makes some gates vanish
 
 
 def fuser_and_state(config=TINY, seed=0, double=True, **options):
@@ -22,7 +33,10 @@ def fuser_and_state(config=TINY, seed=0, double=True, **options):
     fuser = TCMoA(arch_of(config), **{**options_of(config), **options})
     fuser.load_state_dict(convert_official(state))
     if double:
-        fuser, state = fuser.double(), {key: value.double() if value.is_floating_point() else value for key, value in state.items()}
+        fuser, state = (
+            fuser.double(),
+            {key: value.double() if value.is_floating_point() else value for key, value in state.items()},
+        )
     return fuser, state
 
 
@@ -38,11 +52,14 @@ def original():
 
 # ---- the twin and the original
 
+
 def test_twin_reproduces_the_original(original):
     state = {key: value for key, value in original['state_dict'].items() if 'sobelconv' not in key}
     assert {key: tuple(value.shape) for key, value in state.items()} == official_shapes(original['config'])
     for side, prefix in (('enc', ''), ('dec', 'decoder_')):
-        state.update({f'{prefix}blocks_MoA.{m}.modal_shifts': shift for m, shift in enumerate(original['modal_shifts'][side])})
+        state.update(
+            {f'{prefix}blocks_MoA.{m}.modal_shifts': shift for m, shift in enumerate(original['modal_shifts'][side])}
+        )
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (MEAN, STD))
     assert {case['task'] for case in original['cases']} == {0, 1, 2}
     for case in original['cases']:
@@ -63,12 +80,19 @@ def test_offsets_inside_windows_are_numbered_as_in_the_original(original):
     assert torch.equal(relative_index(14), original['state_dict']['en_relative_position.0.relative_position_index'])
 
 
-@pytest.mark.parametrize('config, total, trained, entries', [(CONFIG, 115_772_525, 3_865_197, 162), (LARGE, 340_886_920, 11_345_544, 258)],
-                         ids=['base', 'large'])
+@pytest.mark.parametrize(
+    'config, total, trained, entries',
+    [(CONFIG, 115_772_525, 3_865_197, 162), (LARGE, 340_886_920, 11_345_544, 258)],
+    ids=['base', 'large'],
+)
 def test_published_counts(config, total, trained, entries):
     """What the published program counts: 115.77 M and 3.865 M, 340.89 M and 11.346 M."""
     shapes = official_shapes(config)
-    sizes = {key: math.prod(shape) for key, shape in shapes.items() if not key.endswith(('position_index', 'MoA.mean', 'MoA.std'))}
+    sizes = {
+        key: math.prod(shape)
+        for key, shape in shapes.items()
+        if not key.endswith(('position_index', 'MoA.mean', 'MoA.std'))
+    }
     assert sum(sizes.values()) == total
     assert sum(size for key, size in sizes.items() if is_adapter(key)) == trained
     assert sum(map(is_adapter, shapes)) == entries
@@ -81,7 +105,9 @@ def test_dispatch_is_a_log_sum_exp_over_gates_that_count():
     assert ((gates > 0) & (gates <= 1e-4)).any() and load.sum() == 600
     outputs = []
     for e in range(4):
-        first, second = ([state[f'blocks_MoA.0.MoA.experts.{e}.fc{i}.{kind}'] for kind in ('weight', 'bias')] for i in (1, 2))
+        first, second = (
+            [state[f'blocks_MoA.0.MoA.experts.{e}.fc{i}.{kind}'] for kind in ('weight', 'bias')] for i in (1, 2)
+        )
         outputs.append((phi @ first[0].T + first[1]).relu() @ second[0].T + second[1])
     logs = torch.where(gates > 1e-4, gates.log(), -math.inf)
     expected = torch.logsumexp(torch.stack(outputs) + logs.T[:, :, None], 0)
@@ -97,7 +123,8 @@ CASES = {
     'no attention across borders': (TINY, (96, 64), 0, dict(mask_shifted=True)),
     'without doubling': (PLAIN, (64, 128), 2, {}),
     'linear mixture': (TINY, (64, 64), 2, dict(combine='linear')),
-    'recomputed': (TINY, (64, 64), 1, dict(with_cp=True))}
+    'recomputed': (TINY, (64, 64), 1, dict(with_cp=True)),
+}
 
 
 @pytest.mark.parametrize('training', [False, True], ids=['eval', 'train'])
@@ -130,7 +157,9 @@ def test_outputs_and_gradients(config, size, task, options, training):
         elif name.endswith('noise_weight') and not training:
             assert grads[name] is None or not grads[name].any(), name
         else:
-            torch.testing.assert_close(grads[name], parameter.grad, rtol=1e-7, atol=1e-12, msg=lambda text, name=name: f'{name}: {text}')
+            torch.testing.assert_close(
+                grads[name], parameter.grad, rtol=1e-7, atol=1e-12, msg=lambda text, name=name: f'{name}: {text}'
+            )
             assert grads[name].any(), name
 
 
@@ -145,7 +174,12 @@ def test_details(task):
     near = dict(rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(details.raw, expected['raw'], **near)
     torch.testing.assert_close(details.latents.flatten(2, 3), torch.stack(expected['latents']), **near)
-    prompts = [details.prompts.encoder[:, 0], details.prompts.encoder[:, 1], details.prompts.decoder[:, 0], details.prompts.decoder[:, 1]]
+    prompts = [
+        details.prompts.encoder[:, 0],
+        details.prompts.encoder[:, 1],
+        details.prompts.decoder[:, 0],
+        details.prompts.decoder[:, 1],
+    ]
     torch.testing.assert_close([prompt.flatten(2).unsqueeze(-1) for prompt in prompts], expected['prompts'], **near)
 
 
@@ -182,5 +216,7 @@ def test_twin_as_a_fuser():
     other.load_state_dict(fuser.state_dict())
     first, second = sources(40, 75, n=1)
     with torch.no_grad():
-        found, expected = (network.eval()(first, second, fusion_task='multi_exposure').fused for network in (fuser, other))
+        found, expected = (
+            network.eval()(first, second, fusion_task='multi_exposure').fused for network in (fuser, other)
+        )
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)

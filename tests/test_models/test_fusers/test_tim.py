@@ -1,4 +1,5 @@
 """TIM against its literal twin (tests/twins/tim_twin.py) and against the vectors of the original networks."""
+
 import copy
 import os
 import subprocess
@@ -15,10 +16,28 @@ from mmfusion.models.fusers.tim import Cell, build_operation, load_genotype
 from mmfusion.models.fusers.tim.cells import build_cell
 from mmfusion.models.fusers.tim.conversion import convert_stage1, convert_stage2
 
-NAMES = ('residual_3_1', 'residual_5_2', 'dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'dil_conv_7_1', 'sep_conv_3_1', 'sep_conv_5_2', 'eca_3', 'eca_5',
-         'spatial_3', 'spatial_7', 'non_local_3')
-MIXED = dict(cells=[dict(kind='chain', operations=['sep_conv_3_1', 'eca_3', 'spatial_5']), dict(kind='multiscale', operations=['eca_3', 'dense_3_1']),
-                    dict(kind='chain', operations=['non_local_3', 'residual_5_1'])])
+NAMES = (
+    'residual_3_1',
+    'residual_5_2',
+    'dense_3_1',
+    'dense_5_1',
+    'dil_conv_3_2',
+    'dil_conv_7_1',
+    'sep_conv_3_1',
+    'sep_conv_5_2',
+    'eca_3',
+    'eca_5',
+    'spatial_3',
+    'spatial_7',
+    'non_local_3',
+)
+MIXED = dict(
+    cells=[
+        dict(kind='chain', operations=['sep_conv_3_1', 'eca_3', 'spatial_5']),
+        dict(kind='multiscale', operations=['eca_3', 'dense_3_1']),
+        dict(kind='chain', operations=['non_local_3', 'residual_5_1']),
+    ]
+)
 
 
 def shaken(network, double=True):
@@ -32,7 +51,7 @@ def shaken(network, double=True):
                 module.weight.uniform_(-0.5, 0.8)
             elif hasattr(module, 'weight') and module.weight.dim() > 2:
                 fan = module.weight[0].numel()
-                module.weight.normal_(0, (2 / fan)**0.5)
+                module.weight.normal_(0, (2 / fan) ** 0.5)
     return (network.double() if double else network).eval()
 
 
@@ -43,7 +62,9 @@ def images(*size, batch=2, dtype=torch.float64):
 # ---- against the twin ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['channels_first', 'channels_last'])
+@pytest.mark.parametrize(
+    'layout', [torch.contiguous_format, torch.channels_last], ids=['channels_first', 'channels_last']
+)
 @pytest.mark.parametrize('channels', [6, 8])
 @pytest.mark.parametrize('name', NAMES)
 def test_operation(name, channels, layout):
@@ -78,8 +99,13 @@ def test_stage1(genotype, size):
     torch.testing.assert_close(network(first, second).fused, expected, atol=1e-10, rtol=1e-10)
 
 
-TWO_STAGES = [dict(), *(dict(branches={'mri': f'mri_{other}_mri', other: f'mri_{other}_{other}'}, merge='concat')
-                        for other in ('ct', 'pet', 'spect'))]
+TWO_STAGES = [
+    dict(),
+    *(
+        dict(branches={'mri': f'mri_{other}_mri', other: f'mri_{other}_{other}'}, merge='concat')
+        for other in ('ct', 'pet', 'spect')
+    ),
+]
 
 
 @pytest.mark.parametrize('options', TWO_STAGES, ids=['ivif', 'mri_ct', 'mri_pet', 'mri_spect'])
@@ -126,9 +152,14 @@ def count(module):
 def test_published_numbers_of_parameters():
     assert count(TIM()) == 994_917 and count(TIM('fusion_light')) == 127_358
     assert len(TIM('fusion_light').state_dict()) == 49
-    assert sum(count(build_operation(name, 48)) for name in ('residual_3_1', 'residual_5_1', 'residual_7_1')) == 3265 + 4033 + 5185
-    assert [count(build_operation(name, 48)) for name in ('dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'dil_conv_5_2', 'sep_conv_3_1', 'eca_3',
-                                                          'spatial_3')] == [2593, 7201, 2832, 3600, 5664, 20740, 18]
+    assert (
+        sum(count(build_operation(name, 48)) for name in ('residual_3_1', 'residual_5_1', 'residual_7_1'))
+        == 3265 + 4033 + 5185
+    )
+    assert [
+        count(build_operation(name, 48))
+        for name in ('dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'dil_conv_5_2', 'sep_conv_3_1', 'eca_3', 'spatial_3')
+    ] == [2593, 7201, 2832, 3600, 5664, 20740, 18]
     for options, number in zip(TWO_STAGES, (237_308, 235_059, 244_815, 230_643)):
         network = TwoStageTIM(**options)
         assert count(network) - count(network.stage1) == number, options
@@ -150,7 +181,7 @@ def test_batch_statistics_are_those_of_training_mode_for_one_image():
     assert all(torch.equal(value, before[key]) for key, value in fuser.state_dict().items())
 
 
-@pytest.mark.parametrize('stages', [(2, ), (1, 2)])
+@pytest.mark.parametrize('stages', [(2,), (1, 2)])
 def test_batch_statistics_by_stage(stages):
     fuser = shaken(TwoStageTIM(stage1='fusion_light', width=6, bn_batch_stats=stages))
     first, second = images(24, 20, batch=1)
@@ -182,17 +213,25 @@ def test_an_empty_batch_stays_empty(grad):
 
 
 def test_auxiliary_terms():
-    fuser, (first, second) = TwoStageTIM(stage1='fusion_light', width=6, auxiliary_weight=0.5).train(), images(20, 20, dtype=torch.float32)
+    fuser, (first, second) = (
+        TwoStageTIM(stage1='fusion_light', width=6, auxiliary_weight=0.5).train(),
+        images(20, 20, dtype=torch.float32),
+    )
     losses = fuser(first, second).losses
     assert set(losses) == {'loss_auxiliary_visible', 'loss_auxiliary_infrared'}
     sum(losses.values()).backward()
-    assert all(p.grad is not None and p.grad.any() for branch in fuser.branches.values() for p in branch.auxiliary.parameters())
-    fuser.auxiliary_weight = 0.
+    assert all(
+        p.grad is not None and p.grad.any() for branch in fuser.branches.values() for p in branch.auxiliary.parameters()
+    )
+    fuser.auxiliary_weight = 0.0
     assert fuser(first, second).losses == {} and fuser.eval()(first, second).losses == {}
 
 
 def test_frozen_stage1():
-    fuser, (first, second) = TwoStageTIM(stage1='fusion_light', width=6, freeze_stage1=True).train(), images(20, 20, dtype=torch.float32)
+    fuser, (first, second) = (
+        TwoStageTIM(stage1='fusion_light', width=6, freeze_stage1=True).train(),
+        images(20, 20, dtype=torch.float32),
+    )
     before = {key: value.clone() for key, value in fuser.stage1.state_dict().items()}
     out = fuser(first, second)
     (out.fused.mean() + sum(out.losses.values())).backward()
@@ -203,24 +242,32 @@ def test_frozen_stage1():
 
 def test_stage1_comes_from_a_checkpoint(tmp_path):
     trained = TIM('fusion_light', width=6)
-    torch.save(dict(state_dict={f'fuser.{key}': value for key, value in trained.state_dict().items()}), tmp_path / 'stage1.pth')
-    fuser = TwoStageTIM(stage1='fusion_light', width=6,
-                        stage1_init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'stage1.pth'), prefix='fuser.'))
+    torch.save(
+        dict(state_dict={f'fuser.{key}': value for key, value in trained.state_dict().items()}), tmp_path / 'stage1.pth'
+    )
+    fuser = TwoStageTIM(
+        stage1='fusion_light',
+        width=6,
+        stage1_init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'stage1.pth'), prefix='fuser.'),
+    )
     fuser.init_weights()
     assert all(torch.equal(value, trained.state_dict()[key]) for key, value in fuser.stage1.state_dict().items())
 
 
-@pytest.mark.parametrize('cls, options, words', [
-    (TIM, dict(genotype='fusion_heavy'), "no genotype 'fusion_heavy'"),
-    (TIM, dict(width=7), 'even number'),
-    (TwoStageTIM, dict(width=0), 'even number'),
-    (TwoStageTIM, dict(branches=dict(visible='fusion_light')), 'two modalities'),
-    (TwoStageTIM, dict(branches=dict(visible='fusion', infrared='fusion')), 'must be chains'),
-    (TwoStageTIM, dict(merge='sum'), 'mask, concat'),
-    (TwoStageTIM, dict(bn_batch_stats=(3, )), 'out of 1 and 2'),
-    (TwoStageTIM, dict(bn_batch_stats=True), 'out of 1 and 2'),
-    (TwoStageTIM, dict(auxiliary_weight=-1.), 'at least 0'),
-])
+@pytest.mark.parametrize(
+    'cls, options, words',
+    [
+        (TIM, dict(genotype='fusion_heavy'), "no genotype 'fusion_heavy'"),
+        (TIM, dict(width=7), 'even number'),
+        (TwoStageTIM, dict(width=0), 'even number'),
+        (TwoStageTIM, dict(branches=dict(visible='fusion_light')), 'two modalities'),
+        (TwoStageTIM, dict(branches=dict(visible='fusion', infrared='fusion')), 'must be chains'),
+        (TwoStageTIM, dict(merge='sum'), 'mask, concat'),
+        (TwoStageTIM, dict(bn_batch_stats=(3,)), 'out of 1 and 2'),
+        (TwoStageTIM, dict(bn_batch_stats=True), 'out of 1 and 2'),
+        (TwoStageTIM, dict(auxiliary_weight=-1.0), 'at least 0'),
+    ],
+)
 def test_bad_options(cls, options, words):
     with pytest.raises(ValueError, match=words):
         cls(**options)
@@ -247,5 +294,7 @@ for _ in range(4):
 
 def test_gradients_in_bfloat16_are_of_written_memory_alone():
     """A process whose fresh memory is full of numbers beyond all bounds."""
-    run = subprocess.run([sys.executable, '-c', BFLOAT16], env=dict(os.environ, MALLOC_PERTURB_='129'), capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, '-c', BFLOAT16], env=dict(os.environ, MALLOC_PERTURB_='129'), capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,5 @@
 """Genotype files and names of operations: what is read, what is refused, and the picture."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -31,11 +32,12 @@ def test_shipped_genotypes(name, tmp_path):
     assert {operation for cell in genotype.cells for operation in cell.operations} <= set(SEARCH_SPACE)
     save_genotype(genotype, tmp_path / f'{name}.json')
     from mmfusion.models.fusers.tim import genotype as module
+
     assert (tmp_path / f'{name}.json').read_text() == (module.FOLDER / f'{name}.json').read_text()
 
 
 def test_every_way_to_give_one(tmp_path):
-    genotype = Genotype('mine', (Cell('chain', ('eca_3', 'dil_conv_5_2')), ))
+    genotype = Genotype('mine', (Cell('chain', ('eca_3', 'dil_conv_5_2')),))
     path = tmp_path / 'new' / 'mine.json'
     save_genotype(genotype, path)
     plain = Genotype('mine', [('chain', ['eca_3', 'dil_conv_5_2'])])
@@ -44,18 +46,27 @@ def test_every_way_to_give_one(tmp_path):
     with pytest.raises(TypeError, match='a genotype is given by a name.*got None'):
         TIM(None)
     assert [file.name for file in path.parent.iterdir()] == ['mine.json']
-    assert [type(operation).__name__ for operation in TIM(str(path), width=4).cells[0].operations] == ['ChannelAttention', 'DilConv']
+    assert [type(operation).__name__ for operation in TIM(str(path), width=4).cells[0].operations] == [
+        'ChannelAttention',
+        'DilConv',
+    ]
 
 
-@pytest.mark.parametrize('change, words', [
-    (dict(cells=[]), 'a list that is not empty'),
-    (dict(cells=None), 'a list that is not empty'),
-    (dict(concat=[1, 2]), 'it has concat too'),
-    (dict(cells=[dict(kind='loop', operations=['eca_3'])]), 'cell 0 must have "kind" .one of chain, multiscale'),
-    (dict(cells=[dict(kind='chain')]), 'cell 0 must have'),
-    (dict(cells=[dict(kind='chain', operations=[])]), 'operations of cell 0'),
-    (dict(cells=[*MINE['cells'], dict(kind='chain', operations=['eca_3', 'conv_3'])]), "cell 1: 'conv_3' is no operation"),
-])
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (dict(cells=[]), 'a list that is not empty'),
+        (dict(cells=None), 'a list that is not empty'),
+        (dict(concat=[1, 2]), 'it has concat too'),
+        (dict(cells=[dict(kind='loop', operations=['eca_3'])]), 'cell 0 must have "kind" .one of chain, multiscale'),
+        (dict(cells=[dict(kind='chain')]), 'cell 0 must have'),
+        (dict(cells=[dict(kind='chain', operations=[])]), 'operations of cell 0'),
+        (
+            dict(cells=[*MINE['cells'], dict(kind='chain', operations=['eca_3', 'conv_3'])]),
+            "cell 1: 'conv_3' is no operation",
+        ),
+    ],
+)
 def test_bad_content(tmp_path, change, words):
     path = tmp_path / 'bad.json'
     path.write_text(json.dumps({**MINE, **change}))
@@ -76,7 +87,9 @@ def test_bad_files(tmp_path):
         save_genotype(MINE, tmp_path / 'mine.txt')
 
 
-@pytest.mark.parametrize('name', ['conv_3', 'residual_3', 'eca_3_1', 'residual_4_1', 'residual_3_0', 'residual', '', None, 'eca_3 '])
+@pytest.mark.parametrize(
+    'name', ['conv_3', 'residual_3', 'eca_3_1', 'residual_4_1', 'residual_3_0', 'residual', '', None, 'eca_3 ']
+)
 def test_bad_operations(name):
     with pytest.raises(ValueError):
         parse_operation(name)
@@ -98,7 +111,11 @@ def test_picture(tmp_path, suffix):
     if suffix == 'svg':
         text = Path(path).read_text()
         # text is drawn as glyphs, with the text itself in comments
-        assert text.count('<!-- residual_3_1 -->') == 3 and text.count('<!-- dense_3_1 -->') == 1 and '<!-- the title -->' in text
+        assert (
+            text.count('<!-- residual_3_1 -->') == 3
+            and text.count('<!-- dense_3_1 -->') == 1
+            and '<!-- the title -->' in text
+        )
 
 
 def test_picture_refuses(tmp_path):

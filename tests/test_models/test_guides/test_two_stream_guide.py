@@ -22,8 +22,8 @@ def make_guide(kind='single-stage', **kwargs):
 def make_batch(size=(64, 96), batch=2):
     samples = []
     for _ in range(batch):
-        sample = FusionDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1., 1.), sample_id='a'))
-        boxes = torch.tensor([[8., 8., 40., 40.], [30., 20., 60., 50.]])
+        sample = FusionDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0), sample_id='a'))
+        boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0], [30.0, 20.0, 60.0, 50.0]])
         sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 2]))
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         samples.append(sample)
@@ -40,14 +40,18 @@ def test_any_detector(kind):
     first, second, samples = make_batch()
     guidance, losses = guide.loss(first, second, samples)
     attention = guidance['attention']
-    assert attention.shape[:2] == (2, 2) and attention.min() >= 0 and attention.max() <= 1 and not attention.requires_grad
+    assert (
+        attention.shape[:2] == (2, 2) and attention.min() >= 0 and attention.max() <= 1 and not attention.requires_grad
+    )
     assert {key.split('.')[0] for key in losses} == {'first', 'second'}
     assert sum('loss' in key for key in losses) >= 4
     total(losses).backward()
     for stream in (guide.first, guide.second):
         assert all(p.grad is not None for p in stream.backbone.parameters() if p.requires_grad)
         assert sum(p.grad.abs().sum() for p in stream.neck.parameters() if p.grad is not None) > 0
-    assert all(p.grad.abs().sum() > 0 for p in (guide.attention.fusion_conv.weight, guide.attention.first.reduce.weight))
+    assert all(
+        p.grad.abs().sum() > 0 for p in (guide.attention.fusion_conv.weight, guide.attention.first.reduce.weight)
+    )
     guide.eval()
     with torch.no_grad():
         predictions = guide.predict(first, second, samples)
@@ -91,16 +95,18 @@ def test_streams_learn_as_the_detector_itself_does():
         guide.attention.fusion_conv.bias.zero_()
         for source in (guide.attention.first, guide.attention.second):
             source.score_norms[0].weight.zero_()
-            source.score_norms[0].bias.fill_(-100.)
+            source.score_norms[0].bias.fill_(-100.0)
     first, second, samples = make_batch()
     _, losses = guide.loss(first, second, samples)
     cfg = dict(tiny_models.rtmdet(), _scope_='mmdet')
     for name, image in (('first', first), ('second', second)):
         plain = MODELS.build(cfg).train()
         plain.load_state_dict(getattr(guide, name).state_dict())
-        weights = torch.tensor([.299, .587, .114]).view(1, 3, 1, 1)
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
         grey = (image * weights).sum(1, keepdim=True) if image.shape[1] == 3 else image
-        data = plain.data_preprocessor(dict(inputs=list(grey.expand(-1, 3, -1, -1) * 255), data_samples=copy.deepcopy(samples)), True)
+        data = plain.data_preprocessor(
+            dict(inputs=list(grey.expand(-1, 3, -1, -1) * 255), data_samples=copy.deepcopy(samples)), True
+        )
         expected = plain(**data, mode='loss')
         assert {f'{name}.{key}' for key in expected} == {key for key in losses if key.startswith(name)}
         for key, value in expected.items():
@@ -111,13 +117,15 @@ def test_boxes_are_cut_out_of_features_in_any_layout():
     """mmcv's RoIAlign on a CPU does not look at strides; the guide's features lie in channels_last there."""
     guide = make_guide('two-stage').eval()
     first, second, _ = make_batch()
-    boxes = [torch.tensor([[4., 6., 50., 40.], [30., 10., 90., 60.]]), torch.tensor([[0., 0., 96., 64.]])]
+    boxes = [torch.tensor([[4.0, 6.0, 50.0, 40.0], [30.0, 10.0, 90.0, 60.0]]), torch.tensor([[0.0, 0.0, 96.0, 64.0]])]
     rois = torch.cat([torch.cat([torch.full((len(box), 1), float(index)), box], 1) for index, box in enumerate(boxes)])
     with torch.no_grad():
         (features, _), _ = guide._gate(first, second, [(64, 96)] * 2)
         assert any(not level.is_contiguous() for level in features)
         extractor = guide.first.roi_head.bbox_roi_extractor
-        found, expected = (extractor(levels[:4], rois) for levels in (features, [level.contiguous() for level in features]))
+        found, expected = (
+            extractor(levels[:4], rois) for levels in (features, [level.contiguous() for level in features])
+        )
     assert expected.std() > 0
     torch.testing.assert_close(found, expected)
 
@@ -135,13 +143,15 @@ def test_attention_formula():
         both = torch.cat([first[level], second[level]], 1)
         w, b = layer.fusion_conv.weight[:, :, 0, 0], layer.fusion_conv.bias
         common = (torch.einsum('oc,nchw->nohw', w, both) + b.view(1, -1, 1, 1)).clamp(min=0)
-        for side, (x, source, gated) in enumerate(((first, layer.first, gated_first), (second, layer.second, gated_second))):
+        for side, (x, source, gated) in enumerate(
+            ((first, layer.first, gated_first), (second, layer.second, gated_second))
+        ):
             f = x[level] + common
             norm = source.reduce_norms[0]
             y = torch.einsum('oc,nchw->nohw', source.reduce.weight[:, :, 0, 0], f)
             y = (y - norm.running_mean.view(1, -1, 1, 1)) / (norm.running_var.view(1, -1, 1, 1) + 1e-5).sqrt()
-            y = torch.einsum('oc,nchw->nohw', source.score.weight[:, :, 0, 0], y.clamp(min=0)) / (1 + 1e-5)**0.5
-            torch.testing.assert_close(maps[level][:, side:side + 1], y.sigmoid(), atol=1e-6, rtol=1e-5)
+            y = torch.einsum('oc,nchw->nohw', source.score.weight[:, :, 0, 0], y.clamp(min=0)) / (1 + 1e-5) ** 0.5
+            torch.testing.assert_close(maps[level][:, side : side + 1], y.sigmoid(), atol=1e-6, rtol=1e-5)
             torch.testing.assert_close(gated[level], f * (1 + y.sigmoid()), atol=1e-5, rtol=1e-5)
 
 

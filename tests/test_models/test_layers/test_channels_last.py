@@ -1,4 +1,5 @@
 """Memory layout: convolutions keep the layout of their input, of one channel too, and values and gradients stay what they are."""
+
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ def test_convolutions_hand_the_layout_on(channels):
     features = torch.nn.Conv2d(channels, 8, 3, padding=1)(laid_out)
     assert features.is_contiguous(memory_format=torch.channels_last)
     (laid_out * 2).sum().backward()
-    assert torch.equal(image.grad, torch.full_like(image, 2.))
+    assert torch.equal(image.grad, torch.full_like(image, 2.0))
 
 
 def test_a_part_of_a_larger_image():

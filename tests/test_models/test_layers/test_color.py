@@ -7,8 +7,8 @@ import torch
 
 from mmfusion.models.layers import blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 
-LUMINANCE = ('luminance', (1, ))
-RGB = ('rgb', (3, ))
+LUMINANCE = ('luminance', (1,))
+RGB = ('rgb', (3,))
 RGB_OR_GREY = ('rgb', (1, 3))
 
 
@@ -82,9 +82,9 @@ def test_grey_stored_as_rgb_takes_no_share_in_the_chroma():
 
 def test_blend_formula():
     a, b = torch.rand(1, 2, 5, 5), torch.rand(1, 2, 5, 5)
-    wa, wb = (a - .5).abs(), (b - .5).abs()
+    wa, wb = (a - 0.5).abs(), (b - 0.5).abs()
     torch.testing.assert_close(blend_chroma(a, b), (a * wa + b * wb) / (wa + wb))
-    neutral = torch.full((1, 2, 3, 3), .5, requires_grad=True)
+    neutral = torch.full((1, 2, 3, 3), 0.5, requires_grad=True)
     blended = blend_chroma(neutral, neutral)
     assert torch.equal(blended, neutral)
     blended.sum().backward()
@@ -95,18 +95,20 @@ def test_gradient_reaches_the_fused_luminance():
     fused = torch.rand(1, 1, 16, 16, requires_grad=True)
     state = split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16), *LUMINANCE)[2]
     restore_color(fused, state).sum().backward()
-    torch.testing.assert_close(fused.grad, torch.full_like(fused, 3.))
+    torch.testing.assert_close(fused.grad, torch.full_like(fused, 3.0))
 
 
 def test_clear_errors():
     with pytest.raises(ValueError, match='second source'):
         split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 2, 16, 16), *LUMINANCE)
     with pytest.raises(ValueError, match='color_space'):
-        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), 'lab', (3, ))
+        split_color(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), 'lab', (3,))
 
 
 def test_a_fuser_in_place_of_its_color_space_warns():
     first, second = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16)
     with pytest.warns(DeprecationWarning, match="split_color: 'fuser' is called 'color_space, channels' now"):
-        found = split_color(first, second, SimpleNamespace(color_space='rgb', channels=(3, )))
-    assert torch.equal(found[1], split_color(first, second, *RGB)[1]) and found[2] == split_color(first, second, *RGB)[2]
+        found = split_color(first, second, SimpleNamespace(color_space='rgb', channels=(3,)))
+    assert (
+        torch.equal(found[1], split_color(first, second, *RGB)[1]) and found[2] == split_color(first, second, *RGB)[2]
+    )

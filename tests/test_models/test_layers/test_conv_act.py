@@ -1,4 +1,5 @@
 """Convolution, batch norm and activation as one layer: the same numbers as one after the other, in every mode."""
+
 import pytest
 import torch
 from torch import nn
@@ -20,11 +21,17 @@ def normed(**arguments):
 
 
 LAYERS = dict(
-    zeros=lambda: nn.Conv2d(3, 5, 3, padding=1), reflect=lambda: nn.Conv2d(3, 5, 3, padding=1, padding_mode='reflect'),
-    uneven=lambda: nn.Conv2d(3, 5, (1, 3), padding=(0, 1), padding_mode='replicate'), dilated=lambda: nn.Conv2d(3, 5, 3, padding=2, dilation=2),
-    grouped=lambda: nn.Conv2d(3, 6, 3, groups=3), pointwise=lambda: nn.Conv2d(3, 5, 1, bias=False), norm=normed,
-    norm_without_bias=lambda: normed(kernel=1, bias=False), norm_reflect=lambda: normed(padding_mode='reflect', dilation=2, kernel=3),
-    norm_per_image=lambda: normed(per_image=True))
+    zeros=lambda: nn.Conv2d(3, 5, 3, padding=1),
+    reflect=lambda: nn.Conv2d(3, 5, 3, padding=1, padding_mode='reflect'),
+    uneven=lambda: nn.Conv2d(3, 5, (1, 3), padding=(0, 1), padding_mode='replicate'),
+    dilated=lambda: nn.Conv2d(3, 5, 3, padding=2, dilation=2),
+    grouped=lambda: nn.Conv2d(3, 6, 3, groups=3),
+    pointwise=lambda: nn.Conv2d(3, 5, 1, bias=False),
+    norm=normed,
+    norm_without_bias=lambda: normed(kernel=1, bias=False),
+    norm_reflect=lambda: normed(padding_mode='reflect', dilation=2, kernel=3),
+    norm_per_image=lambda: normed(per_image=True),
+)
 
 
 @pytest.mark.parametrize('activation', ACTIVATIONS)
@@ -71,10 +78,13 @@ def test_norm_in_training_and_after(arguments):
 
 def test_names_are_those_of_a_chain():
     assert list(ConvAct(ConvNorm(2, 3, bias=False), nn.ReLU()).state_dict()) == list(
-        nn.Sequential(ConvNorm(2, 3, bias=False), nn.ReLU()).state_dict())
+        nn.Sequential(ConvNorm(2, 3, bias=False), nn.ReLU()).state_dict()
+    )
 
 
 def test_one_channel_is_laid_out_as_many():
     image = torch.rand(2, 1, 5, 6)
     assert torch.equal(channels_last(image), image) and channels_last(image).stride() == (30, 1, 6, 1)
-    assert channels_last(image[..., 1:4]).stride() == (15, 1, 3, 1) and torch.equal(channels_last(image[..., 1:4]), image[..., 1:4])
+    assert channels_last(image[..., 1:4]).stride() == (15, 1, 3, 1) and torch.equal(
+        channels_last(image[..., 1:4]), image[..., 1:4]
+    )

@@ -1,4 +1,5 @@
 """Layers with gradients of their own against PyTorch's: values, and derivatives of first and second order."""
+
 import copy
 
 import pytest
@@ -32,11 +33,11 @@ def rectified(x, weight):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('slope', [0.25, 0., -0.5, 2.])
+@pytest.mark.parametrize('slope', [0.25, 0.0, -0.5, 2.0])
 def test_prelu(layout, slope):
     x = torch.randn(2, 5, 6, 7, dtype=torch.float64)
-    x[0, 0] = 0.  # on the edge
-    weight = torch.full((1, ), slope, dtype=torch.float64)
+    x[0, 0] = 0.0  # on the edge
+    weight = torch.full((1,), slope, dtype=torch.float64)
     for found, expected in zip(both_ways(rectified, x, weight, layout), both_ways(F.prelu, x, weight, layout)):
         torch.testing.assert_close(found, expected)
 
@@ -53,6 +54,7 @@ def test_prelu_in_float32_adds_up_as_exactly_as_torch():
 
 def test_prelu_elsewhere_is_that_of_torch(monkeypatch):
     from mmfusion.models.layers import prelu
+
     monkeypatch.setattr(prelu._Rectify, 'apply', None)
     layer, x = PReLU(), torch.randn(3, 4)
     expected = F.prelu(x, layer.weight)
@@ -80,7 +82,10 @@ def test_dilated_depthwise(layout, dilation, size):
 
 
 def test_numerical_derivatives():
-    x, weight = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True), torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+    x, weight = (
+        torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True),
+    )
 
     def ours(x, weight):
         return depthwise_conv3x3(x, weight, dilation=2)
@@ -99,7 +104,12 @@ def test_layers_of_tim():
     """float32 as in training; weights keep their names."""
     layer = conv(6, 6, 3, 2, groups=6)
     assert isinstance(layer, DilatedDepthwise) and list(layer.state_dict()) == ['weight']
-    assert type(conv(6, 6, 3, 1, groups=6)) is type(conv(6, 6, 5, 2, groups=6)) is type(conv(12, 6, 3, 2, groups=6)) is nn.Conv2d
+    assert (
+        type(conv(6, 6, 3, 1, groups=6))
+        is type(conv(6, 6, 5, 2, groups=6))
+        is type(conv(12, 6, 3, 2, groups=6))
+        is nn.Conv2d
+    )
     plain = nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, bias=False)
     plain.load_state_dict(copy.deepcopy(layer.state_dict()))
     x = torch.randn(2, 6, 13, 18).contiguous(memory_format=torch.channels_last)

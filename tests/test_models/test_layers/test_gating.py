@@ -17,7 +17,7 @@ def test_starts_from_zero():
     assert not gate.weight.any() and not gate.noise_weight.any()
 
 
-@pytest.mark.parametrize('shape', [(12, ), (3, 12), (2, 7, 12)])
+@pytest.mark.parametrize('shape', [(12,), (3, 12), (2, 7, 12)])
 @pytest.mark.parametrize('training', [True, False])
 def test_gates_of_images_and_tokens(shape, training):
     gate = make_gate().train(training)
@@ -68,7 +68,9 @@ def test_training_load_is_the_chance_to_be_chosen():
     noisy = clean + draw[0] * deviation
     for expert in range(4):
         others = sorted((noisy[e].item() for e in range(4) if e != expert), reverse=True)
-        chance = norm.cdf((clean[expert].item() - others[1]) / deviation[expert].item())  # it must beat the second of the others
+        chance = norm.cdf(
+            (clean[expert].item() - others[1]) / deviation[expert].item()
+        )  # it must beat the second of the others
         assert load[expert].item() == pytest.approx(chance, abs=1e-5)
         again = clean[expert] + torch.randn(20000) * deviation[expert]
         assert (again > others[1]).float().mean().item() == pytest.approx(chance, abs=0.02)
@@ -96,12 +98,12 @@ def test_all_experts_chosen():
 
 
 def test_balance_loss_formula():
-    values = torch.tensor([1., 2., 3., 6.])
-    mean = 3.
-    variance = sum((v - mean)**2 for v in (1., 2., 3., 6.)) / 3
+    values = torch.tensor([1.0, 2.0, 3.0, 6.0])
+    mean = 3.0
+    variance = sum((v - mean) ** 2 for v in (1.0, 2.0, 3.0, 6.0)) / 3
     assert cv_squared(values).item() == pytest.approx(variance / mean**2)
-    assert cv_squared(torch.tensor([4., 4.])).item() == 0
-    assert cv_squared(torch.tensor([4.])).item() == 0
+    assert cv_squared(torch.tensor([4.0, 4.0])).item() == 0
+    assert cv_squared(torch.tensor([4.0])).item() == 0
     assert torch.isfinite(cv_squared(torch.zeros(4)))
 
 
@@ -115,13 +117,16 @@ def test_half_precision_input_decides_as_float(dtype):
     assert torch.equal(out.chosen, gate(x.float()).chosen)
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(top_k=5), 'top_k'),
-    (dict(top_k=0), 'top_k'),
-    (dict(in_features=0), 'in_features'),
-    (dict(groups=3), 'groups'),
-    (dict(noise_epsilon=0), 'noise_epsilon'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(top_k=5), 'top_k'),
+        (dict(top_k=0), 'top_k'),
+        (dict(in_features=0), 'in_features'),
+        (dict(groups=3), 'groups'),
+        (dict(noise_epsilon=0), 'noise_epsilon'),
+    ],
+)
 def test_bad_numbers(kwargs, words):
     with pytest.raises(ValueError, match=words):
         NoisyTopKGate(**{**dict(in_features=4), **kwargs})

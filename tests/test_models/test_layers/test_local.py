@@ -1,4 +1,5 @@
 """Strips give what whole images give, and are cut only where nothing learns; a convolution with its norm folded in is both."""
+
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ def low_strips(monkeypatch):
 
 @pytest.mark.parametrize('rows', [16, 29, 64])
 def test_equals_whole_images(rows):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode='reflect'), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=4, dilation=2)).double()
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode='reflect'), nn.ReLU(), nn.Conv2d(4, 2, 5, padding=4, dilation=2)
+    ).double()
     first, second = torch.rand(2, 1, rows, 9).double(), torch.rand(2, 2, rows, 9).double()
     heights = []
 
@@ -29,7 +32,9 @@ def test_equals_whole_images(rows):
     torch.testing.assert_close(found, expected, atol=1e-14, rtol=0)
     assert len(heights) == 2 * -(-rows // 10) and max(heights) <= 20
     with torch.no_grad():
-        assert not torch.allclose(map_local(function, first, second, reach=2, width=4), expected) or rows <= 4  # too small a reach shows
+        assert (
+            not torch.allclose(map_local(function, first, second, reach=2, width=4), expected) or rows <= 4
+        )  # too small a reach shows
 
 
 def test_whole_where_it_learns():
@@ -47,14 +52,16 @@ def test_folded_norm(mode):
     with torch.no_grad():
         layer.norm.weight.uniform_(0.5, 2)
         layer.norm.bias.normal_()
-    torch.testing.assert_close(layer.train()(x), nn.functional.batch_norm(layer.conv(x), None, None, layer.norm.weight, layer.norm.bias, True))
+    torch.testing.assert_close(
+        layer.train()(x), nn.functional.batch_norm(layer.conv(x), None, None, layer.norm.weight, layer.norm.bias, True)
+    )
     layer.eval()
     torch.testing.assert_close(layer(x), layer.norm(layer.conv(x)))
     layer(x).sum().backward()
     assert all(parameter.grad.any() for parameter in layer.parameters())
 
 
-@pytest.mark.parametrize('split', [(5, ), (2, 3), (1, 1, 3)])
+@pytest.mark.parametrize('split', [(5,), (2, 3), (1, 1, 3)])
 def test_one_channel(split):
     x, weight, bias = torch.rand(2, 5, 9, 7).double(), torch.rand(1, 5, 3, 3).double(), torch.rand(1).double()
     expected = nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1), mode='reflect'), weight, bias)

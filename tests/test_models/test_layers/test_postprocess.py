@@ -1,4 +1,5 @@
 """What published programs do to a picture: steps by hand, and where a coupling takes them."""
+
 import pytest
 import torch
 
@@ -9,8 +10,10 @@ from mmfusion.models.layers import postprocess
 def test_steps_by_hand():
     picture = torch.tensor([[0.2, 0.6], [0.4, 0.4], [0.2, 0.3]]).view(1, 3, 1, 2)
     gray = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.2
-    torch.testing.assert_close(postprocess(picture, ['gray'])[0, :, 0, 0], torch.full((3, ), gray))
-    torch.testing.assert_close(postprocess(picture, ['stretch'])[0, :, 0], torch.tensor([[0., 1.], [.5, .5], [0., .25]]))
+    torch.testing.assert_close(postprocess(picture, ['gray'])[0, :, 0, 0], torch.full((3,), gray))
+    torch.testing.assert_close(
+        postprocess(picture, ['stretch'])[0, :, 0], torch.tensor([[0.0, 1.0], [0.5, 0.5], [0.0, 0.25]])
+    )
     assert (postprocess(picture, ['truncate']) * 255).round()[0, :, 0].tolist() == [[51, 153], [102, 102], [51, 76]]
     assert postprocess(picture, ()) is picture
 
@@ -18,11 +21,13 @@ def test_steps_by_hand():
 def test_each_picture_is_stretched_by_itself():
     pictures = torch.rand(3, 1, 4, 5) * 0.3 + 0.1
     stretched = postprocess(pictures, ['stretch'])
-    assert torch.equal(stretched.amin((1, 2, 3)), torch.zeros(3)) and torch.equal(stretched.amax((1, 2, 3)), torch.ones(3))
+    assert torch.equal(stretched.amin((1, 2, 3)), torch.zeros(3)) and torch.equal(
+        stretched.amax((1, 2, 3)), torch.ones(3)
+    )
 
 
 def test_eight_bits_stay_and_what_lies_between_is_cut():
-    values = torch.arange(256.).view(1, 1, 16, 16) / 255
+    values = torch.arange(256.0).view(1, 1, 16, 16) / 255
     assert torch.equal((postprocess(values, ['truncate']) * 255).round(), (values * 255).round())
     assert torch.equal((postprocess(values + 0.9 / 255, ['truncate']) * 255).round(), (values * 255).round())
 

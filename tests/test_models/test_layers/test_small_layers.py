@@ -15,8 +15,8 @@ def test_log_combine_is_the_formula():
 
 
 def test_log_combine_does_not_overflow_and_survives_a_zero_gate():
-    big = torch.full((1, 1, 2, 2), 500., dtype=torch.float16)
-    gates = [torch.tensor(0.), torch.tensor(1.)]
+    big = torch.full((1, 1, 2, 2), 500.0, dtype=torch.float16)
+    gates = [torch.tensor(0.0), torch.tensor(1.0)]
     out = log_combine([big, big], gates)
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, big.float())
@@ -24,7 +24,7 @@ def test_log_combine_does_not_overflow_and_survives_a_zero_gate():
 
 def test_log_combine_gradient():
     a, b = (torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    g = torch.tensor(.3, dtype=torch.float64, requires_grad=True)
+    g = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     for mode in ('logsumexp', 'linear'):
         assert torch.autograd.gradcheck(lambda a, b, g, mode=mode: log_combine([a, b], [g, 1 - g], mode), (a, b, g))
 

@@ -1,4 +1,5 @@
 """Strided 1x1 convolutions of narrow networks: the same numbers, and no process dies."""
+
 import copy
 import pickle
 import subprocess
@@ -43,7 +44,9 @@ def test_outputs_and_gradients_stay_what_they_were(channels, stride, groups, siz
 
 
 def test_other_convolutions_are_left_alone():
-    network = nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1, 2), nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 8, 1, 2, padding=1))
+    network = nn.Sequential(
+        nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1, 2), nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 8, 1, 2, padding=1)
+    )
     avoid_strided_pointwise(network)
     assert not any(module._forward_pre_hooks for module in network)
 
@@ -63,7 +66,9 @@ def test_networks_of_others_are_built_without_them(name):
 def test_no_fuser_has_them():
     for name, cls in MODELS.module_dict.items():
         if isinstance(cls, type) and issubclass(cls, BaseFuser) and cls.__module__.startswith('mmfusion.'):
-            assert not any(map(is_narrow_strided_pointwise, MODELS.build(dict(type=name, **SMALL.get(name, {}))).modules())), name
+            assert not any(
+                map(is_narrow_strided_pointwise, MODELS.build(dict(type=name, **SMALL.get(name, {}))).modules())
+            ), name
 
 
 CONVOLUTIONS = """
@@ -104,5 +109,7 @@ print('alive')
 
 @pytest.mark.parametrize('program', [CONVOLUTIONS, GUIDE], ids=['convolutions', 'guide'])
 def test_the_process_lives(program):
-    done = subprocess.run([sys.executable, '-c', f'import sys; sys.path[:0] = {sys.path!r}\n{program}'], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, '-c', f'import sys; sys.path[:0] = {sys.path!r}\n{program}'], capture_output=True, text=True
+    )
     assert done.returncode == 0 and done.stdout.split()[-1] == 'alive', (done.returncode, done.stderr[-2000:])

@@ -9,11 +9,16 @@ from mmfusion.models import losses
 from mmfusion.models.losses import BaseFusionLoss, boxes_to_mask
 from mmfusion.registry import MODELS
 
-ALL = sorted(name for name, cls in inspect.getmembers(losses, inspect.isclass) if issubclass(cls, BaseFusionLoss) and cls is not BaseFusionLoss)
+ALL = sorted(
+    name
+    for name, cls in inspect.getmembers(losses, inspect.isclass)
+    if issubclass(cls, BaseFusionLoss) and cls is not BaseFusionLoss
+)
 OPTIONS = dict(  # what cannot be left out
     LuminanceFusionLoss=dict(criterion=dict(type='L1FusionLoss')),
-    TaskFusionLoss=dict(fusion_tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'))
-BOXES = [torch.tensor([[2., 3., 9., 11.]]), torch.zeros(0, 4)]
+    TaskFusionLoss=dict(fusion_tasks=dict(night=dict(pixel=dict(type='L1FusionLoss'))), default='night'),
+)
+BOXES = [torch.tensor([[2.0, 3.0, 9.0, 11.0]]), torch.zeros(0, 4)]
 
 
 def images(dtype=torch.float32, channels=1):
@@ -73,8 +78,8 @@ def test_gradcheck(name):
 
 def test_sobel_max_with_convolutions():
     fused, first, second = images()
-    kx = torch.tensor([[-1., 0, 1], [-2, 0, 2], [-1, 0, 1]]).view(1, 1, 3, 3)
-    ky = torch.tensor([[1., 2, 1], [0, 0, 0], [-1, -2, -1]]).view(1, 1, 3, 3)
+    kx = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).view(1, 1, 3, 3)
+    ky = torch.tensor([[1.0, 2, 1], [0, 0, 0], [-1, -2, -1]]).view(1, 1, 3, 3)
 
     def s(x):
         return F.conv2d(x, kx, padding=1).abs() + F.conv2d(x, ky, padding=1).abs()
@@ -115,8 +120,15 @@ def test_boxes_missing():
         loss(*images(), boxes=BOXES[:1])
 
 
-@pytest.mark.parametrize('target, expected', [('max', lambda a, b: torch.max(a, b)), ('mean', lambda a, b: (a + b) / 2),
-                                              ('first', lambda a, b: a), ('second', lambda a, b: b)])
+@pytest.mark.parametrize(
+    'target, expected',
+    [
+        ('max', lambda a, b: torch.max(a, b)),
+        ('mean', lambda a, b: (a + b) / 2),
+        ('first', lambda a, b: a),
+        ('second', lambda a, b: b),
+    ],
+)
 def test_targets(target, expected):
     fused, first, second = images()
     wanted = expected(first, second)
@@ -137,8 +149,12 @@ def test_loss_of_luminances_is_that_of_grey_pictures_and_lets_colour_be():
     grey = [0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:] for x in (fused, first, second)]
     torch.testing.assert_close(of_luminance(fused, first, second), 0.5 * losses.SobelMaxLoss()(*grey))
     torch.testing.assert_close(of_luminance(*grey), 0.5 * losses.SobelMaxLoss()(*grey))
-    red = torch.tensor([.9, .1, .2]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    red = torch.tensor([0.9, 0.1, 0.2]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
     brighter = MODELS.build(dict(type='LuminanceFusionLoss', criterion=dict(type='MaxIntensityLoss')))
-    assert brighter(red, red, red.new_full((1, 3, 16, 16), 0.1)) == 0 < losses.MaxIntensityLoss()(red, red, red.new_full((1, 3, 16, 16), 0.15))
+    assert (
+        brighter(red, red, red.new_full((1, 3, 16, 16), 0.1))
+        == 0
+        < losses.MaxIntensityLoss()(red, red, red.new_full((1, 3, 16, 16), 0.15))
+    )
     with pytest.raises(TypeError, match='must be a fusion loss, got AverageFuser'):
         MODELS.build(dict(type='LuminanceFusionLoss', criterion=dict(type='AverageFuser')))

@@ -1,4 +1,5 @@
 """SSIM with zeros around the images, and MEF-SSIM: slow and outside twins, and what they must prefer."""
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +30,9 @@ def test_ssim_with_zeros_around_against_scipy(size):
         for x, y in zip(fused.flatten(0, 1).numpy(), other.flatten(0, 1).numpy()):
             mx, my = window_mean(x), window_mean(y)
             vx, vy, vxy = window_mean(x * x) - mx**2, window_mean(y * y) - my**2, window_mean(x * y) - mx * my
-            values.append(((2 * mx * my + 1e-4) * (2 * vxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))).mean())
+            values.append(
+                ((2 * mx * my + 1e-4) * (2 * vxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))).mean()
+            )
     assert SSIMFusionLoss(border='zero')(fused, first, second).item() == pytest.approx(1 - np.mean(values), abs=1e-12)
     assert ssim_map(fused, first, border='zero').shape == fused.shape
 
@@ -44,9 +47,9 @@ def test_maps_of_several_references_are_those_of_each(border):
 def test_means_of_a_batch_in_one_pass_are_those_of_each_image():
     a, b, _ = images()
     for border in ('valid', 'zero'):
-        both = gaussian_means([a, b], 7, 2., border)
+        both = gaussian_means([a, b], 7, 2.0, border)
         for image, found in zip((a, b), both):
-            torch.testing.assert_close(found, gaussian_means([image], 7, 2., border)[0])
+            torch.testing.assert_close(found, gaussian_means([image], 7, 2.0, border)[0])
 
 
 # MEF-SSIM -----------------------------------------------------------------------------------------------------------
@@ -56,13 +59,13 @@ def mef_ssim_by_loops(fused, first, second):
     """Slow twin for one image, (C, H, W) arrays: every window cut out of images with zeros around."""
     channels, height, width = fused.shape
     offset = np.arange(11) - 5
-    taps = np.exp(-offset**2 / (2 * (11 / 6)**2))
-    weights = np.outer(taps, taps) / taps.sum()**2 / channels
+    taps = np.exp(-(offset**2) / (2 * (11 / 6) ** 2))
+    weights = np.outer(taps, taps) / taps.sum() ** 2 / channels
     padded = [np.pad(x, ((0, 0), (5, 5), (5, 5))) for x in (fused, first, second)]
     means, structure = np.zeros((3, height, width)), np.zeros((height, width))
     for i in range(height):
         for j in range(width):
-            f, a, b = (x[:, i:i + 11, j:j + 11] for x in padded)
+            f, a, b = (x[:, i : i + 11, j : j + 11] for x in padded)
             mu = [(weights * x).sum() for x in (f, a, b)]
             # second moments minus products of means: with several channels this is not the variance within each
             variance = [(weights * x * x).sum() - m * m for x, m in zip((f, a, b), mu)]
@@ -70,9 +73,9 @@ def mef_ssim_by_loops(fused, first, second):
             covariance = (weights * f * (a, b)[k - 1]).sum() - mu[0] * mu[k]
             structure[i, j] = (2 * covariance + 9e-4) / (variance[0] + variance[k] + 9e-4)
             means[:, i, j] = mu
-    v = [np.exp(-(m.mean() - 0.5)**2 / 0.08 - (m - 0.5)**2 / 0.08) for m in means[1:]]
+    v = [np.exp(-((m.mean() - 0.5) ** 2) / 0.08 - (m - 0.5) ** 2 / 0.08) for m in means[1:]]
     wanted = (v[0] * means[1] + v[1] * means[2]) / (v[0] + v[1])
-    luminance = (2 * means[0] * wanted + 1e-4) / (means[0]**2 + wanted**2 + 1e-4)
+    luminance = (2 * means[0] * wanted + 1e-4) / (means[0] ** 2 + wanted**2 + 1e-4)
     return luminance.mean() * structure.mean(), structure.mean()
 
 
@@ -83,8 +86,12 @@ def test_mef_ssim_against_loops(channels):
     fused = (fused + first + second) / 3
     arrays = [x.numpy() for x in (fused, first, second)]
     each = [mef_ssim_by_loops(*triple) for triple in zip(*arrays)]
-    assert MEFSSIMLoss()(fused, first, second).item() == pytest.approx(1 - np.mean([value for value, _ in each]), abs=1e-12)
-    assert MEFSSIMLoss(luminance=False)(fused, first, second).item() == pytest.approx(1 - np.mean([value for _, value in each]), abs=1e-12)
+    assert MEFSSIMLoss()(fused, first, second).item() == pytest.approx(
+        1 - np.mean([value for value, _ in each]), abs=1e-12
+    )
+    assert MEFSSIMLoss(luminance=False)(fused, first, second).item() == pytest.approx(
+        1 - np.mean([value for _, value in each]), abs=1e-12
+    )
     joint, _ = mef_ssim_by_loops(*(np.concatenate(list(x), axis=1) for x in arrays))
     assert MEFSSIMLoss(joint_batch=True)(fused, first, second).item() == pytest.approx(1 - joint, abs=1e-12)
     assert abs(joint - np.mean([value for value, _ in each])) > 1e-4  # the option changes something

@@ -1,4 +1,5 @@
 """PyramidFusionLoss and the pyramid it stands on."""
+
 import pytest
 import torch
 
@@ -29,14 +30,14 @@ def test_equal_sources_and_gain():
 
 def test_the_brighter_base_and_the_stronger_detail():
     flat = torch.full((1, 1, 64, 64), 0.7)
-    stripes = 0.3 + 0.1 * torch.arange(64.).remainder(2).expand(1, 1, 64, 64)
+    stripes = 0.3 + 0.1 * torch.arange(64.0).remainder(2).expand(1, 1, 64, 64)
     target = PyramidFusionLoss(2).composite(flat, stripes)
     assert abs(target.mean().item() - 0.7) < 0.01 and target[..., 20:40].std() > 0.9 * stripes[..., 20:40].std()
 
 
 def test_value_and_gradient():
     first, second = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32)
-    loss = PyramidFusionLoss(loss_weight=3.)
+    loss = PyramidFusionLoss(loss_weight=3.0)
     target = loss.composite(first, second)
     fused = (target + 0.1).requires_grad_()
     value = loss(fused, first, second)
@@ -46,6 +47,10 @@ def test_value_and_gradient():
 
 
 def test_options_out_of_range():
-    for options, message in ((dict(levels=0), 'levels must be at least 1'), (dict(gain=0), 'gain positive'), (dict(base='first'), 'must be one of')):
+    for options, message in (
+        (dict(levels=0), 'levels must be at least 1'),
+        (dict(gain=0), 'gain positive'),
+        (dict(base='first'), 'must be one of'),
+    ):
         with pytest.raises(ValueError, match=message):
             PyramidFusionLoss(**options)

@@ -1,4 +1,5 @@
 """SaliencyFusionLoss and MS-SSIM: slow twins, an outside twin, and what they must do on constructed images."""
+
 import itertools
 
 import numpy as np
@@ -34,7 +35,9 @@ def test_saliency_against_a_loop_over_pixels():
 def test_saliency_of_rgb_out_of_range_and_differentiable_sources():
     rgb = picture(size=(2, 3, 17, 16))
     grey = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    torch.testing.assert_close(visual_saliency(rgb), visual_saliency(grey), atol=2e-2, rtol=0)  # rounding may move a level
+    torch.testing.assert_close(
+        visual_saliency(rgb), visual_saliency(grey), atol=2e-2, rtol=0
+    )  # rounding may move a level
     wild = torch.cat([grey - 2, grey + 3], dim=2)
     assert visual_saliency(wild).min() == 1  # two clamped levels, equally frequent
     grey.requires_grad_()
@@ -69,9 +72,20 @@ def test_loss_against_numpy_and_scikit_image(channels):
     for image, a, b in zip(fused, first, second):
         w = saliency_weights(a[None], b[None])[0].numpy()
         target = w[:1] * a.numpy() + w[1:] * b.numpy()
-        similarity = np.mean([structural_similarity(image[c].numpy(), target[c], data_range=1, gaussian_weights=True, sigma=1.5,
-                                                    use_sample_covariance=False) for c in range(channels)])
-        expected.append((np.abs(image.numpy() - target).mean(), ((image.numpy() - target)**2).mean(), similarity))
+        similarity = np.mean(
+            [
+                structural_similarity(
+                    image[c].numpy(),
+                    target[c],
+                    data_range=1,
+                    gaussian_weights=True,
+                    sigma=1.5,
+                    use_sample_covariance=False,
+                )
+                for c in range(channels)
+            ]
+        )
+        expected.append((np.abs(image.numpy() - target).mean(), ((image.numpy() - target) ** 2).mean(), similarity))
     l1, mse, similarity = np.mean(expected, axis=0)
     assert SaliencyFusionLoss()(fused, first, second).item() == pytest.approx(l1 + 1.1 * (1 - similarity), rel=1e-9)
     other = SaliencyFusionLoss(pixel='mse', pixel_weight=3, similarity_weight=0.5, loss_weight=2)
@@ -81,14 +95,16 @@ def test_loss_against_numpy_and_scikit_image(channels):
 def test_batch_is_the_mean_over_images():
     loss = SaliencyFusionLoss()
     images = [picture(seed, (3, 1, 20, 31)) for seed in range(3)]
-    each = [loss(*(x[i:i + 1] for x in images)) for i in range(3)]
+    each = [loss(*(x[i : i + 1] for x in images)) for i in range(3)]
     torch.testing.assert_close(loss(*images), torch.stack(each).mean())
 
 
 def test_ms_ssim_against_the_metric_and_on_small_images():
     fused, first, second = ((picture(seed, (2, 1, 171, 180), torch.float64) * 255).round() for seed in range(3))
     fused = (fused + first + second).clamp(0, 255)
-    torch.testing.assert_close(ms_ssim(fused / 255, first / 255), ms_ssim_metric(fused, first, second).first, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        ms_ssim(fused / 255, first / 255), ms_ssim_metric(fused, first, second).first, rtol=1e-6, atol=1e-9
+    )
     small = picture(3, (2, 1, 16, 45), torch.float64)
     torch.testing.assert_close(ms_ssim(small, small), torch.ones(2, dtype=torch.float64))
     assert (ms_ssim(small, 1 - small) < 0.1).all()
@@ -98,7 +114,7 @@ def test_ms_ssim_against_the_metric_and_on_small_images():
 
 def test_ms_ssim_loss_learns_the_composite():
     first, second = picture(0, (1, 1, 48, 48)), picture(1, (1, 1, 48, 48))
-    loss = MODELS.build(dict(type='SaliencyFusionLoss', pixel='mse', similarity='ms_ssim', similarity_weight=10.))
+    loss = MODELS.build(dict(type='SaliencyFusionLoss', pixel='mse', similarity='ms_ssim', similarity_weight=10.0))
     fused = torch.full_like(first, 0.5).requires_grad_()
     optimizer = torch.optim.Adam([fused], lr=0.03)
     start = loss(fused, first, second).item()
@@ -110,8 +126,13 @@ def test_ms_ssim_loss_learns_the_composite():
 
 
 def test_bad_options_are_named():
-    for options, message in ((dict(pixel='huber'), 'pixel'), (dict(similarity='lpips'), 'similarity'), (dict(sharpness=-1), 'negative'),
-                             (dict(pixel_weight=0, similarity_weight=0), 'positive'), (dict(window=10), 'odd')):
+    for options, message in (
+        (dict(pixel='huber'), 'pixel'),
+        (dict(similarity='lpips'), 'similarity'),
+        (dict(sharpness=-1), 'negative'),
+        (dict(pixel_weight=0, similarity_weight=0), 'positive'),
+        (dict(window=10), 'odd'),
+    ):
         with pytest.raises(ValueError, match=message):
             SaliencyFusionLoss(**options)
     for shape in itertools.product((1, 3), (16, 33)):

@@ -1,10 +1,18 @@
 """TaskFusionLoss: terms by task and epoch, alone and in a coupling."""
+
 import pytest
 import torch
 from mmengine import Config
 
 from mmfusion.models.layers import gaussian_means
-from mmfusion.models.losses import BoxGuidedPixelLoss, MEFSSIMLoss, SignedGradientLoss, SSIMFusionLoss, TaskFusionLoss, base
+from mmfusion.models.losses import (
+    BoxGuidedPixelLoss,
+    MEFSSIMLoss,
+    SignedGradientLoss,
+    SSIMFusionLoss,
+    TaskFusionLoss,
+    base,
+)
 from mmfusion.models.losses.focus import focus_mask
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample
@@ -21,20 +29,27 @@ def published(repo_dir):
 
 
 def by_task(**options):
-    day, night = (dict(pixel=dict(type='L1FusionLoss', target=target, loss_weight=weight)) for target, weight in (('first', 2.), ('second', 1.)))
+    day, night = (
+        dict(pixel=dict(type='L1FusionLoss', target=target, loss_weight=weight))
+        for target, weight in (('first', 2.0), ('second', 1.0))
+    )
     warmup = dict(day=dict(pixel=dict(type='MSEFusionLoss', target='mean')))
     return MODELS.build(dict(type='TaskFusionLoss', fusion_tasks=dict(day=day, night=night), warmup=warmup, **options))
 
 
 def test_terms_by_task_and_epoch():
     fused, first, second = images()
-    loss = by_task(loss_weight=3., warmup_epochs=4)
+    loss = by_task(loss_weight=3.0, warmup_epochs=4)
     late, early = 2 * (fused - first).abs().mean(), (fused - (first + second) / 2).square().mean()
     for epoch in (None, 0, 3, 4, 20, 1):  # starts in epoch 0; backwards, too, as after a resume
         if epoch is not None:
             loss.set_epoch(epoch)
-        torch.testing.assert_close(loss(fused, first, second, fusion_task='day'), 3 * (late if (epoch or 0) >= 4 else early))
-        torch.testing.assert_close(loss(fused, first, second, fusion_task='night'), 3 * (fused - second).abs().mean())  # has no warm-up
+        torch.testing.assert_close(
+            loss(fused, first, second, fusion_task='day'), 3 * (late if (epoch or 0) >= 4 else early)
+        )
+        torch.testing.assert_close(
+            loss(fused, first, second, fusion_task='night'), 3 * (fused - second).abs().mean()
+        )  # has no warm-up
     assert not loss.state_dict()
     torch.testing.assert_close(by_task(default='night')(fused, first, second), (fused - second).abs().mean())
     torch.testing.assert_close(by_task(default='night')(fused, first, second, task='day'), early)
@@ -64,13 +79,15 @@ def test_a_target_is_made_once_for_all_terms(published, monkeypatch):
     assert len(calls) == 4
     torch.testing.assert_close(together, apart)
     other = images()
-    assert not torch.equal(published(*other, fusion_task='multi_focus'), together) and len(calls) == 5  # nothing stays behind
+    assert (
+        not torch.equal(published(*other, fusion_task='multi_focus'), together) and len(calls) == 5
+    )  # nothing stays behind
 
 
 def test_context_reaches_the_terms():
     loss = TaskFusionLoss(fusion_tasks=dict(night=dict(box=dict(type='BoxGuidedPixelLoss'))), default='night')
     fused, first, second = images()
-    boxes = [torch.tensor([[3., 4., 20., 30.]])] * 2
+    boxes = [torch.tensor([[3.0, 4.0, 20.0, 30.0]])] * 2
     expected = BoxGuidedPixelLoss()(fused, first, second, boxes=boxes)
     torch.testing.assert_close(loss(fused, first, second, boxes=boxes), expected)
     with pytest.raises(ValueError, match='boxes'):
@@ -84,17 +101,24 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match='FusionTasksDataset.*default'):
         by_task()(*batch)
     term = dict(pixel=dict(type='L1FusionLoss'))
-    for options, message in ((dict(fusion_tasks={}), 'at least one'), (dict(fusion_tasks=dict(day={})), "'day' has no terms"),
-                             (dict(fusion_tasks=dict(day=term), warmup=dict(night=term)), 'night'),
-                             (dict(fusion_tasks=dict(day=term), default='night'), 'night'),
-                             (dict(fusion_tasks=dict(day=term), warmup_epochs=-1), 'negative')):
+    for options, message in (
+        (dict(fusion_tasks={}), 'at least one'),
+        (dict(fusion_tasks=dict(day={})), "'day' has no terms"),
+        (dict(fusion_tasks=dict(day=term), warmup=dict(night=term)), 'night'),
+        (dict(fusion_tasks=dict(day=term), default='night'), 'night'),
+        (dict(fusion_tasks=dict(day=term), warmup_epochs=-1), 'negative'),
+    ):
         with pytest.raises(ValueError, match=message):
             TaskFusionLoss(**options)
     with pytest.raises(TypeError, match='LossGenerationModule'):
         TaskFusionLoss(fusion_tasks=dict(day=dict(pixel=dict(type='LossGenerationModule'))))
-    for cls, options, message in ((MEFSSIMLoss, dict(window=4), 'odd'), (MEFSSIMLoss, dict(sigma_local=0.), 'positive'),
-                                  (MEFSSIMLoss, dict(border='reflect'), 'reflect'), (SSIMFusionLoss, dict(border='same'), 'same'),
-                                  (SignedGradientLoss, dict(target='both'), 'stronger')):
+    for cls, options, message in (
+        (MEFSSIMLoss, dict(window=4), 'odd'),
+        (MEFSSIMLoss, dict(sigma_local=0.0), 'positive'),
+        (MEFSSIMLoss, dict(border='reflect'), 'reflect'),
+        (SSIMFusionLoss, dict(border='same'), 'same'),
+        (SignedGradientLoss, dict(target='both'), 'stronger'),
+    ):
         with pytest.raises(ValueError, match=message):
             cls(**options)
     with pytest.raises(ValueError, match='reflect'):
@@ -121,14 +145,24 @@ def test_in_a_coupling_by_the_task_of_the_batch(published, repo_dir):
 @pytest.mark.parametrize('default', [None, 'night'])
 def test_a_mixed_batch_is_refused(default):
     """By a coupling whose fuser does not care; the default is for batches without a name, not for some task in a mixture."""
-    loss = dict(type='TaskFusionLoss', fusion_tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))), default=default)
-    coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(task=loss))).train()
+    loss = dict(
+        type='TaskFusionLoss',
+        fusion_tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))),
+        default=default,
+    )
+    coupling = MODELS.build(
+        dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(task=loss))
+    ).train()
     fusion = coupling.fuse(dict(first=torch.rand(2, 3, 32, 40), second=torch.rand(2, 3, 32, 40)))
     for names in (('day', 'night'), ('day', None)):
         samples = [FusionDataSample(metainfo=dict(fusion_task=name) if name else {}) for name in names]
         with pytest.raises(ValueError, match=r"one task, and this one holds \[.*'day'.*\]: use .*TaskBatchSampler"):
             coupling.fusion_losses(fusion, samples)
-    plain = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(own=dict(type='L1FusionLoss'))))
+    plain = MODELS.build(
+        dict(
+            type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=dict(own=dict(type='L1FusionLoss'))
+        )
+    )
     assert set(plain.fusion_losses(fusion, samples)) == {'fusion.loss_own'}  # nothing to name
 
 
@@ -138,4 +172,6 @@ def test_terms_alone_beside_others(loss):
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='LaplacianPyramidFuser'), fusion_loss=cfg)).train()
     inputs = dict(first=torch.rand(1, 3, 33, 40), second=torch.rand(1, 1, 33, 40))
     losses = coupling.fusion_losses(coupling.fuse(inputs), [FusionDataSample(metainfo=dict(img_shape=(33, 40)))])
-    assert set(losses) == {'fusion.loss_term', 'fusion.loss_pixel'} and all(torch.isfinite(value) and value > 0 for value in losses.values())
+    assert set(losses) == {'fusion.loss_term', 'fusion.loss_pixel'} and all(
+        torch.isfinite(value) and value > 0 for value in losses.values()
+    )

@@ -1,4 +1,5 @@
 """The fusion losses of TC-MoA: reference vectors, slow twins, derivatives and precision."""
+
 import numpy as np
 import pytest
 import recorded
@@ -61,12 +62,20 @@ def test_terms_and_totals_of_the_reference(published, case, dtype):
 
 def test_published_weights(published):
     """The published totals multiplied out: gradient and mean-pixel terms carry a factor 3 in themselves."""
-    found = {phase: {task: {name: term.loss_weight for name, term in terms.items()} for task, terms in getattr(published, phase).items()}
-             for phase in ('warmup', 'tasks')}
+    found = {
+        phase: {
+            task: {name: term.loss_weight for name, term in terms.items()}
+            for task, terms in getattr(published, phase).items()
+        }
+        for phase in ('warmup', 'tasks')
+    }
     start = dict(pixel=3, ssim=1)
     assert found['warmup'] == dict(visible_infrared=start, multi_exposure=start, multi_focus=dict(pixel=1, ssim=1))
-    expected = dict(visible_infrared=dict(grad=4.5, pixel=1.5, ssim=2), multi_exposure=dict(grad=5.4, mef_ssim=3.6, pixel=5.4),
-                    multi_focus=dict(grad=60, pixel=20, ssim=3))
+    expected = dict(
+        visible_infrared=dict(grad=4.5, pixel=1.5, ssim=2),
+        multi_exposure=dict(grad=5.4, mef_ssim=3.6, pixel=5.4),
+        multi_focus=dict(grad=60, pixel=20, ssim=3),
+    )
     assert {task: pytest.approx(weights) for task, weights in expected.items()} == found['tasks']
     assert published.warmup_epochs == 2 and published.clip
 
@@ -75,8 +84,8 @@ def test_published_weights(published):
 
 
 def gradient_by_kernels(image):
-    across = torch.tensor([[-.2, 0, .2], [-1, 0, 1], [-.2, 0, .2]], dtype=image.dtype)
-    upwards = torch.tensor([[.2, 1, .2], [0, 0, 0], [-.2, -1, -.2]], dtype=image.dtype)
+    across = torch.tensor([[-0.2, 0, 0.2], [-1, 0, 1], [-0.2, 0, 0.2]], dtype=image.dtype)
+    upwards = torch.tensor([[0.2, 1, 0.2], [0, 0, 0], [-0.2, -1, -0.2]], dtype=image.dtype)
     return sum(F.conv2d(image, kernel.expand(1, image.shape[1], 3, 3), padding=1) for kernel in (across, upwards))
 
 
@@ -89,7 +98,7 @@ def test_signed_gradient_against_two_kernels(channels):
     torch.testing.assert_close(SignedGradientLoss()(fused, first, second), expected)
     target = torch.maximum(first, second)
     expected = (gradient_by_kernels(fused) - gradient_by_kernels(target)).abs().mean()
-    torch.testing.assert_close(SignedGradientLoss('max', loss_weight=2.)(fused, first, second), 2 * expected)
+    torch.testing.assert_close(SignedGradientLoss('max', loss_weight=2.0)(fused, first, second), 2 * expected)
 
 
 def test_equal_strength_goes_to_the_first_source():
@@ -106,7 +115,7 @@ def focus_by_loops(first, second, patch=16):
 
     def strength(image):
         grey = image[0] if len(image) == 1 else 0.2989 * image[0] + 0.587 * image[1] + 0.114 * image[2]
-        kernel = np.array([[-1., 0, 1], [-2, 0, 2], [-1, 0, 1]])
+        kernel = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
         return sum(np.abs(ndimage.correlate(grey, k, mode='constant')) for k in (kernel, kernel.T))
 
     a, b = strength(first), strength(second)
@@ -150,8 +159,13 @@ def test_focus_has_no_gradient_and_wants_equal_images():
 # Derivatives and dtypes ---------------------------------------------------------------------------------------------
 
 TERMS = [
-    SignedGradientLoss(), SignedGradientLoss('focus'), L1FusionLoss('focus'), SSIMFusionLoss('both', border='zero'),
-    SSIMFusionLoss('focus', border='zero'), MEFSSIMLoss(), MEFSSIMLoss(joint_batch=True)
+    SignedGradientLoss(),
+    SignedGradientLoss('focus'),
+    L1FusionLoss('focus'),
+    SSIMFusionLoss('both', border='zero'),
+    SSIMFusionLoss('focus', border='zero'),
+    MEFSSIMLoss(),
+    MEFSSIMLoss(joint_batch=True),
 ]
 
 
@@ -188,4 +202,6 @@ def test_published_losses_in_every_precision(published, task, epoch):
 def test_published_losses_on_a_gpu(published, task, epoch):
     published.set_epoch(epoch)
     batch = images()
-    torch.testing.assert_close(published.cuda()(*(x.cuda() for x in batch), task=task).cpu(), published.cpu()(*batch, task=task))
+    torch.testing.assert_close(
+        published.cuda()(*(x.cuda() for x in batch), task=task).cpu(), published.cpu()(*batch, task=task)
+    )

@@ -1,4 +1,5 @@
 """A detector of one set of classes becomes one of another: the scores of a class are those that the class of the same name had."""
+
 import pytest
 import tiny_detectors
 import torch
@@ -40,10 +41,22 @@ def class_values(family, network, features):
 
 
 FEATURES = dict(
-    faster_rcnn=(2, 32, 7, 7), mask_rcnn=(2, 32, 7, 7), cascade_rcnn=(2, 32, 7, 7), segmentor=(2, 16, 4, 4),
-    detr=(2, 3, 32), conditional_detr=(2, 3, 32), dab_detr=(2, 3, 32), deformable_detr=(2, 3, 32), dino=(2, 3, 32),
-    rtmdet=[(2, 32, 4, 4)] * 3, yolox=[(2, 16, 4, 4)] * 3, yolov3=[(2, 16, 4, 4), (2, 8, 4, 4), (2, 8, 4, 4)],
-    fcos=[(2, 16, 4, 4)] * 5, retinanet=[(2, 16, 4, 4)] * 5, gfl=[(2, 16, 4, 4)] * 5)
+    faster_rcnn=(2, 32, 7, 7),
+    mask_rcnn=(2, 32, 7, 7),
+    cascade_rcnn=(2, 32, 7, 7),
+    segmentor=(2, 16, 4, 4),
+    detr=(2, 3, 32),
+    conditional_detr=(2, 3, 32),
+    dab_detr=(2, 3, 32),
+    deformable_detr=(2, 3, 32),
+    dino=(2, 3, 32),
+    rtmdet=[(2, 32, 4, 4)] * 3,
+    yolox=[(2, 16, 4, 4)] * 3,
+    yolov3=[(2, 16, 4, 4), (2, 8, 4, 4), (2, 8, 4, 4)],
+    fcos=[(2, 16, 4, 4)] * 5,
+    retinanet=[(2, 16, 4, 4)] * 5,
+    gfl=[(2, 16, 4, 4)] * 5,
+)
 
 
 @pytest.mark.parametrize('family', tiny_detectors.FAMILIES)
@@ -61,7 +74,9 @@ def test_scores_are_those_of_the_class_of_the_same_name_and_all_else_stays(famil
                 assert not torch.allclose(new[..., label], old[..., partner - 1])
     before, after, axes = theirs.state_dict(), ours.state_dict(), class_axes(ours, len(OURS))
     assert set(after) == set(before)
-    assert [key for key in after if not torch.equal(after[key], before[key])] == list(axes)  # all else is the checkpoint's
+    assert [key for key in after if not torch.equal(after[key], before[key])] == list(
+        axes
+    )  # all else is the checkpoint's
 
 
 @pytest.mark.parametrize('family', ['faster_rcnn', 'mask_rcnn'])
@@ -75,14 +90,19 @@ def test_boxes_and_background_of_two_stage_heads(family, tmp_path):
         for label, partner in PARTNERS.items():
             torch.testing.assert_close(new_boxes.view(2, 3, 4)[:, label], old_boxes.view(2, 5, 4)[:, partner])
         if family == 'mask_rcnn':
-            old, new = (head.mask_head(torch.rand(1, 32, 14, 14, generator=torch.Generator().manual_seed(1))) for head in (theirs, ours))
+            old, new = (
+                head.mask_head(torch.rand(1, 32, 14, 14, generator=torch.Generator().manual_seed(1)))
+                for head in (theirs, ours)
+            )
             torch.testing.assert_close(new[:, 0], old[:, 4])
 
 
 def test_unknown_classes_keep_the_heads_own_initialization(tmp_path):
     checkpoint_of('retinanet', tmp_path / 'theirs.pth')
     bias = loaded('retinanet', tmp_path / 'theirs.pth').bbox_head.retina_cls.bias.view(9, 3)
-    torch.testing.assert_close(bias[:, 2], torch.full((9, ), -4.59512), atol=1e-4, rtol=0)  # a score of 0.01, as RetinaNet begins with
+    torch.testing.assert_close(
+        bias[:, 2], torch.full((9,), -4.59512), atol=1e-4, rtol=0
+    )  # a score of 0.01, as RetinaNet begins with
     assert (bias[:, :2] > 0).all()
 
 
@@ -95,7 +115,9 @@ def test_order_of_equally_many_classes(tmp_path):
 
 def test_names_of_old_files_and_of_the_config(tmp_path):
     theirs = checkpoint_of('fcos', tmp_path / 'old.pth', CLASSES=THEIRS)
-    assert torch.equal(loaded('fcos', tmp_path / 'old.pth').bbox_head.conv_cls.bias[0], theirs.bbox_head.conv_cls.bias[4])
+    assert torch.equal(
+        loaded('fcos', tmp_path / 'old.pth').bbox_head.conv_cls.bias[0], theirs.bbox_head.conv_cls.bias[4]
+    )
     checkpoint_of('fcos', tmp_path / 'unnamed.pth', epoch=3)
     with pytest.raises(UserError, match='5 classes .*does not name them.*checkpoint_classes'):
         loaded('fcos', tmp_path / 'unnamed.pth')
@@ -107,7 +129,9 @@ def test_names_of_old_files_and_of_the_config(tmp_path):
 
 def test_synonyms_of_the_user_go_first(tmp_path):
     theirs = checkpoint_of('fcos', tmp_path / 'theirs.pth').bbox_head.conv_cls.bias
-    bias = loaded('fcos', tmp_path / 'theirs.pth', synonyms=dict(cart=['tram', 'Car'], people=None)).bbox_head.conv_cls.bias
+    bias = loaded(
+        'fcos', tmp_path / 'theirs.pth', synonyms=dict(cart=['tram', 'Car'], people=None)
+    ).bbox_head.conv_cls.bias
     assert bias[2] == theirs[4] and bias[0] == theirs[4] and bias[1] < 0
     with pytest.raises(UserError, match=r"'cart'.*knows none of \['tram'\].*traffic light"):
         loaded('fcos', tmp_path / 'theirs.pth', synonyms=dict(cart='tram'))
@@ -136,6 +160,9 @@ def test_a_shape_that_does_not_fit_is_listed_and_nothing_is_changed(tmp_path):
     cfg = tiny_detectors.fcos(3)
     cfg['init_cfg'] = dict(type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'unfit.pth'), classes=OURS)
     task = TaskNetwork(cfg)
-    with pytest.raises(UserError, match='(?s)does not fit FCOS.*1 missing.*conv_reg.bias.*1 of another shape.*lateral_convs.0.*99, 1, 1'):
+    with pytest.raises(
+        UserError,
+        match='(?s)does not fit FCOS.*1 missing.*conv_reg.bias.*1 of another shape.*lateral_convs.0.*99, 1, 1',
+    ):
         task.init_weights()
     assert not torch.equal(task.network.backbone.conv1.weight, content['state_dict']['backbone.conv1.weight'])

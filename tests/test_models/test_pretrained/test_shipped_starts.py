@@ -1,4 +1,5 @@
 """Starts of the shipped configs: weights of the model zoos of mmdet and mmseg that fit, and may be out of reach."""
+
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
@@ -65,10 +66,17 @@ def test_the_guide_starts_as_faster_rcnn_does():
     assert guide.init_cfg == network_config('detectors/faster_rcnn_r50_fpn_coco', 'detector')['init_cfg']
 
 
-@pytest.mark.parametrize('name, data_set, taken', [
-    ('detectors/rtmdet_s_coco', ('People', 'Car', 'Bus', 'Motorcycle', 'Lamp', 'Truck'), (0, 2, 5, 3, 9, 7)),
-    ('segmentors/segformer_b0_cityscapes', ('unlabelled', 'car', 'person', 'bike', 'bump'), (None, 13, 11, 18, None)),
-])
+@pytest.mark.parametrize(
+    'name, data_set, taken',
+    [
+        ('detectors/rtmdet_s_coco', ('People', 'Car', 'Bus', 'Motorcycle', 'Lamp', 'Truck'), (0, 2, 5, 3, 9, 7)),
+        (
+            'segmentors/segformer_b0_cityscapes',
+            ('unlabelled', 'car', 'person', 'bike', 'bump'),
+            (None, 13, 11, 18, None),
+        ),
+    ],
+)
 def test_classes_of_a_data_set_come_from_those_of_the_checkpoint(name, data_set, taken, monkeypatch):
     """A checkpoint as the zoos publish them is fetched, and each class gets the rows of its partner."""
     key, _ = STARTS[name]
@@ -110,14 +118,16 @@ def test_without_a_network_training_starts_from_random_weights_and_says_so(name,
     monkeypatch.chdir(tmp_path)
     messages = []
     monkeypatch.setattr(
-        'mmfusion.models.weight_init.print_log', lambda text, **kwargs: messages.append((kwargs['level'], text)))
+        'mmfusion.models.weight_init.print_log', lambda text, **kwargs: messages.append((kwargs['level'], text))
+    )
     model = MODELS.build(Config.fromfile(BASES.parent / f'{name}.py').model)
     model.init_weights()
     assert messages and all(level == 30 and 'RANDOM weights' in text for level, text in messages)
     named = ' '.join(text.split()[0] for _, text in messages)
     expected = dict(
         moe_fusion_msrs_det_seg=dict(FasterRCNN=2, RTMDet=1, EncoderDecoder=1, ResNet=2, MixVisionTransformer=1),
-        plain_conv_msrs_det_seg=dict(YOLOX=1, MobileNetV2=1))[name]
+        plain_conv_msrs_det_seg=dict(YOLOX=1, MobileNetV2=1),
+    )[name]
     assert {kind: named.split().count(kind) for kind in expected} == expected
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
     backbones = [text for _, text in messages if text.startswith(('FasterRCNN', 'EncoderDecoder'))]

@@ -1,4 +1,5 @@
 """The checkpoint of a detector or segmentor, named by ``init_cfg``, is there to the last value after ``init_weights``."""
+
 import functools
 import http.server
 import os
@@ -26,7 +27,9 @@ def network_of(family, **init_cfg):
 
 
 def initialized(family, **init_cfg):
-    coupling = MODELS.build(dict(type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=network_of(family, **init_cfg))))
+    coupling = MODELS.build(
+        dict(type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=network_of(family, **init_cfg)))
+    )
     coupling.init_weights()
     return coupling.tasks.net.network.state_dict()
 
@@ -45,8 +48,14 @@ def test_every_family_loads_whole(family, kind, tmp_path):
 
 def test_the_detectors_of_a_guide_load_whole(tmp_path):
     theirs = checkpoint_of('faster_rcnn', tmp_path / 'theirs.pth', THEIRS).state_dict()
-    guide = MODELS.build(dict(type='TwoStreamGuide', in_channels=32, attention_channels=8,
-                              detector=network_of('faster_rcnn', type='Pretrained', checkpoint=str(tmp_path / 'theirs.pth'))))
+    guide = MODELS.build(
+        dict(
+            type='TwoStreamGuide',
+            in_channels=32,
+            attention_channels=8,
+            detector=network_of('faster_rcnn', type='Pretrained', checkpoint=str(tmp_path / 'theirs.pth')),
+        )
+    )
     guide.init_weights()
     assert_same(guide.first.state_dict(), theirs)
     assert_same(guide.second.state_dict(), theirs)
@@ -57,24 +66,32 @@ def test_one_task_of_a_couplings_checkpoint(tmp_path):
     theirs = scramble(build_scoped(network_of('fcos')))
     state = {f'tasks.det.network.{key}': value for key, value in theirs.state_dict().items()}
     torch.save(dict(state_dict={**state, 'fuser.weight': torch.zeros(1)}), tmp_path / 'one.pth')
-    assert_same(initialized('fcos', type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'one.pth')), theirs.state_dict())
+    assert_same(
+        initialized('fcos', type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'one.pth')), theirs.state_dict()
+    )
     torch.save(dict(state_dict={**state, 'tasks.seg.network.weight': torch.zeros(1)}), tmp_path / 'two.pth')
     with pytest.raises(UserError, match='tasks.det.network., tasks.seg.network.; say which with prefix'):
         initialized('fcos', type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'two.pth'))
-    named = initialized('fcos', type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'two.pth'), prefix='tasks.det.network')
+    named = initialized(
+        'fcos', type='mmfusion.PretrainedTask', checkpoint=str(tmp_path / 'two.pth'), prefix='tasks.det.network'
+    )
     assert_same(named, theirs.state_dict())
 
 
 def test_classes_that_differ_are_an_error_with_the_remedy(tmp_path):
     checkpoint_of('fcos', tmp_path / 'theirs.pth', THEIRS[:4])
-    with pytest.raises(UserError, match=r'(?s)of another shape.*conv_cls.weight: checkpoint \(4, .*PretrainedTask.*classes='):
+    with pytest.raises(
+        UserError, match=r'(?s)of another shape.*conv_cls.weight: checkpoint \(4, .*PretrainedTask.*classes='
+    ):
         initialized('fcos', type='Pretrained', checkpoint=str(tmp_path / 'theirs.pth'))
 
 
 def test_entries_beyond_the_network_are_named_in_the_log(tmp_path, monkeypatch):
     theirs = checkpoint_of('mask_rcnn', tmp_path / 'theirs.pth')
     messages = []
-    monkeypatch.setattr('mmfusion.models.pretrained.loading.print_log', lambda text, *args, **kwargs: messages.append(text))
+    monkeypatch.setattr(
+        'mmfusion.models.pretrained.loading.print_log', lambda text, *args, **kwargs: messages.append(text)
+    )
     state = initialized('faster_rcnn', type='Pretrained', checkpoint=str(tmp_path / 'theirs.pth'))
     assert_same(state, {key: value for key, value in theirs.state_dict().items() if 'mask_head' not in key})
     assert any('left out' in text and 'roi_head.mask_head.conv_logits.weight' in text for text in messages)
@@ -106,7 +123,7 @@ class Bomb:
         self.path = path
 
     def __reduce__(self):
-        return os.mkdir, (str(self.path), )
+        return os.mkdir, (str(self.path),)
 
 
 def test_from_an_address(served, tmp_path, monkeypatch):
@@ -124,7 +141,9 @@ def test_nothing_in_a_file_is_executed(kind, by_address, served, tmp_path, monke
     with pytest.raises(UserError, match='could run code'):
         initialized('fcos', type=kind, checkpoint=f'{served}/bomb.pth' if by_address else str(tmp_path / 'bomb.pth'))
     with pytest.raises(UserError, match='could run code'):  # the same through mmengine: backbones, load_from, resume
-        mmengine_checkpoint.CheckpointLoader.load_checkpoint(f'{served}/bomb.pth' if by_address else str(tmp_path / 'bomb.pth'))
+        mmengine_checkpoint.CheckpointLoader.load_checkpoint(
+            f'{served}/bomb.pth' if by_address else str(tmp_path / 'bomb.pth')
+        )
     assert not (tmp_path / 'exploded').exists()
 
 

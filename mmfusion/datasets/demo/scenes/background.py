@@ -1,4 +1,5 @@
 """The background of a demo scene: sky, houses, trees, ground and a road, as reflectance and as temperature."""
+
 from typing import NamedTuple, Tuple
 
 import cv2
@@ -45,7 +46,7 @@ def _houses(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> None:
                 for y in range(top + 3, bottom - step, step + 2):
                     for x in range(x1 + 3, x2 - 4, step):
                         kind = rng.uniform()
-                        window = np.s_[y:y + step // 2 + 1, x:x + step // 2]
+                        window = np.s_[y : y + step // 2 + 1, x : x + step // 2]
                         surfaces.albedo[window] = 0.15
                         if scene.night and kind < 0.3:
                             surfaces.emission[window] = (0.25, 0.5, 0.6)
@@ -59,7 +60,10 @@ def _trees(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> None:
     for _ in range(int(rng.integers(0, 4))):
         x, radius = rng.uniform(0, width), height * rng.uniform(0.05, 0.11)
         for _ in range(5):
-            center = (int(x + rng.normal(0, radius * 0.6)), int(scene.horizon - radius * 0.5 + rng.normal(0, radius * 0.5)))
+            center = (
+                int(x + rng.normal(0, radius * 0.6)),
+                int(scene.horizon - radius * 0.5 + rng.normal(0, radius * 0.5)),
+            )
             cv2.circle(canvas, center, int(radius * rng.uniform(0.5, 0.9)) + 1, 1, -1)
     leaves = canvas > 0
     surfaces.albedo[leaves] = (0.12, 0.3, 0.17)
@@ -68,9 +72,18 @@ def _trees(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> None:
 
 def _road(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> None:
     height, width = scene.size
-    vanishing, center, half = rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * width, rng.uniform(0.35, 0.6) * width
+    vanishing, center, half = (
+        rng.uniform(0.3, 0.7) * width,
+        rng.uniform(0.3, 0.7) * width,
+        rng.uniform(0.35, 0.6) * width,
+    )
     mask = np.zeros(scene.size, np.uint8)
-    corners = [(vanishing - 3, scene.horizon), (vanishing + 3, scene.horizon), (center + half, height), (center - half, height)]
+    corners = [
+        (vanishing - 3, scene.horizon),
+        (vanishing + 3, scene.horizon),
+        (center + half, height),
+        (center - half, height),
+    ]
     cv2.fillConvexPoly(mask, np.array(corners, np.int32), 1)
     for start in np.linspace(0.1, 0.9, 5):
         ends = []
@@ -89,17 +102,19 @@ def draw_background(rng: np.random.Generator, scene: Scene) -> Surfaces:
     heat = np.empty((height, width), np.float32)
     surfaces = Surfaces(albedo, np.zeros_like(albedo), heat)
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    sky = np.s_[:scene.horizon]
+    sky = np.s_[: scene.horizon]
     albedo[sky] = (np.array([0.95, 0.8, 0.62], np.float32) * (0.75 + 0.4 * rows[sky]))[:, None]
     heat[sky] = 0.06 + 0.12 * rows[sky]
-    ground = np.s_[scene.horizon:]
+    ground = np.s_[scene.horizon :]
     albedo[ground] = np.clip(np.array([0.27, 0.36, 0.36]) + rng.normal(0, 0.05, 3), 0.05, 1)
     heat[ground] = rng.uniform(0.28, 0.38) + 0.08 * (rows[ground] - 0.5)
     _road(rng, scene, surfaces)
     _houses(rng, scene, surfaces)
     _trees(rng, scene, surfaces)
     # Texture: coarse patches that both cameras see in their own way, and a fine grain of the reflectance.
-    albedo *= 1 + 0.12 * smooth_noise(rng, scene.size, 12)[..., None] + 0.1 * smooth_noise(rng, scene.size, 2)[..., None]
+    albedo *= (
+        1 + 0.12 * smooth_noise(rng, scene.size, 12)[..., None] + 0.1 * smooth_noise(rng, scene.size, 2)[..., None]
+    )
     heat += 0.04 * smooth_noise(rng, scene.size, 16) + 0.02 * smooth_noise(rng, scene.size, 4)
     np.clip(albedo, 0.02, 1, out=albedo)
     np.clip(heat, 0.02, 0.6, out=heat)

@@ -1,4 +1,5 @@
 """Color cameras that look at a demo scene with two exposures, or with two planes in focus."""
+
 from typing import NamedTuple, Tuple
 
 import cv2
@@ -44,7 +45,7 @@ class FocusPair(NamedTuple):
 
 def _develop(image: np.ndarray) -> np.ndarray:
     """Linear light, clipped at 1, to 8 bits."""
-    return np.rint(np.clip(image, 0, 1)**np.float32(_GAMMA) * 255).astype(np.uint8)
+    return np.rint(np.clip(image, 0, 1) ** np.float32(_GAMMA) * 255).astype(np.uint8)
 
 
 def _expose(rng: np.random.Generator, radiance: np.ndarray, stops: float) -> np.ndarray:
@@ -54,7 +55,9 @@ def _expose(rng: np.random.Generator, radiance: np.ndarray, stops: float) -> np.
     return _develop(light + rng.standard_normal(light.shape, dtype=np.float32) * spread)
 
 
-def render_exposures(rng: np.random.Generator, size: Tuple[int, int], night_ratio: float, stops: Tuple[float, float]) -> ExposurePair:
+def render_exposures(
+    rng: np.random.Generator, size: Tuple[int, int], night_ratio: float, stops: Tuple[float, float]
+) -> ExposurePair:
     """Render a scene with deep shade and strong light in it, over- and underexposed.
 
     Args:
@@ -76,7 +79,7 @@ def render_exposures(rng: np.random.Generator, size: Tuple[int, int], night_rati
 def _disc(radius: float) -> np.ndarray:
     """Normalized kernel of a round lens opening, with an edge as soft as a pixel."""
     reach = int(np.ceil(radius + 0.5))
-    distance = np.hypot(*np.mgrid[-reach:reach + 1, -reach:reach + 1]).astype(np.float32)
+    distance = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]).astype(np.float32)
     kernel = np.clip(radius + 0.5 - distance, 0, 1)
     return kernel / kernel.sum()
 
@@ -96,7 +99,7 @@ def _near_plane(rng: np.random.Generator, size: Tuple[int, int]) -> Tuple[np.nda
         parts = shapes.draw_parts(kind, tall, wide, float(rng.uniform()), bool(rng.uniform() < 0.5))
         left, top = int(rng.uniform(0, width) - wide / 2), int(height * rng.uniform(0.95, 1.1) - tall)
         x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + wide, width), min(top + tall, height)
-        parts = parts[y1 - top:y2 - top, x1 - left:x2 - left]
+        parts = parts[y1 - top : y2 - top, x1 - left : x2 - left]
         tones = rng.uniform(0.05, 0.8, (shapes.NUM_PARTS, 3)).astype(np.float32)
         image[y1:y2, x1:x2][parts > 0] = tones[parts[parts > 0]]
         mask[y1:y2, x1:x2] |= (parts > 0).astype(np.uint8)
@@ -105,7 +108,9 @@ def _near_plane(rng: np.random.Generator, size: Tuple[int, int]) -> Tuple[np.nda
     return image * np.clip(grain, 0.2, 2)[..., None], mask.astype(np.float32)
 
 
-def render_focus(rng: np.random.Generator, size: Tuple[int, int], night_ratio: float, blur: Tuple[float, float]) -> FocusPair:
+def render_focus(
+    rng: np.random.Generator, size: Tuple[int, int], night_ratio: float, blur: Tuple[float, float]
+) -> FocusPair:
     """Render things close to the camera before a scene, with either in focus.
 
     The near plane out of focus spreads over the edge of the far one, as in a real lens: no rule that takes pixels from either image is perfect there.
@@ -122,5 +127,12 @@ def render_focus(rng: np.random.Generator, size: Tuple[int, int], night_ratio: f
     near *= mask
     near_blurred, mask_blurred = _blur(near, kernel), _blur(mask, kernel)[..., None]
     images = dict(far=near_blurred + (1 - mask_blurred) * far, near=near + (1 - mask) * _blur(far, kernel))
-    noisy = {name: image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.004) for name, image in images.items()}
-    return FocusPair(**{name: _develop(image) for name, image in noisy.items()}, sharp=_develop(near + (1 - mask) * far), near_mask=mask[..., 0] > 0)
+    noisy = {
+        name: image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.004)
+        for name, image in images.items()
+    }
+    return FocusPair(
+        **{name: _develop(image) for name, image in noisy.items()},
+        sharp=_develop(near + (1 - mask) * far),
+        near_mask=mask[..., 0] > 0,
+    )

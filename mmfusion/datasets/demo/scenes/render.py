@@ -1,4 +1,5 @@
 """Rendering of a demo scene for two cameras: exact masks and boxes, light, optics and sensor noise."""
+
 from typing import List, NamedTuple, Tuple
 
 import cv2
@@ -9,10 +10,10 @@ from .background import Surfaces, draw_background
 from .scene import BOTH, CLASSES, COLD_DUMMY, INFRARED_ONLY, VISIBLE_ONLY, WARM_CRATE, Scene, Thing
 
 # By part number. Reflectance relative to the thing's color (negative: a gray of its own), and temperature relative to its warmth.
-_PAINT = np.zeros((shapes.NUM_PARTS, ), np.float32)
+_PAINT = np.zeros((shapes.NUM_PARTS,), np.float32)
 _PAINT[[shapes.BODY, shapes.HEAD, shapes.LIMB, shapes.LEGS]] = 1.0, -0.55, 0.85, 0.6
 _PAINT[[shapes.GLASS, shapes.WHEEL, shapes.HOOD, shapes.LIGHT, shapes.POLE]] = -0.1, -0.06, 0.92, -0.9, -0.25
-_WARMTH = np.zeros((shapes.NUM_PARTS, ), np.float32)
+_WARMTH = np.zeros((shapes.NUM_PARTS,), np.float32)
 _WARMTH[[shapes.BODY, shapes.HEAD, shapes.LIMB, shapes.LEGS]] = 0.8, 1.15, 0.9, 0.72
 _WARMTH[[shapes.GLASS, shapes.WHEEL, shapes.HOOD, shapes.LIGHT, shapes.POLE]] = -0.1, 1.0, 1.2, 1.2, 0.45
 _CAR_BODY_WARMTH = 0.45
@@ -49,7 +50,7 @@ def _window(thing: Thing, size: Tuple[int, int]) -> Tuple[tuple, np.ndarray]:
     x1, y1, x2, y2 = thing.box
     left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, size[1]), min(y2, size[0])
     parts = shapes.draw_parts(thing.kind, y2 - y1, x2 - x1, thing.variant, thing.flip)
-    return np.s_[top:bottom, left:right], parts[top - y1:bottom - y1, left - x1:right - x1]
+    return np.s_[top:bottom, left:right], parts[top - y1 : bottom - y1, left - x1 : right - x1]
 
 
 def _paint_visible(thing: Thing, parts: np.ndarray) -> np.ndarray:
@@ -82,7 +83,9 @@ def _add_things(scene: Scene, surfaces: Surfaces) -> np.ndarray:
         window, parts = _window(thing, scene.size)
         mask = parts > 0
         paint, warm = _paint_visible(thing, parts), _paint_heat(thing, parts, heat[window])
-        seen = np.ones_like(mask) if thing.look == WARM_CRATE else mask  # the crate is a box, its warm spot has the shape
+        seen = (
+            np.ones_like(mask) if thing.look == WARM_CRATE else mask
+        )  # the crate is a box, its warm spot has the shape
         show = _HIDDEN if thing.look == INFRARED_ONLY else 1.0
         surfaces.albedo[window][seen] = (1 - show) * albedo[window][seen] + show * paint[seen]
         surfaces.emission[window][seen] = 0
@@ -98,8 +101,8 @@ def _add_things(scene: Scene, surfaces: Surfaces) -> np.ndarray:
 
 def _spot(size: Tuple[int, int], x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
     """A round light on the ground, (H, W), 1 at its center."""
-    across = np.exp(-0.5 * ((np.arange(size[1], dtype=np.float32) - x) / radius_x)**2)
-    down = np.exp(-0.5 * ((np.arange(size[0], dtype=np.float32) - y) / radius_y)**2)
+    across = np.exp(-0.5 * ((np.arange(size[1], dtype=np.float32) - x) / radius_x) ** 2)
+    down = np.exp(-0.5 * ((np.arange(size[0], dtype=np.float32) - y) / radius_y) ** 2)
     return down[:, None] * across
 
 
@@ -107,17 +110,25 @@ def _light(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     """Illumination (H, W): sun and shade by day; by night a dim sky, street lights, and a light on everything that the visible camera shall see."""
     height, width = scene.size
     if not scene.night:
-        light = 0.75 + 0.2 * np.linspace(-1, 1, width, dtype=np.float32)[None] * rng.choice([-1.0, 1.0]) * np.ones((height, 1), np.float32)
+        light = 0.75 + 0.2 * np.linspace(-1, 1, width, dtype=np.float32)[None] * rng.choice([-1.0, 1.0]) * np.ones(
+            (height, 1), np.float32
+        )
         return light.astype(np.float32) * np.float32(rng.uniform(0.8, 1.1))
     light = np.full(scene.size, rng.uniform(0.1, 0.2), np.float32)
     for _ in range(int(rng.integers(1, 3))):
-        light += 0.35 * _spot(scene.size, rng.uniform(0, width), rng.uniform(scene.horizon, height), width * 0.12, height * 0.12)
+        light += 0.35 * _spot(
+            scene.size, rng.uniform(0, width), rng.uniform(scene.horizon, height), width * 0.12, height * 0.12
+        )
     for thing in scene.things:
         x1, y1, x2, y2 = thing.box
         if thing.look in (VISIBLE_ONLY, COLD_DUMMY, WARM_CRATE):
-            light += rng.uniform(0.4, 0.6) * _spot(scene.size, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * 0.6 + 3, (y2 - y1) * 0.5 + 3)
+            light += rng.uniform(0.4, 0.6) * _spot(
+                scene.size, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * 0.6 + 3, (y2 - y1) * 0.5 + 3
+            )
         elif thing.look == BOTH:
-            light += rng.uniform(0.1, 0.4) * _spot(scene.size, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * 0.6 + 3, (y2 - y1) * 0.5 + 3)
+            light += rng.uniform(0.1, 0.4) * _spot(
+                scene.size, (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) * 0.6 + 3, (y2 - y1) * 0.5 + 3
+            )
     return light
 
 
@@ -134,7 +145,7 @@ def _radiance(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.
 def _visible_camera(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
     image = _radiance(rng, scene, surfaces)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.065 if scene.night else 0.035)
-    return np.rint(np.clip(image, 0, 1)**np.float32(0.8) * 255).astype(np.uint8)
+    return np.rint(np.clip(image, 0, 1) ** np.float32(0.8) * 255).astype(np.uint8)
 
 
 def render_radiance(rng: np.random.Generator, scene: Scene) -> np.ndarray:
@@ -152,7 +163,9 @@ def render_radiance(rng: np.random.Generator, scene: Scene) -> np.ndarray:
 def _infrared_camera(rng: np.random.Generator, surfaces: Surfaces) -> np.ndarray:
     image = cv2.GaussianBlur(surfaces.heat, (5, 5), 0.9)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.03)
-    image += rng.standard_normal((1, image.shape[1]), dtype=np.float32) * np.float32(0.015)  # fixed pattern of the columns
+    image += rng.standard_normal((1, image.shape[1]), dtype=np.float32) * np.float32(
+        0.015
+    )  # fixed pattern of the columns
     return np.rint(np.clip(image * np.float32(rng.uniform(0.9, 1.05)), 0, 1) * 255).astype(np.uint8)[..., None]
 
 
@@ -176,7 +189,9 @@ def render_pair(rng: np.random.Generator, scene: Scene) -> RenderedPair:
         x, y, width, height = cv2.boundingRect(own)
         if width == 0:
             continue
-        whole = np.count_nonzero(shapes.draw_parts(thing.kind, thing.box[3] - thing.box[1], thing.box[2] - thing.box[0], thing.variant))
+        whole = np.count_nonzero(
+            shapes.draw_parts(thing.kind, thing.box[3] - thing.box[1], thing.box[2] - thing.box[0], thing.variant)
+        )
         top, left = window[0].start, window[1].start
         boxes.append((left + x, top + y, left + x + width, top + y + height))
         labels.append(CLASSES.index(thing.kind))
@@ -193,4 +208,5 @@ def render_pair(rng: np.random.Generator, scene: Scene) -> RenderedPair:
         ignored=np.array(ignored, bool),
         looks=tuple(looks),
         instance_map=instance_map,
-        seg_map=seg_map)
+        seg_map=seg_map,
+    )

@@ -1,4 +1,5 @@
 """Layout of a demo scene: objects, their places, and their looks for each camera, drawn from a random generator."""
+
 from typing import List, NamedTuple, Tuple
 
 import numpy as np
@@ -87,12 +88,14 @@ def _draw_color(rng: np.random.Generator, look: str) -> Tuple[float, float, floa
     return tuple(float(value) for value in np.clip(base + rng.normal(0, 0.14, 3), 0.03, 1.0))
 
 
-def draw_scene(rng: np.random.Generator,
-               size: Tuple[int, int],
-               night_ratio: float = 0.5,
-               num_objects: Tuple[int, int] = (2, 6),
-               num_distractors: Tuple[int, int] = (1, 3),
-               single_modality_ratio: float = 0.6) -> Scene:
+def draw_scene(
+    rng: np.random.Generator,
+    size: Tuple[int, int],
+    night_ratio: float = 0.5,
+    num_objects: Tuple[int, int] = (2, 6),
+    num_distractors: Tuple[int, int] = (1, 3),
+    single_modality_ratio: float = 0.6,
+) -> Scene:
     """Draw one scene.
 
     Args:
@@ -108,7 +111,11 @@ def draw_scene(rng: np.random.Generator,
     night = bool(rng.uniform() < night_ratio)
     single = single_modality_ratio / 2
     chances = [1 - 2 * single, single, single]
-    looks = list(rng.choice([BOTH, INFRARED_ONLY, VISIBLE_ONLY], size=rng.integers(num_objects[0], num_objects[1] + 1), p=chances))
+    looks = list(
+        rng.choice(
+            [BOTH, INFRARED_ONLY, VISIBLE_ONLY], size=rng.integers(num_objects[0], num_objects[1] + 1), p=chances
+        )
+    )
     looks += list(rng.choice([COLD_DUMMY, WARM_CRATE], size=rng.integers(num_distractors[0], num_distractors[1] + 1)))
     things: List[Thing] = []
     for look in looks:
@@ -117,8 +124,12 @@ def draw_scene(rng: np.random.Generator,
         for _ in range(12):
             box = _draw_box(rng, kind, size, horizon)
             inside = _covered(box, (0, 0, width, height))
-            if inside > 0.65 and all(_covered(box, thing.box) < (0.45 if labelled and thing.labelled else 0.15) for thing in things):
+            if inside > 0.65 and all(
+                _covered(box, thing.box) < (0.45 if labelled and thing.labelled else 0.15) for thing in things
+            ):
                 variant, flip = float(rng.uniform()), bool(rng.uniform() < 0.5)
-                things.append(Thing(kind, str(look), box, variant, flip, _draw_color(rng, look), float(rng.uniform(0.17, 0.4))))
+                things.append(
+                    Thing(kind, str(look), box, variant, flip, _draw_color(rng, look), float(rng.uniform(0.17, 0.4)))
+                )
                 break
     return Scene(size, night, horizon, sorted(things, key=lambda thing: thing.box[3]))

@@ -1,4 +1,5 @@
 """Silhouettes of the demo objects as maps of part numbers."""
+
 import cv2
 import numpy as np
 
@@ -16,7 +17,9 @@ class _Canvas:
         self.scale = np.array([width - 1, height - 1])
 
     def polygon(self, points, part: int) -> None:
-        cv2.fillPoly(self.parts, [np.rint(np.asarray(points) * self.scale * 2**_SHIFT).astype(np.int32)], part, shift=_SHIFT)
+        cv2.fillPoly(
+            self.parts, [np.rint(np.asarray(points) * self.scale * 2**_SHIFT).astype(np.int32)], part, shift=_SHIFT
+        )
 
     def box(self, x1: float, y1: float, x2: float, y2: float, part: int) -> None:
         self.polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], part)
@@ -30,16 +33,42 @@ class _Canvas:
 def _person(canvas: _Canvas, variant: float) -> None:
     stride = 0.08 + 0.3 * variant
     swing = 0.04 + 0.22 * variant
-    canvas.polygon([(0.38, 0.5), (0.55, 0.5), (0.5 - stride * 0.2, 0.75), (0.5 - stride, 1.0), (0.34 - stride * 0.8, 1.0), (0.34, 0.75)], LEGS)
-    canvas.polygon([(0.45, 0.5), (0.64, 0.5), (0.66 + stride * 0.4, 0.75), (0.62 + stride, 1.0), (0.48 + stride * 0.9, 1.0), (0.5, 0.75)], LEGS)
-    canvas.polygon([(0.3, 0.2), (0.4, 0.22), (0.3, 0.4), (0.22 - swing, 0.57), (0.1 - swing * 0.4, 0.55), (0.2, 0.36)], LIMB)
-    canvas.polygon([(0.7, 0.2), (0.6, 0.22), (0.72, 0.4), (0.78 + swing, 0.57), (0.9 + swing * 0.4, 0.55), (0.82, 0.36)], LIMB)
+    canvas.polygon(
+        [
+            (0.38, 0.5),
+            (0.55, 0.5),
+            (0.5 - stride * 0.2, 0.75),
+            (0.5 - stride, 1.0),
+            (0.34 - stride * 0.8, 1.0),
+            (0.34, 0.75),
+        ],
+        LEGS,
+    )
+    canvas.polygon(
+        [
+            (0.45, 0.5),
+            (0.64, 0.5),
+            (0.66 + stride * 0.4, 0.75),
+            (0.62 + stride, 1.0),
+            (0.48 + stride * 0.9, 1.0),
+            (0.5, 0.75),
+        ],
+        LEGS,
+    )
+    canvas.polygon(
+        [(0.3, 0.2), (0.4, 0.22), (0.3, 0.4), (0.22 - swing, 0.57), (0.1 - swing * 0.4, 0.55), (0.2, 0.36)], LIMB
+    )
+    canvas.polygon(
+        [(0.7, 0.2), (0.6, 0.22), (0.72, 0.4), (0.78 + swing, 0.57), (0.9 + swing * 0.4, 0.55), (0.82, 0.36)], LIMB
+    )
     canvas.polygon([(0.28, 0.19), (0.72, 0.19), (0.69, 0.55), (0.33, 0.55)], BODY)
     canvas.disc(0.5, 0.09, 0.088, HEAD)
 
 
 def _car_side(canvas: _Canvas) -> None:
-    canvas.polygon([(0.0, 0.5), (0.2, 0.42), (0.3, 0.08), (0.72, 0.08), (0.86, 0.44), (1.0, 0.5), (1.0, 0.86), (0.0, 0.86)], BODY)
+    canvas.polygon(
+        [(0.0, 0.5), (0.2, 0.42), (0.3, 0.08), (0.72, 0.08), (0.86, 0.44), (1.0, 0.5), (1.0, 0.86), (0.0, 0.86)], BODY
+    )
     canvas.polygon([(0.75, 0.45), (0.98, 0.5), (0.98, 0.72), (0.75, 0.72)], HOOD)
     canvas.polygon([(0.27, 0.42), (0.35, 0.15), (0.5, 0.15), (0.5, 0.42)], GLASS)
     canvas.polygon([(0.54, 0.42), (0.54, 0.15), (0.69, 0.15), (0.8, 0.42)], GLASS)
@@ -49,7 +78,9 @@ def _car_side(canvas: _Canvas) -> None:
 
 
 def _car_front(canvas: _Canvas) -> None:
-    canvas.polygon([(0.1, 0.4), (0.24, 0.04), (0.76, 0.04), (0.9, 0.4), (0.96, 0.5), (0.96, 0.88), (0.04, 0.88), (0.04, 0.5)], BODY)
+    canvas.polygon(
+        [(0.1, 0.4), (0.24, 0.04), (0.76, 0.04), (0.9, 0.4), (0.96, 0.5), (0.96, 0.88), (0.04, 0.88), (0.04, 0.5)], BODY
+    )
     canvas.polygon([(0.2, 0.4), (0.3, 0.1), (0.7, 0.1), (0.8, 0.4)], GLASS)
     canvas.box(0.28, 0.52, 0.72, 0.78, HOOD)
     canvas.box(0.07, 0.54, 0.22, 0.68, LIGHT)

@@ -1,4 +1,5 @@
 """Checks that every metric function makes on its images before it computes."""
+
 import torch
 from torch import Tensor
 
@@ -27,16 +28,22 @@ def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = F
         if image.dtype != torch.uint8 and not image.is_floating_point():
             raise TypeError(f'{name} must be uint8 or floating with gray levels in [0, 255], got {image.dtype}')
         if image.dim() != 4 or image.shape[1] != 1:
-            raise ValueError(f'{name} must have shape (N, 1, H, W), got {tuple(image.shape)}; convert color with to_grey')
+            raise ValueError(
+                f'{name} must have shape (N, 1, H, W), got {tuple(image.shape)}; convert color with to_grey'
+            )
         if image.numel() == 0:
             raise ValueError(f'{name} is empty, its shape is {tuple(image.shape)}')
         shape, device = shape or image.shape, device or image.device
         if image.shape != shape:
-            raise ValueError(f'{name} has shape {tuple(image.shape)}, the images before it {tuple(shape)}; they must be registered and equal in size')
+            raise ValueError(
+                f'{name} has shape {tuple(image.shape)}, the images before it {tuple(shape)}; they must be registered and equal in size'
+            )
         if image.device != device:
             raise ValueError(f'{name} is on {image.device}, the images before it on {device}')
         if min(image.shape[-2:]) < min_size:
-            raise ValueError(f'{name} must be at least {min_size}x{min_size} pixels for this metric, got {tuple(image.shape[-2:])}')
+            raise ValueError(
+                f'{name} must be at least {min_size}x{min_size} pixels for this metric, got {tuple(image.shape[-2:])}'
+            )
         given = image
         if image.dtype != torch.uint8:
             image = image.double()
@@ -44,8 +51,12 @@ def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = F
                 raise ValueError(f'{name} holds NaN or infinite values')
             low, high = image.aminmax()
             if low < 0 or high > 255:
-                raise ValueError(f'{name} must hold gray levels in [0, 255], got values from {low.item():g} to {high.item():g}')
+                raise ValueError(
+                    f'{name} must hold gray levels in [0, 255], got values from {low.item():g} to {high.item():g}'
+                )
             if integers and (image != image.round()).any():
-                raise ValueError(f'{name} holds fractional gray levels, but this metric counts whole ones; round first, for example with to_uint8')
+                raise ValueError(
+                    f'{name} holds fractional gray levels, but this metric counts whole ones; round first, for example with to_uint8'
+                )
         checked.append(given if keep_dtype else image.double())
     return checked

@@ -1,4 +1,5 @@
 """Pieces of a batch that fit the memory at hand: on the CPU a metric works on one image and a few rows at a time, on a GPU on everything at once."""
+
 from typing import Callable, Iterator, Tuple
 
 import torch

@@ -1,4 +1,5 @@
 """Stretched gray levels and filters of contrast sensitivity, for the models of human vision."""
+
 from typing import Callable, List, Sequence
 
 import torch
@@ -20,7 +21,7 @@ def stretch(image: Tensor, constant: str = 'zero') -> Tensor:
     if constant == 'zero':
         scale = scale.masked_fill(scale == 0, 1)
     stretched = ((image - low) / scale).mul_(255).add_(0.5).floor_()
-    return torch.where(high == 0, 0., stretched) if constant == 'nan' else stretched
+    return torch.where(high == 0, 0.0, stretched) if constant == 'nan' else stretched
 
 
 def sensitivity_filter(images: Sequence[Tensor], response: Callable[[Tensor], Tensor]) -> List[Tensor]:
@@ -37,5 +38,7 @@ def sensitivity_filter(images: Sequence[Tensor], response: Callable[[Tensor], Te
     height, width = images[0].shape[-2:]
     down = torch.fft.fftfreq(height, 1 / height, dtype=torch.float64, device=images[0].device)
     across = torch.fft.rfftfreq(width, 1 / width, dtype=torch.float64, device=images[0].device)
-    gain = response((down[:, None]**2 + across**2).sqrt_())  # half of the plane: the spectrum of a real image is symmetric
+    gain = response(
+        (down[:, None] ** 2 + across**2).sqrt_()
+    )  # half of the plane: the spectrum of a real image is symmetric
     return [torch.fft.irfft2(torch.fft.rfft2(image).mul_(gain), s=(height, width)) for image in images]

@@ -1,4 +1,5 @@
 """Window filters in float64, the heavy part of the windowed metrics: OpenCV on the CPU, convolutions on a GPU."""
+
 from typing import Optional
 
 import cv2
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from mmfusion.moved import moved_names
 
-__getattr__ = moved_names(__name__, dict.fromkeys(('filter2d', 'gaussian_filter_valid'), 'mmfusion.evaluation.functional.common.former_filters'))
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(('filter2d', 'gaussian_filter_valid'), 'mmfusion.evaluation.functional.common.former_filters'),
+)
 
 # how a filter sees beyond the border: not at all, zeros, the last pixel, mirrored with (..ba|ab..) or without (..cb|abc) the last pixel
 BORDERS = {
@@ -35,7 +39,9 @@ def gaussian_taps(size: int, sigma: float) -> np.ndarray:
     return taps / taps.sum()
 
 
-def separable_filter(image: Tensor, column_taps: np.ndarray, row_taps: Optional[np.ndarray] = None, border: str = 'valid') -> Tensor:
+def separable_filter(
+    image: Tensor, column_taps: np.ndarray, row_taps: Optional[np.ndarray] = None, border: str = 'valid'
+) -> Tensor:
     """Correlate with the outer product of two odd 1-D kernels.
 
     Args:
@@ -52,7 +58,10 @@ def separable_filter(image: Tensor, column_taps: np.ndarray, row_taps: Optional[
     cv_border, torch_border = BORDERS[border]
     if not image.is_cuda:
         # torch's float64 convolution on the CPU is more than ten times slower than OpenCV's
-        planes = [cv2.sepFilter2D(plane, cv2.CV_64F, row_taps, column_taps, borderType=cv_border) for plane in image.flatten(0, 1).numpy()]
+        planes = [
+            cv2.sepFilter2D(plane, cv2.CV_64F, row_taps, column_taps, borderType=cv_border)
+            for plane in image.flatten(0, 1).numpy()
+        ]
         return _stack(planes, image, *((high, wide) if border == 'valid' else (0, 0)))
     flat = _pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border)
     for taps, shape in ((row_taps, (1, 1, 1, -1)), (column_taps, (1, 1, -1, 1))):
@@ -81,8 +90,8 @@ def _stack(planes: list, image: Tensor, high: int, wide: int) -> Tensor:
     """Planes back to a batch, without ``high`` rows and ``wide`` columns at each border."""
     height, width = planes[0].shape
     if len(planes) == 1:  # a view, as the copy would take a fifth of the time of a filter
-        return torch.from_numpy(planes[0][high:height - high, wide:width - wide])[None, None]
-    stacked = torch.from_numpy(np.stack([plane[high:height - high, wide:width - wide] for plane in planes]))
+        return torch.from_numpy(planes[0][high : height - high, wide : width - wide])[None, None]
+    stacked = torch.from_numpy(np.stack([plane[high : height - high, wide : width - wide] for plane in planes]))
     return stacked.view(*image.shape[:2], *stacked.shape[-2:])
 
 
@@ -90,7 +99,7 @@ def _pad(flat: Tensor, high: int, wide: int, mode: Optional[str]) -> Tensor:
     if mode is None:
         return flat
     if mode == 'symmetric':  # torch has no such mode: repeat the border pixel, then mirror about it
-        rows = [flat[..., :high, :].flip(-2), flat, flat[..., flat.shape[-2] - high:, :].flip(-2)]
+        rows = [flat[..., :high, :].flip(-2), flat, flat[..., flat.shape[-2] - high :, :].flip(-2)]
         flat = torch.cat(rows, dim=-2)
-        return torch.cat([flat[..., :wide].flip(-1), flat, flat[..., flat.shape[-1] - wide:].flip(-1)], dim=-1)
+        return torch.cat([flat[..., :wide].flip(-1), flat, flat[..., flat.shape[-1] - wide :].flip(-1)], dim=-1)
     return F.pad(flat, (wide, wide, high, high), mode=mode)

@@ -1,4 +1,5 @@
 """Filters that no metric uses any more; they work for one version more, under their place in ``filters``."""
+
 import cv2
 import numpy as np
 import torch
@@ -22,9 +23,13 @@ def filter2d(image: Tensor, kernel: np.ndarray, border: str = 'valid') -> Tensor
     high, wide = kernel.shape[0] // 2, kernel.shape[1] // 2
     cv_border, torch_border = BORDERS[border]
     if not image.is_cuda:
-        planes = [cv2.filter2D(plane, cv2.CV_64F, kernel, borderType=cv_border) for plane in image.flatten(0, 1).numpy()]
+        planes = [
+            cv2.filter2D(plane, cv2.CV_64F, kernel, borderType=cv_border) for plane in image.flatten(0, 1).numpy()
+        ]
         return _stack(planes, image, *((high, wide) if border == 'valid' else (0, 0)))
-    flat = F.conv2d(_pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border), torch.as_tensor(kernel).to(image)[None, None])
+    flat = F.conv2d(
+        _pad(image.flatten(0, 1).unsqueeze(1), high, wide, torch_border), torch.as_tensor(kernel).to(image)[None, None]
+    )
     return flat.view(*image.shape[:2], *flat.shape[-2:])
 
 

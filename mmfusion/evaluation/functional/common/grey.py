@@ -1,4 +1,5 @@
 """Conversion of network outputs in [0, 1] to the 8-bit gray images that the metrics rate, by one rounding rule."""
+
 import torch
 from torch import Tensor
 
@@ -58,7 +59,9 @@ def to_grey(image: Tensor) -> Tensor:
         76
     """
     if image.dim() < 3 or image.shape[-3] not in (1, 3):
-        raise ValueError(f'the image must have shape (N, C, H, W) or (C, H, W) with 1 or 3 channels, got {tuple(image.shape)}')
+        raise ValueError(
+            f'the image must have shape (N, C, H, W) or (C, H, W) with 1 or 3 channels, got {tuple(image.shape)}'
+        )
     image = to_uint8(image)
     if image.shape[-3] == 1:
         return image

@@ -1,4 +1,5 @@
 """Histograms of whole gray levels and their entropy: what the information metrics count."""
+
 import math
 
 import cv2
@@ -25,7 +26,7 @@ def grey_histogram(image: Tensor) -> Tensor:
     Returns:
         (N, 256) float64.
     """
-    return _count([image.flatten(1)], (256, ))
+    return _count([image.flatten(1)], (256,))
 
 
 def joint_histogram(image: Tensor, other: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def joint_histogram(image: Tensor, other: Tensor) -> Tensor:
     return _count([image.flatten(1), other.flatten(1)], (256, 256))
 
 
-def histogram_entropy(counts: Tensor, base: float = 2., offset: float = 0.) -> Tensor:
+def histogram_entropy(counts: Tensor, base: float = 2.0, offset: float = 0.0) -> Tensor:
     """Shannon entropy of histograms.
 
     Args:
@@ -60,9 +61,12 @@ def _count(levels: list, shape: tuple) -> Tensor:
     if not levels[0].is_cuda and levels[0].shape[1] <= EXACT:
         planes = zip(*(level.unsqueeze(1).numpy() for level in levels))
         axes = len(shape)
-        counts = [cv2.calcHist(list(plane), list(range(axes)), None, list(shape), [0, 256] * axes).reshape(shape) for plane in planes]
+        counts = [
+            cv2.calcHist(list(plane), list(range(axes)), None, list(shape), [0, 256] * axes).reshape(shape)
+            for plane in planes
+        ]
         return torch.from_numpy(np.stack(counts)).double()
-    bins = 256**len(shape)
+    bins = 256 ** len(shape)
     index = torch.arange(len(levels[0]), device=levels[0].device)[:, None]
     for level in levels:
         index = index * 256 + level.long()

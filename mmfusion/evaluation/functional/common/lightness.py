@@ -1,4 +1,5 @@
 """Color images in metrics that make them gray in their own way, on the scale of gray levels."""
+
 from typing import Dict
 
 import torch
@@ -6,7 +7,7 @@ from torch import Tensor
 
 from .checks import check_images
 
-LUMA = (299., 587., 114.)
+LUMA = (299.0, 587.0, 114.0)
 # Y of linear sRGB under the white point D50, to which color profiles adapt
 LUMINANCE_D50 = (0.22248840, 0.71690369, 0.06060791)
 
@@ -23,7 +24,11 @@ def luma(**images: Tensor) -> Dict[str, Tensor]:
     Raises:
         TypeError, ValueError: As :func:`checks.check_images`, for batches of three channels.
     """
-    return {name: _weighted(image, LUMA).add_(500).div_(1000).floor_() for name, image in images.items()} if _all_rgb(images) else images
+    return (
+        {name: _weighted(image, LUMA).add_(500).div_(1000).floor_() for name, image in images.items()}
+        if _all_rgb(images)
+        else images
+    )
 
 
 def lab_lightness(**images: Tensor) -> Dict[str, Tensor]:
@@ -50,9 +55,9 @@ def _all_rgb(images: Dict[str, Tensor]) -> bool:
 
 def _lightness(image: Tensor) -> Tensor:
     share = image.double() / 255
-    linear = torch.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055)**2.4)
+    linear = torch.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     luminance = _weighted(linear, LUMINANCE_D50)
-    root = torch.where(luminance > (6 / 29)**3, luminance**(1 / 3), luminance * (29 / 6)**2 / 3 + 4 / 29)
+    root = torch.where(luminance > (6 / 29) ** 3, luminance ** (1 / 3), luminance * (29 / 6) ** 2 / 3 + 4 / 29)
     return ((116 * root - 16) * 2.55).clamp_(0, 255)  # round-off at black and white
 
 

@@ -1,4 +1,5 @@
 """Masks as numbers: float64 arithmetic with 0 and 1 takes a tenth of the time of filling and choosing under a mask of booleans."""
+
 from typing import Callable, Union
 
 import torch

@@ -1,4 +1,5 @@
 """The result of a metric that compares the fused image with each source."""
+
 from typing import NamedTuple
 
 from torch import Tensor

@@ -1,4 +1,5 @@
 """Phase congruency: a map of edges and corners that does not depend on contrast."""
+
 import math
 from functools import lru_cache
 from typing import NamedTuple, Tuple
@@ -74,8 +75,8 @@ def phase_congruency(image: Tensor) -> PhaseCongruency:
             energy_o += weighted
             amplitude_o += amplitudes
             square = weighted.div_(amplitudes).masked_fill_(amplitudes == 0, 0).square_()
-            xx_o.add_(square, alpha=math.cos(angle)**2)
-            yy_o.add_(square, alpha=math.sin(angle)**2)
+            xx_o.add_(square, alpha=math.cos(angle) ** 2)
+            yy_o.add_(square, alpha=math.sin(angle) ** 2)
             xy_o.add_(square, alpha=math.sin(angle) * math.cos(angle))
     total, difference = xx.add(yy).mul_(2 / ORIENTATIONS), xx.sub_(yy).mul_(2 / ORIENTATIONS)
     spread = xy.div_(ORIENTATIONS).square_().add_(difference.square_()).sqrt_().add_(EPSILON)
@@ -120,27 +121,36 @@ def _noise_threshold(response: Tensor, power: float, noise: float) -> Tensor:
 @lru_cache(maxsize=2)  # a pure function of the size: 40 MB for 480x640 pixels
 def _bank(height: int, width: int, device: torch.device) -> _Bank:
     # frequencies of an odd length reach from -1/2 to 1/2 here, as in the program
-    y, x = (np.fft.ifftshift((np.arange(length) - length // 2) / (length - length % 2))[:, None] for length in (height, width))
+    y, x = (
+        np.fft.ifftshift((np.arange(length) - length // 2) / (length - length % 2))[:, None]
+        for length in (height, width)
+    )
     x = x.T
     radius, theta = np.hypot(x, y), np.arctan2(-y, x)
     radius[0, 0] = 1
     # the low pass has frequencies of its own, and its shift is off by one for odd lengths, as in the program
     own_y, own_x = (np.fft.fftshift((np.arange(length) - length // 2) / length)[:, None] for length in (height, width))
-    low_pass = 1 / (1 + (np.hypot(own_x.T, own_y) / 0.45)**30)
+    low_pass = 1 / (1 + (np.hypot(own_x.T, own_y) / 0.45) ** 30)
     radial = []
     for scale in range(SCALES):
-        radial.append(np.exp(-np.log(radius * SHORTEST * FACTOR**scale)**2 / (2 * math.log(BANDWIDTH)**2)) * low_pass)
+        radial.append(
+            np.exp(-(np.log(radius * SHORTEST * FACTOR**scale) ** 2) / (2 * math.log(BANDWIDTH) ** 2)) * low_pass
+        )
         radial[-1][0, 0] = 0
     angular, power, noise = [], [], []
     total = sum(radial)
     for o in range(ORIENTATIONS):
         turned = theta - o * math.pi / ORIENTATIONS
         distance = np.abs(np.arctan2(np.sin(turned), np.cos(turned)))
-        angular.append(np.exp(-distance**2 / (2 * SPREAD**2)))
+        angular.append(np.exp(-(distance**2) / (2 * SPREAD**2)))
         power.append(np.square(radial[0] * angular[o]).sum())
         # the real parts of the impulse responses, whose energy Parseval gives from the even part of the filters
         response = total * angular[o]
         noise.append(np.square((response + np.roll(response[::-1, ::-1], (1, 1), (0, 1))) / 2).sum())
     to_device = dict(dtype=torch.float64, device=device)
-    return _Bank(torch.as_tensor(np.stack(radial), **to_device)[..., None],
-                 torch.as_tensor(np.stack(angular), **to_device)[..., None].repeat(1, 1, 1, 2), tuple(power), tuple(noise))
+    return _Bank(
+        torch.as_tensor(np.stack(radial), **to_device)[..., None],
+        torch.as_tensor(np.stack(angular), **to_device)[..., None].repeat(1, 1, 1, 2),
+        tuple(power),
+        tuple(noise),
+    )

@@ -1,4 +1,5 @@
 """Sobel derivatives of several images in step, the common ground of the edge metrics."""
+
 import math
 from typing import Iterator, List, Tuple
 
@@ -11,7 +12,9 @@ ROWS = 32  # as in chunks.py: strips that stay in the cache
 CV_BORDERS = {'constant': cv2.BORDER_CONSTANT, 'reflect': cv2.BORDER_REFLECT_101}
 
 
-def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = False) -> Iterator[List[Tuple[Tensor, Tensor]]]:
+def sobel_strips(
+    *images: Tensor, border: str = 'constant', columns: bool = False
+) -> Iterator[List[Tuple[Tensor, Tensor]]]:
     """Derivatives of batches, a few rows at a time on the CPU and all rows at once on a GPU.
 
     Whole gray levels come out exact. For fractional images, the order of the additions decides whether a derivative is zero or rounding noise, and
@@ -28,27 +31,39 @@ def sobel_strips(*images: Tensor, border: str = 'constant', columns: bool = Fals
     """
     height, width = images[0].shape[-2:]
     counted = [image.dtype == torch.uint8 and not image.is_cuda for image in images]
-    whole = [_sobel_of_bytes(image, border) if fast else F.pad(image.double(), (1, 1, 1, 1), mode=border) for image, fast in zip(images, counted)]
+    whole = [
+        _sobel_of_bytes(image, border) if fast else F.pad(image.double(), (1, 1, 1, 1), mode=border)
+        for image, fast in zip(images, counted)
+    ]
     rows = height if images[0].is_cuda else ROWS
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        yield [tuple(values[..., start:stop, :].double() for values in image) if fast else
-               _sobel(image[..., start:stop + 2, :], stop - start, width, columns) for image, fast in zip(whole, counted)]
+        yield [
+            tuple(values[..., start:stop, :].double() for values in image)
+            if fast
+            else _sobel(image[..., start : stop + 2, :], stop - start, width, columns)
+            for image, fast in zip(whole, counted)
+        ]
 
 
 def _sobel_of_bytes(image: Tensor, border: str) -> Tuple[Tensor, Tensor]:
     """Both derivatives in int16, in which they are exact."""
     plane = image[0, 0].numpy()
-    return tuple(torch.from_numpy(cv2.Sobel(plane, cv2.CV_16S, *order, borderType=CV_BORDERS[border]))[None, None] for order in ((1, 0), (0, 1)))
+    return tuple(
+        torch.from_numpy(cv2.Sobel(plane, cv2.CV_16S, *order, borderType=CV_BORDERS[border]))[None, None]
+        for order in ((1, 0), (0, 1))
+    )
 
 
 def _sobel(strip: Tensor, height: int, width: int, columns: bool) -> Tuple[Tensor, Tensor]:
 
     def shifted(row: int, column: int) -> Tensor:
-        return strip[..., row:row + height, column:column + width]
+        return strip[..., row : row + height, column : column + width]
 
     if columns:
-        left, right = (shifted(0, column).add(shifted(1, column), alpha=2).add_(shifted(2, column)) for column in (0, 2))
+        left, right = (
+            shifted(0, column).add(shifted(1, column), alpha=2).add_(shifted(2, column)) for column in (0, 2)
+        )
         middle = shifted(2, 1).sub(shifted(0, 1)).mul_(2)
         down = shifted(2, 0).sub(shifted(0, 0)).add_(middle).add_(torch.sub(shifted(2, 2), shifted(0, 2), out=middle))
         return right.sub_(left), down
@@ -64,7 +79,9 @@ def magnitude(across: Tensor, down: Tensor) -> Tensor:
     return (across * across).add_(down * down).sqrt_()
 
 
-def sigmoids(strength: Tensor, direction: Tensor, slopes: Tuple[float, float], centres: Tuple[float, float]) -> Tuple[Tensor, float]:
+def sigmoids(
+    strength: Tensor, direction: Tensor, slopes: Tuple[float, float], centres: Tuple[float, float]
+) -> Tuple[Tensor, float]:
     r"""Product of the perceptual sigmoids :math:`1 / (1 + e^{-slope\,(value - centre)})` of two maps, as quotient of a number and a map.
 
     Args:
@@ -78,7 +95,9 @@ def sigmoids(strength: Tensor, direction: Tensor, slopes: Tuple[float, float], c
         over the first is the product of the sigmoids.
     """
     shares = [math.exp(-slope * centre) for slope, centre in zip(slopes, centres)]
-    terms = [value.mul_(-slope).exp_().add_(share) for value, slope, share in zip((strength, direction), slopes, shares)]
+    terms = [
+        value.mul_(-slope).exp_().add_(share) for value, slope, share in zip((strength, direction), slopes, shares)
+    ]
     return terms[0].mul_(terms[1]), shares[0] * shares[1]
 
 

@@ -1,4 +1,5 @@
 """Information that passes from each source to the fused image, pixel by pixel at four scales; the basis of VIF and VIFF."""
+
 import math
 from typing import Iterator, List, NamedTuple, Tuple
 
@@ -22,7 +23,9 @@ class Passage(NamedTuple):
     offered: Tensor
 
 
-def passages(fused: Tensor, first: Tensor, second: Tensor, noise: float, saturate: bool = False) -> Iterator[Iterator[Tuple[Passage, Passage]]]:
+def passages(
+    fused: Tensor, first: Tensor, second: Tensor, noise: float, saturate: bool = False
+) -> Iterator[Iterator[Tuple[Passage, Passage]]]:
     r"""Model each window as a noisy channel from a source X to the fused image F.
 
     .. math::
@@ -47,20 +50,20 @@ def passages(fused: Tensor, first: Tensor, second: Tensor, noise: float, saturat
         taps = gaussian_taps(size, size / 5)
         if scale:
             images = smooth_and_halve(images, taps)
-        means = window_means(images, PAIR_TERMS, taps, clip=255. if saturate and not scale else None)
+        means = window_means(images, PAIR_TERMS, taps, clip=255.0 if saturate and not scale else None)
         yield (_strip(*strip, noise=noise) for strip in means)
 
 
 def _strip(mean_f: Tensor, square_f: Tensor, *of_sources: Tensor, noise: float) -> Tuple[Passage, Passage]:
     variance_f = square_f.addcmul_(mean_f, mean_f, value=-1).clamp_(min=0)
-    textured_f = F.threshold(variance_f, FLAT, 0.).sign_()
+    textured_f = F.threshold(variance_f, FLAT, 0.0).sign_()
     variance_f.add_(noise)
     results: List[Passage] = []
     for mean, variance, covariance in (of_sources[:3], of_sources[3:]):
         variance.addcmul_(mean, mean, value=-1)
         covariance.addcmul_(mean_f, mean, value=-1).clamp_(min=0).mul_(textured_f)
         gain = covariance / F.threshold(variance, FLAT, math.inf).add_(FLAT)  # exactly 0 in flat windows
-        F.threshold_(variance, FLAT, 0.)
+        F.threshold_(variance, FLAT, 0.0)
         rest = torch.addcmul(variance_f, gain, covariance, value=-1).clamp_(min=noise + FLAT)
         # ln(1 + x) this way takes half the time of log1p; its error of 1e-16 is absolute, and so harmless in a sum over windows
         kept = (gain * gain).mul_(variance).div_(rest).add_(1).log_()

@@ -3,6 +3,7 @@
 On the CPU a strip of rows goes through two small matrix products with banded matrices of the taps. That beats OpenCV's float64 filter by a factor
 of two at 17 taps, and products, filters and the formula that follows find their numbers in the cache.
 """
+
 from typing import Callable, Iterable, Iterator, List, Sequence, Tuple
 
 import numpy as np
@@ -15,10 +16,12 @@ from .filters import box_sum, separable_filter
 BLOCK = ROWS  # rows of a strip and columns of a block
 
 # what SSIM and VIF need of (fused, first, second): F, F^2, then X, X^2, F X of either source
-PAIR_TERMS = ((0, ), (0, 0), (1, ), (1, 1), (0, 1), (2, ), (2, 2), (0, 2))
+PAIR_TERMS = ((0,), (0, 0), (1,), (1, 1), (0, 1), (2,), (2, 2), (0, 2))
 
 
-def window_means(images: Sequence[Tensor], terms: Sequence[tuple], taps: np.ndarray, clip: float = None) -> Iterator[List[Tensor]]:
+def window_means(
+    images: Sequence[Tensor], terms: Sequence[tuple], taps: np.ndarray, clip: float = None
+) -> Iterator[List[Tensor]]:
     """Weighted means of images and of their products, in windows inside the image.
 
     Args:
@@ -43,7 +46,7 @@ def window_means(images: Sequence[Tensor], terms: Sequence[tuple], taps: np.ndar
             if len(term) == 1:
                 yield strips[term[0]]
             else:
-                plane = torch.mul(strips[term[0]], strips[term[1]], out=product[:len(strips[0])])
+                plane = torch.mul(strips[term[0]], strips[term[1]], out=product[: len(strips[0])])
                 yield plane if clip is None else plane.clamp_(max=clip)
 
     for strip in _filtered_strips(planes, len(terms), images[0].shape[-2:], taps):
@@ -88,8 +91,9 @@ def _band(taps: np.ndarray, step: int) -> Tensor:
     return torch.from_numpy(band)
 
 
-def _filtered_strips(planes: Callable[[slice], Iterable[Tensor]], n: int, size: Tuple[int, int], taps: np.ndarray,
-                     step: int = 1) -> Iterator[Tensor]:
+def _filtered_strips(
+    planes: Callable[[slice], Iterable[Tensor]], n: int, size: Tuple[int, int], taps: np.ndarray, step: int = 1
+) -> Iterator[Tensor]:
     """Filter n planes that ``planes(rows)`` hands out one by one; yields (n, <= BLOCK, columns)."""
     halo = len(taps) - step  # inputs of b outputs: b * step + halo
     height, width = ((length - len(taps)) // step + 1 for length in size)
@@ -101,14 +105,20 @@ def _filtered_strips(planes: Callable[[slice], Iterable[Tensor]], n: int, size: 
     for top in range(0, height, BLOCK):
         rows = min(BLOCK, height - top)
         taken = rows * step + halo
-        middle, strip = (memory[:n * rows * columns].view(n, rows, columns) for memory, columns in ((half, size[1]), (outputs, width)))
+        middle, strip = (
+            memory[: n * rows * columns].view(n, rows, columns)
+            for memory, columns in ((half, size[1]), (outputs, width))
+        )
         for plane, out in zip(planes(slice(top * step, top * step + taken)), middle):
             torch.mm(band_t[:rows, :taken], plane, out=out)
         flat, out = middle.view(n * rows, size[1]), strip.view(n * rows, width)
         if blocks:  # all blocks of columns in one batched product: they overlap by the halo, but need no copy
-            torch.bmm(flat.as_strided((blocks, n * rows, len(band)), (BLOCK * step, size[1], 1)), band.expand(blocks, -1, -1),
-                      out=out.as_strided((blocks, n * rows, BLOCK), (BLOCK, width, 1)))
+            torch.bmm(
+                flat.as_strided((blocks, n * rows, len(band)), (BLOCK * step, size[1], 1)),
+                band.expand(blocks, -1, -1),
+                out=out.as_strided((blocks, n * rows, BLOCK), (BLOCK, width, 1)),
+            )
         if rest:
             left, taken = width - rest, rest * step + halo
-            torch.mm(flat[:, left * step:left * step + taken], band[:taken, :rest], out=out[:, left:])
+            torch.mm(flat[:, left * step : left * step + taken], band[:taken, :rest], out=out[:, left:])
         yield strip

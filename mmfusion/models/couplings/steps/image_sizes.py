@@ -2,6 +2,7 @@
 
 A batch that the data preprocessor had to pad names the true sizes under ``inputs['sizes']``; without that key there is no padding.
 """
+
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -33,10 +34,14 @@ class SizeGroup(NamedTuple):
             if len(self.indices) == number and tuple(value.shape[-2:]) == self.size:
                 return value
             value = value if len(self.indices) == number else value[self.indices]
-            return value[..., :self.size[0], :self.size[1]].contiguous()
+            return value[..., : self.size[0], : self.size[1]].contiguous()
         if isinstance(value, (list, tuple)) and len(value) == number:
             chosen = type(value)(value[index] for index in self.indices)
-            return chosen[0] if isinstance(chosen, tuple) and isinstance(chosen[0], str) and len(set(chosen)) == 1 else chosen
+            return (
+                chosen[0]
+                if isinstance(chosen, tuple) and isinstance(chosen[0], str) and len(set(chosen)) == 1
+                else chosen
+            )
         return value
 
 
@@ -71,14 +76,25 @@ def put_together(groups: Sequence[SizeGroup], parts: Sequence[Tensor], full: Siz
 def average(groups: Sequence[SizeGroup], losses: Sequence[Dict[str, Tensor]]) -> Dict[str, Tensor]:
     """Losses of every group to those of the batch, each picture counting alike."""
     number = sum(len(group.indices) for group in groups)
-    return {name: sum(loss[name] * (len(group.indices) / number) for group, loss in zip(groups, losses)) for name in losses[0]}
+    return {
+        name: sum(loss[name] * (len(group.indices) / number) for group, loss in zip(groups, losses))
+        for name in losses[0]
+    }
 
 
-def aligned_guidance(guidance: Sequence[Dict[str, Tensor]], groups: Sequence[SizeGroup], full: Size) -> Dict[str, Tensor]:
+def aligned_guidance(
+    guidance: Sequence[Dict[str, Tensor]], groups: Sequence[SizeGroup], full: Size
+) -> Dict[str, Tensor]:
     """Guidance maps of every group, (n, C, any, any), enlarged to the pictures and laid over the padded batch: (N, C, H, W)."""
     return {
-        key: put_together(groups, [F.interpolate(maps[key], size=group.size, mode='bilinear', align_corners=True)
-                                   for maps, group in zip(guidance, groups)], full)
+        key: put_together(
+            groups,
+            [
+                F.interpolate(maps[key], size=group.size, mode='bilinear', align_corners=True)
+                for maps, group in zip(guidance, groups)
+            ],
+            full,
+        )
         for key in guidance[0]
     }
 

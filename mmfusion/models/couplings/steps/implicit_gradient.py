@@ -12,6 +12,7 @@ No second derivative is needed and no unrolled copy of the network. It is exact 
 R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and meta-initialized deep model for image fusion", IEEE TPAMI 2024
 (arXiv 2305.15862), searches architectures with it. Written from the formula; no official code.
 """
+
 from typing import List, NamedTuple, Optional, Sequence
 
 import torch
@@ -48,8 +49,13 @@ def inner_product(first: Gradients, second: Gradients) -> Tensor:
         tensor(6.)
     """
     pairs = list(zip(first, second))
-    products = [torch.dot(a.reshape(-1), b.reshape(-1)) if a.dtype.itemsize >= 4 else torch.dot(a.float().reshape(-1), b.float().reshape(-1))
-                for a, b in pairs if a is not None and b is not None]
+    products = [
+        torch.dot(a.reshape(-1), b.reshape(-1))
+        if a.dtype.itemsize >= 4
+        else torch.dot(a.float().reshape(-1), b.float().reshape(-1))
+        for a, b in pairs
+        if a is not None and b is not None
+    ]
     if products:
         return torch.stack(products).sum()
     known = [x for pair in pairs for x in pair if x is not None]
@@ -85,7 +91,9 @@ def subtract_scaled(upper: Gradients, coefficient: Tensor, lower: Gradients) -> 
     return result
 
 
-def combine(upper: Gradients, lower: Gradients, coefficient: Tensor, legacy_sign: bool = False, legacy_eta: float = 1.0) -> List[Optional[Tensor]]:
+def combine(
+    upper: Gradients, lower: Gradients, coefficient: Tensor, legacy_sign: bool = False, legacy_eta: float = 1.0
+) -> List[Optional[Tensor]]:
     """:math:`F_a - c f_a` from known gradients; with ``legacy_sign`` :math:`F_a + \\eta c f_a`, as the published program computes it.
 
     Examples:
@@ -98,13 +106,15 @@ def combine(upper: Gradients, lower: Gradients, coefficient: Tensor, legacy_sign
     return subtract_scaled(upper, -legacy_eta * coefficient if legacy_sign else coefficient, lower)
 
 
-def implicit_gradient(upper_loss: Tensor,
-                      lower_loss: Tensor,
-                      weights: Sequence[Tensor],
-                      variables: Sequence[Tensor],
-                      legacy_sign: bool = False,
-                      legacy_eta: float = 1.0,
-                      retain_graph: bool = False) -> ImplicitGradient:
+def implicit_gradient(
+    upper_loss: Tensor,
+    lower_loss: Tensor,
+    weights: Sequence[Tensor],
+    variables: Sequence[Tensor],
+    legacy_sign: bool = False,
+    legacy_eta: float = 1.0,
+    retain_graph: bool = False,
+) -> ImplicitGradient:
     """Gradient of the upper loss for the upper variables, the answer of the weights included. No ``.grad`` is read or written.
 
     Args:

@@ -1,4 +1,5 @@
 """Latency of every candidate at every position of a supernet: a small file, and the term that it adds to a search."""
+
 from pathlib import Path
 from typing import Dict, NamedTuple, Sequence, Tuple, Union
 
@@ -30,10 +31,14 @@ class LatencyTable(NamedTuple):
             ValueError: One is missing, or is no positive number.
         """
         try:
-            values = torch.tensor([[float(self.milliseconds[position][name]) for name in candidates] for position in positions])
+            values = torch.tensor(
+                [[float(self.milliseconds[position][name]) for name in candidates] for position in positions]
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InputError(f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
-                             'mmfusion latency and the config of this search') from None
+            raise InputError(
+                f'the latency table does not fit the supernet ({type(error).__name__}: {error}); measure it with '
+                'mmfusion latency and the config of this search'
+            ) from None
         if not (values > 0).all() or not torch.isfinite(values).all():
             raise InputError('every number of the latency table must be positive')
         return values
@@ -41,8 +46,13 @@ class LatencyTable(NamedTuple):
 
 def save_latency_table(table: LatencyTable, path: Union[str, Path]) -> None:
     """Write a table as JSON; the file appears whole or not at all."""
-    content = dict(table._asdict(), milliseconds={position: {name: round(value, 6) for name, value in row.items()}
-                                                  for position, row in table.milliseconds.items()})
+    content = dict(
+        table._asdict(),
+        milliseconds={
+            position: {name: round(value, 6) for name, value in row.items()}
+            for position, row in table.milliseconds.items()
+        },
+    )
     write_json(path, content)
 
 
@@ -61,7 +71,9 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
     if not isinstance(source, dict):
         path = Path(source)
         if not path.is_file():
-            raise MissingFileError(f'no latency table {path}: measure one with mmfusion latency, on the device on which the network will run')
+            raise MissingFileError(
+                f'no latency table {path}: measure one with mmfusion latency, on the device on which the network will run'
+            )
         try:
             source = read_json(path)
         except ValueError as error:
@@ -71,7 +83,9 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
         height, width = (int(side) for side in source['size'])
         return LatencyTable(rows, dict(source['machine']), (height, width))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f'not a latency table ({type(error).__name__}: {error}); it has milliseconds, machine and size') from None
+        raise InputError(
+            f'not a latency table ({type(error).__name__}: {error}); it has milliseconds, machine and size'
+        ) from None
 
 
 def expected_latency(probabilities: Tensor, table: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Named losses of a coupling, and the labels that fusion losses may use."""
+
 from typing import Dict, List, Sequence, Union
 
 import torch
@@ -42,5 +43,7 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
     if all('gt_sem_seg' in sample for sample in data_samples):
         maps = [sample.gt_sem_seg.data.squeeze(0) for sample in data_samples]
         height, width = (max(seg.shape[axis] for seg in maps) for axis in (0, 1))  # of several sizes in tests
-        context['seg'] = torch.stack([F.pad(seg, (0, width - seg.shape[1], 0, height - seg.shape[0]), value=255) for seg in maps])
+        context['seg'] = torch.stack(
+            [F.pad(seg, (0, width - seg.shape[1], 0, height - seg.shape[0]), value=255) for seg in maps]
+        )
     return context

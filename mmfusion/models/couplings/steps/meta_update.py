@@ -1,4 +1,5 @@
 """Meta update: fuser steps that keep the graph to their loss, and the step of the module that generated it."""
+
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import torch
@@ -31,8 +32,13 @@ class FuserSteps(NamedTuple):
     weight_first: Tensor
 
 
-def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Tensor], buffers: Dict[str, Tensor],
-                optimizer: torch.optim.Optimizer) -> FuserSteps:
+def fuser_steps(
+    coupling: BaseCoupling,
+    crop: PairBatch,
+    guidance: Dict[str, Tensor],
+    buffers: Dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> FuserSteps:
     """Plain gradient steps of the fuser on the generated loss; the fuser itself stays as it is.
 
     Args:
@@ -46,7 +52,9 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
         UserError: Several steps are asked for in several processes.
     """
     if coupling.inner_steps > 1 and get_world_size() > 1:
-        raise UserError('inner_steps above 1 is not supported with several processes: their steps would drift apart; set inner_steps=1')
+        raise UserError(
+            'inner_steps above 1 is not supported with several processes: their steps would drift apart; set inner_steps=1'
+        )
     named = {name: parameter for name, parameter in coupling.fuser.named_parameters() if parameter.requires_grad}
     rates = {id(parameter): group['lr'] for group in optimizer.param_groups for parameter in group['params']}
     etas = [rates[id(parameter)] for parameter in named.values()]
@@ -61,7 +69,10 @@ def fuser_steps(coupling: BaseCoupling, crop: PairBatch, guidance: Dict[str, Ten
         gradients = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
         # How the loss depends on the fuser's own parameters is of no interest, so that end is cut.
         starts = [value.detach() for value in values] if step == 0 else values
-        values = [start if gradient is None else start - eta * gradient for start, eta, gradient in zip(starts, etas, gradients)]
+        values = [
+            start if gradient is None else start - eta * gradient
+            for start, eta, gradient in zip(starts, etas, gradients)
+        ]
     return FuserSteps(list(named), values, first_loss, mean_of_first(weights.detach()))
 
 
@@ -70,8 +81,12 @@ def mean_of_first(weights: Tensor) -> Tensor:
     return weights[:, 0].sum() / weights.sum()
 
 
-def generator_step(generator: nn.Module, values: Sequence[Tensor], direction: Sequence[Optional[Tensor]],
-                   optim_wrapper: OptimWrapperDict) -> Tensor:
+def generator_step(
+    generator: nn.Module,
+    values: Sequence[Tensor],
+    direction: Sequence[Optional[Tensor]],
+    optim_wrapper: OptimWrapperDict,
+) -> Tensor:
     """Carry the outer gradient on to the loss generation module, and step.
 
     With an optimizer under ``loss_generator`` that one steps; otherwise the largest entry moves by the learning rate of the fuser and the others
@@ -92,14 +107,22 @@ def generator_step(generator: nn.Module, values: Sequence[Tensor], direction: Se
     """
     pairs = [(value, part) for value, part in zip(values, direction) if value.requires_grad and part is not None]
     parameters = trainable(generator)
-    gradients = torch.autograd.grad([value for value, _ in pairs], parameters, [part for _, part in pairs], allow_unused=True) if pairs else ()
+    gradients = (
+        torch.autograd.grad([value for value, _ in pairs], parameters, [part for _, part in pairs], allow_unused=True)
+        if pairs
+        else ()
+    )
     if all(gradient is None for gradient in gradients):
-        raise UserError(f'the task loss does not reach {type(generator).__name__}: no entry of fusion_loss uses the learned weights (the argument '
-                        '`weights` of its criterion). Add one that does')
+        raise UserError(
+            f'the task loss does not reach {type(generator).__name__}: no entry of fusion_loss uses the learned weights (the argument '
+            '`weights` of its criterion). Add one that does'
+        )
     gradients = average_gradients(gradients, parameters)
     largest = torch.stack([gradient.abs().max() for gradient in gradients if gradient is not None]).max()
     if not torch.isfinite(largest):
-        raise NonFiniteError('the gradient of the loss generation module is not finite: lower the learning rates, or clip the gradient of the tasks')
+        raise NonFiniteError(
+            'the gradient of the loss generation module is not finite: lower the learning rates, or clip the gradient of the tasks'
+        )
     if 'loss_generator' in optim_wrapper:
         wrapper = optim_wrapper['loss_generator']
         set_gradients(parameters, gradients)

@@ -1,4 +1,5 @@
 """Optimizers of couplings that compute their gradients themselves: which parts they serve, and what such couplings cannot take."""
+
 from typing import Collection, Dict, List, Union
 
 import torch
@@ -39,12 +40,18 @@ def check_part_optimizers(
     if isinstance(optim_wrapper, OptimWrapperDict):
         found = set(optim_wrapper.keys())
         if set(parts) - found:
-            raise UserError(f'optim_wrapper has no {sorted(set(parts) - found)}; {name} needs an optimizer for each of {sorted(parts)}: {example}')
+            raise UserError(
+                f'optim_wrapper has no {sorted(set(parts) - found)}; {name} needs an optimizer for each of {sorted(parts)}: {example}'
+            )
         if found - set(parts) - set(optional):
-            raise UserError(f'optim_wrapper has {sorted(found - set(parts))}, but {name} knows {sorted({*parts, *optional})}')
+            raise UserError(
+                f'optim_wrapper has {sorted(found - set(parts))}, but {name} knows {sorted({*parts, *optional})}'
+            )
         wrappers = dict(optim_wrapper.items())
     elif separate:
-        raise UserError(f"{name} needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', {example})")
+        raise UserError(
+            f"{name} needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', {example})"
+        )
     else:
         wrappers = dict(optim_wrapper=optim_wrapper)
         covered = {id(parameter) for group in optim_wrapper.param_groups for parameter in group['params']}
@@ -67,12 +74,18 @@ def refuse_precision(wrapper: OptimWrapper, place: str, coupling: nn.Module) -> 
     """
     name, kind = type(coupling).__name__, type(wrapper).__name__
     scaled = isinstance(wrapper, AmpOptimWrapper)
-    if coupling.precision == 'float32' and (scaled or getattr(wrapper, 'autocast_dtype', torch.float32) != torch.float32):
-        raise UserError(f"{place} is a {kind}, but {name} trains in float32: its gradients are small and vanish in half precision. Use "
-                        "type='OptimWrapper', without --amp")
+    if coupling.precision == 'float32' and (
+        scaled or getattr(wrapper, 'autocast_dtype', torch.float32) != torch.float32
+    ):
+        raise UserError(
+            f'{place} is a {kind}, but {name} trains in float32: its gradients are small and vanish in half precision. Use '
+            "type='OptimWrapper', without --amp"
+        )
     if coupling.precision == 'bfloat16' and scaled:
-        raise UserError(f'{place}: {name} compares gradients, which a loss scale would distort; for mixed precision use '
-                        "type='BFloat16OptimWrapper', otherwise type='OptimWrapper'")
+        raise UserError(
+            f'{place}: {name} compares gradients, which a loss scale would distort; for mixed precision use '
+            "type='BFloat16OptimWrapper', otherwise type='OptimWrapper'"
+        )
 
 
 def refuse_accumulation(wrapper: OptimWrapper, place: str, coupling: str, instead: str = 'batch_size') -> None:
@@ -85,15 +98,19 @@ def refuse_accumulation(wrapper: OptimWrapper, place: str, coupling: str, instea
         instead: What to raise for the same effect.
     """
     if accumulative_counts(wrapper) != 1:
-        raise UserError(f'{place}: {coupling} does not accumulate gradients; remove accumulative_counts and raise {instead}')
+        raise UserError(
+            f'{place}: {coupling} does not accumulate gradients; remove accumulative_counts and raise {instead}'
+        )
 
 
 def refuse_wrapped_parts(coupling: nn.Module) -> None:
     """Raise a UserError where parts of a coupling that averages gradients itself are wrapped one by one."""
     wrapped = [child for child, module in coupling.named_children() if isinstance(module, DistributedDataParallel)]
     if wrapped:
-        raise UserError(f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); {type(coupling).__name__} averages '
-                        'gradients itself: leave model_wrapper_cfg out of the config')
+        raise UserError(
+            f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); {type(coupling).__name__} averages '
+            'gradients itself: leave model_wrapper_cfg out of the config'
+        )
 
 
 def distinct_wrappers(optim_wrapper: Wrappers) -> List[OptimWrapper]:
@@ -103,7 +120,9 @@ def distinct_wrappers(optim_wrapper: Wrappers) -> List[OptimWrapper]:
 
 def precision_context(optim_wrapper: Wrappers, model: nn.Module):
     """Context for a forward pass in the precision that the wrapper of the fuser asks for, or the only wrapper."""
-    return (optim_wrapper['fuser'] if isinstance(optim_wrapper, OptimWrapperDict) else optim_wrapper).optim_context(model)
+    return (optim_wrapper['fuser'] if isinstance(optim_wrapper, OptimWrapperDict) else optim_wrapper).optim_context(
+        model
+    )
 
 
 def step_all(optim_wrapper: Wrappers) -> None:

@@ -1,4 +1,5 @@
 """Crops, resizes and exchanged roles of a whole batch of pairs, labels included."""
+
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -49,8 +50,14 @@ def swap_roles(batch: PairBatch) -> PairBatch:
     first, second = (x.expand(-1, channels, -1, -1) for x in (first, second))
     sizes = padded_sizes(batch.inputs)
     return PairBatch(
-        dict(batch.inputs, first=torch.cat([first, second]), second=torch.cat([second, first]), **({SIZES_KEY: sizes * 2} if sizes else {})),
-        [*batch.samples, *(sample.copy_labels() for sample in batch.samples)])
+        dict(
+            batch.inputs,
+            first=torch.cat([first, second]),
+            second=torch.cat([second, first]),
+            **({SIZES_KEY: sizes * 2} if sizes else {}),
+        ),
+        [*batch.samples, *(sample.copy_labels() for sample in batch.samples)],
+    )
 
 
 def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torch.Generator] = None) -> PairBatch:
@@ -71,10 +78,16 @@ def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torc
         return batch
     shapes = [_shape(sample, batch) for sample in batch.samples]
     height, width = (min(size[axis], *(shape[axis] for shape in shapes)) for axis in (0, 1))
-    corners = [tuple(int(torch.randint(full - part + 1, (1, ), generator=generator)) for full, part in zip(shape, (height, width)))
-               for shape in shapes]
-    inputs = {name: torch.stack([image[:, y:y + height, x:x + width] for image, (y, x) in zip(images, corners)])
-              for name, images in _images(batch).items()}
+    corners = [
+        tuple(
+            int(torch.randint(full - part + 1, (1,), generator=generator)) for full, part in zip(shape, (height, width))
+        )
+        for shape in shapes
+    ]
+    inputs = {
+        name: torch.stack([image[:, y : y + height, x : x + width] for image, (y, x) in zip(images, corners)])
+        for name, images in _images(batch).items()
+    }
     samples = [_crop_labels(sample, y, x, height, width) for sample, (y, x) in zip(batch.samples, corners)]
     return PairBatch({**_without_sizes(batch), **inputs}, samples)
 
@@ -97,8 +110,13 @@ def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
         if all(shape == tuple(images.shape[-2:]) for shape in shapes):
             inputs[name] = _resize_images(images, size)
         else:
-            inputs[name] = torch.cat([_resize_images(image[None, :, :h, :w], size) for image, (h, w) in zip(images, shapes)])
-    return PairBatch({**_without_sizes(batch), **inputs}, [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)])
+            inputs[name] = torch.cat(
+                [_resize_images(image[None, :, :h, :w], size) for image, (h, w) in zip(images, shapes)]
+            )
+    return PairBatch(
+        {**_without_sizes(batch), **inputs},
+        [_resize_labels(sample, shape, size) for sample, shape in zip(batch.samples, shapes)],
+    )
 
 
 def _images(batch: PairBatch) -> Dict[str, Tensor]:
@@ -115,10 +133,16 @@ def _shape(sample: FusionDataSample, batch: PairBatch) -> Size:
 
 
 def _resize_images(images: Tensor, size: Size) -> Tensor:
-    return images if tuple(images.shape[-2:]) == tuple(size) else F.interpolate(images, size=tuple(size), mode='bilinear', align_corners=False)
+    return (
+        images
+        if tuple(images.shape[-2:]) == tuple(size)
+        else F.interpolate(images, size=tuple(size), mode='bilinear', align_corners=False)
+    )
 
 
-def _boxes_changed(instances: InstanceData, boxes: Tensor, masks: object = None, keep: Optional[Tensor] = None) -> InstanceData:
+def _boxes_changed(
+    instances: InstanceData, boxes: Tensor, masks: object = None, keep: Optional[Tensor] = None
+) -> InstanceData:
     changed = instances.clone()
     changed.bboxes = boxes
     if 'masks' in changed:
@@ -142,7 +166,7 @@ def _crop_labels(sample: FusionDataSample, y: int, x: int, height: int, width: i
             setattr(new, name, _boxes_changed(getattr(new, name), moved, masks, keep))
     for name in MAP_FIELDS:
         if name in new:
-            setattr(new, name, PixelData(data=getattr(new, name).data[..., y:y + height, x:x + width]))
+            setattr(new, name, PixelData(data=getattr(new, name).data[..., y : y + height, x : x + width]))
     new.set_metainfo(dict(img_shape=(height, width), pad_shape=(height, width), batch_input_shape=(height, width)))
     return new
 
@@ -157,10 +181,16 @@ def _resize_labels(sample: FusionDataSample, shape: Size, size: Size) -> FusionD
             setattr(new, name, _boxes_changed(getattr(new, name), boxes * boxes.new_tensor(factors * 2), masks))
     for name in MAP_FIELDS:
         if name in new:
-            values = getattr(new, name).data[..., :shape[0], :shape[1]]
+            values = getattr(new, name).data[..., : shape[0], : shape[1]]
             resized = F.interpolate(values[None].float(), size=tuple(size), mode='nearest-exact')[0].to(values.dtype)
             setattr(new, name, PixelData(data=resized))
     scale = new.get('scale_factor', (1.0, 1.0))
-    new.set_metainfo(dict(img_shape=tuple(size), pad_shape=tuple(size), batch_input_shape=tuple(size),
-                          scale_factor=(scale[0] * factors[0], scale[1] * factors[1])))
+    new.set_metainfo(
+        dict(
+            img_shape=tuple(size),
+            pad_shape=tuple(size),
+            batch_input_shape=tuple(size),
+            scale_factor=(scale[0] * factors[0], scale[1] * factors[1]),
+        )
+    )
     return new

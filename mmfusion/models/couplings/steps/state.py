@@ -1,4 +1,5 @@
 """Saving and restoring of parameters, buffers and optimizer state around a step of bilevel training."""
+
 import copy
 import itertools
 from contextlib import contextmanager
@@ -30,10 +31,18 @@ class TrainingState:
     """
 
     def __init__(self, module: nn.Module, optimizer: Optional[torch.optim.Optimizer] = None) -> None:
-        self._tensors = [(tensor, tensor.detach().clone()) for tensor in itertools.chain(module.parameters(), module.buffers())]
+        self._tensors = [
+            (tensor, tensor.detach().clone()) for tensor in itertools.chain(module.parameters(), module.buffers())
+        ]
         self._optimizer = optimizer
-        self._moments = {} if optimizer is None else {
-            parameter: {key: _copy(value) for key, value in state.items()} for parameter, state in optimizer.state.items()}
+        self._moments = (
+            {}
+            if optimizer is None
+            else {
+                parameter: {key: _copy(value) for key, value in state.items()}
+                for parameter, state in optimizer.state.items()
+            }
+        )
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -108,9 +117,12 @@ def average_gradients(gradients: Sequence[Optional[Tensor]], like: Iterable[Tens
         return [None if gradient is None else gradient.detach() for gradient in gradients]
     like = list(like)
     used = like[0].new_tensor([gradient is not None for gradient in gradients])
-    flat = [(torch.zeros_like(tensor) if gradient is None else gradient).detach().reshape(-1) for gradient, tensor in zip(gradients, like)]
+    flat = [
+        (torch.zeros_like(tensor) if gradient is None else gradient).detach().reshape(-1)
+        for gradient, tensor in zip(gradients, like)
+    ]
     joined = torch.cat([used, *flat])
     all_reduce(joined, 'sum')
-    used, values = joined[:len(like)], joined[len(like):] / get_world_size()
+    used, values = joined[: len(like)], joined[len(like) :] / get_world_size()
     parts = values.split([tensor.numel() for tensor in like])
     return [part.view_as(tensor) if flag > 0 else None for part, tensor, flag in zip(parts, like, used.tolist())]

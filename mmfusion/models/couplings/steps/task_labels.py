@@ -1,4 +1,5 @@
 """Checks and conversion of the labels that a task network needs."""
+
 from typing import Dict
 
 from mmengine.structures import PixelData
@@ -13,7 +14,8 @@ REMEDIES = dict(
     gt_sem_seg="put dict(type='LoadClassMap') into the training pipeline, of a data set with class maps, or leave this task out of the config",
     masks="load them with dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True), from a data set that has masks (CocoPairDataset)",
     gt_edge_map="make it from the class map, behind the transforms that change the size: dict(type='mmseg.GenerateEdge', edge_width=4)",
-    gt_depth_map="load it, with dict(type='mmseg.LoadDepthAnnotation')")
+    gt_depth_map="load it, with dict(type='mmseg.LoadDepthAnnotation')",
+)
 #: Detectors whose published pipelines pad pictures to a multiple of this number themselves, since their maps have to cover the input exactly.
 PADDED_BY_PIPELINE = dict(CenterNet=32, CornerNet=128, RTMDet=32)
 
@@ -33,9 +35,16 @@ def needed_labels(network: nn.Module, kind: str) -> Dict[str, str]:
         roi_head, panoptic = getattr(network, 'roi_head', None), getattr(network, 'panoptic_head', None)
         dense = type(getattr(network, 'bbox_head', None)).__name__
         learns_masks = getattr(network, 'with_mask', False) or panoptic is not None or dense.startswith('RTMDetIns')
-        learns_maps = (getattr(roi_head, 'with_semantic', False) or getattr(network, 'with_semantic_head', False)
-                       or getattr(panoptic, 'num_stuff_classes', 0) > 0)
-        needed = ['gt_instances', *(['masks'] if learns_masks and 'BoxInst' not in dense else []), *(['gt_sem_seg'] if learns_maps else [])]
+        learns_maps = (
+            getattr(roi_head, 'with_semantic', False)
+            or getattr(network, 'with_semantic_head', False)
+            or getattr(panoptic, 'num_stuff_classes', 0) > 0
+        )
+        needed = [
+            'gt_instances',
+            *(['masks'] if learns_masks and 'BoxInst' not in dense else []),
+            *(['gt_sem_seg'] if learns_maps else []),
+        ]
     return {name: REMEDIES[name] for name in needed}
 
 
@@ -47,7 +56,9 @@ def check_labels(network: nn.Module, kind: str, sample: FusionDataSample) -> Non
     """
     for name, remedy in needed_labels(network, kind).items():
         if name not in (sample.gt_instances if name == 'masks' else sample):
-            raise InputError(f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} has none: {remedy}')
+            raise InputError(
+                f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} has none: {remedy}'
+            )
 
 
 def fit_maps(sample: FusionDataSample, kind: str) -> None:
@@ -59,7 +70,11 @@ def fit_maps(sample: FusionDataSample, kind: str) -> None:
     for name in MAP_FIELDS:
         if name in sample:
             data = getattr(sample, name).data[..., :height, :width]
-            setattr(sample, name, PixelData(sem_seg=data) if kind == 'detection' and name == 'gt_sem_seg' else PixelData(data=data))
+            setattr(
+                sample,
+                name,
+                PixelData(sem_seg=data) if kind == 'detection' and name == 'gt_sem_seg' else PixelData(data=data),
+            )
 
 
 def set_border(sample: FusionDataSample) -> None:

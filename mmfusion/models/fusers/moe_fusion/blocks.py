@@ -1,4 +1,5 @@
 """Parts of MoE-Fusion: the dense encoder of one source, the two kinds of experts, and running only the chosen ones."""
+
 from typing import Dict, List, Sequence, Tuple
 
 import torch
@@ -73,7 +74,9 @@ def run_together(experts: Sequence[ConvExpert], x: Tensor) -> List[Tensor]:
     if len(experts) == 1:
         return [experts[0](x)]
     first = [expert[0] for expert in experts]
-    hidden = F.conv2d(x, torch.cat([layer.weight for layer in first]), torch.cat([layer.bias for layer in first]), padding=1)
+    hidden = F.conv2d(
+        x, torch.cat([layer.weight for layer in first]), torch.cat([layer.bias for layer in first]), padding=1
+    )
     depth = len(experts[0])
     if depth > 1:
         hidden = F.relu_(hidden)

@@ -6,6 +6,7 @@ Class order: the official detector has background as class 0 and regresses boxes
 it. The official one also counts a box's width as x2 - x1 + 1, as mmdet did before version 2; its weights carry over, detections may differ by a
 fraction of a pixel.
 """
+
 from pathlib import Path
 from typing import List, Optional, Union
 
@@ -26,16 +27,27 @@ def fusion_head_rules() -> List[Rule]:
     rules = []
     layers = {'Conv1': 'stem', 'DenseConv1': 'dense1', 'DenseConv2': 'dense2', 'DenseConv3': 'dense3'}
     for side, name in SIDES.items():
-        rules += [(rf'encoder\.{old}\.conv_{side}\.(weight|bias)', rf'encoder_{name}.{new}.\1') for old, new in layers.items()]
-    for old, new in {r'encoder\.moe_fg': 'foreground', r'encoder\.moe_bg': 'background', 'DecoderMoE': 'global'}.items():
+        rules += [
+            (rf'encoder\.{old}\.conv_{side}\.(weight|bias)', rf'encoder_{name}.{new}.\1') for old, new in layers.items()
+        ]
+    for old, new in {
+        r'encoder\.moe_fg': 'foreground',
+        r'encoder\.moe_bg': 'background',
+        'DecoderMoE': 'global',
+    }.items():
         rules += [
             (rf'{old}\.w_gate', f'{new}_gate.weight'),
             (rf'{old}\.w_noise', f'{new}_gate.noise_weight'),
             (rf'{old}\.(mean|std)', ''),  # constants 0 and 1 of the normal distribution
         ]
         # convolution n of an expert stands at place 2 (n - 1) of ours, with ReLUs between
-        rules += [(rf'{old}\.experts\.(\d+)\.conv{n + 1}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2') for n in range(2)]
-        rules += [(rf'{old}\.experts\.(\d+)\.decoder_Conv{n + 2}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2') for n in range(4)]
+        rules += [
+            (rf'{old}\.experts\.(\d+)\.conv{n + 1}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2') for n in range(2)
+        ]
+        rules += [
+            (rf'{old}\.experts\.(\d+)\.decoder_Conv{n + 2}\.(weight|bias)', rf'{new}_experts.\1.{2 * n}.\2')
+            for n in range(4)
+        ]
     return rules
 
 
@@ -97,7 +109,7 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
             listed.
     """
     state = read_official(source, 'a checkpoint of MoE-Fusion')
-    head = {key[len(HEAD_PREFIX):]: value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
+    head = {key[len(HEAD_PREFIX) :]: value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
     detector = {key: value for key, value in state.items() if not key.startswith(HEAD_PREFIX)}
     if not head:  # the fusion head alone
         head, detector = detector, {}

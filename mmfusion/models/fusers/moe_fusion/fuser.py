@@ -1,4 +1,5 @@
 """The MoE-Fusion network."""
+
 from typing import Optional, Sequence, Tuple, Union
 
 import torch
@@ -56,22 +57,24 @@ class MoEFusion(BaseFuser):
     """
 
     color_space = 'luminance'
-    guidance_keys = ('attention', )
+    guidance_keys = ('attention',)
 
-    def __init__(self,
-                 base_channels: int = 16,
-                 expert_channels: int = 8,
-                 decoder_channels: Sequence[int] = (64, 32, 16),
-                 num_experts: int = 4,
-                 top_k: int = 2,
-                 local_grid: Tuple[int, int] = (120, 160),
-                 global_grid: Tuple[int, int] = (60, 80),
-                 gate_pooling: str = 'sample',
-                 combine: str = 'logsumexp',
-                 topk_per_modality: bool = False,
-                 balance_weights: Sequence[float] = (0.01, 0.01, 0.02),
-                 noise_epsilon: float = 1e-2,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        base_channels: int = 16,
+        expert_channels: int = 8,
+        decoder_channels: Sequence[int] = (64, 32, 16),
+        num_experts: int = 4,
+        top_k: int = 2,
+        local_grid: Tuple[int, int] = (120, 160),
+        global_grid: Tuple[int, int] = (60, 80),
+        gate_pooling: str = 'sample',
+        combine: str = 'logsumexp',
+        topk_per_modality: bool = False,
+        balance_weights: Sequence[float] = (0.01, 0.01, 0.02),
+        noise_epsilon: float = 1e-2,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_experts % 2:
             raise ValueError(f'num_experts must be even, half for each source, got {num_experts}')
@@ -111,13 +114,17 @@ class MoEFusion(BaseFuser):
         foreground, fg = self._local(self.foreground_gate, self.foreground_experts, e_first * a, e_second * a)
         a = 1 - a
         background, bg = self._local(self.background_gate, self.background_experts, e_first * a, e_second * a)
-        features = torch.cat([dense_first, e_first, dense_second, e_second,
-                              foreground.to(e_first.dtype), background.to(e_first.dtype)], dim=1)  # (N, 10c, H, W)
+        features = torch.cat(
+            [dense_first, e_first, dense_second, e_second, foreground.to(e_first.dtype), background.to(e_first.dtype)],
+            dim=1,
+        )  # (N, 10c, H, W)
         whole = self.global_gate(self._on_grid(features, self.global_grid).flatten(1))
         fused = run_chosen(self.global_experts, [features] * len(self.global_experts), whole, self.combine)
         losses = {}
         if self.training:
-            losses['loss_balance'] = sum(weight * balance_loss(gate) for weight, gate in zip(self.balance_weights, (fg, bg, whole)))
+            losses['loss_balance'] = sum(
+                weight * balance_loss(gate) for weight, gate in zip(self.balance_weights, (fg, bg, whole))
+            )
         return FuserOutput(fused.contiguous(), losses)
 
     def _local(self, gate_layer: NoisyTopKGate, experts: ModuleList, first: Tensor, second: Tensor):
@@ -138,6 +145,8 @@ class MoEFusion(BaseFuser):
         if attention is None:
             return features.new_full((1, 1, 1, 1), 0.5)
         if attention.dim() != 4 or attention.shape[0] != features.shape[0] or attention.shape[1] not in (1, 2):
-            raise InputError(f'attention must be (N, 1 or 2, h, w) with N = {features.shape[0]}, got {tuple(attention.shape)}')
+            raise InputError(
+                f'attention must be (N, 1 or 2, h, w) with N = {features.shape[0]}, got {tuple(attention.shape)}'
+            )
         attention = attention.amax(dim=1, keepdim=True).to(features.dtype)
         return F.interpolate(attention, size=features.shape[-2:], mode='bilinear', align_corners=True)

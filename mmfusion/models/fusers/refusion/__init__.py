@@ -5,6 +5,7 @@ arXiv 2412.03240; the network is that of H. Bai et al., "ReFusion: Learning imag
 meta-learning", arXiv 2312.07943. Written from a description of the method, without official code. No weights are shipped;
 ``tools/model_converters/tdfusion_official.py`` brings the official ones over.
 """
+
 from .fuser import ReFusion
 
 __all__ = ['ReFusion']

@@ -3,6 +3,7 @@
 Names change, values never. The official files hold every convolution twice, once as an alias with ``.conv.`` in its name: 140 entries for 86
 tensors. The loss generation module, which official files never hold, has its rules here too.
 """
+
 from pathlib import Path
 from typing import List, Union
 
@@ -21,8 +22,14 @@ MODALITIES = ('infrared', 'visible')  # what the official programs give the netw
 def _block_rules(old: str, new: str) -> List[Rule]:
     """Rules of a chain of Restormer blocks."""
     place = rf'{old}\.(\d+)'
-    layers = {r'attn\.qkv': 'attention.qkv', r'attn\.qkv_dwconv': 'attention.qkv_depthwise', r'attn\.project_out': 'attention.project',
-              r'ffn\.project_in': 'feed_forward.expand', r'ffn\.dwconv': 'feed_forward.depthwise', r'ffn\.project_out': 'feed_forward.project'}
+    layers = {
+        r'attn\.qkv': 'attention.qkv',
+        r'attn\.qkv_dwconv': 'attention.qkv_depthwise',
+        r'attn\.project_out': 'attention.project',
+        r'ffn\.project_in': 'feed_forward.expand',
+        r'ffn\.dwconv': 'feed_forward.depthwise',
+        r'ffn\.project_out': 'feed_forward.project',
+    }
     return [
         (rf'{place}\.(norm[12])\.body\.(weight|bias)', rf'{new}.\1.\2.\3'),
         (rf'{place}\.attn\.temperature', rf'{new}.\1.attention.temperature'),
@@ -32,21 +39,39 @@ def _block_rules(old: str, new: str) -> List[Rule]:
 
 def fuser_rules() -> List[Rule]:
     """Patterns of the fusion network's keys and the names in :class:`ReFusion`."""
-    rules = [*_block_rules('decoder', 'decoder'), (r'project_out_0\.weight', 'reduce.weight'), (r'project_out_1\.weight', 'output.weight'),
-             (r'FM\.project_E\.weight', 'fusion.gate.weight'), (r'FM\.project_E_d\.weight', 'fusion.gate_depthwise.weight')]
+    rules = [
+        *_block_rules('decoder', 'decoder'),
+        (r'project_out_0\.weight', 'reduce.weight'),
+        (r'project_out_1\.weight', 'output.weight'),
+        (r'FM\.project_E\.weight', 'fusion.gate.weight'),
+        (r'FM\.project_E_d\.weight', 'fusion.gate_depthwise.weight'),
+    ]
     for i, side in SIDES.items():
-        rules += [(rf'project_in_{i}\.weight', f'stem_{side}.weight'), *_block_rules(f'encoder{i}', f'encoder_{side}'),
-                  (rf'FM\.temperature{i}', f'fusion.temperature_{side}')]
-        layers = {f'qkv{i}': f'qkv_{side}', f'qkv{i}_dwconv': f'qkv_{side}_depthwise', f'project_mid{i}': f'project_{side}',
-                  f'project_E{i}': f'expand_{side}', f'project_E{i}_d': f'expand_{side}_depthwise', f'project_out{i}': f'output_{side}'}
+        rules += [
+            (rf'project_in_{i}\.weight', f'stem_{side}.weight'),
+            *_block_rules(f'encoder{i}', f'encoder_{side}'),
+            (rf'FM\.temperature{i}', f'fusion.temperature_{side}'),
+        ]
+        layers = {
+            f'qkv{i}': f'qkv_{side}',
+            f'qkv{i}_dwconv': f'qkv_{side}_depthwise',
+            f'project_mid{i}': f'project_{side}',
+            f'project_E{i}': f'expand_{side}',
+            f'project_E{i}_d': f'expand_{side}_depthwise',
+            f'project_out{i}': f'output_{side}',
+        }
         rules += [(rf'FM\.{layer}\.weight', f'fusion.{name}.weight') for layer, name in layers.items()]
     return rules
 
 
 def loss_module_rules() -> List[Rule]:
     """Patterns of the loss generation module's keys and the names in :class:`LossGenerationModule`."""
-    rules = [*_block_rules('encoder3', 'encoder_both'), (r'out1\.weight', 'reduce.weight'), (r'out2\.weight', 'activation.weight'),
-             (r'out3\.weight', 'output.weight')]
+    rules = [
+        *_block_rules('encoder3', 'encoder_both'),
+        (r'out1\.weight', 'reduce.weight'),
+        (r'out2\.weight', 'activation.weight'),
+        (r'out3\.weight', 'output.weight'),
+    ]
     for i, side in SIDES.items():
         rules += [(rf'patch_embed{i}\.weight', f'stem_{side}.weight'), *_block_rules(f'encoder{i}', f'encoder_{side}')]
     return rules
@@ -103,4 +128,11 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
             listed.
     """
-    return convert_files([source], target, config, 'a checkpoint of TDFusion or ReFusion', lambda states, _: convert_fuser(*states), MODALITIES)
+    return convert_files(
+        [source],
+        target,
+        config,
+        'a checkpoint of TDFusion or ReFusion',
+        lambda states, _: convert_fuser(*states),
+        MODALITIES,
+    )

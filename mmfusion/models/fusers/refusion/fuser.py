@@ -1,4 +1,5 @@
 """The ReFusion network."""
+
 from typing import Optional, Union
 
 import torch.nn.functional as F
@@ -40,13 +41,15 @@ class ReFusion(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self,
-                 channels: int = 16,
-                 heads: int = 8,
-                 blocks: int = 2,
-                 factor: float = 2.0,
-                 stretch: bool = False,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        channels: int = 16,
+        heads: int = 8,
+        blocks: int = 2,
+        factor: float = 2.0,
+        stretch: bool = False,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if blocks < 1:
             raise ValueError(f'blocks must be at least 1, got {blocks}')
@@ -63,7 +66,9 @@ class ReFusion(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two luminance batches; see :meth:`BaseFuser.forward`."""
-        x = self.fusion(self.encoder_first(self.stem_first(first)), self.encoder_second(self.stem_second(second)))  # (N, 2c, H, W)
+        x = self.fusion(
+            self.encoder_first(self.stem_first(first)), self.encoder_second(self.stem_second(second))
+        )  # (N, 2c, H, W)
         x = F.leaky_relu(self.reduce(self.decoder(x)), 0.01)
         fused = self.output(x).sigmoid().contiguous()
         if self.stretch and not self.training:

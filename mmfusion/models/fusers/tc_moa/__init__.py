@@ -4,6 +4,7 @@ P. Zhu, Y. Sun, B. Cao, Q. Hu, "Task-customized mixture of adapters for general 
 masked autoencoder of K. He, X. Chen, S. Xie, Y. Li, P. Dollar, R. Girshick, "Masked autoencoders are scalable vision learners", CVPR 2022, whose
 weights are licensed CC BY-NC 4.0. Written from a description of the method, without official code. No weights are shipped.
 """
+
 from .fuser import TCMoA
 
 __all__ = ['TCMoA']

@@ -1,4 +1,5 @@
 """Adapters of TC-MoA: a mixture weighs two token streams against each other, a fusion layer mixes them."""
+
 import math
 from numbers import Real
 from typing import NamedTuple, Optional
@@ -89,8 +90,8 @@ class Experts(nn.Module):
         self.number = number
         self.reduce = nn.Linear(dim, number * hidden)
         # each expert begins like an nn.Linear(hidden, dim)
-        self.weight = nn.Parameter(torch.empty(number, hidden, dim).uniform_(-hidden**-0.5, hidden**-0.5))
-        self.bias = nn.Parameter(torch.empty(number * dim).uniform_(-hidden**-0.5, hidden**-0.5))
+        self.weight = nn.Parameter(torch.empty(number, hidden, dim).uniform_(-(hidden**-0.5), hidden**-0.5))
+        self.bias = nn.Parameter(torch.empty(number * dim).uniform_(-(hidden**-0.5), hidden**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         """Vectors (M, D) to the outputs of all experts (E, M, D)."""
@@ -177,13 +178,15 @@ class TCMoAdapter(nn.Module):
         restore_statistics: Give each stream of an image the mean and the standard deviation back that it had before (in the decoder).
     """
 
-    def __init__(self,
-                 dim: int,
-                 tasks: int,
-                 num_experts: int = 4,
-                 top_k: int = 2,
-                 combine: str = 'logsumexp',
-                 restore_statistics: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        tasks: int,
+        num_experts: int = 4,
+        top_k: int = 2,
+        combine: str = 'logsumexp',
+        restore_statistics: bool = False,
+    ) -> None:
         super().__init__()
         self.restore_statistics = restore_statistics
         self.mixture = Mixture(dim, tasks, num_experts, top_k, combine)
@@ -192,7 +195,9 @@ class TCMoAdapter(nn.Module):
         self.fusion = FusionLayer(dim)
         self.mix = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, streams: Tensor, layout: WindowLayout, task: int, control: Control, first_only: bool = False) -> AdapterOutput:
+    def forward(
+        self, streams: Tensor, layout: WindowLayout, task: int, control: Control, first_only: bool = False
+    ) -> AdapterOutput:
         """Mix two token streams.
 
         Args:
@@ -221,5 +226,3 @@ def restore_statistics(x: Tensor, like: Tensor) -> Tensor:
     target_variance, target_mean = torch.var_mean(like.flatten(2), -1, keepdim=True)
     factor = ((target_variance + 1e-12) / (variance + 1e-12)).sqrt()
     return torch.addcmul(target_mean - mean * factor, x.flatten(2), factor).view_as(x)
-
-

@@ -4,6 +4,7 @@ Names change, values never. What stands in one tensor there and in several here,
 adapters there), the experts (four entries each there), 1x1 convolutions (linear layers here). The source shifts are in no checkpoint of the present
 program, which draws them anew whenever it starts; without them their expected value 0 is taken.
 """
+
 import re
 from pathlib import Path
 from typing import List, Union
@@ -20,8 +21,14 @@ from ..official import convert_files
 from .mae_weights import check_arch
 
 #: Old names of the published program, and what it calls them now.
-RENAMED = ((r'blocks_SSF_rgb\.', 'blocks_MoA.'), (r'(blocks_MoA\.\d+\.)mlp\.', r'\1MoA.'), (r'(blocks_MoA\.\d+\.)SE_en_linear\.', r'\1dimReduction.'),
-           (r'(blocks_MoA\.\d+\.)SSF_beta', r'\1modal_shifts'), (r'en_projAdapter\.', 'FusionLayer.'), (r'de_projAdapter\.', 'de_FusionLayer.'))
+RENAMED = (
+    (r'blocks_SSF_rgb\.', 'blocks_MoA.'),
+    (r'(blocks_MoA\.\d+\.)mlp\.', r'\1MoA.'),
+    (r'(blocks_MoA\.\d+\.)SE_en_linear\.', r'\1dimReduction.'),
+    (r'(blocks_MoA\.\d+\.)SSF_beta', r'\1modal_shifts'),
+    (r'en_projAdapter\.', 'FusionLayer.'),
+    (r'de_projAdapter\.', 'de_FusionLayer.'),
+)
 #: Prefixes of blocks, fusion layers and bias tables there, and of the parts of :class:`TCMoA`.
 PARTS = {'encoder': ('', '', 'en'), 'decoder': ('decoder_', 'de_', 'de')}
 EXPERT = ('fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias')
@@ -42,13 +49,19 @@ def official_rules() -> List[Rule]:
             (rf'{moa}\.MoA\.w_noise', f'{adapter}.mixture.gate.noise_weight'),
             (rf'{moa}\.MoA\.(mean|std)', ''),  # constants 0 and 1 of the normal distribution
             (rf'{moa}\.MoA\.experts\.(\d+)\.(fc[12])\.(weight|bias)', rf'{adapter}.mixture.experts.\2.\3.\4'),
-            *((rf'{fusion}FusionLayer\.(\d+)\.conv{i}\.weight', f'{adapter}.fusion.{name}.weight')
-              for i, name in enumerate(('reduce', 'conv', 'expand'), 1)),
+            *(
+                (rf'{fusion}FusionLayer\.(\d+)\.conv{i}\.weight', f'{adapter}.fusion.{name}.weight')
+                for i, name in enumerate(('reduce', 'conv', 'expand'), 1)
+            ),
             (rf'{bias}_relative_position\.(\d+)\.relative_position_bias_table', rf'{part}.biases.\1.table'),
             (rf'{bias}_relative_position\.\d+\.relative_position_index', ''),  # follows from the size of the windows
         ]
-    return [*rules, (r'(MaxGradLoss|MFFselect)\.sobelconv\.weight[xy]', ''),  # constants of the losses
-            ('mask_token', ''), (r'((decoder_)?(pos_embed|blocks\.\d+|norm|embed|pred)|patch_embed|cls_token)(\..+)?', r'mae.\1\4')]
+    return [
+        *rules,
+        (r'(MaxGradLoss|MFFselect)\.sobelconv\.weight[xy]', ''),  # constants of the losses
+        ('mask_token', ''),
+        (r'((decoder_)?(pos_embed|blocks\.\d+|norm|embed|pred)|patch_embed|cls_token)(\..+)?', r'mae.\1\4'),
+    ]
 
 
 def convert_official(state: State) -> State:
@@ -62,7 +75,9 @@ def convert_official(state: State) -> State:
     """
     state = _taken_apart(_with_present_names(state))
     weights = rename(state, official_rules(), 'TC-MoA')
-    adapters = sorted({match[0] for match in (re.match(r'(en|de)coder\.adapters\.\d+', key) for key in weights) if match})
+    adapters = sorted(
+        {match[0] for match in (re.match(r'(en|de)coder\.adapters\.\d+', key) for key in weights) if match}
+    )
     without = []
     for adapter in adapters:
         _join_experts(weights, f'{adapter}.mixture.experts')
@@ -79,14 +94,17 @@ def convert_official(state: State) -> State:
             weights[f'{adapter}.source_shift'] = code.new_zeros(shape)
             without.append(adapter)
         elif shift.numel() != shape[0] * 2 * shape[2]:
-            raise UserError(f'the source shifts of {adapter} have shape {tuple(shift.shape)}, which is not two vectors of {shape[2]} numbers for '
-                            f'each of {shape[0]} tasks')
+            raise UserError(
+                f'the source shifts of {adapter} have shape {tuple(shift.shape)}, which is not two vectors of {shape[2]} numbers for '
+                f'each of {shape[0]} tasks'
+            )
         else:
             weights[f'{adapter}.source_shift'] = shift.reshape(shape)
     if without:
         MMLogger.get_current_instance().warning(
             f'The checkpoint has no source shifts for {len(without)} of {len(adapters)} adapters; they are set to 0, the expected value of the '
-            'random numbers that the published program puts there.')
+            'random numbers that the published program puts there.'
+        )
     return weights
 
 
@@ -115,7 +133,7 @@ def _taken_apart(state: State) -> State:
 
 def _join_experts(weights: State, place: str) -> None:
     """Replace the entries of the experts, one by one, by those of all. Incomplete ones stay, to be reported as unexpected."""
-    numbers = sorted({int(key[len(place) + 1:].split('.')[0]) for key in weights if key.startswith(f'{place}.')})
+    numbers = sorted({int(key[len(place) + 1 :].split('.')[0]) for key in weights if key.startswith(f'{place}.')})
     parts = {name: [weights.get(f'{place}.{e}.{name}') for e in numbers] for name in EXPERT}
     if any(part is None or part.shape != group[0].shape for group in parts.values() for part in group):
         return
@@ -123,7 +141,9 @@ def _join_experts(weights: State, place: str) -> None:
         for name in EXPERT:
             del weights[f'{place}.{e}.{name}']
     if numbers:
-        weights[f'{place}.reduce.weight'], weights[f'{place}.reduce.bias'] = (torch.cat(parts[name]) for name in EXPERT[:2])
+        weights[f'{place}.reduce.weight'], weights[f'{place}.reduce.bias'] = (
+            torch.cat(parts[name]) for name in EXPERT[:2]
+        )
         weights[f'{place}.weight'] = torch.stack(parts['fc2.weight']).transpose(1, 2).contiguous()  # (E, hidden, D)
         weights[f'{place}.bias'] = torch.cat(parts['fc2.bias'])
 

@@ -1,4 +1,5 @@
 """Intermediate results of TC-MoA: prompts, token streams, raw image."""
+
 from typing import NamedTuple, Optional
 
 from torch import Tensor

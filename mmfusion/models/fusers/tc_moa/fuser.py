@@ -1,4 +1,5 @@
 """The TC-MoA network."""
+
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -82,41 +83,47 @@ class TCMoA(BaseFuser):
     """
 
     color_space = 'rgb'
-    channels = (3, )
+    channels = (3,)
     option_keys = ('fusion_task', 'scale', 'shift')
 
     @renamed('TCMoA', tasks='fusion_tasks', task='fusion_task')
-    def __init__(self,
-                 arch: Union[str, dict] = 'base',
-                 fusion_tasks: Sequence[str] = TASKS,
-                 fusion_task: Optional[str] = None,
-                 upsample: bool = True,
-                 window: int = 14,
-                 interval: int = 4,
-                 offset: int = 2,
-                 num_experts: int = 4,
-                 top_k: int = 2,
-                 combine: str = 'logsumexp',
-                 position: str = 'corrected',
-                 output: str = 'nearest',
-                 mask_shifted: bool = False,
-                 large_images: str = 'pad',
-                 tile: int = 448,
-                 overlap: int = 112,
-                 tile_batch: int = 4,
-                 prompt_weights: Optional[Dict[str, float]] = None,
-                 balance_weight: float = 1e-3,
-                 warmup_epochs: int = 2,
-                 scale: float = 1.0,
-                 shift: float = 0.0,
-                 clip: bool = False,
-                 freeze: bool = True,
-                 with_cp: bool = False,
-                 mae: Optional[str] = None,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        arch: Union[str, dict] = 'base',
+        fusion_tasks: Sequence[str] = TASKS,
+        fusion_task: Optional[str] = None,
+        upsample: bool = True,
+        window: int = 14,
+        interval: int = 4,
+        offset: int = 2,
+        num_experts: int = 4,
+        top_k: int = 2,
+        combine: str = 'logsumexp',
+        position: str = 'corrected',
+        output: str = 'nearest',
+        mask_shifted: bool = False,
+        large_images: str = 'pad',
+        tile: int = 448,
+        overlap: int = 112,
+        tile_batch: int = 4,
+        prompt_weights: Optional[Dict[str, float]] = None,
+        balance_weight: float = 1e-3,
+        warmup_epochs: int = 2,
+        scale: float = 1.0,
+        shift: float = 0.0,
+        clip: bool = False,
+        freeze: bool = True,
+        with_cp: bool = False,
+        mae: Optional[str] = None,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
-        for name, value, known in (('combine', combine, COMBINE), ('position', position, ('corrected', 'published')), ('output', output, OUTPUTS),
-                                   ('large_images', large_images, ('pad', 'tile'))):
+        for name, value, known in (
+            ('combine', combine, COMBINE),
+            ('position', position, ('corrected', 'published')),
+            ('output', output, OUTPUTS),
+            ('large_images', large_images, ('pad', 'tile')),
+        ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
         self.arch = resolve_arch(arch)
@@ -131,9 +138,16 @@ class TCMoA(BaseFuser):
             raise ValueError(f'window must be at least 2 and patch_size even, got {window} and {self.arch.patch_size}')
         self.multiple = window * self.arch.patch_size // (2 if upsample else 1)
         if tile < 1 or tile % self.multiple or not 0 <= overlap <= tile // 2 or tile_batch < 1:
-            raise ValueError(f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, got {tile}, {overlap} '
-                             f'and {tile_batch}')
-        self.window, self.upsample, self.published_positions, self.output = window, upsample, position == 'published', output
+            raise ValueError(
+                f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, got {tile}, {overlap} '
+                f'and {tile_batch}'
+            )
+        self.window, self.upsample, self.published_positions, self.output = (
+            window,
+            upsample,
+            position == 'published',
+            output,
+        )
         self.large_images, self.tile, self.overlap, self.tile_batch = large_images, tile, overlap, tile_batch
         self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.fusion_tasks}
         self.balance_weight, self.warmup_epochs, self.epoch = balance_weight, warmup_epochs, 0
@@ -145,13 +159,30 @@ class TCMoA(BaseFuser):
             raise ValueError(f'interval must be at least 1, got {interval}')
         places = [adapter_places(depth, interval, offset) for depth in (self.arch.depth, self.arch.decoder_depth)]
         if not all(places):
-            raise ValueError(f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
-                             f'({self.arch.decoder_depth} blocks) without an adapter')
-        options = dict(window=window, mask_shifted=mask_shifted, with_cp=with_cp, tasks=len(self.fusion_tasks), num_experts=num_experts, top_k=top_k,
-                       combine=combine)
-        self.encoder = AdaptedStack(self.arch.embed_dim, self.arch.depth, self.arch.num_heads, places=places[0], **options)
-        self.decoder = AdaptedStack(self.arch.decoder_embed_dim, self.arch.decoder_depth, self.arch.decoder_num_heads, places=places[1],
-                                    restore_statistics=True, **options)
+            raise ValueError(
+                f'interval {interval} and offset {offset} leave the encoder ({self.arch.depth} blocks) or the decoder '
+                f'({self.arch.decoder_depth} blocks) without an adapter'
+            )
+        options = dict(
+            window=window,
+            mask_shifted=mask_shifted,
+            with_cp=with_cp,
+            tasks=len(self.fusion_tasks),
+            num_experts=num_experts,
+            top_k=top_k,
+            combine=combine,
+        )
+        self.encoder = AdaptedStack(
+            self.arch.embed_dim, self.arch.depth, self.arch.num_heads, places=places[0], **options
+        )
+        self.decoder = AdaptedStack(
+            self.arch.decoder_embed_dim,
+            self.arch.decoder_depth,
+            self.arch.decoder_num_heads,
+            places=places[1],
+            restore_statistics=True,
+            **options,
+        )
         self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
@@ -178,12 +209,14 @@ class TCMoA(BaseFuser):
         self.epoch = epoch
 
     @renamed('TCMoA', task='fusion_task')
-    def fuse(self,
-             first: Tensor,
-             second: Tensor,
-             fusion_task: Optional[str] = None,
-             scale: Optional[float] = None,
-             shift: Optional[float] = None) -> FuserOutput:
+    def fuse(
+        self,
+        first: Tensor,
+        second: Tensor,
+        fusion_task: Optional[str] = None,
+        scale: Optional[float] = None,
+        shift: Optional[float] = None,
+    ) -> FuserOutput:
         """Fuse two RGB batches (N, 3, H, W) of one fusion task; see :meth:`BaseFuser.forward` and the class for the options."""
         if self.large_images == 'tile' and not self.training and max(first.shape[-2:]) > self.tile:
             return FuserOutput(self._fuse_tiles(first, second, fusion_task, scale, shift), {})
@@ -191,13 +224,15 @@ class TCMoA(BaseFuser):
         return FuserOutput(details.fused, self._losses(details, self._chosen(fusion_task)) if self.training else {})
 
     @renamed('TCMoA', task='fusion_task')
-    def fuse_in_detail(self,
-                       first: Tensor,
-                       second: Tensor,
-                       fusion_task: Optional[str] = None,
-                       scale: Optional[float] = None,
-                       shift: Optional[float] = None,
-                       raw: bool = False) -> Details:
+    def fuse_in_detail(
+        self,
+        first: Tensor,
+        second: Tensor,
+        fusion_task: Optional[str] = None,
+        scale: Optional[float] = None,
+        shift: Optional[float] = None,
+        raw: bool = False,
+    ) -> Details:
         """As :meth:`fuse` on the whole image, with prompts and, if ``raw``, the decoded image and the token streams.
 
         Raises:
@@ -217,7 +252,7 @@ class TCMoA(BaseFuser):
         decoder = self.decoder(x, self.mae.decoder_blocks, layout, index, control, first_only=True)
         x = layout.to_map(self.mae.decoder_norm(decoder.streams))
         image, fused = self._decode(x, raw)
-        fused = fused[..., :size[0], :size[1]] * self.std + self.mean
+        fused = fused[..., : size[0], : size[1]] * self.std + self.mean
         fused = fused.clamp(0, 1) if self.clip else fused
         balance = encoder.balance + decoder.balance if self.training else None
         streams = layout.to_map(latents).unflatten(0, (2, -1)) if raw else None
@@ -267,7 +302,10 @@ class TCMoA(BaseFuser):
 
     def _losses(self, details: Details, fusion_task: str) -> Dict[str, Tensor]:
         weight = 1.0 if self.epoch < self.warmup_epochs else self.prompt_weights[fusion_task]
-        return dict(loss_prompt=weight * prompt_loss(details.prompts), loss_balance=self.balance_weight / (self.epoch + 1) * details.balance)
+        return dict(
+            loss_prompt=weight * prompt_loss(details.prompts),
+            loss_balance=self.balance_weight / (self.epoch + 1) * details.balance,
+        )
 
     def _fuse_tiles(self, first: Tensor, second: Tensor, *options) -> Tensor:
         """As :meth:`fuse`, tile by tile."""

@@ -4,6 +4,7 @@ The files are those of the official MAE repository that hold encoder and decoder
 and ``mae_visualize_vit_large_ganloss.pth`` (license CC BY-NC 4.0), or a checkpoint of its pretraining. Names stay as they are; the files hold one
 entry more than the network, ``mask_token``, which is dropped. No other difference passes.
 """
+
 import functools
 import math
 import re
@@ -35,8 +36,11 @@ def sizes_of(state: State) -> Dict[str, float]:
         {'embed_dim': 48, 'patch_size': 16, 'depth': 3}
     """
     sizes = {}
-    for size, name, axis in (('embed_dim', 'patch_embed.proj.weight', 0), ('patch_size', 'patch_embed.proj.weight', -1),
-                             ('decoder_embed_dim', 'decoder_embed.weight', 0)):
+    for size, name, axis in (
+        ('embed_dim', 'patch_embed.proj.weight', 0),
+        ('patch_size', 'patch_embed.proj.weight', -1),
+        ('decoder_embed_dim', 'decoder_embed.weight', 0),
+    ):
         if name in state and state[name].dim():
             sizes[size] = state[name].shape[axis]
     for size, blocks in (('depth', 'blocks'), ('decoder_depth', 'decoder_blocks')):
@@ -83,7 +87,9 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
     with converting(path):
         check_arch(state, network.arch)
         if 'patch_embed.proj.weight' in state and not any(key.startswith('decoder_') for key in state):
-            raise UserError('the file holds an encoder alone; TC-MoA needs the decoder too, which the files mae_visualize_vit_*.pth have')
+            raise UserError(
+                'the file holds an encoder alone; TC-MoA needs the decoder too, which the files mae_visualize_vit_*.pth have'
+            )
         for name in TABLES:
             if name in state:
                 state[name] = resize_table(state[name], network.arch.grid)
@@ -117,4 +123,5 @@ def warn_of_random_weights() -> None:
     """Say that the frozen part is random, once per process."""
     MMLogger.get_current_instance().warning(
         'The frozen part of TCMoA starts from random weights, which suits tests alone: nothing trains it. Give `mae`, the path of a MAE '
-        'checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), or load a checkpoint of the whole network.')
+        'checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), or load a checkpoint of the whole network.'
+    )

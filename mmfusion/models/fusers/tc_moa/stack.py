@@ -1,4 +1,5 @@
 """Trained stack of TC-MoA beside the encoder or the decoder: biases of attention, and adapters."""
+
 from typing import List, NamedTuple, Optional
 
 import torch
@@ -41,19 +42,31 @@ class AdaptedStack(nn.Module):
         adapter: Further arguments of every :class:`TCMoAdapter`.
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, window: int, places: List[int], mask_shifted: bool, with_cp: bool, **adapter) -> None:
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        window: int,
+        places: List[int],
+        mask_shifted: bool,
+        with_cp: bool,
+        **adapter,
+    ) -> None:
         super().__init__()
         self.window, self.places, self.mask_shifted, self.with_cp = window, places, mask_shifted, with_cp
         self.biases = nn.ModuleList(RelativeBias(window, heads) for _ in range(-(-depth // 2)))
         self.adapters = nn.ModuleList(TCMoAdapter(dim, **adapter) for _ in places)
 
-    def forward(self,
-                x: Tensor,
-                blocks: nn.ModuleList,
-                layout: WindowLayout,
-                task: int,
-                control: Control,
-                first_only: bool = False) -> StackOutput:
+    def forward(
+        self,
+        x: Tensor,
+        blocks: nn.ModuleList,
+        layout: WindowLayout,
+        task: int,
+        control: Control,
+        first_only: bool = False,
+    ) -> StackOutput:
         """Run both streams through the blocks.
 
         Args:
@@ -74,7 +87,9 @@ class AdaptedStack(nn.Module):
                 x = self._block(block, x, bias if mask is None else bias + mask, layout.rolled)
             if index in self.places:
                 adapter = self.adapters[len(prompts)]
-                out = adapter(x.unflatten(0, (2, -1)), layout, task, control, first_only=first_only and index == self.places[-1])
+                out = adapter(
+                    x.unflatten(0, (2, -1)), layout, task, control, first_only=first_only and index == self.places[-1]
+                )
                 x = out.streams.flatten(0, 1)
                 prompts.append(layout.to_map(out.prompts.flatten(0, 1)).squeeze(-1).unflatten(0, (2, -1)))
                 balances.append(out.balance)
@@ -83,7 +98,14 @@ class AdaptedStack(nn.Module):
     def _block(self, block: Block, x: Tensor, bias: Tensor, order: Optional[Order] = None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
             # bias and weights are arguments, so that the second run sees those of the first, whatever the modules hold by then
-            return checkpoint(functional_call, block, dict(block.named_parameters()), (x, bias, order), use_reentrant=False, preserve_rng_state=False)
+            return checkpoint(
+                functional_call,
+                block,
+                dict(block.named_parameters()),
+                (x, bias, order),
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
         return block(x, bias, order)
 
 

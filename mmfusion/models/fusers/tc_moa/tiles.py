@@ -1,4 +1,5 @@
 """Tiling: images of any size through a network that wants multiples, by reflected borders and blended overlaps."""
+
 from typing import List, NamedTuple, Sequence, Tuple
 
 import torch
@@ -62,14 +63,16 @@ def plan_axis(size: int, tile: int, overlap: int) -> Axis:
     weights[:-1] *= rise.flip(0)
     total = torch.zeros(size, dtype=torch.float64)
     for start, weight in zip(starts, weights):
-        total[start:start + tile] += weight
-    return Axis(starts, torch.stack([weight / total[start:start + tile] for start, weight in zip(starts, weights)]).float())
+        total[start : start + tile] += weight
+    return Axis(
+        starts, torch.stack([weight / total[start : start + tile] for start, weight in zip(starts, weights)]).float()
+    )
 
 
 def cut(image: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Tiles (tiles * N, C, h, w) of an image (N, C, H, W), row by row; those of one place lie together."""
     height, width = rows.weights.shape[1], columns.weights.shape[1]
-    return torch.cat([image[..., y:y + height, x:x + width] for y in rows.starts for x in columns.starts])
+    return torch.cat([image[..., y : y + height, x : x + width] for y in rows.starts for x in columns.starts])
 
 
 def blend(tiles: Sequence[Tensor], rows: Axis, columns: Axis, size: Tuple[int, int]) -> Tensor:
@@ -78,5 +81,5 @@ def blend(tiles: Sequence[Tensor], rows: Axis, columns: Axis, size: Tuple[int, i
     places = [(y, x, v, u) for y, v in zip(rows.starts, rows.weights) for x, u in zip(columns.starts, columns.weights)]
     for tile, (y, x, v, u) in zip(tiles, places):
         weight = (v[:, None] * u).to(tile)
-        image[..., y:y + len(v), x:x + len(u)] += tile * weight
+        image[..., y : y + len(v), x : x + len(u)] += tile * weight
     return image

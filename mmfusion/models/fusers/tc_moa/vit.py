@@ -1,4 +1,5 @@
 """Masked autoencoder of TC-MoA, the frozen part, with attention inside windows. Names are those of its checkpoints."""
+
 from contextlib import nullcontext
 from typing import NamedTuple, Optional, Tuple, Union
 
@@ -30,7 +31,8 @@ class Arch(NamedTuple):
 ARCHS = dict(
     tiny=Arch(192, 6, 6, decoder_embed_dim=128, decoder_depth=4, decoder_num_heads=4, mlp_ratio=2),
     base=Arch(768, 12, 12),
-    large=Arch(1024, 24, 16))
+    large=Arch(1024, 24, 16),
+)
 
 
 def resolve_arch(arch: Union[str, dict]) -> Arch:
@@ -49,7 +51,9 @@ def resolve_arch(arch: Union[str, dict]) -> Arch:
         raise InputError(f'arch takes the fields {", ".join(Arch._fields)}: {error}') from None
     for dim, heads in ((arch.embed_dim, arch.num_heads), (arch.decoder_embed_dim, arch.decoder_num_heads)):
         if dim % 8 or dim % heads:
-            raise InputError(f'the length of a token must be a multiple of 8 and of the number of heads, got {dim} and {heads} heads')
+            raise InputError(
+                f'the length of a token must be a multiple of 8 and of the number of heads, got {dim} and {heads} heads'
+            )
     return arch
 
 
@@ -69,7 +73,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Tokens (N, L, C) and an additive bias (1 or windows, heads, L, L) to (N, L, C)."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (N, heads, L, C / heads)
+        query, key, value = (
+            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each (N, heads, L, C / heads)
         bias = bias.to(query.dtype)
         if len(bias) > 1:
             bias = bias.repeat(len(x) // len(bias), 1, 1, 1)
@@ -165,7 +171,9 @@ class MaskedAutoencoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.decoder_embed = nn.Linear(dim, inner)
         self.decoder_pos_embed = nn.Parameter(sincos_positions(inner, arch.grid))
-        self.decoder_blocks = nn.ModuleList(Block(inner, arch.decoder_num_heads, arch.mlp_ratio) for _ in range(arch.decoder_depth))
+        self.decoder_blocks = nn.ModuleList(
+            Block(inner, arch.decoder_num_heads, arch.mlp_ratio) for _ in range(arch.decoder_depth)
+        )
         self.decoder_norm = nn.LayerNorm(inner, eps=1e-6)
         self.decoder_pred = nn.Linear(inner, arch.patch_size**2 * 3)
         for layer in self.modules():
@@ -206,7 +214,7 @@ def sincos_positions(dim: int, grid: int) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f'the length of a token must be a multiple of 4, got {dim}')
-    omega = 10000**(-torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
+    omega = 10000 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
     angle = torch.arange(grid, dtype=torch.float64)[:, None] * omega  # (grid, dim / 4)
     wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (grid, dim / 2)
     table = torch.cat([wave.repeat(grid, 1), wave.repeat_interleave(grid, 0)], dim=1)
@@ -221,5 +229,5 @@ def unpatchify(x: Tensor, side: Optional[int] = None) -> Tensor:
         [[0.0, 3.0], [6.0, 9.0]]
     """
     n, height, width, length = x.shape
-    side = side or int((length // 3)**0.5)
+    side = side or int((length // 3) ** 0.5)
     return x.view(n, height, width, side, side, 3).permute(0, 5, 1, 3, 2, 4).reshape(n, 3, height * side, width * side)

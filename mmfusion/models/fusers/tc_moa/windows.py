@@ -1,4 +1,5 @@
 """Tokens in the order of their windows, and the learned bias between the places of a window."""
+
 from typing import Any, NamedTuple, Tuple
 
 import torch
@@ -89,7 +90,9 @@ class WindowLayout:
 
     def _cut(self, place: Tensor) -> Tensor:
         height, width = self.size
-        return place.view(height // self.window, self.window, width // self.window, self.window).transpose(1, 2).flatten()
+        return (
+            place.view(height // self.window, self.window, width // self.window, self.window).transpose(1, 2).flatten()
+        )
 
     def to_windows(self, x: Tensor) -> Tensor:
         """Token map (N, H, W, C) to tokens (N, H * W, C) in windows."""
@@ -123,7 +126,7 @@ class RelativeBias(nn.Module):
     def __init__(self, window: int, heads: int) -> None:
         super().__init__()
         self.window = window
-        self.table = nn.Parameter(torch.empty((2 * window - 1)**2, heads))
+        self.table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.table, std=0.02)
         place = torch.arange(window)
         row, column = (grid.flatten() for grid in torch.meshgrid(place, place, indexing='ij'))

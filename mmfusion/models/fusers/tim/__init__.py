@@ -4,6 +4,7 @@ R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and 
 arXiv 2305.15862. Written from a description of the method, without official code. No weights are shipped;
 ``tools/model_converters/tim_official.py`` brings the official ones over.
 """
+
 from .fuser import TIM
 from .genotype import Cell, Genotype, genotype_names, load_genotype, save_genotype
 from .operations import OPERATIONS, SEARCH_SPACE, build_operation, parse_operation
@@ -11,6 +12,16 @@ from .supernet import SearchableTIM
 from .two_stage import TwoStageTIM
 
 __all__ = [
-    'OPERATIONS', 'SEARCH_SPACE', 'TIM', 'Cell', 'Genotype', 'SearchableTIM', 'TwoStageTIM', 'build_operation', 'genotype_names', 'load_genotype',
-    'parse_operation', 'save_genotype'
+    'OPERATIONS',
+    'SEARCH_SPACE',
+    'TIM',
+    'Cell',
+    'Genotype',
+    'SearchableTIM',
+    'TwoStageTIM',
+    'build_operation',
+    'genotype_names',
+    'load_genotype',
+    'parse_operation',
+    'save_genotype',
 ]

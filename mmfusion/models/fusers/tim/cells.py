@@ -1,4 +1,5 @@
 """Cells of TIM, and the layers that change the size of features inside them."""
+
 from typing import Callable, Sequence
 
 import torch
@@ -57,12 +58,14 @@ class Blur(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        row = torch.tensor([1., 2., 1.])
+        row = torch.tensor([1.0, 2.0, 1.0])
         self.register_buffer('kernel', (row[:, None] * row / 16)[None, None], persistent=False)  # (1, 1, 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H / 2, W / 2)."""
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode='reflect'), self.kernel.expand(x.shape[1], 1, 3, 3), stride=2, groups=x.shape[1])
+        return F.conv2d(
+            F.pad(x, (1, 1, 1, 1), mode='reflect'), self.kernel.expand(x.shape[1], 1, 3, 3), stride=2, groups=x.shape[1]
+        )
 
 
 class Down(nn.Module):
@@ -138,7 +141,9 @@ class MultiscaleCell(nn.Module):
         self.preprocess = Preprocess(channels)
         self.down_half = Down(channels)
         self.down_quarter = nn.Sequential(Down(channels), Down(2 * channels))
-        self.chain_full, self.chain_half, self.chain_quarter = (Chain(factor * channels, operations, build) for factor in (1, 2, 4))
+        self.chain_full, self.chain_half, self.chain_quarter = (
+            Chain(factor * channels, operations, build) for factor in (1, 2, 4)
+        )
         self.up_half = Up(2 * channels)
         self.up_quarter = nn.Sequential(Up(4 * channels), Up(2 * channels))
         self.merge = SelectiveMerge(channels)
@@ -201,4 +206,6 @@ class Head(nn.Sequential):
 
     def __init__(self, channels: int, hidden: int, linear: bool = False) -> None:
         activation = [] if linear else [PReLU()]
-        super().__init__(reflected(channels, hidden), *activation, reflected(hidden, hidden // 2), nn.Conv2d(hidden // 2, 1, 1))
+        super().__init__(
+            reflected(channels, hidden), *activation, reflected(hidden, hidden // 2), nn.Conv2d(hidden // 2, 1, 1)
+        )

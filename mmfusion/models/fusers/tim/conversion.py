@@ -3,6 +3,7 @@
 One file holds stage 1, another one stage 2. Names change, and so does the order of channels where the published program calls its network with
 the sources in another order than ours; values never do.
 """
+
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -19,15 +20,42 @@ from .operations import parse_operation
 
 #: Places of the layers inside a published operation, and their names here.
 LEAVES = dict(
-    residual={r'op\.0\.conv': 'depthwise', r'op\.1': 'context', r'op\.2': 'pointwise', r'op\.3': 'norm', r'op\.4': 'activation'},
+    residual={
+        r'op\.0\.conv': 'depthwise',
+        r'op\.1': 'context',
+        r'op\.2': 'pointwise',
+        r'op\.3': 'norm',
+        r'op\.4': 'activation',
+    },
     dense={r'conv1\.conv': 'conv1', r'conv2\.conv': 'conv2', r'conv3\.conv': 'conv3', 'lrelu': 'activation'},
     dil_conv={r'op\.1\.conv': 'depthwise', r'op\.2': 'pointwise', r'op\.3': 'norm'},
-    sep_conv={r'op\.1': 'depthwise1', r'op\.2': 'pointwise1', r'op\.3': 'norm1', r'op\.5': 'depthwise2', r'op\.6': 'pointwise2', r'op\.7': 'norm2'},
+    sep_conv={
+        r'op\.1': 'depthwise1',
+        r'op\.2': 'pointwise1',
+        r'op\.3': 'norm1',
+        r'op\.5': 'depthwise2',
+        r'op\.6': 'pointwise2',
+        r'op\.7': 'norm2',
+    },
     eca={'conv1': 'conv', r'se\.conv': 'score', 'relu': 'activation'},
-    spatial={r'se\.spatial\.conv': 'score'})
-DOWN = {r'top\.0': 'pointwise', r'top\.1': 'activation1', r'top\.2': 'conv', r'top\.3': 'activation2', r'top\.5': 'project', r'bot\.1': 'shortcut'}
-UP = {r'top\.0': 'pointwise', r'top\.1': 'activation1', r'top\.2': 'transposed', r'top\.3': 'activation2', r'top\.4': 'project',
-      r'bot\.1': 'shortcut'}
+    spatial={r'se\.spatial\.conv': 'score'},
+)
+DOWN = {
+    r'top\.0': 'pointwise',
+    r'top\.1': 'activation1',
+    r'top\.2': 'conv',
+    r'top\.3': 'activation2',
+    r'top\.5': 'project',
+    r'bot\.1': 'shortcut',
+}
+UP = {
+    r'top\.0': 'pointwise',
+    r'top\.1': 'activation1',
+    r'top\.2': 'transposed',
+    r'top\.3': 'activation2',
+    r'top\.4': 'project',
+    r'bot\.1': 'shortcut',
+}
 #: Head with a PReLU.
 HEAD = {r'0\.conv2d': '0', '1': '1', r'2\.conv2d': '2', r'3\.conv2d': '3'}
 
@@ -51,7 +79,8 @@ CALLS: Dict[str, Call] = dict(
     light=Call(('visible', 'infrared'), ('visible', 'infrared'), None),
     mri_ct=Call(('mri', 'ct'), ('mri', 'ct'), ('mri', 'ct')),
     mri_pet=Call(('mri', 'pet'), ('pet', 'mri'), ('pet', 'mri')),
-    mri_spect=Call(('mri', 'spect'), ('mri', 'spect'), ('mri', 'spect')))
+    mri_spect=Call(('mri', 'spect'), ('mri', 'spect'), ('mri', 'spect')),
+)
 
 
 def _layers(old: str, new: str, names: Dict[str, str]) -> List[Rule]:
@@ -64,17 +93,29 @@ def _cell_rules(old: str, new: str, genotype: Genotype) -> List[Rule]:
     rules = []
     for index, cell in enumerate(genotype.cells):
         source, target = rf'{old}\.{index}', f'{new}.{index}'
-        rules += _layers(source, target, {r'preprocess1\.op\.1': 'preprocess.pointwise', r'preprocess1\.op\.2': 'preprocess.norm'})
+        rules += _layers(
+            source, target, {r'preprocess1\.op\.1': 'preprocess.pointwise', r'preprocess1\.op\.2': 'preprocess.norm'}
+        )
         chains = {'_ops': 'operations'}
         if cell.kind == 'multiscale':
             chains = {'_ops': 'chain_full', '_ops_1': 'chain_half', '_ops_2': 'chain_quarter'}
             rules.append((rf'{source}\.down_[24]\.body\.[01]\.(top\.4|bot\.0)\.filt', ''))
-            for place, name, inner in ((r'down_2\.body\.0', 'down_half', DOWN), (r'upsample_2\.body\.0', 'up_half', UP),
-                                       *((rf'down_4\.body\.{i}', f'down_quarter.{i}', DOWN) for i in range(2)),
-                                       *((rf'upsample_4\.body\.{i}', f'up_quarter.{i}', UP) for i in range(2))):
+            for place, name, inner in (
+                (r'down_2\.body\.0', 'down_half', DOWN),
+                (r'upsample_2\.body\.0', 'up_half', UP),
+                *((rf'down_4\.body\.{i}', f'down_quarter.{i}', DOWN) for i in range(2)),
+                *((rf'upsample_4\.body\.{i}', f'up_quarter.{i}', UP) for i in range(2)),
+            ):
                 rules += _layers(rf'{source}\.{place}', f'{target}.{name}', inner)
-            rules += _layers(rf'{source}\.SKFF', f'{target}.merge', {r'conv_du\.0': 'squeeze', r'conv_du\.1': 'activation',
-                                                                    **{rf'fcs\.{i}': f'scores.{i}' for i in range(3)}})
+            rules += _layers(
+                rf'{source}\.SKFF',
+                f'{target}.merge',
+                {
+                    r'conv_du\.0': 'squeeze',
+                    r'conv_du\.1': 'activation',
+                    **{rf'fcs\.{i}': f'scores.{i}' for i in range(3)},
+                },
+            )
         for chain, name in chains.items():
             for place, operation in enumerate(cell.operations):
                 leaves = LEAVES.get(parse_operation(operation).kind, {})
@@ -94,8 +135,11 @@ def convert_stage1(state: State, genotype: Genotype, swap: bool) -> State:
         UserError: Unexpected keys, or blur filters that are not the binomial one.
     """
     _check_filters(state)
-    rules = [*_layers('stem', 'stem', {r'0\.conv2d': '0', '1': '1', r'2\.conv2d': '2', '3': '3'}), *_layers('stem_out', 'head', HEAD),
-             *_cell_rules('cells', 'cells', genotype)]
+    rules = [
+        *_layers('stem', 'stem', {r'0\.conv2d': '0', '1': '1', r'2\.conv2d': '2', '3': '3'}),
+        *_layers('stem_out', 'head', HEAD),
+        *_cell_rules('cells', 'cells', genotype),
+    ]
     weights = _with_counters(rename(state, rules, 'stage 1 of TIM'))
     if swap and 'stem.0.weight' in weights:
         weights['stem.0.weight'] = weights['stem.0.weight'].flip(1)
@@ -113,13 +157,17 @@ def convert_stage2(state: State, genotypes: Dict[str, Genotype], order: Sequence
     Raises:
         UserError: Unexpected keys.
     """
-    rules = [(r'spa\.spatial\.conv\.weight', 'merge.score.weight'),
-             *_layers('stem_out4', 'merge.head', {rf'{i}\.conv2d': str(i) for i in range(3)})]
+    rules = [
+        (r'spa\.spatial\.conv\.weight', 'merge.score.weight'),
+        *_layers('stem_out4', 'merge.head', {rf'{i}\.conv2d': str(i) for i in range(3)}),
+    ]
     for modality, stem, cells in zip(order, ('stem2', 'stem3'), ('cells3', 'cells2')):
         branch = f'branches.{modality}'
-        rules += [*_layers(stem, f'{branch}.stem', {r'0\.conv2d': '0', '1': '1', r'2\.conv2d': '2', '3': '3', '4': '4'}),
-                  *_layers(stem.replace('stem', 'stem_out'), f'{branch}.auxiliary', HEAD),
-                  *_cell_rules(cells, f'{branch}.cells', genotypes[modality])]
+        rules += [
+            *_layers(stem, f'{branch}.stem', {r'0\.conv2d': '0', '1': '1', r'2\.conv2d': '2', '3': '3', '4': '4'}),
+            *_layers(stem.replace('stem', 'stem_out'), f'{branch}.auxiliary', HEAD),
+            *_cell_rules(cells, f'{branch}.cells', genotypes[modality]),
+        ]
     weights = _with_counters(rename(state, rules, 'stage 2 of TIM'))
     joined = weights.get('merge.head.0.weight')
     if joined is not None and 'merge.score.weight' not in weights and tuple(order) != tuple(genotypes):
@@ -128,9 +176,11 @@ def convert_stage2(state: State, genotypes: Dict[str, Genotype], order: Sequence
 
 
 def _check_filters(state: State) -> None:
-    row = torch.tensor([1., 2., 1.])
+    row = torch.tensor([1.0, 2.0, 1.0])
     for key, value in state.items():
-        if key.endswith('.filt') and not (value.is_meta or torch.allclose(value, (row[:, None] * row / 16).to(value).expand(value.shape))):
+        if key.endswith('.filt') and not (
+            value.is_meta or torch.allclose(value, (row[:, None] * row / 16).to(value).expand(value.shape))
+        ):
             raise UserError(f'{key} is not the 3x3 binomial filter')
 
 
@@ -142,7 +192,9 @@ def _with_counters(weights: State) -> State:
     return weights
 
 
-def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: Union[str, Path], config: Union[str, Path, Config]) -> State:
+def convert_checkpoint(
+    task: str, sources: Sequence[Union[str, Path]], target: Union[str, Path], config: Union[str, Path, Config]
+) -> State:
     """Convert one file per stage and write the result, with the prefix ``fuser.`` that a coupling gives its fuser.
 
     Args:
@@ -163,12 +215,16 @@ def convert_checkpoint(task: str, sources: Sequence[Union[str, Path]], target: U
     fuser = fuser_without_weights(config)
     call, two = CALLS[task], hasattr(fuser, 'branches')
     if len(sources) != 1 + two:
-        raise UserError(f'{type(fuser).__name__} comes from {1 + two} file{"s" * two}, one per stage; got {len(sources)}')
+        raise UserError(
+            f'{type(fuser).__name__} comes from {1 + two} file{"s" * two}, one per stage; got {len(sources)}'
+        )
     if two and (call.stage2 is None or tuple(fuser.modalities) != call.modalities):
         raise UserError(f'task {task} does not suit the branches {", ".join(fuser.modalities)} of the config')
 
     def convert(stages: List[State], fuser: nn.Module) -> State:
-        weights = convert_stage1(stages[0], load_genotype((fuser.stage1 if two else fuser).genotype), call.stage1 != call.modalities)
+        weights = convert_stage1(
+            stages[0], load_genotype((fuser.stage1 if two else fuser).genotype), call.stage1 != call.modalities
+        )
         if not two:
             return weights
         genotypes = {name: branch.genotype for name, branch in fuser.branches.items()}

@@ -1,4 +1,5 @@
 """Stage 1 of TIM, a fuser by itself."""
+
 from typing import Optional, Union
 
 import torch
@@ -38,11 +39,13 @@ class TIM(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self,
-                 genotype: GenotypeLike = 'fusion',
-                 width: int = 48,
-                 bn_batch_stats: bool = False,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        genotype: GenotypeLike = 'fusion',
+        width: int = 48,
+        bn_batch_stats: bool = False,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_width(width)
         self.width = width

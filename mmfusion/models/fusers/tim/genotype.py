@@ -1,4 +1,5 @@
 """Genotypes: the operations of the cells of a TIM network, as data, one small JSON file each."""
+
 import json
 from pathlib import Path
 from typing import List, NamedTuple, Tuple, Union
@@ -77,7 +78,9 @@ def load_genotype(source: GenotypeLike) -> Genotype:
     if path.suffix != '.json':
         path = FOLDER / f'{source}.json'
         if str(source) not in genotype_names():
-            raise InputError(f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, and a path ends in .json')
+            raise InputError(
+                f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, and a path ends in .json'
+            )
     if not path.is_file():
         raise MissingFileError(f'no genotype file {path}')
     try:
@@ -121,12 +124,16 @@ def as_dict(genotype: Genotype) -> dict:
 def _from_dict(content: dict, where: str) -> Genotype:
     unknown = set(content) - {'name', 'note', 'cells'}
     if unknown or not isinstance(content.get('cells'), (list, tuple)) or not content['cells']:
-        raise InputError(f'{where}: a genotype has "cells", a list that is not empty, and may have "name" and "note"'
-                         + (f'; it has {", ".join(sorted(map(str, unknown)))} too' if unknown else ''))
+        raise InputError(
+            f'{where}: a genotype has "cells", a list that is not empty, and may have "name" and "note"'
+            + (f'; it has {", ".join(sorted(map(str, unknown)))} too' if unknown else '')
+        )
     cells = []
     for index, cell in enumerate(content['cells']):
         if not isinstance(cell, dict) or set(cell) != {'kind', 'operations'} or cell['kind'] not in CELL_KINDS:
-            raise InputError(f'{where}: cell {index} must have "kind" (one of {", ".join(CELL_KINDS)}) and "operations", got {cell}')
+            raise InputError(
+                f'{where}: cell {index} must have "kind" (one of {", ".join(CELL_KINDS)}) and "operations", got {cell}'
+            )
         if not isinstance(cell['operations'], (list, tuple)) or not cell['operations']:
             raise InputError(f'{where}: the operations of cell {index} must be a list of names that is not empty')
         for name in cell['operations']:

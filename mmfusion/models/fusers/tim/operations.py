@@ -14,6 +14,7 @@ name                        definition
 ``non_local_{k}``           3x3, PReLU, attention between all pixels with a shortcut, kxk, PReLU
 ==========================  ===============================================================================================
 """
+
 import re
 from typing import Dict, NamedTuple, Type
 
@@ -30,7 +31,15 @@ def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1
     """Convolution without bias that keeps height and width by zero padding."""
     dilated = kernel == 3 and dilation > 1 and groups == in_channels == out_channels
     kind = DilatedDepthwise if dilated else nn.Conv2d
-    return kind(in_channels, out_channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=groups, bias=False)
+    return kind(
+        in_channels,
+        out_channels,
+        kernel,
+        padding=dilation * (kernel - 1) // 2,
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+    )
 
 
 class DilatedDepthwise(nn.Conv2d):
@@ -121,7 +130,9 @@ class SepConv(nn.Module):
 
     def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__()
-        self.depthwise1, self.depthwise2 = (conv(channels, channels, kernel, dilation, groups=channels) for _ in range(2))
+        self.depthwise1, self.depthwise2 = (
+            conv(channels, channels, kernel, dilation, groups=channels) for _ in range(2)
+        )
         self.pointwise1, self.pointwise2 = conv(channels, channels), conv(channels, channels)
         self.norm1, self.norm2 = BatchNorm(channels), BatchNorm(channels)
 
@@ -181,7 +192,9 @@ class NonLocal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         x = self.activation1(self.conv1(x))
-        tokens = [layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value)]  # (N, 1, HW, C / 2)
+        tokens = [
+            layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value)
+        ]  # (N, 1, HW, C / 2)
         attended = F.scaled_dot_product_attention(*tokens, scale=1.0)[:, 0]
         x = x + self.project(attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))
         return self.activation2(self.conv2(x))
@@ -200,7 +213,17 @@ UNDILATED: Dict[str, Type[nn.Module]] = dict(eca=ChannelAttention, spatial=Spati
 OPERATIONS: Dict[str, Type[nn.Module]] = {**DILATED, **UNDILATED}
 
 #: Every operation that a published genotype contains.
-SEARCH_SPACE = ('residual_3_1', 'residual_3_2', 'residual_5_1', 'dense_3_1', 'dense_5_1', 'dil_conv_3_2', 'sep_conv_3_1', 'eca_3', 'spatial_3')
+SEARCH_SPACE = (
+    'residual_3_1',
+    'residual_3_2',
+    'residual_5_1',
+    'dense_3_1',
+    'dense_5_1',
+    'dil_conv_3_2',
+    'sep_conv_3_1',
+    'eca_3',
+    'spatial_3',
+)
 
 _NAME = re.compile(rf'(?:({"|".join(DILATED)})_([0-9]{{1,2}})_([0-9]{{1,2}})|({"|".join(UNDILATED)})_([0-9]{{1,2}}))')
 

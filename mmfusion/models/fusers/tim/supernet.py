@@ -1,4 +1,5 @@
 """The supernet of TIM's architecture search: every operation of a cell is a mixture of all candidates. The layout of the search is ours."""
+
 from functools import reduce
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -56,8 +57,16 @@ class WeightedSum(torch.autograd.Function):
         of_weights = None
         if ctx.needs_input_grad[0]:
             flat = grad.to(torch.promote_types(grad.dtype, torch.float32)).reshape(-1)
-            of_weights = torch.stack([torch.dot(flat, value.to(flat.dtype).reshape(-1)) for value in values]).to(weights.dtype)
-        return (of_weights, *(grad * weight.to(grad.dtype) if needed else None for weight, needed in zip(weights.unbind(), ctx.needs_input_grad[1:])))
+            of_weights = torch.stack([torch.dot(flat, value.to(flat.dtype).reshape(-1)) for value in values]).to(
+                weights.dtype
+            )
+        return (
+            of_weights,
+            *(
+                grad * weight.to(grad.dtype) if needed else None
+                for weight, needed in zip(weights.unbind(), ctx.needs_input_grad[1:])
+            ),
+        )
 
 
 class MixedOperation(nn.Module):
@@ -74,13 +83,15 @@ class MixedOperation(nn.Module):
         self.candidates = nn.ModuleDict({name: build_operation(name, channels) for name in architecture.candidates})
         self.position = position
         self._row = architecture.positions.index(position)
-        self._architecture = (architecture, )  # a tuple hides it from nn.Module
+        self._architecture = (architecture,)  # a tuple hides it from nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         values = [candidate(x) for candidate in self.candidates.values()]
         dtype = reduce(torch.promote_types, (value.dtype for value in values))  # autocast gives them different ones
-        return WeightedSum.apply(self._architecture[0].probabilities()[self._row], *(value.to(dtype) for value in values))
+        return WeightedSum.apply(
+            self._architecture[0].probabilities()[self._row], *(value.to(dtype) for value in values)
+        )
 
 
 class SupernetTrunk(nn.Module):
@@ -93,8 +104,12 @@ class SupernetTrunk(nn.Module):
             return MixedOperation(architecture, position, channels)
 
         self.stem = Stem(width)
-        self.cells = nn.Sequential(*(build_cell(Cell(kind, tuple(f'cells.{index}.{step}' for step in range(length))), width, mix)
-                                     for index, (kind, length) in enumerate(cells)))
+        self.cells = nn.Sequential(
+            *(
+                build_cell(Cell(kind, tuple(f'cells.{index}.{step}' for step in range(length))), width, mix)
+                for index, (kind, length) in enumerate(cells)
+            )
+        )
         self.head = Head(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,19 +143,28 @@ class SearchableTIM(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self,
-                 cells: Sequence[dict] = (dict(kind='chain', length=2), dict(kind='chain', length=2)),
-                 candidates: Sequence[str] = SEARCH_SPACE,
-                 width: int = 16,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[dict] = (dict(kind='chain', length=2), dict(kind='chain', length=2)),
+        candidates: Sequence[str] = SEARCH_SPACE,
+        width: int = 16,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_width(width)
         if not cells:
             raise ValueError('SearchableTIM needs at least one cell in `cells`')
         for index, cell in enumerate(cells):
-            if set(cell) != {'kind', 'length'} or cell['kind'] not in CELL_KINDS or not isinstance(cell['length'], int) or cell['length'] < 1:
-                raise ValueError(f'cell {index} must be dict(kind=..., length=...) with one of the kinds {", ".join(CELL_KINDS)} and a length of at '
-                                 f'least 1, got {cell}')
+            if (
+                set(cell) != {'kind', 'length'}
+                or cell['kind'] not in CELL_KINDS
+                or not isinstance(cell['length'], int)
+                or cell['length'] < 1
+            ):
+                raise ValueError(
+                    f'cell {index} must be dict(kind=..., length=...) with one of the kinds {", ".join(CELL_KINDS)} and a length of at '
+                    f'least 1, got {cell}'
+                )
         for name in candidates:
             parse_operation(name)
         if len(candidates) < 2 or len(set(candidates)) != len(candidates):
@@ -159,4 +183,6 @@ class SearchableTIM(BaseFuser):
     def genotype(self, name: str = 'searched', note: str = '') -> Genotype:
         """The architecture found so far."""
         chosen = iter(self.architecture.chosen())
-        return Genotype(name, tuple(Cell(kind, tuple(next(chosen) for _ in range(length))) for kind, length in self.layout), note)
+        return Genotype(
+            name, tuple(Cell(kind, tuple(next(chosen) for _ in range(length))) for kind, length in self.layout), note
+        )

@@ -1,4 +1,5 @@
 """TIM with its second stage."""
+
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -112,16 +113,18 @@ class TwoStageTIM(BaseFuser):
 
     color_space = 'luminance'
 
-    def __init__(self,
-                 branches: Optional[Dict[str, GenotypeLike]] = None,
-                 stage1: GenotypeLike = 'fusion',
-                 merge: str = 'mask',
-                 width: int = 48,
-                 auxiliary_weight: float = 0.1,
-                 bn_batch_stats: Sequence[int] = (),
-                 freeze_stage1: bool = False,
-                 stage1_init_cfg: Optional[dict] = None,
-                 init_cfg: Optional[Union[dict, list]] = None) -> None:
+    def __init__(
+        self,
+        branches: Optional[Dict[str, GenotypeLike]] = None,
+        stage1: GenotypeLike = 'fusion',
+        merge: str = 'mask',
+        width: int = 48,
+        auxiliary_weight: float = 0.1,
+        bn_batch_stats: Sequence[int] = (),
+        freeze_stage1: bool = False,
+        stage1_init_cfg: Optional[dict] = None,
+        init_cfg: Optional[Union[dict, list]] = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         branches = dict(visible='ivif_visible', infrared='ivif_infrared') if branches is None else branches
         if len(branches) != 2:
