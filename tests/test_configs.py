@@ -58,7 +58,7 @@ def test_model_builds_and_takes_a_training_step(path):
     assert boxes | maps or not len(model.tasks), 'no head to compare'
     assert boxes <= {len(meta.get('classes', ()))} and maps <= {len(meta.get('seg_classes', ()))}, heads
     inputs, samples = tiny_models.make_batch(2, 64, 96)
-    tasks = list(cfg.train_dataloader.dataset.get('tasks', ()))
+    tasks = list(cfg.train_dataloader.dataset.get('fusion_tasks', ()))
     for sample in samples:
         if tasks:
             sample.set_metainfo(dict(fusion_task=tasks[-1]))
