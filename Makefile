@@ -38,6 +38,7 @@ gpu-check: $(STAMP)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 doctest: $(STAMP)

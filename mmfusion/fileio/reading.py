@@ -74,7 +74,7 @@ def open_regular(path: PathLike, limit: int) -> BinaryIO:
         raise OSError(errno.EINVAL, 'it is no regular file', str(path))
     if status.st_size > limit:
         raise OSError(errno.EFBIG, f'it has {status.st_size} bytes, more than the {limit} that are read', str(path))
-    return open(path, 'rb')  # noqa: SIM115 - the caller closes it
+    return open(path, 'rb')
 
 
 def read_bytes(path: PathLike, limit: int = MAX_TEXT_BYTES) -> bytes:

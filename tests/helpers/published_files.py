@@ -220,7 +220,7 @@ class Recording(NamedTuple):
 
     method: str
     scale: float = 1
-    arguments: dict = {}  # noqa: RUF012
+    arguments: dict = {}
     share: float = 1
 
 
