@@ -1,12 +1,13 @@
 """Operations and parameters of every part of a coupling."""
 
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mmfusion.models.couplings import BaseCoupling
+from mmfusion.utils.compat import fused_convolution
 
 from .synthetic import synthetic_batch
 
@@ -67,8 +68,18 @@ def count_flops(
     return parts
 
 
+def flop_counter() -> FlopCounterMode:
+    """torch's counter, which also knows convolutions with their activation behind them (:class:`~mmfusion.models.layers.ConvAct`)."""
+    fused = fused_convolution()
+
+    def count(image: Sequence[int], weight: Sequence[int], *_, out_shape: Sequence[int], **__) -> int:
+        return conv_flop_count(image, weight, out_shape)
+
+    return FlopCounterMode(display=False, custom_mapping={} if fused is None else {fused: count})
+
+
 def _count(name: str, module: nn.Module, run: Callable[[], object], batch_size: int) -> tuple:
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         output = run()
     by_op = {
         str(op).split('.')[-1]: count // batch_size for op, count in counter.get_flop_counts().get('Global', {}).items()
