@@ -19,8 +19,15 @@ def registered_fusers():
     return FUSERS
 
 
-@pytest.mark.parametrize('task', tiny_models.TASKS)
-@pytest.mark.parametrize('fuser', registered_fusers())
+def fusers_and_tasks():
+    """Every fuser with one of the tasks, in turn; the other combinations are slow."""
+    for index, fuser in enumerate(registered_fusers()):
+        for number, task in enumerate(tiny_models.TASKS):
+            marks = () if number == index % len(tiny_models.TASKS) else pytest.mark.slow
+            yield pytest.param(fuser, task, marks=marks)
+
+
+@pytest.mark.parametrize('fuser, task', fusers_and_tasks())
 def test_any_fuser_with_any_task(fuser, task):
     fuser = dict(ReFusion=dict(type='ReFusion', **SMALL), MoEFusion=MOE).get(
         fuser, dict(type=fuser, **SMALL_FUSERS.get(fuser, {}))
