@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from mmfusion.fileio.image_reading import read_image
-from mmfusion.fileio.pairing import index_images, match_pairs
 from mmfusion.registration import register_pair
+from mmfusion.registration.folders import find_pairs
 from mmfusion.registration.gate import FEATURES, describe
 from mmfusion.registration.geometry import center, corner_distance, similarity_matrix
 
@@ -48,9 +48,10 @@ def rendered(count: int, size: Tuple[int, int]) -> Iterator[Tuple[str, np.ndarra
 
 def from_folders(name: str, first: str, second: str, limit: int) -> Iterator[Tuple[str, np.ndarray, np.ndarray]]:
     """Evenly spread pairs of two folders."""
-    pairs = [pair for pair in match_pairs(index_images(first), index_images(second)) if pair.first and pair.second]
+    pairs = find_pairs(first, second)
     for index in np.unique(np.linspace(0, len(pairs) - 1, min(limit, len(pairs))).round().astype(int)):
-        yield f'{name}/{pairs[index].stem}', read_image(pairs[index].first), read_image(pairs[index].second)
+        stem, *paths = pairs[index]
+        yield (f'{name}/{stem}', *(read_image(path) for path in paths))
 
 
 def measure(cases: List[tuple], warps: int, kinds: List[str], model: str) -> List[dict]:

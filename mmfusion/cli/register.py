@@ -105,11 +105,14 @@ def describe(result) -> str:
 
 def _folders(args: argparse.Namespace, options: dict) -> None:
     from mmfusion.registration import estimate_rig
-    from mmfusion.registration.folders import find_pairs, register_folders, summarize, worst_first, write_rows
+    from mmfusion.registration.folders import find_pairs, register_files, summarize, worst_first, write_rows
     from mmfusion.utils.progress import progress_bar
 
-    with progress_bar(len(find_pairs(args.first, args.second)), 'registering') as bar:
-        rows = list(register_folders(args.first, args.second, done=lambda row: bar.update(), **options))
+    pairs, rows = find_pairs(args.first, args.second), []
+    with progress_bar(len(pairs), 'registering') as bar:
+        for row in register_files(pairs, **options):
+            rows.append(row)
+            bar.update()
     listed = worst_first(rows) if args.check else rows
     if args.json:
         print(

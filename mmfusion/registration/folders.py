@@ -1,7 +1,7 @@
 """Registration of folders of pairs: a row for each, a rig from all, and how well a registered set really is."""
 
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional, Union
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from mmfusion.utils.errors import UserError
 
 from .geometry import corner_distance, fitting_matrix
 from .registering import Registration, register_pair
-from .rig import Lens
 
 FIELDS = ('name', 'accepted', 'confidence', 'offset', 'offset_320', 'reasons')
 
@@ -52,7 +51,7 @@ class PairRegistration(NamedTuple):
         )
 
 
-def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[tuple]:
+def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[Tuple[str, str, str]]:
     """(name, first path, second path) of two folders, by stem.
 
     Raises:
@@ -71,41 +70,23 @@ def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[tuple]
     return [tuple(pair) for pair in pairs]
 
 
-def register_folders(
-    first: Union[str, Path],
-    second: Union[str, Path],
-    lenses: Optional[dict] = None,
-    done: Callable[[PairRegistration], None] = lambda row: None,
-    **options,
-) -> Iterator[PairRegistration]:
-    """Register every pair of two folders; what cannot be read is reported in its row, and the others go on.
+def register_files(pairs: Iterable[Tuple[str, str, str]], **options) -> Iterator[PairRegistration]:
+    """Register one pair of files after the other; what cannot be read is reported in its row, and the others go on.
 
     Args:
-        first: Folder of first images.
-        second: Folder of second images, matched by stem.
-        lenses: :class:`~mmfusion.registration.Lens` by source; distortion is taken out first.
-        done: Called after each pair.
+        pairs: (name, first path, second path), as :func:`find_pairs` lists them.
         options: Arguments of :func:`~mmfusion.registration.register_pair`.
 
     Raises:
-        UserError: A folder does not exist, no name is in both, or an option is out of range.
+        UserError: An option is out of range.
     """
-    lenses = lenses or {}
-    for name, *paths in find_pairs(first, second):
+    for name, *paths in pairs:
         try:
-            images = [
-                _straight(read_image(path), lenses.get(source)) for path, source in zip(paths, ('first', 'second'))
-            ]
+            images = [read_image(path) for path in paths]
         except PairDataError as error:
-            row = PairRegistration(name, None, str(error))
+            yield PairRegistration(name, None, str(error))
         else:
-            row = PairRegistration(name, register_pair(*images, **options))
-        done(row)
-        yield row
-
-
-def _straight(image: np.ndarray, lens: Optional[Lens]) -> np.ndarray:
-    return image if lens is None else lens.undistort(image)
+            yield PairRegistration(name, register_pair(*images, **options))
 
 
 def worst_first(rows: List[PairRegistration]) -> List[PairRegistration]:

@@ -136,6 +136,24 @@ def valid_region(matrix: np.ndarray, second: Shape, first: Shape) -> np.ndarray:
     )
 
 
+def lay(second: np.ndarray, matrix: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The second image on the pixels of the first, zero where nothing is known.
+
+    Args:
+        second: (H, W) or (H, W, C).
+        matrix: From its pixels to those of the first image.
+        valid: (height, width) bool over the first image, as :func:`valid_region` gives it.
+
+    Returns:
+        (height, width[, C]) of the second image's type.
+    """
+    moved = warp(second, matrix, valid.shape)
+    if moved.ndim < second.ndim:  # OpenCV drops a single channel
+        moved = moved[..., None]
+    moved[~valid] = 0
+    return moved
+
+
 def motion_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndarray, np.ndarray]]:
     """Movement (dx, dy) of points for each parameter of a model, at rest; the parameters are those of :func:`step_matrix`."""
     one, zero = np.ones_like(x), np.zeros_like(x)

@@ -1,6 +1,7 @@
 """Registration of a pair, with a confidence and a gate."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
@@ -11,7 +12,7 @@ from mmfusion.utils.errors import UserError
 from .agreement import window_agreement
 from .features import FINE, Picture, align, content_mask, similarity
 from .gate import Checks, judge
-from .geometry import MODELS, corner_distance, fitting_matrix, scale_matrix, valid_region, warp
+from .geometry import MODELS, corner_distance, fitting_matrix, lay, scale_matrix, valid_region
 from .refine import refine
 from .search import DEGREES, scale_grid, search
 
@@ -48,14 +49,11 @@ class Registration:
     checks: Dict[str, float]
     first_shape: Tuple[int, int]
     second_shape: Tuple[int, int]
-    _valid: Optional[np.ndarray] = field(default=None, repr=False, compare=False)
 
-    @property
+    @cached_property
     def valid(self) -> np.ndarray:
         """(height, width) bool: pixels of the first image that the second covers."""
-        if self._valid is None:
-            self._valid = valid_region(self.matrix, self.second_shape, self.first_shape)
-        return self._valid
+        return valid_region(self.matrix, self.second_shape, self.first_shape)
 
     def warp(self, second: np.ndarray) -> np.ndarray:
         """The second image on the pixels of the first; zero where :attr:`valid` is False.
@@ -68,11 +66,7 @@ class Registration:
         if second.shape[:2] != self.second_shape:
             (height, width), (rows, columns) = second.shape[:2], self.second_shape
             raise UserError(f'the image to warp has {width}x{height} pixels, the registered one had {columns}x{rows}')
-        moved = warp(second, self.matrix, self.first_shape)
-        if moved.ndim < second.ndim:
-            moved = moved[..., None]
-        moved[~self.valid] = 0
-        return moved
+        return lay(second, self.matrix, self.valid)
 
     def to_dict(self) -> dict:
         """Plain values, as ``mmfusion register --json`` prints them."""
@@ -181,14 +175,22 @@ class _Pair:
     def __init__(self, first: Picture, second: Picture) -> None:
         self.first, self.second = first, second
         self.rest = fitting_matrix(first.shape, second.shape)
+        self._likeness: Dict[Tuple[bytes, int], float] = {}
 
     def moved(self, matrix: np.ndarray, other: Optional[np.ndarray] = None) -> float:
         """Mean distance of the corners from another transform (by default from rest), in widths of the first image."""
         return corner_distance(matrix, self.rest if other is None else other, self.second.shape) / self.first.shape[1]
 
+    def likeness(self, matrix: np.ndarray, width: int) -> float:
+        """Similarity at a width, computed once for each transform."""
+        key = matrix.tobytes(), width
+        if key not in self._likeness:
+            self._likeness[key] = similarity(align(self.first, self.second, matrix, width))
+        return self._likeness[key]
+
     def score(self, matrix: np.ndarray, widths: Sequence[int]) -> float:
         """Similarity, lowered where little overlaps and where much has to move."""
-        total = float(np.mean([similarity(align(self.first, self.second, matrix, width)) for width in widths]))
+        total = float(np.mean([self.likeness(matrix, width) for width in widths]))
         return total * min(1.0, self.overlap(matrix) / 0.9) ** 0.5 - _PRIOR * self.moved(matrix)
 
     def overlap(self, matrix: np.ndarray) -> float:
@@ -226,13 +228,12 @@ class _Pair:
 
     def check(self, best: _Place, runner_up: float, model: str) -> Checks:
         """The figures that the gate looks at."""
-        aligned = align(self.first, self.second, best.matrix, 160)
-        windows = window_agreement(aligned)
+        windows = window_agreement(align(self.first, self.second, best.matrix, 160))
         back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, (160,))
         there_and_back = self.moved(np.linalg.inv(back), best.matrix) * WORKING_WIDTH
         scale = np.sqrt(abs(np.linalg.det(best.matrix[:2, :2])) / abs(np.linalg.det(self.rest[:2, :2])))
         return Checks(
-            similarity=similarity(aligned),
+            similarity=self.likeness(best.matrix, 160),
             gain=best.score - self.score(self.rest, (160, 320)),
             lead=self.score(best.matrix, (160,)) - runner_up,
             windows=windows.share,

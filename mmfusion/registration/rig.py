@@ -14,7 +14,7 @@ from mmfusion.fileio.whole import write_text
 from mmfusion.fileio.yaml_handler import PlainYamlHandler
 from mmfusion.utils.errors import UserError
 
-from .geometry import MODELS, Shape, check_matrix, corner_distance, corners, transform_points, valid_region, warp
+from .geometry import MODELS, Shape, check_matrix, corner_distance, corners, lay, transform_points, valid_region
 from .registering import Registration
 
 FORMAT = 1
@@ -139,11 +139,8 @@ class Rig:
             first = self.lenses['first'].undistort(first)
         if 'second' in self.lenses:
             second = self.lenses['second'].undistort(second)
-        moved = warp(second, self.matrix, self.first_shape)
-        moved = moved[..., None] if moved.ndim < second.ndim else moved
         valid = valid_region(self.matrix, self.second_shape, self.first_shape)
-        moved[~valid] = 0
-        return first, moved, valid
+        return first, lay(second, self.matrix, valid), valid
 
 
 def estimate_rig(registrations: Sequence[Registration], lenses: Optional[Dict[str, Lens]] = None) -> Rig:
