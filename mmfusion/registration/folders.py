@@ -5,14 +5,13 @@ from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_reading import read_image
 from mmfusion.fileio.pairing import index_images, match_pairs
 from mmfusion.fileio.whole import write_csv
 from mmfusion.utils.errors import UserError
 
 from .geometry import corner_distance, fitting_matrix
-from .registering import Registration, register_pair
+from .registering import Registration, check_options, register_pair
 
 FIELDS = ('name', 'accepted', 'confidence', 'offset', 'offset_320', 'reasons')
 
@@ -22,8 +21,8 @@ class PairRegistration(NamedTuple):
 
     Attributes:
         name: Stem of the files.
-        result: None when the pair could not be read.
-        message: Why it could not be read.
+        result: None when the pair could not be read or is no picture to register (smaller than 64 pixels, NaN).
+        message: Why.
     """
 
     name: str
@@ -80,13 +79,13 @@ def register_files(pairs: Iterable[Tuple[str, str, str]], **options) -> Iterator
     Raises:
         UserError: An option is out of range.
     """
+    check_options(**options)
     for name, *paths in pairs:
         try:
-            images = [read_image(path) for path in paths]
-        except PairDataError as error:
-            yield PairRegistration(name, None, str(error))
-        else:
-            yield PairRegistration(name, register_pair(*images, **options))
+            row = PairRegistration(name, register_pair(*map(read_image, paths), **options))
+        except UserError as error:  # of this pair alone: a file that cannot be read, an image too small
+            row = PairRegistration(name, None, str(error))
+        yield row
 
 
 def worst_first(rows: List[PairRegistration]) -> List[PairRegistration]:

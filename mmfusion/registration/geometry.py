@@ -86,6 +86,20 @@ def corner_distance(one: np.ndarray, other: np.ndarray, shape: Shape) -> float:
     return float(np.linalg.norm(transform_points(one, points) - transform_points(other, points), axis=1).mean())
 
 
+def keeps_shape(matrix: np.ndarray, shape: Shape) -> bool:
+    """Whether an image (height, width) stays a picture under a matrix: neither mirrored, nor folded, nor flattened to a line.
+
+    Examples:
+        >>> keeps_shape(np.eye(3), (20, 30)), keeps_shape(np.diag([1.0, -1.0, 1.0]), (20, 30)), keeps_shape(np.diag([1.0, 0.0, 1.0]), (20, 30))
+        (True, False, False)
+    """
+    if not np.isfinite(matrix).all() or (matrix[2] @ np.c_[corners(shape), np.ones(4)].T <= 1e-6).any():
+        return False
+    placed = transform_points(matrix, corners(shape))
+    before, after = placed - np.roll(placed, 1, axis=0), np.roll(placed, -1, axis=0) - placed
+    return bool((before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0] > 1e-4 * shape[0] * shape[1]).all())
+
+
 def local_scale(matrix: np.ndarray) -> float:
     """Pixels of the first image per pixel of the second, as the linear part has it."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))

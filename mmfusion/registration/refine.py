@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .features import SMOOTHING, Picture, align
-from .geometry import center, motion_basis, scale_matrix, step_matrix, warp
+from .geometry import center, keeps_shape, motion_basis, scale_matrix, step_matrix, warp
 
 _SOFTNESS = 1.0  # squared difference of features at which a pixel counts half
 _RIDGE = 1e-5  # of the mean curvature: keeps directions at rest that the pictures say nothing about
@@ -70,4 +70,5 @@ def _refine_level(
         if length < _STILL:
             break
     scale = scale_matrix(aligned.factor)
-    return np.linalg.inv(scale) @ total @ scale @ matrix
+    found = np.linalg.inv(scale) @ total @ scale @ matrix
+    return found if keeps_shape(found, second.shape) else matrix

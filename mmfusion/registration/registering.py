@@ -121,17 +121,12 @@ def register_pair(
         >>> result.accepted, result.matrix[:2, 2].round(1).tolist()
         (True, [6.0, 4.0])
     """
-    if model not in MODELS:
-        raise UserError(f'no transform model {model!r}; choose from {", ".join(MODELS)}')
-    if not 0 <= threshold <= 1 or not 0 < max_shift <= 0.5:
-        raise UserError(f'threshold must lie in [0, 1] and max_shift in (0, 0.5], got {threshold} and {max_shift}')
+    check_options(model, threshold, scales, max_shift)
     pictures = [_picture(image, name) for image, name in ((first, 'first'), (second, 'second'))]
     shapes = first.shape[:2], second.shape[:2]
     scales = (_SAME_VIEW if shapes[0] == shapes[1] else _OTHER_VIEW) if scales is None else tuple(scales)
     if model == 'translation':  # one pixel for one pixel
         scales = (shapes[1][1] / shapes[0][1],) * 2
-    if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
-        raise UserError(f'scales must be the least and the greatest, both positive, got {scales}')
     factors = [
         min(1.0, WORKING_WIDTH * room / picture.shape[1]) for picture, room in zip(pictures, (1.0, max(1.0, scales[1])))
     ]
@@ -142,6 +137,25 @@ def register_pair(
     matrix = np.linalg.inv(scale_matrix(factors[0])) @ best.matrix @ scale_matrix(factors[1])
     confidence, reasons = judge(checks, threshold)
     return Registration(matrix / matrix[2, 2], model, confidence, not reasons, reasons, checks._asdict(), *shapes)
+
+
+def check_options(
+    model: str = 'similarity',
+    threshold: float = THRESHOLD,
+    scales: Optional[Sequence[float]] = None,
+    max_shift: float = 0.25,
+) -> None:
+    """Look at the arguments of :func:`register_pair` before any image is read.
+
+    Raises:
+        UserError: One of them is out of range.
+    """
+    if model not in MODELS:
+        raise UserError(f'no transform model {model!r}; choose from {", ".join(MODELS)}')
+    if not 0 <= threshold <= 1 or not 0 < max_shift <= 0.5:
+        raise UserError(f'threshold must lie in [0, 1] and max_shift in (0, 0.5], got {threshold} and {max_shift}')
+    if scales is not None and (len(scales) != 2 or not 0 < scales[0] <= scales[1]):
+        raise UserError(f'scales must be the least and the greatest, both positive, got {tuple(scales)}')
 
 
 def _picture(image: np.ndarray, name: str) -> Picture:

@@ -90,6 +90,22 @@ def test_check_lists_the_worst_first(folders, capsys):
     assert float(rows[1]['offset']) == pytest.approx(np.hypot(16, 4), abs=1.5) and 'png' in rows[0]['reasons']
 
 
+def test_one_picture_that_cannot_be_registered_does_not_end_a_folder(folders, capsys):
+    cv2.imwrite(str(folders / 'ir' / '1.png'), np.full((40, 48), 9, np.uint8))
+    main(['register', str(folders / 'vi'), str(folders / 'ir'), '--json'])
+    rows = json.loads(capsys.readouterr().out)
+    assert [('accepted' in row) for row in rows] == [True, False, True]
+    assert rows[1]['message'] == 'the second image has 48x40 pixels; registration needs at least 64x64'
+
+
+def test_wrong_option_ends_a_folder_before_its_images_are_read(folders, capsys):
+    for name in range(3):
+        (folders / 'ir' / f'{name}.png').write_bytes(b'broken')
+    with pytest.raises(SystemExit) as end:
+        main(['register', str(folders / 'vi'), str(folders / 'ir'), '--scales', '2', '1'])
+    assert end.value.code == 2 and 'scales must be' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [

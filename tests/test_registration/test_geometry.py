@@ -10,6 +10,7 @@ from mmfusion.registration.geometry import (
     check_matrix,
     corner_distance,
     fitting_matrix,
+    keeps_shape,
     motion_basis,
     scale_matrix,
     similarity_matrix,
@@ -92,3 +93,18 @@ def test_nothing_behind_a_tilted_plane_is_valid():
 def test_corner_distance_of_a_turn():
     turned = similarity_matrix(1, np.pi, center((11, 11)), center((11, 11)))
     assert corner_distance(turned, np.eye(3), (11, 11)) == pytest.approx(np.hypot(10, 10))
+
+
+@pytest.mark.parametrize(
+    'matrix, kept',
+    [
+        (similarity_matrix(0.5, 2.0, np.zeros(2), np.ones(2)), True),
+        (np.array([[1, 0, 0], [0, 1, 0], [1e-3, 0, 1.0]]), True),
+        (np.array([[1, 0, 0], [0, 1, 0], [-0.1, 0, 1.0]]), False),  # the horizon runs through the picture
+        (np.array([[1, 2, 0], [2, 4, 0], [0, 0, 1.0]]), False),
+        (np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]]), False),
+        (np.full((3, 3), np.nan), False),
+    ],
+)
+def test_keeps_shape(matrix, kept):
+    assert keeps_shape(matrix, (30, 40)) is kept
