@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+sys.path[:0] = [str(ROOT / folder) for folder in ('.', 'benchmarks', 'tests/helpers')]
 
 from mmfusion.utils import UserError, friendly_main, setup_cpu_env  # noqa: E402
 

@@ -19,6 +19,7 @@ import cv2
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from small_fusers import SMALL
 from torch.utils.data import DataLoader
 
 from mmfusion.apis import FusionInferencer
@@ -39,20 +40,6 @@ PRECISIONS = dict(
 )
 #: Config: (height, width) of a picture and pairs in a batch, as the config trains.
 JOINT = dict(moe_fusion_llvip_light=((160, 192), 4), moe_fusion_llvip=((512, 640), 4))
-TINY_ARCH = dict(
-    embed_dim=32,
-    depth=4,
-    num_heads=2,
-    decoder_embed_dim=32,
-    decoder_depth=4,
-    decoder_num_heads=2,
-    mlp_ratio=2,
-    patch_size=8,
-)
-TINY = dict(
-    TCMoA=dict(arch=TINY_ARCH, window=4, tile=32, overlap=16),
-    MoEFusion=dict(base_channels=4, expert_channels=4, decoder_channels=(8,), local_grid=(6, 8), global_grid=(3, 4)),
-)
 
 
 class Options(NamedTuple):
@@ -109,7 +96,7 @@ def against_cpu(name: str, options: Options) -> dict:
     """Forward and backward pass of a fuser, on the device and on the CPU, in float32 without TF32: largest differences and times."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
-    fuser = MODELS.build(dict(type=name, **(TINY.get(name, {}) if options.quick else {}))).eval()
+    fuser = MODELS.build(dict(type=name, **(SMALL.get(name, {}) if options.quick else {}))).eval()
     size = (32, 48) if options.quick else (240, 320)
     sources = [torch.rand(1, fuser.channels[-1], *size) for _ in range(2)]
     found = {}
@@ -171,7 +158,7 @@ def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
     for precision in ('fp32', 'bf16'):
         torch.manual_seed(0)
         fuser = MODELS.build(
-            dict(type='TCMoA', with_cp=checkpointing, **(TINY['TCMoA'] if options.quick else dict(arch=arch)))
+            dict(type='TCMoA', with_cp=checkpointing, **(SMALL['TCMoA'] if options.quick else dict(arch=arch)))
         ).to(options.device)
         side = 32 if options.quick else 448
         sources = [torch.rand(1, 3, side, side, device=options.device) for _ in range(2)]
@@ -265,7 +252,7 @@ def two_processes(options: Options) -> dict:
 
 def compiled(name: str, options: Options) -> dict:
     """``torch.compile`` and CUDA graphs against eager, forward pass in evaluation mode: ratio of times and largest difference."""
-    fuser = MODELS.build(dict(type=name, **(TINY.get(name, {}) if options.quick else {}))).eval().to(options.device)
+    fuser = MODELS.build(dict(type=name, **(SMALL.get(name, {}) if options.quick else {}))).eval().to(options.device)
     sources = [
         torch.rand(1, fuser.channels[-1], *((32, 48) if options.quick else (480, 640)), device=options.device)
         for _ in range(2)

@@ -22,3 +22,10 @@ def build_runner(cfg: Config) -> Runner:
     for name in BUILT_LATER:
         setattr(runner, name, building()(getattr(runner, name)))
     return runner
+
+
+def leave_out_training(cfg: Config) -> None:
+    """Set all that a test does not need to None, as mmengine's runner wants it: loaders, loops, evaluator, optimizer."""
+    parts = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+    for key in (*parts, 'val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg[key] = None

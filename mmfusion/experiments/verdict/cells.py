@@ -23,7 +23,7 @@ from mmfusion.fileio.reading import read_record
 from mmfusion.registry import DATASETS, build_configured
 from mmfusion.running.checks import check_testing
 from mmfusion.running.manifests import record_test, watch_samples
-from mmfusion.running.runner import build_runner
+from mmfusion.running.runner import build_runner, leave_out_training
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import building, user_message
 
@@ -203,16 +203,7 @@ def check_labels(base: Config) -> None:
 def _test(cfg: Config, name: str, facts: dict) -> dict:
     """Test networks as their own weights make them."""
     cfg.experiment_name = f'{name}_{os.getpid()}'
-    for key in (
-        'train_dataloader',
-        'train_cfg',
-        'optim_wrapper',
-        'param_scheduler',
-        'val_dataloader',
-        'val_cfg',
-        'val_evaluator',
-    ):
-        cfg[key] = None
+    leave_out_training(cfg)
     cfg.resume = False
     runner = build_runner(cfg)
     check_testing(runner, runner.test_loop)

@@ -21,7 +21,7 @@ from mmfusion.fileio.reading import read_json
 from mmfusion.manifest import Places
 from mmfusion.registry import DATASETS, build_configured
 from mmfusion.running.manifests import SAMPLES_FILE
-from mmfusion.running.runner import build_runner
+from mmfusion.running.runner import build_runner, leave_out_training
 from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
 from mmfusion.utils import load_fusion_checkpoint
 from mmfusion.utils.errors import building
@@ -144,16 +144,7 @@ def answers(cfg: Config, weights: Optional[str], work_dir: str) -> Dict[str, dic
     """
     cfg.work_dir = work_dir
     cfg.test_evaluator = [dict(type='mmfusion.SampleFacts')]
-    for key in (
-        'train_dataloader',
-        'train_cfg',
-        'optim_wrapper',
-        'param_scheduler',
-        'val_dataloader',
-        'val_cfg',
-        'val_evaluator',
-    ):
-        cfg[key] = None
+    leave_out_training(cfg)
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     for key in ('prefetch_factor', 'pin_memory'):
         cfg.test_dataloader.pop(key, None)
