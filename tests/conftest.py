@@ -1,5 +1,6 @@
 """Shared fixtures. The OpenMP policy is set here, before any test module imports torch."""
 
+import gc
 import os
 import random
 import tempfile
@@ -18,6 +19,7 @@ os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS is determi
 import numpy as np
 import pytest
 import torch
+from plain_configs import leave_configs_as_they_are
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -40,6 +42,16 @@ def registered_modules():
     from mmfusion.utils import register_all_modules
 
     register_all_modules()
+    gc.collect()
+    gc.freeze()  # mmengine collects garbage with each data set, which takes half a second beside all these modules
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_configs():
+    """Runs of this process write their config as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        leave_configs_as_they_are(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -130,6 +130,31 @@ def loss_scale_update(optim_wrapper: Any) -> Any:
     return optim_wrapper._scale_update_param
 
 
+def lay_out_configs_once() -> None:
+    """Let mmengine lay out the text of a config once a run: it does so five times, at up to two seconds each."""
+    from functools import lru_cache
+
+    from mmengine.config import Config
+
+    if hasattr(Config.pretty_text, 'remembered'):
+        return
+
+    lay_out = Config.pretty_text.fget
+    if hasattr(lay_out, 'texts'):
+        return
+    texts = {}
+
+    def pretty_text(config: Config) -> str:
+        content = repr(config.to_dict())
+        if content not in texts:
+            texts.clear()  # the one of this run is enough
+            texts[content] = lay_out(config)
+        return texts[content]
+
+    pretty_text.texts = texts
+    Config.pretty_text = property(pretty_text)
+
+
 def replace_loaders(load: Callable, load_url: Callable) -> None:
     """Let mmengine load files by ``load(file, map_location, weights_only)`` and downloads by ``load_url(url, ...)``."""
     from mmengine.runner import checkpoint

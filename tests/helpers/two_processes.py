@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from plain_configs import leave_configs_as_they_are
 
 
 def free_port():
@@ -26,6 +27,7 @@ def in_two_processes(function, folder):
 
 def _work(rank, function, port, folder):
     torch.set_num_threads(1)
+    leave_configs_as_they_are(pytest.MonkeyPatch())
     dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
     torch.save(function(rank, 2), os.path.join(folder, f'rank{rank}.pt'))
     dist.barrier()

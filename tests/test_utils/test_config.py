@@ -1,6 +1,7 @@
 import pytest
 
 from mmfusion.utils import UserError, load_config
+from mmfusion.utils.compat import lay_out_configs_once
 
 GOOD = """
 model = dict(type='FusionOnly', fuser=dict(type='AverageFuser'))
@@ -97,3 +98,20 @@ def test_every_config_of_the_repository_passes(repo_dir):
     configs = sorted(path for path in (repo_dir / 'configs').glob('*.py') if not path.stem.startswith('league_'))
     for path in configs:
         load_config(path)
+
+
+def test_the_text_is_laid_out_once(write, monkeypatch):
+    """As mmengine does it, and again when something has changed."""
+    done = []
+
+    def format_code(text, style_config):
+        done.append(style_config)
+        return f'{text}\n# laid out', True
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', format_code)
+    lay_out_configs_once()  # a second call changes nothing
+    cfg = load_config(write(GOOD))
+    texts = {cfg.pretty_text for _ in range(3)}
+    assert len(done) == 1 and len(texts) == 1 and texts.pop().endswith('# laid out')
+    cfg.num_classes = 4
+    assert 'num_classes=4' in cfg.pretty_text and len(done) == 2
