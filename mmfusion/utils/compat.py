@@ -132,7 +132,6 @@ def loss_scale_update(optim_wrapper: Any) -> Any:
 
 def lay_out_configs_once() -> None:
     """Let mmengine lay out the text of a config once a run: it does so five times, at up to two seconds each."""
-
     from mmengine.config import Config
 
     if hasattr(Config.pretty_text, 'remembered'):
