@@ -31,7 +31,15 @@ def versions() -> Dict[str, Optional[str]]:
 
 
 def code() -> Optional[Dict[str, object]]:
-    """Commit of the checkout that this package runs from, and whether tracked files differ from it; None outside a checkout."""
+    """Commit of the checkout that this package runs from, and whether tracked files differed from it; None outside a checkout.
+
+    Read when this module is imported, which every command does at its start: a checkout may change while a long run goes on with what it has
+    loaded.
+    """
+    return None if _CODE is None else dict(_CODE)
+
+
+def _read_code() -> Optional[Dict[str, object]]:
     folder = Path(__file__).resolve().parents[2]
     if not (folder / '.git').exists():
         return None
@@ -80,3 +88,6 @@ def _gpus(torch) -> List[str]:
     if not torch.cuda.is_available():
         return []
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+_CODE = _read_code()

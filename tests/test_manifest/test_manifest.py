@@ -7,7 +7,16 @@ import os
 import pytest
 from tiny_runs import write_pairs
 
-from mmfusion.manifest import FileSet, Places, describe_dataset, describe_files, read_manifest, versions, write_manifest
+from mmfusion.manifest import (
+    FileSet,
+    Places,
+    describe_dataset,
+    describe_files,
+    facts,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from mmfusion.manifest.content import read_places
 from mmfusion.manifest.hashing import SHORT, cache_file, hash_files
 from mmfusion.registry import DATASETS
@@ -133,3 +142,12 @@ def test_no_manifest_and_a_damaged_one_are_errors_of_the_user(tmp_path):
     (tmp_path / 'manifest.json').write_text('{"manifest": 99, "entries": {}}')
     with pytest.raises(UserError, match='format 99'):
         read_manifest(tmp_path)
+
+
+def test_the_commit_is_the_one_that_the_process_began_with(tmp_path, monkeypatch):
+    """A checkout may change while a long run goes on with what it has loaded."""
+    before = facts.code()
+    monkeypatch.setattr(facts, '_git', lambda *_: 'a later commit')
+    write_manifest(tmp_path, 'test')
+    assert facts.code() == before == read_manifest(tmp_path)['test']['code']
+    assert facts._read_code() in (None, dict(commit='a later commit', dirty=True))
