@@ -10,6 +10,7 @@ title = 'League of infrared-visible fusers'
 remark = ('Own parts of public sets, not their official test sets: no official benchmark. Published networks run with the weights that their '
           'authors published, whatever these were trained on.')
 
+_config = dict(tardal='tardal_ivif_batch_statistics')  # as its authors run tardal.pt
 _rule, _own = dict(kind='rule'), dict(kind='mmfusion')
 _published = dict(  # title, official files
     densefuse=('DenseFuse', 'densefuse_gray.model'),
@@ -27,10 +28,10 @@ methods = dict(
     average=dict(_rule, model='AverageFuser'),
     maximum=dict(_rule, model='MaximumFuser'),
     laplacian=dict(_rule, model='LaplacianPyramidFuser', title='Laplacian pyramid'),
-    **{name: dict(model=f'{name}_ivif', weights=f'checkpoints/{name}.pth', title=title,
+    **{name: dict(model=_config.get(name, f'{name}_ivif'), weights=f'checkpoints/{name}.pth', title=title,
                   get=f'mmfusion convert {name} {file} checkpoints/{name}.pth') for name, (title, file) in _published.items()},
     # nearly black without the stretch that its program applies
-    lrrnet=dict(model=dict(type='LRRNet', stretch_sources=True, postprocess=['stretch']), weights='checkpoints/lrrnet.pth',
+    lrrnet=dict(model=dict(type='LRRNet', stretch_sources=True, stretch=True), weights='checkpoints/lrrnet.pth',
                 title='LRRNet, stretched', get='mmfusion convert lrrnet FILE checkpoints/lrrnet.pth'),
     refusion=dict(model=dict(type='ReFusion'), weights='checkpoints/refusion_ivif.pth', title='ReFusion',
                   get='mmfusion convert tdfusion FILE checkpoints/refusion_ivif.pth'),

@@ -271,10 +271,15 @@ class BaseCoupling(BaseModel):
         fused, losses = (
             self.fuser(*sources, **guidance) if state is None else functional_call(self.fuser, state, sources, guidance)
         )
+        steps = () if self.fuser.training else self.fuser.postprocess
+        if steps[:1] == (
+            'gray',
+        ):  # of a fused luminance: with its color it might leave [0, 1], and clamping would change it
+            color = color._replace(chroma=None)
         image = restore_color(fused, color)
         image = image.clamp(0, 1) if self.clamp else image
-        if self.fuser.postprocess and not self.fuser.training:
-            image = postprocess(image.clamp(0, 1), self.fuser.postprocess)
+        if steps:
+            image = postprocess(image.clamp(0, 1), steps)
         return Fusion(image, fused, source_first, source_second, losses)
 
     def guidance(self, inputs: Dict[str, Tensor]) -> Dict[str, Tensor]:

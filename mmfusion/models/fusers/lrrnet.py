@@ -33,7 +33,9 @@ class LRRNet(BaseFuser):
         width: Channels of the low-rank part, and of the sparse part.
         blocks: Steps of the sparse coding after the first one.
         stretch_sources: Stretch each source from its minimum and maximum to [0, 1] first, as the published test code does.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('gray', 'stretch', 'truncate')``.
+        stretch: In eval mode, stretch every fused luminance to the whole range [0, 1], as the published test code does. The step of that name in
+            ``postprocess`` comes too late for color pictures: with their chroma, luminances near zero leave [0, 1] and are cut.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('gray', 'truncate')`` after its stretch.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -52,13 +54,14 @@ class LRRNet(BaseFuser):
         width: int = 128,
         blocks: int = 4,
         stretch_sources: bool = False,
+        stretch: bool = False,
         postprocess: Sequence[str] = (),
         init_cfg: Optional[Union[dict, list]] = None,
     ) -> None:
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1 or blocks < 1:
             raise ValueError(f'LRRNet: width and blocks must be at least 1, got {width} and {blocks}')
-        self.stretch_sources = stretch_sources
+        self.stretch_sources, self.stretch = stretch_sources, stretch
         self.visible, self.infrared = SparseCoding(width, blocks), SparseCoding(width, blocks)
         self.low_rank, self.sparse = _conv(2, 1), _conv(2, 1)
 
@@ -68,7 +71,8 @@ class LRRNet(BaseFuser):
             first, second = stretch(first), stretch(second)
         parts = zip(self.infrared(second), self.visible(first))  # low-rank ones, then sparse ones, each (N, 1, H, W)
         low_rank, sparse = (torch.cat(pair, dim=1) for pair in parts)
-        return FuserOutput(self.low_rank(low_rank) + self.sparse(sparse), {})
+        fused = self.low_rank(low_rank) + self.sparse(sparse)
+        return FuserOutput(stretch(fused) if self.stretch and not self.training else fused, {})
 
 
 class SparseCoding(BaseModule):

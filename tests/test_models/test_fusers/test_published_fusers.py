@@ -15,10 +15,11 @@ from mmfusion.apis import FusionInferencer
 from mmfusion.cli.main import PUBLISHED as COMMANDS
 from mmfusion.cli.main import main as mmfusion
 from mmfusion.model_zoo import add_model
+from mmfusion.models.couplings import FusionOnly
 from mmfusion.models.fusers import published
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
 from mmfusion.models.layers import local, whole_images
-from mmfusion.models.layers.color import luminance
+from mmfusion.models.layers.color import luminance, rgb_to_ycbcr
 from mmfusion.registry import MODELS
 from mmfusion.utils import UserError
 
@@ -173,7 +174,7 @@ OFFICIAL_WEIGHTS = dict(
     tardal='tardal_ivif_batch_statistics',
     tardalplusplus='tardal_ivif',
     sage='sage_ivif',
-    lrrnet=dict(type='LRRNet', stretch_sources=True, postprocess=('stretch',)),
+    lrrnet=dict(type='LRRNet', stretch_sources=True, stretch=True),
     didfuse='didfuse_ivif',
     lesefuse='lesefuse_ivif',
     smoa='smoa_ivif',
@@ -349,6 +350,21 @@ def test_lrrnet_stretches_its_sources():
     torch.testing.assert_close(
         stretched(0.2 + first / 2, second / 3).fused, plain(first, second).fused, atol=1e-5, rtol=0
     )
+
+
+def test_lrrnet_stretches_its_luminance_before_the_color_is_put_back():
+    """Each picture by itself, in eval mode alone; the color of the sources stays as strong as it was."""
+    plain, stretched = (FusionOnly(fuser=dict(type='LRRNet', width=4, stretch=flag)) for flag in (False, True))
+    stretched.load_state_dict(plain.state_dict())
+    inputs = dict(first=torch.rand(2, 3, 16, 16) * 0.1 + 0.45, second=torch.rand(2, 1, 16, 16))
+    with torch.no_grad():
+        assert torch.equal(plain.train().fuse(inputs).fused, stretched.train().fuse(inputs).fused)
+        raw, fusion = plain.eval().fuse(inputs).fused, stretched.eval().fuse(inputs)
+    for before, after in zip(raw, fusion.fused):
+        torch.testing.assert_close(after, (before - before.min()) / (before.max() - before.min()), atol=1e-6, rtol=0)
+    inside = ((fusion.fused > 0.2) & (fusion.fused < 0.8)).expand(-1, 2, -1, -1)  # nothing is clamped there
+    chroma = rgb_to_ycbcr(fusion.image)[:, 1:], rgb_to_ycbcr(inputs['first'])[:, 1:]
+    torch.testing.assert_close(chroma[0][inside], chroma[1][inside], atol=1e-5, rtol=0)
 
 
 def test_weights_that_decayed_to_nothing_are_zero():

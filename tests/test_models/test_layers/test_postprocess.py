@@ -45,6 +45,16 @@ def test_a_coupling_does_so_in_eval_mode_alone():
     inputs = dict(first=first, second=second)
     with torch.no_grad():
         assert torch.equal(plain.train()(inputs), odd.train()(inputs))
-        expected = postprocess(plain.eval()(inputs).clamp(0, 1), ('gray', 'stretch', 'truncate'))
-        assert torch.equal(odd.eval()(inputs), expected)
+        fused = plain.eval().fuse(inputs).fused.expand(-1, 3, -1, -1)
+        expected = postprocess(fused.clamp(0, 1), ('gray', 'stretch', 'truncate'))
+        torch.testing.assert_close(odd.eval()(inputs), expected)
     assert torch.equal(expected[:, 0], expected[:, 2]) and expected.amax() == 1
+
+
+def test_gray_is_the_luminance_that_the_network_made():
+    """Strong color beside a dark luminance would leave [0, 1], and what clamping makes of it is brighter."""
+    coupling = FusionOnly(fuser=dict(type='AverageFuser', weight=0.0)).eval()
+    coupling.fuser.postprocess = ('gray',)
+    red, dark = torch.tensor([0.9, 0.1, 0.1]).view(1, 3, 1, 1).expand(1, 3, 16, 16), torch.full((1, 1, 16, 16), 0.05)
+    with torch.no_grad():
+        torch.testing.assert_close(coupling(dict(first=red, second=dark)), dark.expand(1, 3, -1, -1))
