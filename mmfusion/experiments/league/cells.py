@@ -13,7 +13,7 @@ from mmfusion.experiments.locking import locked
 from mmfusion.fileio import write_json
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.reading import parse_json, read_record
-from mmfusion.manifest import FileSet, write_manifest
+from mmfusion.manifest import FileSet, read_manifest, write_manifest
 from mmfusion.profiling.timing import describe_machine
 from mmfusion.utils import UserError, load_config
 from mmfusion.utils.errors import user_message
@@ -265,8 +265,51 @@ def run_cell(plan: Plan, cell: Cell, root: Path) -> bool:
         return True
 
 
-def record_cell(plan: Plan, cell: Cell, root: Path) -> None:
-    """Write the manifest of a cell: pairs or pictures, weights, and hashes of what came out."""
+def has_record(cell: Cell, root: Path) -> bool:
+    """Whether the manifest of a cell says enough to compute it again; there is none where a process ended just before."""
+    try:
+        return 'config' in read_manifest(cell.folder(root)).get('league', ())
+    except UserError:
+        return False
+
+
+def cell_config(plan: Plan, cell: Cell, root: Path) -> dict:
+    """All settings that a cell was measured by, for its manifest."""
+    settings, method = plan.settings, plan.settings.methods[cell.method]
+    config: Dict[str, object] = dict(
+        cell=dict(kind=cell.kind, method=cell.method, data=cell.data, name=cell.name), device=settings.device
+    )
+    if cell.kind in ('pictures', 'cost', 'course'):
+        config['method'] = method._asdict()
+    if cell.data:
+        config['pairs_dataloader'] = dict(dataset=dict(settings.pairs[cell.data].dataset, test_mode=True))
+        home = Path(root).absolute()
+        files = {
+            name: Path(file).absolute() for name, file in pictures_of(plan, cell.method, cell.data, root).files.items()
+        }
+        config['pictures'] = {
+            name: str(file.relative_to(home) if home in file.parents else file) for name, file in files.items()
+        }
+    if cell.kind == 'scores':
+        config.update(metrics=list(settings.metrics), protocol=settings.protocol)
+    elif cell.kind == 'network':
+        config['network'] = settings.networks[cell.name]._asdict()
+    elif cell.kind == 'cost':
+        config['cost'] = settings.cost._asdict()
+    elif cell.kind == 'course':
+        config['course'] = settings.courses[cell.name]._asdict()
+    return config
+
+
+def record_cell(plan: Plan, cell: Cell, root: Path, late: bool = False) -> None:
+    """Write the manifest of a cell: settings, pairs or pictures, weights, and hashes of what came out.
+
+    Args:
+        plan: The plan.
+        cell: A cell that is done.
+        root: Folder of the league.
+        late: The cell was measured before, and its manifest is missing.
+    """
     folder, method = cell.folder(root), plan.settings.methods[cell.method]
     data, weights, outputs = {}, {}, [folder / RESULT_FILE]
     if cell.data:
@@ -283,8 +326,20 @@ def record_cell(plan: Plan, cell: Cell, root: Path) -> None:
         outputs.append(folder / RECORD_FILE)
         if checkpoint and Path(checkpoint).is_file():
             weights['network'] = checkpoint
-    protocol = plan.settings.protocol if cell.kind == 'scores' else None
-    write_manifest(folder, 'league', data=data, weights=weights, outputs=outputs, protocol=protocol, cell=cell.label)
+    seeds = plan.settings.courses[cell.name].seeds if cell.kind == 'course' else ()
+    write_manifest(
+        folder,
+        'league',
+        config=cell_config(plan, cell, root),
+        data=data,
+        weights=weights,
+        outputs=outputs,
+        protocol=plan.settings.protocol if cell.kind == 'scores' else None,
+        seeds=list(seeds),
+        runs=[f'seed{seed}' for seed in seeds],
+        cell=cell.label,
+        **(dict(late=True) if late else {}),
+    )
 
 
 def _measure(plan: Plan, cell: Cell, root: Path) -> Optional[dict]:

@@ -72,20 +72,26 @@ def measure_here(method: Method, cost: Cost, device: str) -> Dict[str, object]:
     coupling = build_method(method, device)
     fuse(coupling, _WARM_SIZE, device)()  # libraries load what they need
     memory = extra_memory(fuse(coupling, (height, width), device), device)
-    parts = count_flops(coupling, (height, width))
+    counts = count_operations(coupling, cost)
     reference = build_method(Method('reference', 'reference', model=cost.reference), device)
     functions = dict(method=fuse(coupling, (height, width), device), reference=fuse(reference, (height, width), device))
     timings = measure(functions, cost.repeats, warmup=1, device=device)
     kind = 'gpu' if timings['method'].gpu else 'cpu'
     return {
-        'parameters': sum(part.parameters for part in parts),
-        'gmac': sum(part.flops for part in parts) / 2e9,
+        **counts,
         'memory': memory,
         f'{kind}_ms': timings['method'].median(kind) * 1e3,
         'times': ratio(timings['method'], timings['reference'], kind),
         'rounds': [a / b for a, b in zip(getattr(timings['method'], kind), getattr(timings['reference'], kind)) if b],
         'machine': describe_machine(device),
     }
+
+
+def count_operations(coupling: BaseCoupling, cost: Cost) -> Dict[str, float]:
+    """Parameters, and billions of multiplications with additions of one pair."""
+    width, height = cost.image_size
+    parts = count_flops(coupling, (height, width))
+    return dict(parameters=sum(part.parameters for part in parts), gmac=sum(part.flops for part in parts) / 2e9)
 
 
 def fuse(coupling: BaseCoupling, size: tuple, device: str) -> Callable[[], object]:

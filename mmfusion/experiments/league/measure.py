@@ -67,13 +67,21 @@ def rate_pictures(
         for index, name in enumerate(pairs.names):
             if name in done:
                 continue
-            fused = to_batch(to_working_range(pictures.read(name), pictures.files[name]))
-            images = prepare_images([fused, *pairs.sources(index)], protocol)
-            values = {key: value.item() for key, value in evaluate_metrics(metrics, *images, protocol=protocol).items()}
+            values = rate_picture(pictures, pairs, index, metrics, protocol)
             file.write(json.dumps(dict(name=name, values=values)).encode() + b'\n')
             file.flush()
             done[name] = values
     return {name: done[name] for name in pairs.names}
+
+
+def rate_picture(
+    pictures: Pictures, pairs: PairSet, index: int, metrics: Sequence[str], protocol: str
+) -> Dict[str, float]:
+    """Values of every metric for one pair."""
+    name = pairs.names[index]
+    fused = to_batch(to_working_range(pictures.read(name), pictures.files[name]))
+    images = prepare_images([fused, *pairs.sources(index)], protocol)
+    return {key: value.item() for key, value in evaluate_metrics(metrics, *images, protocol=protocol).items()}
 
 
 def _parse_scores(data: bytes, metrics: Sequence[str]) -> Iterator[Tuple[str, dict]]:

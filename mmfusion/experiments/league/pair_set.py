@@ -1,7 +1,7 @@
 """A set of pairs as a league sees it: names, sizes, sources, labels, and what tells it from another set."""
 
 import copy
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -55,6 +55,14 @@ class PairSet:
         if item.get('height') and item.get('width'):
             return int(item['height']), int(item['width'])
         return read_size(item['first_path'])
+
+    def only(self, names: Sequence[str]) -> 'PairSet':
+        """The same set with some of its pairs."""
+        part, chosen = copy.copy(self), [self.names.index(name) for name in names]
+        part.names, part.sizes, part._items = (
+            [values[index] for index in chosen] for values in (self.names, self.sizes, self._items)
+        )
+        return part
 
     def item(self, index: int) -> dict:
         """What the data set says of a pair, with both sources as arrays."""

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from mmengine.logging import print_log
 
@@ -16,7 +16,7 @@ from mmfusion.manifest import write_manifest
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import WriteError
 
-from .cells import DONE, FAILED, MISSING, SKIPPED, Cell, Plan, make_plan, run_job
+from .cells import DONE, FAILED, MISSING, SKIPPED, Cell, Plan, has_record, make_plan, record_cell, run_job
 from .page import write_page
 from .settings import Settings, read_settings
 from .standing import RESAMPLES, Standing, read_standing
@@ -98,6 +98,9 @@ def league(
         done = sum(cell.state(root) == DONE for cell in plan.cells)
         print_log(f'league: {done} of {sum(not cell.skipped for cell in plan.cells)} cells are there', 'current')
         _run(plan, todo, root, workers)
+        for cell in plan.cells:
+            if cell.state(root) == DONE and not has_record(cell, root):
+                record_cell(plan, cell, root, late=True)
     return write_results(plan, root, resamples)
 
 
@@ -145,6 +148,13 @@ def _in_process(settings: Settings, index: int, root: str) -> None:
         raise UserError(str(error)) from None  # its cause need not survive the way back
 
 
+def _plain(node: Any) -> Any:
+    """Settings as a config has them."""
+    if hasattr(node, '_asdict'):
+        return _plain(node._asdict())
+    return {key: _plain(value) for key, value in node.items()} if isinstance(node, Mapping) else node
+
+
 def write_results(plan: Plan, root: Path, resamples: int = RESAMPLES) -> League:
     """Write tables and the page of the cells that are done.
 
@@ -173,7 +183,13 @@ def write_results(plan: Plan, root: Path, resamples: int = RESAMPLES) -> League:
         runs = [str(cell.folder(root).relative_to(root)) for cell in by_state.get(DONE, ())]
         ranks = {name: value.value for name, value in standing.overall.items()}
         write_manifest(
-            root, 'league', runs=runs, outputs=result.files.values(), protocol=plan.settings.protocol, results=ranks
+            root,
+            'league',
+            config=_plain(plan.settings),
+            runs=runs,
+            outputs=result.files.values(),
+            protocol=plan.settings.protocol,
+            results=ranks,
         )
     except OSError as error:
         raise WriteError(

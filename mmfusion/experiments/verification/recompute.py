@@ -23,7 +23,7 @@ from mmfusion.registry import DATASETS, build_configured
 from mmfusion.running.manifests import SAMPLES_FILE
 from mmfusion.running.runner import build_runner, leave_out_training
 from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
-from mmfusion.utils import load_fusion_checkpoint
+from mmfusion.utils import UserError, load_fusion_checkpoint
 from mmfusion.utils.errors import building
 
 #: Largest relative difference of a metric: the same arithmetic, perhaps in another order.
@@ -64,6 +64,8 @@ def recompute(entry: dict, folder: Path, places: Places, sample: Optional[int], 
         _recompute_answers(entry, folder, places, sample, seed, outcome)
     elif entry['kind'] == 'training' and entry.get('first_loss') is not None:
         _recompute_first_loss(entry, places, outcome)
+    elif entry['kind'] == 'league' and 'cell' in entry.get('config', {}).get('resolved', {}):
+        _recompute_cell(entry, folder, places, sample, seed, outcome)
     return outcome
 
 
@@ -76,6 +78,21 @@ def draw(names: Sequence[str], count: Optional[int], seed: int) -> List[str]:
     """
     names = sorted(names)
     return names if count is None or count >= len(names) else sorted(random.Random(seed).sample(names, count))
+
+
+def _recompute_cell(
+    entry: dict, folder: Path, places: Places, sample: Optional[int], seed: int, outcome: Outcome
+) -> None:
+    from mmfusion.experiments.league.check import recompute_cell
+
+    config = places.find_all(copy.deepcopy(entry['config']['resolved']))
+    try:
+        again = recompute_cell(config, folder, lambda names: draw(names, sample, seed))
+    except (KeyError, TypeError, UserError, OSError) as error:
+        outcome.wrong.append(f'it cannot be computed any more: {error}')
+        return
+    outcome.wrong += again.wrong
+    outcome.done += [again.done] if again.done else []
 
 
 def _recompute_scores(

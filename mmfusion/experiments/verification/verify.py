@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Union
 
 from mmfusion.manifest import Places, read_manifest
-from mmfusion.manifest.content import read_places
+from mmfusion.manifest.content import has_manifest, read_places
 from mmfusion.manifest.facts import code
 
 from .hashes import check_config, check_files, check_outputs, check_samples, check_versions, check_weights
@@ -72,6 +72,9 @@ def verify(
         if current in seen:
             continue
         seen.add(current)
+        if current != folder and not has_manifest(current):
+            findings.append(Finding(os.path.relpath(current, folder), 'its manifest is gone, or was never written'))
+            continue
         for key, entry in read_manifest(current).items():
             where = f'{os.path.relpath(current, folder)}: {key}' if current != folder else key
             places = read_places(current, key)
@@ -107,6 +110,8 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
             f'made at commit {before["commit"][:12]}{" with changes" if before["dirty"] else ""}, this is '
             f'{now["commit"][:12]}{" with changes" if now["dirty"] else ""}'
         )
+    if entry.get('late'):
+        notes.append('measured before its manifest was written: versions and commit are those of the writing')
     texts += check_config(entry)
     files = list(check_files(entry, places))
     texts += files
