@@ -5,7 +5,7 @@
 
 A method of your own is a folder of fused pictures (FOLDER/SET/NAME.png, or FOLDER/NAME.png) or a config with its weights.
 Every measurement is kept: the same command goes on where it was stopped, and reads what is there. Rows without weights are
-left out with the reason.
+left out with the reason. The exit code is 1 when something could not be measured; what could be is in tables and page.
 """
 
 import argparse
@@ -65,3 +65,5 @@ def main(argv=None):
             args.cfg_options,
         )
     print('\n' + '\n'.join(summary_lines(result)))
+    if result.failed:
+        raise SystemExit(1)

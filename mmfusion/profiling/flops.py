@@ -69,13 +69,20 @@ def count_flops(
 
 
 def flop_counter() -> FlopCounterMode:
-    """torch's counter, which also knows convolutions with their activation behind them (:class:`~mmfusion.models.layers.ConvAct`)."""
+    """torch's counter, which also knows products added in place, and convolutions with their activation behind them.
+
+    See :class:`~mmfusion.models.layers.ConvAct` for the latter.
+    """
     fused = fused_convolution()
 
     def count(image: Sequence[int], weight: Sequence[int], *_, out_shape: Sequence[int], **__) -> int:
         return conv_flop_count(image, weight, out_shape)
 
-    return FlopCounterMode(display=False, custom_mapping={} if fused is None else {fused: count})
+    def count_product(_, a: Sequence[int], b: Sequence[int], **__) -> int:
+        return 2 * a[0] * a[1] * b[1]
+
+    mapping: Dict[object, Callable] = {torch.ops.aten.addmm_: count_product}
+    return FlopCounterMode(display=False, custom_mapping=mapping if fused is None else {**mapping, fused: count})
 
 
 def _count(name: str, module: nn.Module, run: Callable[[], object], batch_size: int) -> tuple:

@@ -12,9 +12,9 @@ import torch
 from full_disk import FullDisk
 from scipy.stats import rankdata
 
-from mmfusion.apis import evaluate
+from mmfusion.apis import FusionInferencer, evaluate
 from mmfusion.cli.main import main
-from mmfusion.experiments.league import league, read_settings
+from mmfusion.experiments.league import cells, league, read_settings
 from mmfusion.experiments.league import measure as measure_module
 from mmfusion.experiments.league.cells import make_plan
 from mmfusion.experiments.league.cost import fuse, measure_here
@@ -22,6 +22,7 @@ from mmfusion.experiments.league.methods import build_method
 from mmfusion.experiments.league.settings import Cost, Method
 from mmfusion.experiments.league.standing import rank_methods, rank_overall
 from mmfusion.experiments.locking import locked
+from mmfusion.experiments.verdict.recorder import PredictionRecorder
 from mmfusion.experiments.verdict.resampling import draw_weights
 from mmfusion.models.fusers import MaximumFuser
 from mmfusion.utils import UserError
@@ -137,6 +138,43 @@ def test_interrupted_in_a_cell(config, tmp_path, monkeypatch):
     assert len(rated) == 5  # two of four were left
 
 
+@pytest.mark.parametrize('kind', ['pictures', 'network', 'cost'])
+def test_interrupted_in_any_other_cell(tmp_path, monkeypatch, kind):
+    """The same call goes on: pictures that are there are not fused again, finished cells are read."""
+    config = tiny_league.config(
+        tmp_path / 'pairs',
+        pairs=dict(
+            demo=dict(title='Demo', dataset=dict(type='DemoPairs', length=3, size=(64, 80), split='test'), show=1)
+        ),
+        networks=dict(tiny=dict(network=tiny_league.detector(tmp_path))),
+        cost=dict(image_size=(32, 32), repeats=1, reference='AverageFuser'),
+    )
+    monkeypatch.setattr('mmfusion.experiments.league.cells.measure_cost', measure_here)
+    places = dict(
+        pictures=(FusionInferencer, '__call__'), network=(PredictionRecorder, 'process'), cost=(cells, 'measure_cost')
+    )
+    owner, name = places[kind]
+    calls, original = [], getattr(owner, name)
+
+    def interrupted(*args, **kwargs):
+        calls.append(kind)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            league(config, tmp_path / 'work', only=['average', 'visible'], resamples=100)
+    kept = {
+        path: path.stat().st_mtime_ns for name in ('*.png', 'result.json') for path in (tmp_path / 'work').rglob(name)
+    }
+    assert kept
+    result = league(config, tmp_path / 'work', only=['average', 'visible'], resamples=100)
+    assert not result.missing and not result.failed and list(result.standing.costs) == ['average', 'visible']
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
 def test_failures_are_kept_and_others_go_on(config, tmp_path, monkeypatch):
     def broken(self, first, second):
         raise RuntimeError('no memory for this one')
@@ -163,6 +201,30 @@ def test_rows_without_weights_are_left_out(config, tmp_path):
     )
     assert 'no checkpoint was given' in result.skipped['random, small, scores']
     assert 'checkpoints/none.pth is not there' in result.files['page'].read_text() and not result.failed
+
+
+def test_weights_that_do_not_fit(config, tmp_path, capsys):
+    """Of another method or width, with renamed keys, cut off: one message each, and the other rows are measured."""
+    states = {name: build_method(Method(name, name, model=model)).state_dict() for name, model in (
+        ('own', dict(type='LRRNet', width=4)), ('other', 'DenseFuse'), ('wide', dict(type='LRRNet', width=8)))}  # fmt: skip
+    states['renamed'] = {key.replace('weight', 'kernel'): value for key, value in states['own'].items()}
+    for name, state in states.items():
+        torch.save(dict(state_dict=state), tmp_path / f'{name}.pth')
+    (tmp_path / 'cut.pth').write_bytes((tmp_path / 'own.pth').read_bytes()[:-900])
+    config['methods'] = dict(average=dict(model='AverageFuser', kind='rule'), **{
+        name: dict(model=dict(type='LRRNet', width=4), weights=str(tmp_path / f'{name}.pth')) for name in (*states, 'cut')})  # fmt: skip
+    path = tmp_path / 'tiny.py'
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
+    with pytest.raises(SystemExit) as error:
+        main(['league', str(path), '--work-dir', str(tmp_path / 'work')])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('failed: ')]
+    assert error.value.code == 1 and len(lines) == 4
+    for line, name in zip(lines, ('other', 'wide', 'renamed', 'cut')):
+        assert line.startswith(f'failed: {name}: {tmp_path}/{name}.pth ')
+        assert ('damaged (its end is missing)' if name == 'cut' else 'does not fit FusionOnly') in line
+    page = (tmp_path / 'work/league.html').read_text()
+    assert 'checkpoint (16,), model (8,)' in page and 'fuser.visible.start.kernel' in page
+    assert list(league(config, tmp_path / 'work', measure=False).standing.sets['small'].means) == ['average', 'own']
 
 
 def test_sets_that_are_not_there(config, tmp_path):

@@ -23,3 +23,11 @@ def test_published_fuser_has_the_operations_of_its_page():
     coupling = MODELS.build(dict(type='FusionOnly', fuser=dict(type='DenseFuse'), fusion_loss=dict()))
     (part,) = count_flops(coupling.eval(), (120, 256))
     assert part.flops / 2e9 == pytest.approx(2.7, rel=0.02)
+
+
+def test_product_added_in_place():
+    """LRRNet adds so in inference; addmm counts the same."""
+    a, b, total = torch.rand(5, 3), torch.rand(3, 7), torch.rand(5, 7)
+    with torch.no_grad(), flop_counter() as counter:
+        total.addmm_(a, b, beta=0.5)
+    assert counter.get_total_flops() == 2 * 5 * 3 * 7

@@ -174,13 +174,17 @@ def make_plan(settings: Settings) -> Plan:
             jobs.append(_chain(settings, name, data, made_of, identity, unusable, why))
     for name, course in settings.courses.items():
         base = load_config(course.config, dict(course.options))
+        try:
+            trained, unusable_course = course_facts(course, base), ''
+        except (FileNotFoundError, PairDataError) as error:
+            trained, unusable_course = {}, f'no pairs to train with: {str(error).splitlines()[0]}'
         for method_name, method in settings.methods.items():
             why = absent[method_name] or (
                 'a folder has pictures of the test pairs alone, and a training needs those of its own pairs; give a config'
                 if method.folder
-                else ''
+                else unusable_course
             )
-            fixed = dict(method=facts[method_name], **({} if why else course_facts(course, base)))
+            fixed = dict(method=facts[method_name], **trained)
             jobs.append([_cell('course', method_name, '', name, fixed, why)])
     return Plan(settings, pairs, own, jobs, notes)
 

@@ -35,6 +35,7 @@ def run_course(course: Course, method: Method, folder: Path, device: str = 'cpu'
     for seed in course.seeds:
         cfg = downstream_config(copy.deepcopy(base), folders, seed, Path(folder) / f'seed{seed}')
         ensure_writable_dir(cfg.work_dir)
+        cfg.dump(str(Path(cfg.work_dir) / 'config.py'))
         done = Path(cfg.work_dir) / RESULT_FILE
         if done.exists():
             result = read_record(done, 'delete it to make this run again')

@@ -203,10 +203,13 @@ def summary_lines(result: League) -> List[str]:
     lines = [result.tables[0].to_text()] if result.tables and result.tables[0].methods else ['nothing is measured yet']
     lines += [f'note: {note}' for note in result.notes]
     for title, entries in (('skipped', grouped(result.skipped)), ('failed', grouped(result.failed))):
-        lines += [f'{title}: {", ".join(labels)}: {reason}' for reason, labels in entries.items()]
+        for reason, labels in entries.items():
+            first, *rest = reason.splitlines()
+            lines.append(f'{title}: {", ".join(labels)}: {first}{" (the page has all of it)" if rest else ""}')
     if result.missing:
+        number, shown = len(result.missing), '; '.join(result.missing[:3])
         lines.append(
-            f'missing: {len(result.missing)} cells ({", ".join(result.missing[:3])} ...), the same command goes on'
+            f'missing: {number} cell{"s" * (number > 1)} ({shown}{"; ..." * (number > 3)}), the same command goes on'
         )
     lines.append('written: ' + ', '.join(str(path) for path in result.files.values()))
     return lines

@@ -287,7 +287,8 @@ def _course_columns(course, rows: Mapping[str, dict]) -> Iterator[Column]:
     for title, metric in COLUMNS.items():
         found = {}
         for method, seeds in rows.items():
-            values = [metrics[metric] for metrics in seeds.values() if metric in metrics]
+            scale = 0.01 if metric == 'seg/mIoU' else 1  # mmseg has percent
+            values = [metrics[metric] * scale for metrics in seeds.values() if metric in metrics]
             if values:
                 found[method] = Estimate(
                     sum(values) / len(values), *((min(values), max(values)) if len(values) > 1 else ())
