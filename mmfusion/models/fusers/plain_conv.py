@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmfusion.models.layers import channels_last
 from mmfusion.models.layers.color import COLOR_SPACES, blend_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from mmfusion.registry import MODELS
 
@@ -88,7 +89,7 @@ class PlainConvFuser(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, 1 or 3, H, W) batches in [0, 1], H and W multiples of ``size_multiple``."""
-        made = self.head(self._features(torch.cat([first, second], dim=1) * 2 - 1))
+        made = self.head(self._features(channels_last(torch.cat([first, second], dim=1) * 2 - 1)))
         if self.rule is None:
             return FuserOutput(made.sigmoid(), {})
         change = self.limit * made.tanh()
