@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mmfusion.fileio.image_writing import write_image
 from mmfusion.model_zoo import DEFAULT_MODEL
 from mmfusion.registry import INFERENCERS, TRANSFORMS, build_configured
 from mmfusion.running.compilation import autocast, compile_fuser, compiler_errors
+from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError, register_all_modules, select_device
 from mmfusion.utils.errors import InputError, building
 from mmfusion.utils.progress import progress_bar
@@ -202,6 +203,22 @@ class FusionInferencer:
             bar.update(len(results) - bar.n)
         return [results[pair.name] for pair in pairs]
 
+    def fuse_loaded(self, item: dict, predict: bool = False) -> Tuple[np.ndarray, Optional[FusionDataSample]]:
+        """Fuse one pair that ``self.load`` has loaded; for loops that read and write themselves.
+
+        Args:
+            item: What ``self.load(dict(sample_id=..., img_id=..., first=..., second=...))`` gave, arrays in BGR.
+            predict: Run the task networks.
+
+        Returns:
+            (H, W) or (H, W, 3) RGB uint8; and what the task networks predicted, None without them.
+
+        Raises:
+            UserError: The fused image is not finite.
+        """
+        samples = self._predict([item]) if predict else [None]
+        return self._fuse([item], samples)[0], samples[0]
+
     def _batches(
         self,
         pairs: Sequence[Pair],
@@ -288,14 +305,8 @@ class FusionInferencer:
     def _view(self, item: dict, fused: np.ndarray, sample) -> SampleView:
         """The pictures of one pair at the size of its sources."""
         sources = self.pack(copy.copy(item))['inputs']
-        instances = None if sample is None else sample.get('pred_instances', None)
-        boxes, labels, scores = (
-            (np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
-            if instances is None
-            else (instances[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores'))
-        )
         return SampleView(
-            fused, to_picture(sources['first']), to_picture(sources['second']), boxes, labels, scores, True
+            fused, to_picture(sources['first']), to_picture(sources['second']), *found_boxes(sample), True
         )
 
     def _result(self, item: dict, sample, pictures: dict, files: dict, channel_order: str) -> FusionResult:
@@ -319,6 +330,14 @@ class FusionInferencer:
                         delattr(result.data_sample, name)
             result.instances = result.data_sample.get('pred_instances', None)
         return result
+
+
+def found_boxes(sample: Optional[FusionDataSample]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 4), labels (n,) and scores (n,) that a detector found, empty without one."""
+    instances = None if sample is None else sample.get('pred_instances', None)
+    if instances is None:
+        return np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
+    return tuple(instances[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores'))
 
 
 def _at_source_size(item: dict, sample) -> bool:

@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 COMMANDS: Dict[str, Command] = {
     'fuse': Command('fuse', 'fuse two images, or two folders of images; without arguments, a demo pair'),
+    'video': Command('video', 'fuse two streams: video files, cameras, URLs or folders of numbered images'),
     'train': Command('train', 'train a fuser, alone or coupled with task networks'),
     'test': Command('test', 'test a checkpoint: task metrics, fusion metrics, fused images'),
     'search': Command('search', 'search an architecture'),

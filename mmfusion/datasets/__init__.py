@@ -6,6 +6,7 @@ from . import samplers, transforms
 from .base_pair_dataset import BasePairDataset, hash_ids
 from .coco_pair_dataset import CocoPairDataset
 from .demo.pairs import DemoPairs
+from .demo.sequence import DemoSequence
 from .demo.task_pairs import DemoExposurePairs, DemoFocusPairs
 from .fmb import FMBDataset
 from .fusion_tasks import FusionTasksDataset
@@ -30,6 +31,7 @@ __all__ = [
     'DemoExposurePairs',
     'DemoFocusPairs',
     'DemoPairs',
+    'DemoSequence',
     'FMBDataset',
     'FusionTasksDataset',
     'HarvardDataset',

@@ -37,14 +37,8 @@ def whole_file(path: PathLike, binary: bool = False, sync: bool = True, remedy: 
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    temporary = f'{target}.{_HOST}-{os.getpid()}.tmp'
     try:
-        os.makedirs(folder, exist_ok=True)
-        if folder not in _cleaned:
-            _cleaned.add(folder)
-            for left in partial_files(folder):
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(left)
+        temporary = temporary_path(path)
         try:
             with open(temporary, 'wb') if binary else open(temporary, 'w', newline='', encoding='utf-8') as file:
                 yield file
@@ -61,9 +55,32 @@ def whole_file(path: PathLike, binary: bool = False, sync: bool = True, remedy: 
         raise WriteError(f'cannot write {path}: {error.strerror or error}; {remedy}') from error
 
 
+def temporary_path(path: PathLike, suffix: str = '') -> str:
+    """Name beside a file under which it is written, for programs that write it themselves; its folder is made when missing.
+
+    What killed processes left in that folder is removed.
+
+    Args:
+        path: The file; a symbolic link counts as what it points to.
+        suffix: Ending of the temporary name, where a program chooses the format by it.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        for left in partial_files(folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(left)
+    return f'{target}.{_HOST}-{os.getpid()}.tmp{suffix}'
+
+
 def partial_files(folder: PathLike) -> List[str]:
     """Temporary files that processes of this machine, killed since, left in a folder."""
-    pattern = re.compile(rf'.+\.{re.escape(_HOST)}-(\d+)\.tmp')
+    pattern = re.compile(rf'.+\.{re.escape(_HOST)}-(\d+)\.tmp(\.\w+)?')
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         found = ((entry.path, pattern.fullmatch(entry.name)) for entry in os.scandir(folder))
         return [path for path, match in found if match and not _is_running(int(match.group(1)))]

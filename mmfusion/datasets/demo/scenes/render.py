@@ -75,7 +75,7 @@ def _paint_heat(thing: Thing, parts: np.ndarray, behind: np.ndarray) -> np.ndarr
     return base + thing.warmth * warmth[parts]
 
 
-def _add_things(scene: Scene, surfaces: Surfaces) -> np.ndarray:
+def paint_things(scene: Scene, surfaces: Surfaces) -> np.ndarray:
     """Paint all things from far to near; returns the map of their numbers (from 1)."""
     owner = np.zeros(scene.size, np.uint8)
     albedo, heat = surfaces.albedo.copy(), surfaces.heat.copy()
@@ -132,7 +132,7 @@ def _light(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     return light
 
 
-def _radiance(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
+def compute_radiance(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
     """Light that reaches a color camera, (H, W, 3) BGR, 1 for white in good light."""
     image = surfaces.albedo * _light(rng, scene)[..., None]
     if scene.night:
@@ -143,7 +143,7 @@ def _radiance(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.
 
 
 def _visible_camera(rng: np.random.Generator, scene: Scene, surfaces: Surfaces) -> np.ndarray:
-    image = _radiance(rng, scene, surfaces)
+    image = compute_radiance(rng, scene, surfaces)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.065 if scene.night else 0.035)
     return np.rint(np.clip(image, 0, 1) ** np.float32(0.8) * 255).astype(np.uint8)
 
@@ -156,8 +156,8 @@ def render_radiance(rng: np.random.Generator, scene: Scene) -> np.ndarray:
         scene: Result of :func:`draw_scene`.
     """
     surfaces = draw_background(rng, scene)
-    _add_things(scene, surfaces)
-    return _radiance(rng, scene, surfaces)
+    paint_things(scene, surfaces)
+    return compute_radiance(rng, scene, surfaces)
 
 
 def _infrared_camera(rng: np.random.Generator, surfaces: Surfaces) -> np.ndarray:
@@ -177,7 +177,7 @@ def render_pair(rng: np.random.Generator, scene: Scene) -> RenderedPair:
         scene: Result of :func:`draw_scene`.
     """
     surfaces = draw_background(rng, scene)
-    owner = _add_things(scene, surfaces)
+    owner = paint_things(scene, surfaces)
     boxes: List[tuple] = []
     labels, ignored, looks = [], [], []
     new_number = np.zeros(len(scene.things) + 1, np.uint8)

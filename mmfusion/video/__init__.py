@@ -1,0 +1,30 @@
+"""Fusing two streams: files, cameras, URLs and sequences of images, paired by time. Names are resolved on first use."""
+
+from mmfusion.utils.lazy import lazy_names
+
+_LAZY = {
+    'CaptureStream': 'streams',
+    'FolderStream': 'streams',
+    'Frame': 'streams',
+    'FrameClock': 'recording',
+    'FramePair': 'pairing',
+    'FrameWriter': 'writing',
+    'FusedFrame': 'fusing',
+    'FusedVideo': 'fusing',
+    'MotionTrack': 'offset',
+    'OffsetEstimate': 'offset',
+    'PairCounts': 'pairing',
+    'PairedFrames': 'pairing',
+    'ReadAhead': 'reading',
+    'RenderedStream': 'rendered',
+    'Stream': 'streams',
+    'StreamLost': 'streams',
+    'estimate_offset': 'offset',
+    'open_stream': 'streams',
+    'open_streams': 'streams',
+    'record': 'recording',
+    'write_stream': 'rendered',
+}
+
+__all__ = [*_LAZY]
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

@@ -1,0 +1,245 @@
+"""Fusing two streams: an iterator over fused frames."""
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Union
+
+import cv2
+import numpy as np
+
+from mmfusion.structures import FusionDataSample
+from mmfusion.utils.errors import UserError
+from mmfusion.visualization import SampleView
+
+from .offset import MAX_OFFSET, MotionTrack, OffsetEstimate, estimate_offset, track_live
+from .pairing import FramePair, PairCounts, PairedFrames
+from .reading import ReadAhead
+from .streams import Frame, Stream, StreamLike, open_streams
+
+if TYPE_CHECKING:
+    from mmfusion.apis import FusionInferencer
+
+LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
+_GRAY = 3.0  # mean distance of the channels below which a stream is gray, after a codec
+
+
+class FusedFrame(NamedTuple):
+    """One fused frame.
+
+    Attributes:
+        name: For files: the stem of the first frame's image file, otherwise its number.
+        time: Seconds on the clock of the first stream.
+        view: ``fused``, ``first`` and ``second`` as (H, W) or (H, W, 3) RGB uint8 on the pixels of the first frame, and ``boxes``, ``labels``
+            and ``scores`` of a detector.
+        sample: Everything that the task networks predicted, None without them.
+        pair: The frames as they were decoded, and how far apart in time.
+    """
+
+    name: str
+    time: float
+    view: SampleView
+    sample: Optional[FusionDataSample]
+    pair: FramePair
+
+
+class FusedVideo:
+    """Fuse two streams frame by frame. Decoding runs in threads beside the network.
+
+    The first stream leads: each of its frames is fused with the frame of the second that is nearest in time, and left out where none is near.
+    Nothing but a few frames is held in memory, however long the streams are.
+
+    Args:
+        first: Video file, folder of images, URL or number of a camera, or an opened :class:`~mmfusion.video.Stream`.
+        second: Likewise.
+        fuse: The fuser, with registration where the streams need one (``FusionInferencer(load=dict(registration='rig.yaml'))``).
+        offset: Seconds to add to the times of the second stream to get those of the first; ``'auto'`` estimates them from what moves in the first
+            20 seconds (:func:`~mmfusion.video.estimate_offset`), of cameras in ten seconds that are not fused.
+        tolerance: Farthest partner in seconds, see :class:`~mmfusion.video.PairedFrames`.
+        fps: Frames per second of folders, or in place of the time stamps of files.
+        predict: Run the task networks on each fused frame.
+        max_offset: Largest offset that is tried, in seconds between the beginnings of both streams.
+
+    Attributes:
+        streams: Both streams.
+        offset: Offset in seconds.
+        estimate: What the offset was estimated from, None where it was given.
+        seconds: Time spent by part: ``wait`` for decoded frames, ``load`` (gray, registration), ``network``.
+
+    Raises:
+        UserError: A stream cannot be used, sizes differ without a registration, the registration is none of a fixed rig, there is no task network to
+            run, or the offset cannot be estimated; the message then has the numbers.
+
+    Examples:
+        >>> fuse = FusionInferencer('LaplacianPyramidFuser')  # doctest: +SKIP
+        >>> with FusedVideo('visible.mp4', 'infrared.mp4', fuse) as video:  # doctest: +SKIP
+        ...     for frame in video:
+        ...         show(frame.view.fused)
+    """
+
+    def __init__(
+        self,
+        first: StreamLike,
+        second: StreamLike,
+        fuse: 'FusionInferencer',
+        offset: Union[float, str] = 0.0,
+        tolerance: Optional[float] = None,
+        fps: Optional[float] = None,
+        predict: bool = False,
+        max_offset: float = MAX_OFFSET,
+    ) -> None:
+        if predict and not len(fuse.coupling.tasks):
+            raise UserError(
+                'this model has no detector and no segmentor; give the config and the weights of a coupling'
+            )
+        if not isinstance(fuse.load.registration, (str, type(None))) or fuse.load.registration == 'auto':
+            raise UserError(
+                'a video needs one transform for all frames, or the picture trembles: make a rig file from a few pairs by '
+                '`mmfusion register FIRST SECOND --rig rig.yaml`, and give that'
+            )
+        self.fuse, self.predict = fuse, predict
+        self.streams = open_streams(first, second, fps)
+        self.readers: Dict[str, ReadAhead] = {}
+        self.seconds: Dict[str, float] = defaultdict(float)
+        self._read = False
+        try:
+            self._check_sizes()
+            self.estimate = self._estimate_offset(max_offset) if offset == 'auto' else None
+            self.offset = float(offset) if self.estimate is None else self.estimate.offset
+            self._pairs = PairedFrames((), (), self.offset, tolerance, 1 / self.streams[1].fps)
+        except BaseException:
+            self.close()
+            raise
+        self._gray: Dict[str, bool] = {}
+
+    @property
+    def counts(self) -> PairCounts:
+        """What became of the frames so far."""
+        return self._pairs.counts
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the first stream."""
+        return self.streams[0].fps
+
+    @property
+    def length(self) -> int:
+        """Frames that the first stream claims to hold, 0 where that is not known."""
+        return self.streams[0].count or 0
+
+    def _check_sizes(self) -> None:
+        one, other = self.streams
+        if self.fuse.load.register is None and one.size != other.size:
+            raise UserError(
+                f'the frames of {one.name} have {_size(one)} pixels, those of {other.name} {_size(other)}; '
+                'register them: `mmfusion register` makes a rig file from a few pairs, --registration RIG applies it'
+            )
+
+    def _start(self) -> None:
+        for label, stream in zip(('first', 'second'), self.streams):
+            self.readers.setdefault(label, ReadAhead(stream))
+
+    def _estimate_offset(self, max_offset: float) -> OffsetEstimate:
+        if self.streams[0].live:
+            self._start()
+            tracks = track_live(*(iter(reader) for reader in self.readers.values()), LIVE_WINDOW)
+        else:
+            tracks = tuple(
+                MotionTrack(_reopened(stream), prepare=prepare) for stream, prepare in zip(self.streams, self._warps())
+            )
+        estimate = estimate_offset(*tracks, max_offset)
+        if not estimate.accepted:
+            raise UserError(
+                f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.3f} s). '
+                'Something must move in both streams at places that coincide; otherwise give --offset SECONDS'
+            )
+        return estimate
+
+    def _warps(self) -> tuple:
+        """How each stream comes to lie on the other for the offset, None where it does already."""
+        register = self.fuse.load.register
+        if register is None:
+            return None, None
+        blanks = [np.zeros((*stream.size[::-1], 1), np.uint8) for stream in self.streams]
+        return lambda image: register(image, blanks[1]).first, lambda image: register(blanks[0], image).second
+
+    def __iter__(self) -> Iterator[FusedFrame]:
+        if self._read:
+            raise RuntimeError('the streams were read already; open them again')
+        self._read = True
+        self._start()
+        self._pairs.first, self._pairs.second = self.readers['first'], self.readers['second']
+        pairs = iter(self._pairs)
+        while True:
+            begin = time.perf_counter()
+            pair = next(pairs, None)
+            self.seconds['wait'] += time.perf_counter() - begin
+            if pair is None:
+                break
+            yield self._fuse(pair)
+        if not self.counts.paired:
+            raise UserError(
+                f'no frame of {self.streams[0].name} has a partner in {self.streams[1].name} at an offset of {self.offset:.3f} s '
+                f'(tolerance {self._pairs.reach:.3f} s); give --offset SECONDS, or auto to estimate it'
+            )
+
+    def _fuse(self, pair: FramePair) -> FusedFrame:
+        begin = time.perf_counter()
+        item = self.fuse.load(
+            dict(
+                sample_id=pair.first.name,
+                img_id=self.counts.paired - 1,
+                first=self._steady_channels('first', pair.first.image),
+                second=self._steady_channels('second', pair.second.image),
+            )
+        )
+        loaded = time.perf_counter()
+        fused, sample = self.fuse.fuse_loaded(item, self.predict)
+        self.seconds['load'] += loaded - begin
+        self.seconds['network'] += time.perf_counter() - loaded
+        from mmfusion.apis.inferencer import found_boxes
+
+        view = SampleView(fused, _picture(item['first']), _picture(item['second']), *found_boxes(sample), True)
+        return FusedFrame(pair.first.name, pair.first.time, view, sample, pair)
+
+    def _steady_channels(self, label: str, image: np.ndarray) -> np.ndarray:
+        """A gray stream stays one, though a codec leaves a trace of color in some of its frames."""
+        if image.ndim == 2 or image.shape[2] == 1:
+            return image
+        if label not in self._gray:
+            small = image[::4, ::4].astype(np.float32)
+            self._gray[label] = image.dtype == np.uint8 and float(np.ptp(small, axis=2).mean()) < _GRAY
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] if self._gray[label] else image
+
+    def close(self) -> None:
+        """Stop decoding and let go of both streams."""
+        for reader in self.readers.values():
+            reader.close()
+        for stream in self.streams if not self.readers else ():
+            stream.close()
+
+    def __enter__(self) -> 'FusedVideo':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _size(stream: Stream) -> str:
+    return '{}x{}'.format(*stream.size)
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3) BGR, uint8 or float in [0, 1], as an RGB or gray picture."""
+    if image.dtype != np.uint8:
+        image = np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return image[..., 0] if image.shape[2] == 1 else image[..., ::-1]
+
+
+def _reopened(stream: Stream) -> Iterator[Frame]:
+    """The frames of a stored stream from its beginning, without using it up."""
+    again = stream.reopen()
+    try:
+        yield from again
+    finally:
+        if again is not stream:
+            again.close()

@@ -1,0 +1,102 @@
+"""Frames of two streams paired by time: by hand, and on rendered streams whose truth is known."""
+
+import numpy as np
+import pytest
+
+from mmfusion.datasets import DemoSequence
+from mmfusion.video import Frame, MotionTrack, PairedFrames, RenderedStream, estimate_offset
+from mmfusion.video.rendered import right_pairs
+
+
+def frames(*times):
+    return [Frame(np.zeros((1, 1, 1), np.uint8), time, str(time)) for time in times]
+
+
+def run(first, second, **options):
+    pairs = PairedFrames(frames(*first), frames(*second), interval=0.1, **options)
+    return [(pair.first.time, pair.second.time, pair.repeated) for pair in pairs], pairs.counts
+
+
+def test_a_slower_second_stream_serves_several_frames():
+    pairs, counts = run([0.0, 0.1, 0.2, 0.3], [0.0, 0.2, 0.4], tolerance=0.15)
+    assert [(second, again) for _, second, again in pairs] == [(0.0, False), (0.0, True), (0.2, False), (0.2, True)]
+    assert (counts.paired, counts.repeated, counts.unused_second) == (4, 2, 0)
+
+
+def test_a_faster_second_stream_is_used_in_part():
+    pairs, counts = run([0.0, 0.2, 0.4], [0.0, 0.1, 0.2, 0.3, 0.4])
+    assert [second for _, second, _ in pairs] == [0.0, 0.2, 0.4]
+    assert (counts.repeated, counts.unused_second) == (0, 2)
+
+
+def test_lost_frames_have_no_partner():
+    pairs, counts = run([0.0, 0.1, 0.2, 0.4], [-0.3, -0.2, 0.0, 0.1, 0.3, 0.4])
+    assert [first for first, _, _ in pairs] == [0.0, 0.1, 0.4]
+    assert (counts.dropped_first, counts.unused_second, counts.outside_second) == (1, 1, 2)
+
+
+def test_nothing_is_read_after_the_end_of_the_second_stream():
+    endless = (Frame(None, k / 10, '') for k in range(10**9))
+    pairs = PairedFrames(endless, frames(0.0, 0.1), interval=0.1)
+    assert len(list(pairs)) == 2 and pairs.counts.outside_first == 1
+
+
+def test_streams_that_do_not_meet():
+    assert run([0.0, 0.1], [5.0, 5.1])[0] == [] and run([5.0, 5.1], [0.0, 0.1])[0] == []
+    assert run([], [0.0])[0] == [] and run([0.0], [])[0] == []
+
+
+def test_a_tolerance_above_zero_is_needed():
+    with pytest.raises(ValueError, match='tolerance must be above 0'):
+        PairedFrames([], [], tolerance=0)
+
+
+@pytest.mark.parametrize('rate', [25, 30, 9])
+def test_rendered_streams_with_lost_frames_are_paired_rightly(rate):
+    first, second = (
+        RenderedStream(None, camera, int(20 * fps), fps, start, offset, lost=0.05, jitter=0.002, seed=3)
+        for camera, fps, start, offset in (('visible', 25, 0.3, 0.0), ('infrared', rate, 0.0, 0.12))
+        for RenderedStream in (_Blind,)
+    )
+    pairs = PairedFrames(first, second, offset=0.12, interval=1 / rate)
+    found = {pair.first.name: pair.second.name for pair in pairs}
+    names = [f'{number:06d}' for number in second.numbers]
+    nearest, wrong = right_pairs(first.taken, second.taken), 0
+    for number, taken, index in zip(first.numbers, first.taken, nearest):
+        partner = found.get(f'{number:06d}')
+        distance = np.abs(second.taken - taken)
+        if partner is None:  # right if the nearest one is out of reach
+            wrong += distance.min() <= 0.5 / rate
+        else:  # jitter of the stamps may turn what is equally near
+            wrong += distance[names.index(partner)] > distance[index] + 0.009
+    assert wrong <= 0.01 * len(first.taken)
+    assert len(found) >= 0.85 * len(first.taken)
+
+
+class _Blind(RenderedStream):
+    """Times without pictures."""
+
+    def __init__(self, sequence, *args, **options):
+        super().__init__(DemoSequence((64, 64), seed=0), *args, **options)
+
+    def __iter__(self):
+        return (
+            Frame(np.zeros((1, 1, 1), np.uint8), float(stamp), f'{number:06d}')
+            for number, stamp in zip(self.numbers, self.stamps)
+        )
+
+
+@pytest.mark.parametrize('seed,rate', [(1, 25), (4, 30)])
+def test_the_offset_is_found_from_what_moves(seed, rate):
+    sequence = DemoSequence((96, 128), seed=seed)
+    first = RenderedStream(sequence, 'visible', 120, 25, lost=0.05, seed=seed)
+    second = RenderedStream(sequence, 'infrared', int(4.8 * rate), rate, start=0.1, offset=0.12, lost=0.05, seed=9)
+    estimate = estimate_offset(MotionTrack(first), MotionTrack(second), max_offset=1.0)
+    assert estimate.accepted and abs(estimate.offset - 0.12) < 0.02
+
+
+def test_an_offset_without_motion_is_refused():
+    rng = np.random.default_rng(0)
+    noise = [[Frame(rng.integers(0, 60, (40, 50, 1), dtype=np.uint8), k / 25, '') for k in range(60)] for _ in range(2)]
+    estimate = estimate_offset(*(MotionTrack(one) for one in noise), max_offset=1.0)
+    assert not estimate.accepted and 'hardly agrees' in estimate.reasons[0]
