@@ -24,7 +24,6 @@ class Command(NamedTuple):
 
 COMMANDS: Dict[str, Command] = {
     'fuse': Command('fuse', 'fuse two images, or two folders of images; without arguments, a demo pair'),
-    'video': Command('video', 'fuse two streams: video files, cameras, URLs or folders of numbered images'),
     'train': Command('train', 'train a fuser, alone or coupled with task networks'),
     'test': Command('test', 'test a checkpoint: task metrics, fusion metrics, fused images'),
     'search': Command('search', 'search an architecture'),
@@ -39,6 +38,7 @@ COMMANDS: Dict[str, Command] = {
     'register': Command(
         'register', 'register the second image of a pair onto the first, or say that it cannot be done'
     ),
+    'video': Command('video', 'fuse two streams: video files, cameras, URLs or folders of numbered images'),
     'models': Command('models', 'list trained models, show their cards, add and remove some'),
     'convert': Command('convert', 'convert checkpoints of the official programs'),
     'split-m3fd': Command('split_m3fd', 'make a scene-disjoint split of M3FD'),

@@ -130,9 +130,9 @@ class MotionTrack:
 def estimate_offset(first: MotionTrack, second: MotionTrack, max_offset: float = MAX_OFFSET) -> OffsetEstimate:
     """Find the shift in time at which both streams move at the same places.
 
-    Two kinds of motion of both, on a common grid of 20 ms and without their mean at each pixel, are correlated for every shift, and a parabola through
-    the best shifts gives the rest. The pictures should be registered, roughly at least. The estimate has to pass checks: correlation, a lead on every
-    other shift, agreement of both halves of the window and of both kinds of motion.
+    Two kinds of motion of both, on a common grid of 20 ms and without their mean at each pixel, are correlated for every shift, and a
+    parabola through the best shifts gives the rest. The pictures should be registered, roughly at least. The estimate has to pass checks:
+    correlation, a lead on every other shift, agreement of both halves of the window and of both kinds of motion.
 
     Args:
         first: Motion of the first stream.

@@ -226,8 +226,9 @@ def open_streams(first: StreamLike, second: StreamLike, fps: Optional[float] = N
         raise UserError(
             f'{live.name} is live and {stored.name} is not, so their times cannot be compared; record {live.name} first'
         )
-    if isinstance(one, FolderStream) and isinstance(other, FolderStream) and one.step == other.step:
-        if one.numbers[0] <= other.numbers[-1] and other.numbers[0] <= one.numbers[-1]:
+    if isinstance(one, FolderStream) and isinstance(other, FolderStream):
+        overlap = one.numbers[0] <= other.numbers[-1] and other.numbers[0] <= one.numbers[-1]
+        if overlap and one.step == other.step:
             one.origin = other.origin = min(one.numbers[0], other.numbers[0])
     return one, other
 

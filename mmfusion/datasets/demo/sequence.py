@@ -107,7 +107,7 @@ class DemoSequence:
     def _inside(self, time: float) -> Tuple[List[Thing], List[float]]:
         """The things in the image, and how far to the right of their boxes they are, in [0, 1) pixels."""
         pairs = zip(self.scene_at(time).things, self._lefts(time) % 1)
-        inside = [(thing, float(rest)) for thing, rest in pairs if -1 < thing.box[2] and thing.box[0] < self.size[1]]
+        inside = [(thing, float(rest)) for thing, rest in pairs if thing.box[2] > -1 and thing.box[0] < self.size[1]]
         return [thing for thing, _ in inside], [rest for _, rest in inside]
 
     def _paint(self, scene: Scene, thing: Thing, rest: float, surfaces: Surfaces) -> None:

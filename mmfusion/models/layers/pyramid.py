@@ -51,8 +51,8 @@ def reduce(image: Tensor) -> Tensor:
 def expand(image: Tensor, size: Tuple[int, int]) -> Tensor:
     """Insert zeros between the pixels and smooth, to ``size`` (twice as large, or one less where that side is odd).
 
-    The zeros are not computed with: pixels that were there get the even taps of the filter, (1, 6, 1) / 8, those between them the odd ones, (4, 4) / 8.
-    Border pixels are repeated, so that both stay balanced at the border too.
+    The zeros are not computed with: pixels that were there get the even taps of the filter, (1, 6, 1) / 8, those between them the odd ones,
+    (4, 4) / 8. Border pixels are repeated, so that both stay balanced at the border too.
     """
     image = F.pad(image, (1, 1, 1, 1), mode='replicate')
     before, here, after = image[..., :-2, :], image[..., 1:-1, :], image[..., 2:, :]
