@@ -1,0 +1,7 @@
+"""Fuse two streams: tools/video.py FIRST SECOND; see --help."""
+"""Fuse two images, or two folders of images: tools/fuse.py FIRST SECOND [--model NAME] [--out FILE]; see --help."""
+
+from mmfusion.cli.video import main
+
+if __name__ == '__main__':
+    main()
