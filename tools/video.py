@@ -1,5 +1,5 @@
-"""Fuse two streams: tools/video.py FIRST SECOND; see --help."""
-"""Fuse two images, or two folders of images: tools/fuse.py FIRST SECOND [--model NAME] [--out FILE]; see --help."""
+#!/usr/bin/env python
+"""Fuse two streams: tools/video.py FIRST SECOND [--model NAME] [--out FILE]; see --help."""
 
 from mmfusion.cli.video import main
 
