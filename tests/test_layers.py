@@ -29,7 +29,7 @@ LAYERS = [
     'engine model_zoo',
     'running',
     'apis',
-    'profiling',
+    'profiling serve video',
     'experiments',
     'cli',
 ]

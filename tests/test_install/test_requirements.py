@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-FILES = ('build', 'mminstall', 'runtime', 'tests', 'docs', 'optional', 'export', 'runtime_only')
+FILES = ('build', 'mminstall', 'runtime', 'tests', 'docs', 'optional', 'serve')
 
 
 def names(path):
