@@ -78,7 +78,7 @@ def test_boxes_of_a_config_with_a_detector(page, files):
     assert name.endswith('(your config)')
     coupling = page.state.fusing.models.get(name).coupling
     for key, parameter in coupling.tasks.named_parameters():
-        if 'rtm_cls' in key and key.endswith('bias'):
+        if key.endswith('bias') and ('rtm_cls' in key or 'rtm_reg' in key):
             parameter.data.fill_(1)  # a random detector that sees something everywhere
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmfusion.serve.fusing.LEAST_SCORE', 0.0)
