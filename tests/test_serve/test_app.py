@@ -11,6 +11,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+import tiny_models
 from tiny_config import write_tiny_config
 
 from mmfusion.apis import FusionInferencer
@@ -86,6 +87,26 @@ def test_boxes_of_a_config_with_a_detector(page, files):
     (result,) = job['results']
     assert result['boxes'] and {'box', 'score', 'label'} == set(result['boxes'][0]) and 'metrics' not in result
     assert '--config' in job['command'] and '--boxes' in job['command']
+
+
+def test_class_map_of_a_config_with_a_segmentor(files, tmp_path, registered_modules):
+    config = tmp_path / 'seg.py'
+    config.write_text(
+        'default_scope = "mmfusion"\n'
+        f'model = dict(type="JointCoupling", fuser=dict(type="AverageFuser"), tasks=dict(seg={tiny_models.segmentor()!r}))\n'
+        'test_dataloader = dict(dataset=dict(type="MSRSSegDataset", metainfo=dict(seg_classes=("road", "car", "person")), pipeline=['
+        'dict(type="LoadPair"), dict(type="Paired", transform=dict(type="mmdet.Resize", scale=(56, 40), keep_ratio=False)), '
+        'dict(type="PackFusionInputs")]))\n'
+    )
+    with running_page(ServeSettings(config=str(config), device='cpu')) as page:
+        name = page.ask('/models').json['models'][0]['name']
+        job = page.run(pairs=[send_pair(page, files)], model=name)
+        (result,) = job['results']
+        shown = cv2.imdecode(np.frombuffer(page.ask(f'/jobs/{job["key"]}/0/classes.png').content, np.uint8), -1)
+    assert result['pictures'] == ['fused', 'classes', 'first', 'second'] and shown.shape == (40, 56, 3)
+    colors = {tuple(entry['color']) for entry in result['classes']}
+    assert {tuple(color) for color in shown[..., ::-1].reshape(-1, 3).tolist()} == colors
+    assert {entry['name'] for entry in result['classes']} <= {'road', 'car', 'person'}
 
 
 def test_a_batch_goes_on_beyond_a_bad_pair(page, files):
