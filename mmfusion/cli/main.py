@@ -41,6 +41,8 @@ COMMANDS: Dict[str, Command] = {
     'video': Command('video', 'fuse two streams: video files, cameras, URLs or folders of numbered images'),
     'serve': Command('serve', 'open a local page where two images can be dropped, fused and looked at'),
     'models': Command('models', 'list trained models, show their cards, add and remove some'),
+    'export': Command('export', 'write a model as one ONNX file that runs without torch'),
+    'run': Command('run', 'fuse with an exported file: numpy and onnxruntime, no torch'),
     'convert': Command('convert', 'convert checkpoints of the official programs'),
     'split-m3fd': Command('split_m3fd', 'make a scene-disjoint split of M3FD'),
     'benchmark': Command('benchmark', 'time a config, alone or against another'),

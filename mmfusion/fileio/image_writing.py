@@ -16,17 +16,18 @@ def write_image(path: str, image: np.ndarray) -> str:
 
     Args:
         path: File to write, its extension chooses the format (png keeps every value); its folder is made when missing.
-        image: (H, W) gray or (H, W, 3) RGB, uint8.
+        image: (H, W) gray or (H, W, 3) RGB, uint8; uint16 too for png and tif.
 
     Returns:
         The absolute path.
 
     Raises:
-        TypeError: The image is not uint8.
+        TypeError: The image is not uint8 (for png and tif: nor uint16).
         ValueError: Its shape is no picture's, or OpenCV cannot write this format.
         OSError: The file cannot be written (disk full, no permission); the message names it.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+    deep = os.path.splitext(path)[1].lower() in ('.png', '.tif', '.tiff')
+    if not isinstance(image, np.ndarray) or image.dtype not in ((np.uint8, np.uint16) if deep else (np.uint8,)):
         raise TypeError(
             f'cannot write {path}: the image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
         )

@@ -16,6 +16,7 @@ class ExchangedSources(BaseFuser):
         super().__init__(postprocess=fuser.postprocess)
         self.network = fuser
         self.color_space, self.channels = fuser.color_space, fuser.channels
+        self.graph_min_size = fuser.graph_min_size
         self.guidance_keys, self.option_keys = fuser.guidance_keys, fuser.option_keys
 
     def forward(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:

@@ -1,9 +1,10 @@
 """Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends on."""
 
 import time
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterator, List, Optional
 
 from .errors import UserError
 
@@ -207,6 +208,25 @@ def traced() -> bool:
     import torch
 
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or inside_functorch()
+
+
+def exporting() -> bool:
+    """Whether torch.export records a graph, which has to hold for images of any size and batches of any length."""
+    import torch
+
+    return torch.compiler.is_exporting()
+
+
+@contextmanager
+def without_provenance() -> Iterator[None]:
+    """Context in which torch.fx does not copy, for each node of a graph, where all nodes before it came from; an export takes a third of the time."""
+    from torch.fx.traceback import NodeSource
+
+    NodeSource.__deepcopy__ = lambda self, _: self  # nothing changes one that is there
+    try:
+        yield
+    finally:
+        del NodeSource.__deepcopy__
 
 
 def fused_convolution() -> Optional[Callable]:

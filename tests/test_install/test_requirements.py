@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-FILES = ('build', 'mminstall', 'runtime', 'tests', 'docs', 'optional', 'serve')
+FILES = ('build', 'mminstall', 'runtime', 'tests', 'docs', 'optional', 'serve', 'export', 'runtime_only')
 
 
 def names(path):

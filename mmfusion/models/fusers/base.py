@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmfusion.models.layers.open_sizes import repeat_to_multiple
 from mmfusion.models.layers.postprocess import check_postprocess
+from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError, InputTypeError
 from mmfusion.utils.renamed import FORMER_TASK, name_fusion_task
 
@@ -43,6 +45,7 @@ class BaseFuser(BaseModule):
         guidance_keys: Names of the tensors of a guide that :meth:`fuse` accepts.
         option_keys: Names of the options that :meth:`fuse` accepts, which are no tensors: ``fusion_task``, and what a user may set.
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
+        graph_min_size: Smallest H and W of an exported graph, where the network itself does something else below that.
     """
 
     color_space: str = 'luminance'
@@ -50,6 +53,7 @@ class BaseFuser(BaseModule):
     guidance_keys: tuple = ()
     option_keys: tuple = ()
     size_multiple: int = 1
+    graph_min_size: int = MIN_SIZE
 
     def __init__(self, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -91,10 +95,13 @@ class BaseFuser(BaseModule):
             )
         height, width = first.shape[-2:]
         pad_h, pad_w = -height % self.size_multiple, -width % self.size_multiple
-        if pad_h or pad_w:
+        exported = exporting() and self.size_multiple > 1  # a graph for all sizes has no branch for some
+        if exported:
+            first, second = (repeat_to_multiple(x, self.size_multiple) for x in (first, second))
+        elif pad_h or pad_w:
             first, second = (F.pad(x, (0, pad_w, 0, pad_h), mode='replicate') for x in (first, second))
         output = self.fuse(first, second, **extra)
-        if pad_h or pad_w:
+        if exported or pad_h or pad_w:
             output = output._replace(fused=output.fused[..., :height, :width])
         return output
 

@@ -9,7 +9,7 @@ from mmfusion.models.layers import from_laplacian_pyramid, laplacian_pyramid, st
 from mmfusion.models.layers.color import blend_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from mmfusion.registry import MODELS
 
-from .base import BaseFuser, FuserOutput
+from .base import MIN_SIZE, BaseFuser, FuserOutput
 
 
 @MODELS.register_module()
@@ -135,6 +135,7 @@ class LaplacianPyramidFuser(BaseFuser):
         if base not in ('mean', 'max'):
             raise ValueError(f"base must be 'mean' or 'max', got {base!r}")
         self.levels, self.base = levels, base
+        self.graph_min_size = max(MIN_SIZE, 3 * 2 ** (levels - 1) + 1)  # from here on all levels are there
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse level by level."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.models.layers import ConvAct, channels_last
+from mmfusion.models.layers.open_sizes import halves
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -69,7 +70,7 @@ class DenseFuse(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, ``in_channels``, H, W) batches in [0, 1]."""
-        x = torch.lerp(*self.encode(torch.cat([first, second])).chunk(2), 0.5)
+        x = torch.lerp(*halves(self.encode(torch.cat([first, second]))), 0.5)
         x = self.decoder[0](x)
         for layer in self.decoder[1:]:
             x = layer(_pad(x))

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmfusion.models.layers import channels_last, map_local
+from mmfusion.models.layers.open_sizes import reflect, round_up
 from mmfusion.models.layers.strips import differentiated_again
 from mmfusion.registry import MODELS
+from mmfusion.utils.compat import exporting
 
 from .base import BaseFuser, FuserOutput
 
@@ -72,8 +74,8 @@ class GIFNet(BaseFuser):
         height, width = first.shape[-2:]
         features = map_local(self._features, second, first, reach=3, width=2 * self.join.out_channels)
         padded = features
-        if height % 4 or width % 4:
-            padded = F.pad(features, (0, -width % 4, 0, -height % 4), mode='reflect')
+        if exporting() or height % 4 or width % 4:
+            padded = _pad(features, (0, round_up(width, 4) - width, 0, round_up(height, 4) - height))
         streams = map_local(self.embed, padded, reach=1, width=2 * self.embed.out_channels).permute(
             0, 2, 3, 1
         )  # (N, H, W, 2C)
@@ -138,7 +140,7 @@ class Block(BaseModule):
     def forward(self, *streams: Tensor) -> List[Tensor]:
         """Streams (N, H, W, C), the one with its own queries last."""
         height, width = streams[0].shape[1:3]
-        ends = [(self.offset - size) % WINDOW if self.offset else -size % WINDOW for size in (width, height)]
+        ends = [round_up(self.offset + size, WINDOW) - self.offset - size for size in (width, height)]
         border = (self.offset, ends[0], self.offset, ends[1])
         bias = self.position(self.steps.sign() * self.steps.abs().log1p()).permute(2, 0, 1)  # (heads, places, places)
         projected = [layer.project_in(x) for layer, x in zip(self.streams, streams)]
@@ -193,8 +195,8 @@ class Stream(BaseModule):
 
 def to_windows(x: Tensor, border: Border) -> Tensor:
     """(N, H, W, C) to windows (windows, heads, places, C / heads), the image reflected in its border."""
-    if any(border):
-        x = F.pad(x.permute(0, 3, 1, 2), border, mode='reflect').permute(0, 2, 3, 1)
+    if exporting() or any(border):
+        x = _pad(x.permute(0, 3, 1, 2), border).permute(0, 2, 3, 1)
     x = (
         x.unflatten(3, (HEADS, -1)).unflatten(2, (-1, WINDOW)).unflatten(1, (-1, WINDOW))
     )  # (N, H / 8, 8, W / 8, 8, heads, C / heads)
@@ -212,7 +214,7 @@ def from_windows(windows: Tensor, shape: Sequence[int], border: Border) -> Tenso
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Attention inside windows, (windows, heads, places, C / heads) each, with a bias (heads, places, places)."""
-    bias = bias.to(query.dtype).expand(len(query), -1, -1, -1)
+    bias = bias.to(query.dtype).expand(query.shape[0], -1, -1, -1)
     with (
         sdpa_kernel(SDPBackend.MATH) if differentiated_again() else nullcontext()
     ):  # fused kernels have no second derivative
@@ -229,6 +231,10 @@ def _steps() -> Tensor:
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode='reflect')
+
+
+def _pad(x: Tensor, border: Border) -> Tensor:
+    return reflect(x, border) if exporting() else F.pad(x, border, mode='reflect')
 
 
 def _reflected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
 from mmfusion.models.layers.color import COLOR_SPACES, LUMA
 from mmfusion.models.layers.conv_act import fused_conv2d, fuses
+from mmfusion.models.layers.open_sizes import halves
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -72,7 +73,7 @@ class IFCNN(BaseFuser):
         """Fuse two (N, 1 or 3, H, W) batches in [0, 1]."""
         image = channels_last(torch.cat([first, second]))
         x = self._encode_at_once(image) if fuses(image) and not self.training else self._encode(image)
-        return FuserOutput(self._picture(self.decoder(self._fuse(*x.chunk(2)))), {})
+        return FuserOutput(self._picture(self.decoder(self._fuse(*halves(x)))), {})
 
     def _fuse(self, first: Tensor, second: Tensor) -> Tensor:
         if self.fusion == 'max':

@@ -75,6 +75,8 @@ class PlainConvFuser(BaseFuser):
             raise ValueError("PlainConvFuser: rule='false_color' needs color_space='rgb'")
         self.false_color = FalseColorFuser() if rule == 'false_color' else None
         self.pyramid = LaplacianPyramidFuser(base='max') if rule == 'pyramid' else None
+        if self.pyramid is not None:
+            self.graph_min_size = self.pyramid.graph_min_size
         self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
         channels = 3 if color_space == 'rgb' else 1
         self.channels, self.size_multiple = (channels,), 2**depth

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmfusion.models.layers import GateOutput, log_combine
+from mmfusion.utils.compat import exporting
 
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -106,6 +107,8 @@ def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, 
     Returns:
         Tensor: (N, C', H, W), float32 or wider.
     """
+    if exporting():  # what is chosen is not known to a graph: all run, and a gate of zero leaves nothing of the others
+        return log_combine(*_all(experts, inputs, gate.gates), mode)
     chosen = gate.chosen.tolist()
     single = {id(x): x.split(1) for x in inputs}  # images of every distinct input
     images = [single[id(x)] for x in inputs]
@@ -122,3 +125,13 @@ def run_chosen(experts: ModuleList, inputs: Sequence[Tensor], gate: GateOutput, 
         # Adds zero. Detached, or the gradient of the slice would fill and add features of zeros.
         result = result + sum(experts[e](inputs[e][:0].detach()).sum(dtype=result.dtype) for e in idle)
     return result
+
+
+def _all(experts: ModuleList, inputs: Sequence[Tensor], gates: Tensor) -> 'Tuple[List[Tensor], List[Tensor]]':
+    """Outputs of all experts, each (N, C', H, W), and their gates, each (N, 1, 1, 1)."""
+    outputs: List[Tensor] = [None] * len(experts)
+    for source in {id(x): x for x in inputs}.values():
+        same = [e for e, x in enumerate(inputs) if x is source]
+        for e, output in zip(same, run_together([experts[e] for e in same], source)):
+            outputs[e] = output
+    return outputs, [gate.view(-1, 1, 1, 1) for gate in gates.unbind(1)]

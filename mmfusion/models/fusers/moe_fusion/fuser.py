@@ -9,7 +9,9 @@ from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers import NoisyTopKGate, balance_loss
+from mmfusion.models.layers.open_sizes import average_on_grid
 from mmfusion.registry import MODELS
+from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError
 
 from .blocks import ConvExpert, DenseEncoder, run_chosen
@@ -136,7 +138,7 @@ class MoEFusion(BaseFuser):
 
     def _on_grid(self, features: Tensor, grid: Tuple[int, int]) -> Tensor:
         if self.gate_pooling == 'average':
-            return F.adaptive_avg_pool2d(features, grid)
+            return average_on_grid(features, grid) if exporting() else F.adaptive_avg_pool2d(features, grid)
         return F.interpolate(features, size=grid, mode='bilinear', align_corners=True)
 
     @staticmethod

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
+from mmfusion.models.layers.open_sizes import round_up
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.renamed import renamed, warn_renamed
@@ -242,7 +243,7 @@ class TCMoA(BaseFuser):
         chosen = (self.scale if scale is None else scale, self.shift if shift is None else shift)
         control = Control() if self.training else Control.of(*chosen)
         size = first.shape[-2:]
-        padded = [-(-side // self.multiple) * self.multiple for side in size]
+        padded = [round_up(side, self.multiple) for side in size]
         x = self._embed(torch.cat([reflect_to(image, *padded) for image in (first, second)]))
         layout = WindowLayout(*x.shape[1:3], self.window, x.device)
         encoder = self.encoder(layout.to_windows(x), self.mae.blocks, layout, index, control)

@@ -5,6 +5,8 @@ from typing import List, NamedTuple, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from mmfusion.utils.compat import exporting
+
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:
     """Extend an image (N, C, H, W) at the bottom and the right by its mirror image, as often as needed. The last row is not repeated.
@@ -15,7 +17,7 @@ def reflect_to(image: Tensor, height: int, width: int) -> Tensor:
     """
     for axis, size in ((2, height), (3, width)):
         last = image.shape[axis] - 1
-        if size > last + 1:
+        if exporting() or size > last + 1:
             place = torch.arange(size, device=image.device) % (2 * last)
             image = image.index_select(axis, last - (place - last).abs())
     return image

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmfusion.models.layers.strips import differentiated_again
+from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError
 
 from .windows import Order
@@ -78,7 +79,7 @@ class Attention(nn.Module):
         )  # each (N, heads, L, C / heads)
         bias = bias.to(query.dtype)
         if len(bias) > 1:
-            bias = bias.repeat(len(x) // len(bias), 1, 1, 1)
+            bias = bias.repeat(x.shape[0] // bias.shape[0], 1, 1, 1)
         # fused kernels have no second derivative
         with sdpa_kernel(SDPBackend.MATH) if differentiated_again() else nullcontext():
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -192,7 +193,7 @@ class MaskedAutoencoder(nn.Module):
         """
         grid = self.arch.grid
         table = table[:, 1:].unflatten(1, (grid, grid))
-        if (height, width) == (grid, grid):
+        if not exporting() and (height, width) == (grid, grid):
             return table
         size = (width, height) if published else (height, width)
         return resize_grid(table, size).reshape(1, height, width, -1)

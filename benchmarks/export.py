@@ -1,0 +1,112 @@
+"""Exported graphs beside the networks that they were made from: differences, size of the file, time and memory.
+
+    python benchmarks/export.py moe_fusion plain_conv_rendered tdfusion tim
+
+The time is a ratio to the eager network, of turns in one process with the threads that OMP_NUM_THREADS says; memory is the peak of a process that
+holds numpy and onnxruntime alone.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, List, Sequence
+
+PEAK = """
+import resource, sys
+import numpy as np
+from mmfusion.runtime import RuntimeModel
+path, height, width, tile = sys.argv[1], *map(int, sys.argv[2:])
+model = RuntimeModel(path, threads=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rng = np.random.default_rng(0)
+pair = [rng.integers(0, 256, (height, width, channels), dtype=np.uint8) for channels in model.info.channels]
+model(*pair, tile=tile or None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def median(values: Sequence[float]) -> float:
+    """Middle value."""
+    return sorted(values)[len(values) // 2]
+
+
+def in_turns(runs: Sequence[Callable[[], object]], repeats: int) -> List[float]:
+    """Median CPU time of each, in turns after one that does not count."""
+    times: List[List[float]] = [[] for _ in runs]
+    for turn in range(repeats + 1):
+        for run, seconds in zip(runs, times):
+            start = time.process_time()
+            run()
+            if turn:
+                seconds.append(time.process_time() - start)
+    return [median(seconds) for seconds in times]
+
+
+def peak_memory(path: str, height: int, width: int, tile: int) -> float:
+    """MB that a process without torch takes at most for one pair."""
+    done = subprocess.run(
+        [sys.executable, '-c', PEAK, path, *map(str, (height, width, tile))], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def measure(name: str, folder: str, size: Sequence[int], repeats: int) -> dict:
+    """Export a model and compare."""
+    import torch
+
+    from mmfusion.apis import build_coupling
+    from mmfusion.export import export_model
+    from mmfusion.export.checking import example_pictures
+    from mmfusion.export.graph import FusionGraph
+    from mmfusion.runtime import RuntimeModel
+
+    path = str(Path(folder) / f'{name}.onnx')
+    report = export_model(name, path)
+    graph = FusionGraph(build_coupling(name).coupling).eval()
+    runtime = RuntimeModel(path, threads=torch.get_num_threads())
+    pictures = example_pictures((1, *size), (3, 1), 'uint8')
+    tensors = [torch.from_numpy(picture) for picture in pictures]
+    with torch.no_grad():
+        eager, exported = in_turns([lambda: graph(*tensors), lambda: runtime(pictures[0][0], pictures[1][0])], repeats)
+    return dict(
+        model=name,
+        fuser=report.info.fuser,
+        difference=max(check.difference for check in report.checks),
+        megabytes=report.size / 1e6,
+        smallest=report.info.smallest,
+        eager_ms=eager * 1e3,
+        exported_ms=exported * 1e3,
+        ratio=exported / eager,
+        peak_mb=peak_memory(path, *size, 0),
+        peak_tiled_mb=peak_memory(path, 1536, 2048, 512),
+    )
+
+
+def main() -> None:
+    """Measure every model named, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('models', nargs='+', help='names of trained models, configs or fusers')
+    parser.add_argument('--size', type=int, nargs=2, default=(480, 640), metavar=('H', 'W'))
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--json', help='write the figures to this file too')
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.models:
+            rows.append(measure(name, folder, args.size, args.repeats))
+            row = rows[-1]
+            print(
+                f'| `{row["model"]}` | {row["fuser"]} | {row["smallest"]} | {row["difference"]:.1e} | {row["megabytes"]:.2f} | '
+                f'{row["ratio"]:.2f} | {row["peak_mb"]:.0f} | {row["peak_tiled_mb"]:.0f} |',
+                flush=True,
+            )
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,64 @@
+"""Exporting a model to ONNX: mmfusion export MODEL --out FILE.onnx; see --help."""
+
+import argparse
+
+from mmfusion.utils import friendly_main
+
+from .arguments import parse_key_values, prepare_process
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description='Write a model as one ONNX file for batches and pictures of any size, which runs without torch, and compare it '
+        'with the network'
+    )
+    parser.add_argument(
+        'model',
+        help='name of a trained model (mmfusion models list), config file, or name of a fuser without parameters',
+    )
+    parser.add_argument('--weights', help='checkpoint that was trained with the config')
+    parser.add_argument('--out', required=True, help='file to write, .onnx')
+    parser.add_argument(
+        '--channels',
+        type=int,
+        nargs=2,
+        default=(3, 1),
+        choices=(1, 3),
+        help='channels of the first and the second picture (default: 3 1)',
+    )
+    for name, what in (('--input', 'of both pictures'), ('--output', 'of the fused picture')):
+        parser.add_argument(
+            name,
+            choices=('uint8', 'float32'),
+            default='uint8',
+            help=f'type {what}; float32 is for more than 8 bits (default: uint8)',
+        )
+    parser.add_argument(
+        '--fuser-options', nargs='+', metavar='KEY=VALUE', help='options of the fuser, which the file then has for good'
+    )
+    args = parser.parse_args(argv)
+    args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
+    return args
+
+
+@friendly_main
+def main(argv=None) -> None:
+    """Export, and say how far the file agrees with the network."""
+    prepare_process(argv)  # before torch is imported
+    args = parse_args(argv)
+    from mmfusion.export import export_model
+
+    report = export_model(
+        args.model,
+        args.out,
+        args.weights,
+        channels=args.channels,
+        input=args.input,
+        output=args.output,
+        fuser_options=args.fuser_options,
+    )
+    print(f'compared with {report.info.fuser}, largest difference of the fused picture in [0, 1]:')
+    for check in report.checks:
+        print(f'  {check}')
+    print(f'wrote {report.path} ({report.size / 1e6:.2f} MB): mmfusion run {args.out} FIRST SECOND')

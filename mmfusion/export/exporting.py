@@ -1,0 +1,232 @@
+"""Export of a coupling to one ONNX file that knows what it is."""
+
+import hashlib
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+
+import torch
+
+from mmfusion.apis.build import BuiltModel, ModelLike, build_coupling
+from mmfusion.fileio import write_bytes
+from mmfusion.models.fusers import BaseFuser
+from mmfusion.runtime.metadata import KEY, GraphInfo
+from mmfusion.utils import UserError, register_all_modules
+from mmfusion.utils.compat import without_provenance
+from mmfusion.utils.errors import InputError
+from mmfusion.version import __version__
+
+from .checking import SizeCheck, check_graph, example_pictures
+from .graph import FLOATS, FUSED, FusionGraph
+
+OPSET = 18
+DTYPES = ('uint8', 'float32')
+LARGEST = 65536  # height and width
+MAX_BATCH = 1024
+NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
+INSTALL = 'pip install -c requirements/constraints.txt -r requirements/export.txt'
+
+
+class ExportReport(NamedTuple):
+    """What was exported.
+
+    Attributes:
+        path: The file.
+        info: What it says of itself.
+        checks: Comparison with the network.
+        size: Bytes of the file.
+    """
+
+    path: str
+    info: GraphInfo
+    checks: List[SizeCheck]
+    size: int
+
+
+def export_model(
+    model: ModelLike,
+    out: Union[str, Path],
+    weights: Optional[Union[str, Path]] = None,
+    channels: Sequence[int] = (3, 1),
+    input: str = 'uint8',
+    output: str = 'uint8',
+    fuser_options: Optional[Dict[str, Any]] = None,
+) -> ExportReport:
+    """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the network.
+
+    Color, padding and rounding are part of the graph: two pictures go in as they are, the fused one comes out. :mod:`mmfusion.runtime` runs
+    the file without torch.
+
+    Args:
+        model: What :class:`~mmfusion.apis.FusionInferencer` takes.
+        out: File to write, ``.onnx``.
+        weights: Checkpoint for it.
+        channels: Channels of the first and the second picture: 1 (gray) or 3 (RGB).
+        input: ``'uint8'``, or ``'float32'`` in [0, 1] for pictures of more than 8 bits.
+        output: The same of the fused picture.
+        fuser_options: Options of the fuser, which the file then has for good.
+
+    Raises:
+        UserError: A package is missing, the model cannot be built, its fuser cannot be exported, or the graph differs from the network. No file is
+            written then.
+    """
+    check_packages()
+    if input not in DTYPES or output not in DTYPES:
+        raise InputError(f'input and output must be out of {DTYPES}, got {input!r} and {output!r}')
+    if len(channels) != 2 or not set(channels) <= {1, 3}:
+        raise InputError(f'channels are two numbers out of 1 (gray) and 3 (RGB), got {tuple(channels)}')
+    if Path(out).suffix != '.onnx':
+        raise InputError(f'the file must end with .onnx, got {out}')
+    register_all_modules()
+    built = build_coupling(model, weights)
+    coupling = built.coupling
+    unknown = sorted(set(fuser_options or {}) - set(coupling.fuser.options()))
+    if unknown:
+        known = ', '.join(coupling.fuser.options()) or 'none'
+        raise UserError(f'{type(coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {known}')
+    coupling.fuser_options = dict(fuser_options or {})
+    fuser = coupling.fuser
+    graph = FusionGraph(coupling).eval()
+    proto = trace(graph, channels, input, fuser.graph_min_size, type(fuser).__name__)
+    checks = check_graph(graph, open_session(proto), channels, input, fuser.graph_min_size, fuser.size_multiple)
+    info = GraphInfo(
+        name=_name(model, built),
+        fuser=type(_innermost(fuser)).__name__,
+        made_with=__version__,
+        sources=tuple(built.meta.get('modalities') or ('first', 'second')),
+        channels=tuple(channels),
+        input=input,
+        output=output,
+        smallest=fuser.graph_min_size,
+        keeps_gray=fuser.color_space == 'luminance' or 1 in fuser.channels,
+        options=dict(coupling.fuser_options),
+        sha256=_sha256(weights, built),
+        license=built.card.license if built.card is not None and weights is None else '',
+        opset=OPSET,
+        checked=tuple(map(str, checks)),
+    )
+    data = _finish(proto, info)
+    write_bytes(out, data)
+    return ExportReport(os.path.abspath(out), info, checks, len(data))
+
+
+def check_packages() -> None:
+    """Raise an error that names the packages an export needs, where one is missing.
+
+    Raises:
+        UserError: A package is missing.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f'export needs {", ".join(missing)}: {INSTALL}')
+
+
+def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest: int, name: str):
+    """The graph as an ONNX model with all outputs.
+
+    Raises:
+        UserError: The network cannot be traced, or only for one size.
+    """
+    # sides that are a multiple of nothing, unequal, and other than the batch: whatever is fixed by mistake shows
+    pictures = [
+        torch.from_numpy(picture) for picture in example_pictures((2, smallest + 37, smallest + 55), channels, dtype)
+    ]
+    sizes = {
+        0: torch.export.Dim('n', min=1, max=MAX_BATCH),
+        1: torch.export.Dim('h', min=smallest, max=LARGEST),
+        2: torch.export.Dim('w', min=smallest, max=LARGEST),
+    }
+    with torch.no_grad(), without_provenance(), _quiet():
+        outputs = list(graph(*pictures))
+        try:
+            program = torch.onnx.export(
+                graph,
+                tuple(pictures),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                dynamic_shapes=(sizes, sizes),
+                input_names=['first', 'second'],
+                output_names=outputs,
+                verbose=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            raise UserError(f'{name} cannot be exported: {_cause(error)}') from error
+    proto = program.model_proto
+    for value in proto.graph.input:
+        fixed = [axis.dim_value for axis in value.type.tensor_type.shape.dim[:3] if axis.HasField('dim_value')]
+        if fixed:
+            raise UserError(f'{name} cannot be exported for all sizes: {value.name} would be fixed to {fixed}')
+    return proto
+
+
+def open_session(proto):
+    """onnxruntime session of a model in memory."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'])
+
+
+def _finish(proto, info: GraphInfo) -> bytes:
+    """The bytes of the file: with the one form of the picture that was asked for, and with what it says of itself."""
+    unwanted = FUSED if info.output == 'float32' else FLOATS
+    kept = [value for value in proto.graph.output if value.name != unwanted]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+    del proto.metadata_props[:]
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = KEY, info.to_json()
+    proto.producer_name, proto.producer_version = 'mmfusion', __version__
+    proto.doc_string = f'{info.name}: fusion by {info.fuser}'
+    for node in proto.graph.node:
+        node.ClearField('metadata_props')  # traces of the source code
+        node.ClearField('doc_string')
+    return proto.SerializeToString()
+
+
+def _innermost(fuser: BaseFuser) -> BaseFuser:
+    return getattr(fuser, 'network', fuser)
+
+
+def _name(model: ModelLike, built: BuiltModel) -> str:
+    if built.card is not None:
+        return built.card.name
+    return Path(str(model)).stem if isinstance(model, (str, Path)) else type(_innermost(built.coupling.fuser)).__name__
+
+
+def _sha256(weights: Optional[Union[str, Path]], built: BuiltModel) -> Optional[str]:
+    if weights is not None:
+        return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    return None if built.card is None else built.card.sha256
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch's exporter says of itself."""
+    loggers = [
+        logging.getLogger(name) for name in ('torch.onnx', 'torch.onnx._internal.exporter', 'onnxscript', 'onnx_ir')
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

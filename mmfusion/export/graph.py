@@ -1,0 +1,43 @@
+"""The part of a coupling that becomes a graph: pictures in, the fused picture out, color and padding included."""
+
+from typing import Dict
+
+import torch
+from torch import Tensor, nn
+
+from mmfusion.evaluation.functional.common.grey import TIE
+from mmfusion.models.couplings import BaseCoupling
+
+FUSED, FLOATS = 'fused', 'fused_float'
+
+
+class FusionGraph(nn.Module):
+    """Pictures as files hold them to the fused picture, as :class:`~mmfusion.apis.FusionInferencer` makes it.
+
+    Args:
+        coupling: In eval mode.
+    """
+
+    def __init__(self, coupling: BaseCoupling) -> None:
+        super().__init__()
+        self.coupling = coupling
+
+    def forward(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
+        """Fuse.
+
+        Args:
+            first: (N, H, W, 1 or 3), gray or RGB, uint8 or float32 in [0, 1].
+            second: Likewise, of the same N, H and W.
+
+        Returns:
+            dict: ``fused``, (N, H, W, 1 or 3) uint8, rounded as written pictures are, and ``fused_float``, the same in [0, 1].
+        """
+        image = self.coupling.fuse(dict(first=to_planes(first), second=to_planes(second))).image
+        floats = image.float().clamp(0, 1).permute(0, 2, 3, 1)
+        return {FUSED: (floats * 255 + (0.5 + TIE)).floor().to(torch.uint8), FLOATS: floats}
+
+
+def to_planes(pixels: Tensor) -> Tensor:
+    """(N, H, W, C) uint8 or float32 to (N, C, H, W) float32 in [0, 1]."""
+    planes = pixels.permute(0, 3, 1, 2)
+    return planes.to(torch.float32) / 255 if pixels.dtype == torch.uint8 else planes
