@@ -17,7 +17,7 @@ LAYERS = [
     'utils',
     'registry structures manifest registration',
     'evaluation.functional',
-    'evaluation.protocols',
+    'evaluation.protocols runtime',
     'evaluation evaluation.reports',
     'evaluation.folders evaluation.metrics',
     'datasets visualization models.layers',
@@ -29,7 +29,7 @@ LAYERS = [
     'engine model_zoo',
     'running',
     'apis',
-    'profiling serve video',
+    'profiling serve video export',
     'experiments',
     'cli',
 ]
