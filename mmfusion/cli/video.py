@@ -60,6 +60,24 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='draw boxes with at least this score (default: 0.3)'
     )
+    parser.add_argument(
+        '--no-steady', action='store_true', help='leave out the smoothing over time of what stands still'
+    )
+    parser.add_argument('--bit-depth', type=int, help='significant bits of 16-bit images of the second stream')
+    parser.add_argument(
+        '--stretch',
+        type=float,
+        nargs=2,
+        metavar=('LOW', 'HIGH'),
+        help='percentiles of the second stream that become black and white, smoothed over time',
+    )
+    parser.add_argument(
+        '--metrics',
+        nargs='*',
+        metavar='NAME',
+        help='rate the frames: image metrics such as EN MI VIF, or all but the slow ones (all); warping error and flicker in any case',
+    )
+    parser.add_argument('--protocol', default='default', help='whose conventions the image metrics follow')
     parser.add_argument('--codec', help='four letters, such as XVID (default: mp4v, MJPG or FFV1, by the ending)')
     parser.add_argument('--frames', type=int, metavar='N', help='stop after so many fused frames')
     parser.add_argument('--device', help="'cpu', 'cuda' or 'cuda:1' (default: a GPU if there is one)")
@@ -90,9 +108,10 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     from mmfusion.apis import FusionInferencer
     from mmfusion.model_zoo import DEFAULT_MODEL, find_model
-    from mmfusion.video import FusedVideo, open_streams, record
+    from mmfusion.video import FusedVideo, SequenceScores, open_streams, record
     from mmfusion.video.recording import remarks
 
+    scores = None if args.metrics is None else SequenceScores(args.metrics, args.protocol)
     if args.model is not None:
         find_model(args.model)  # a name alone: its error lists the models
     streams = open_streams(args.first, args.second, args.fps)  # what cannot be read is said before a model is loaded
@@ -102,7 +121,7 @@ def main(argv=None) -> None:
             args.weights,
             args.device,
             fuser_options=args.fuser_options,
-            load=None if args.registration is None else dict(registration=args.registration),
+            load=load_options(args),
             compile=args.compile,
             precision=args.precision,
         )
@@ -112,7 +131,9 @@ def main(argv=None) -> None:
         raise
     if fuse.card is not None:
         print(f'fusing with {fuse.card.name}: {fuse.card.summary}')
-    with FusedVideo(*streams, fuse, args.offset, args.tolerance, None, args.boxes, args.max_offset) as video:
+    with FusedVideo(
+        *streams, fuse, args.offset, args.tolerance, None, args.boxes, args.max_offset, not args.no_steady
+    ) as video:
         summary = record(
             video,
             args.out,
@@ -121,11 +142,37 @@ def main(argv=None) -> None:
             score_thr=args.score_thr,
             codec=args.codec,
             limit=args.frames,
+            scores=scores,
         )
     print('wrote ' + ', '.join(summary['files'].values()))
     print(describe(summary))
+    if scores is not None:
+        print(describe_scores(summary['scores']))
     for sentence in remarks(summary):
         print(f'note: {sentence}')
+
+
+def load_options(args: argparse.Namespace) -> dict:
+    """How images become sources, as far as the command line says something of it."""
+    second = dict(bit_depth=args.bit_depth, stretch=args.stretch)
+    options = {key: dict(first=None, second=value) for key, value in second.items() if value is not None}
+    return options if args.registration is None else dict(options, registration=args.registration)
+
+
+def describe_scores(scores: dict) -> str:
+    """Metrics of a sequence, one line each."""
+    lines = [
+        f'{name:12} mean {_number(found["mean"])}, worst {_number(found["worst"])} (frame {found["worst_frame"]})'
+        for name, found in scores['metrics'].items()
+    ]
+    error, flicker = scores['warping_error'], scores['flicker']
+    lines.append('warping error x 1000: ' + ', '.join(f'{kind} {_number(value)}' for kind, value in error.items()))
+    lines.append('flicker in gray levels: ' + ', '.join(f'{kind} {_number(value)}' for kind, value in flicker.items()))
+    return '\n'.join([*lines, f'flicker by that of the sources: {_number(scores["flicker_ratio"])}'])
+
+
+def _number(value) -> str:
+    return 'undefined' if value is None else f'{value:.4g}'
 
 
 def describe(summary: dict) -> str:

@@ -1,5 +1,6 @@
 """Fusing two streams: an iterator over fused frames."""
 
+import copy
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Union
@@ -14,6 +15,7 @@ from mmfusion.visualization import SampleView
 from .offset import MAX_OFFSET, MotionTrack, OffsetEstimate, estimate_offset, track_live
 from .pairing import FramePair, PairCounts, PairedFrames
 from .reading import ReadAhead
+from .steadying import SteadyPicture, SteadyWindow
 from .streams import Frame, Stream, StreamLike, open_streams
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class FusedVideo:
         fps: Frames per second of folders, or in place of the time stamps of files.
         predict: Run the task networks on each fused frame.
         max_offset: Largest offset that is tried, in seconds between the beginnings of both streams.
+        steady: Smooth the fused pictures over time where nothing moves (:class:`~mmfusion.video.SteadyPicture`), and percentiles
+            (``load=dict(stretch=...)``) over time, so that the video does not flicker. The task networks see the pictures as they were fused.
 
     Attributes:
         streams: Both streams.
@@ -86,6 +90,7 @@ class FusedVideo:
         fps: Optional[float] = None,
         predict: bool = False,
         max_offset: float = MAX_OFFSET,
+        steady: bool = True,
     ) -> None:
         if predict and not len(fuse.coupling.tasks):
             raise UserError(
@@ -97,6 +102,12 @@ class FusedVideo:
                 '`mmfusion register FIRST SECOND --rig rig.yaml`, and give that'
             )
         self.fuse, self.predict = fuse, predict
+        self._steady = SteadyPicture() if steady else None
+        self._load, self._windows = fuse.load, {}
+        if steady and any(fuse.load.stretch.values()):
+            self._load = copy.copy(fuse.load)
+            self._windows = {label: SteadyWindow(ends) for label, ends in fuse.load.stretch.items() if ends}
+            self._load.stretch = dict.fromkeys(fuse.load.stretch)
         self.streams = open_streams(first, second, fps)
         self.readers: Dict[str, ReadAhead] = {}
         self.seconds: Dict[str, float] = defaultdict(float)
@@ -184,12 +195,12 @@ class FusedVideo:
 
     def _fuse(self, pair: FramePair) -> FusedFrame:
         begin = time.perf_counter()
-        item = self.fuse.load(
+        item = self._load(
             dict(
                 sample_id=pair.first.name,
                 img_id=self.counts.paired - 1,
-                first=self._steady_channels('first', pair.first.image),
-                second=self._steady_channels('second', pair.second.image),
+                first=self._prepared('first', pair.first.image),
+                second=self._prepared('second', pair.second.image),
             )
         )
         loaded = time.perf_counter()
@@ -198,11 +209,18 @@ class FusedVideo:
         self.seconds['network'] += time.perf_counter() - loaded
         from mmfusion.apis.inferencer import found_boxes
 
-        view = SampleView(fused, _picture(item['first']), _picture(item['second']), *found_boxes(sample), True)
+        sources = [_picture(item[label]) for label in ('first', 'second')]
+        begin = time.perf_counter()
+        if self._steady is not None:
+            fused = self._steady(fused, sources)
+            self.seconds['steady'] += time.perf_counter() - begin
+        view = SampleView(fused, *sources, *found_boxes(sample), True)
         return FusedFrame(pair.first.name, pair.first.time, view, sample, pair)
 
-    def _steady_channels(self, label: str, image: np.ndarray) -> np.ndarray:
-        """A gray stream stays one, though a codec leaves a trace of color in some of its frames."""
+    def _prepared(self, label: str, image: np.ndarray) -> np.ndarray:
+        """A gray stream stays one, though a codec leaves a trace of color in some of its frames; a window moves slowly."""
+        if label in self._windows:
+            image = self._windows[label](image)
         if image.ndim == 2 or image.shape[2] == 1:
             return image
         if label not in self._gray:

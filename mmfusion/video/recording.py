@@ -14,6 +14,7 @@ from mmfusion.utils.progress import progress_bar
 
 from .drawing import draw_frame, draw_panel
 from .fusing import FusedFrame, FusedVideo
+from .scores import SequenceScores
 from .streams import StreamLost
 from .writing import FrameWriter, check_output
 
@@ -83,6 +84,7 @@ def record(
     score_thr: float = 0.3,
     codec: Optional[str] = None,
     limit: Optional[int] = None,
+    scores: Optional[SequenceScores] = None,
     see: Optional[Callable[[FusedFrame], None]] = None,
     progress: bool = True,
 ) -> dict:
@@ -100,7 +102,8 @@ def record(
         score_thr: Boxes with a lower score are not drawn.
         codec: Four letters of a codec that OpenCV has.
         limit: Stop after so many fused frames.
-        see: Called with each fused frame, for instance by :class:`~mmfusion.video.SequenceScores`.
+        scores: Rates each frame; its results go into the summary.
+        see: Called with each fused frame.
         progress: Show a progress bar with frames per second.
 
     Returns:
@@ -121,6 +124,10 @@ def record(
             try:
                 for frame in video:
                     _write(frame, writers, clock, video, score_thr)
+                    if scores is not None:
+                        begun = time.perf_counter()
+                        scores(frame)
+                        video.seconds['scores'] += time.perf_counter() - begun
                     if see is not None:
                         see(frame)
                     bar.update()
@@ -133,6 +140,8 @@ def record(
             written = {kind: writer.finish() for kind, writer in writers.items()}
             files = {kind: path for kind, path in paths.items() if written[kind]}
             summary = summarize(video, clock, writers, passed, files, stopped)
+            if scores is not None:
+                summary['scores'] = scores.result()
             if files:
                 write_json(f'{os.path.splitext(str(out))[0]}.json', summary)
     except BaseException:
