@@ -23,11 +23,11 @@ from mmfusion.utils import setup_cpu_env
 
 setup_cpu_env()
 
-import torch
+import torch  # noqa: E402
 
-from mmfusion.apis import FusionInferencer
-from mmfusion.datasets import DemoSequence
-from mmfusion.video import (
+from mmfusion.apis import FusionInferencer  # noqa: E402
+from mmfusion.datasets import DemoSequence  # noqa: E402
+from mmfusion.video import (  # noqa: E402
     FusedVideo,
     MotionTrack,
     PairedFrames,
@@ -37,7 +37,7 @@ from mmfusion.video import (
     record,
     write_stream,
 )
-from mmfusion.video.rendered import right_pairs
+from mmfusion.video.rendered import right_pairs  # noqa: E402
 
 FUSERS = ['LaplacianPyramidFuser', 'plain_conv_det', 'plain_conv_rendered', 'tim', 'moe_fusion', 'tdfusion']
 LOOSE = 0.005  # seconds by which another frame may be nearer, since stamps and estimates are no truer than that
@@ -133,7 +133,7 @@ def gray(image):
 def speed(args):
     """Frames per second from files into a file, and what the parts cost."""
     torch.set_num_threads(args.threads)
-    rows, parts = [], []
+    parts = []
     with tempfile.TemporaryDirectory() as folder:
         files = args.files or [os.path.join(folder, f'{camera}.mp4') for camera in ('visible', 'infrared')]
         if not args.files:
@@ -145,16 +145,12 @@ def speed(args):
                 with FusedVideo(*files, fuse) as video:
                     rate = record(video, os.path.join(folder, 'fused.mp4'), limit=limit, progress=False)['rate']
             used = rate['milliseconds_per_frame']
-            parts = list(used)
-            rows.append(
-                f'| {name} | {rate["frames_per_second"]:.1f} | '
-                + ' | '.join(f'{used[part]:.1f}' for part in parts)
-                + ' |'
-            )
-    print(
-        '| fuser | frames/s | ' + ' | '.join(f'{part}, ms' for part in parts) + ' |\n|---|' + '---|' * (len(parts) + 1)
-    )
-    print('\n'.join(rows))
+            if not parts:
+                parts = list(used)
+                print('| fuser | frames/s | ' + ' | '.join(f'{part}, ms' for part in parts) + ' |')
+                print('|---|' + '---|' * (len(parts) + 1))
+            values = ' | '.join(f'{used[part]:.1f}' for part in parts)
+            print(f'| {name} | {rate["frames_per_second"]:.1f} | {values} |', flush=True)
 
 
 def memory(args):
