@@ -23,6 +23,7 @@ EVAL, COMPARE, DOWNSTREAM = (
     'tools/analysis_tools/compare_fusers.py',
     'tools/downstream.py',
 )
+VIDEO = 'tools/video.py'
 COUNT = itertools.count()
 FUSION = f"""
 _base_ = '{REPO}/configs/_base_/default_runtime.py'
@@ -980,6 +981,96 @@ def on_full_disk(arguments, ending):
             main(argv)
 
     return (main, *rest)
+
+
+def streams(*arguments, seconds=0.4, size=SIZE):
+    """Two small videos, and the call that fuses them."""
+    for name, shape, length in (('vi.avi', SIZE, 10), ('ir.avi', size, int(25 * seconds))):
+        writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'MJPG'), 25, shape[::-1])
+        for value in range(length):
+            writer.write(np.full((*shape, 3), value, np.uint8))
+        writer.release()
+    return VIDEO, *(arguments or ('vi.avi', 'ir.avi')), '--config', 'AverageFuser'
+
+
+@case('video', 'no video at all', fast=True)
+def _():
+    Path('notes.txt').write_text('no video\n' * 100)
+    return streams('vi.avi', 'notes.txt')
+
+
+@case('video', 'an image in the place of a video', fast=True)
+def _():
+    return streams('vi.avi', picture('one.png'))
+
+
+@case('video', 'an empty file', fast=True)
+def _():
+    Path('empty.mp4').write_bytes(b'')
+    return streams('vi.avi', 'empty.mp4')
+
+
+@case('video', 'a folder without images', fast=True)
+def _():
+    Path('frames').mkdir()
+    return streams('vi.avi', 'frames')
+
+
+@case('video', 'frames of two sizes without a registration', fast=True)
+def _():
+    return streams(size=(32, 64))
+
+
+@case('video', 'one stream is shorter', fast=True)
+def _():
+    marked('has ended')
+    return streams(seconds=0.2)
+
+
+@case('video', 'streams that never meet', fast=True)
+def _():
+    return streams('vi.avi', 'ir.avi', '--offset', 100)
+
+
+@case('video', 'nothing moves, and the offset is to be estimated', fast=True)
+def _():
+    return streams('vi.avi', 'ir.avi', '--offset', 'auto')
+
+
+@case('video', 'an ending that is no video', fast=True)
+def _():
+    return streams('vi.avi', 'ir.avi', '--out', 'fused.gif')
+
+
+@case('video', 'a camera that vanishes', fast=True)
+def _():
+    arguments = streams('0', '1')
+
+    class Camera:
+        """Gives five frames."""
+
+        left = 5
+
+        def read(self):
+            self.left -= 1
+            return self.left >= 0, np.zeros((*SIZE, 3), np.uint8)
+
+        isOpened = lambda self: True  # noqa: N815, E731
+        get = lambda self, key: 25.0 if key == cv2.CAP_PROP_FPS else 0.0  # noqa: E731
+        release = lambda self: None  # noqa: E731
+
+    real = cv2.VideoCapture
+
+    def run(argv):
+        import runpy
+
+        def open_(*source):
+            return Camera() if isinstance(source[0], int) else real(*source)
+
+        with mock.patch.object(cv2, 'VideoCapture', open_):
+            runpy.run_path(str(REPO / VIDEO))['main']([*argv, '--tolerance', '60'])
+
+    return run, *arguments[1:]
 
 
 @case('machine', 'the disk is full when a fused picture is written')

@@ -133,6 +133,14 @@ class FusedVideo:
         return self.streams[0].fps
 
     @property
+    def left_over(self) -> Optional[int]:
+        """Frames of the first stream after the end of the second, as far as their number is known; None where the first ended first."""
+        if not self._pairs.second_ended:
+            return None
+        seen = self.counts.paired + self.counts.dropped_first + self.counts.outside_first
+        return max(self.length - seen, 0) + 1
+
+    @property
     def length(self) -> int:
         """Frames that the first stream claims to hold, 0 where that is not known."""
         return self.streams[0].count or 0

@@ -70,6 +70,7 @@ class PairedFrames:
 
     Attributes:
         counts: What became of the frames so far.
+        second_ended: Whether the first stream goes on when the second has ended.
 
     Raises:
         ValueError: The tolerance is not above 0.
@@ -94,7 +95,7 @@ class PairedFrames:
             raise InputError(f'the tolerance must be above 0 seconds, got {tolerance}')
         self.first, self.second = first, second
         self.offset, self.tolerance = float(offset), tolerance
-        self.counts = PairCounts()
+        self.counts, self.second_ended = PairCounts(), False
         self._interval = interval
         self._gaps: Deque[float] = deque(maxlen=31)
 
@@ -128,7 +129,8 @@ class PairedFrames:
                 inside = start is not None and frame.time > start and after is not None
                 counts.dropped_first += inside
                 counts.outside_first += not inside
-                if after is None:  # the second stream has ended
+                if after is None:
+                    self.second_ended = True
                     return
                 continue
             if distance[0] <= distance[1]:

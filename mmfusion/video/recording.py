@@ -207,6 +207,7 @@ def summarize(
         sources=sources,
         offset=round(video.offset, 4),
         offset_estimate=None if video.estimate is None else video.estimate.to_dict(),
+        left_over=video.left_over,
         frames=dict(counts.to_dict(), filled=clock.filled, skipped=clock.skipped, gaps_cut=clock.cut),
         rate=dict(
             frames_per_second=round(frames / passed, 2) if passed > 0 else None,
@@ -221,15 +222,13 @@ def summarize(
 def remarks(summary: dict) -> List[str]:
     """What a user should know of a summary: streams that end early, frames that were lost; each a sentence."""
     frames, said = summary['frames'], []
-    ended = {label: source['ended'] for label, source in summary['sources'].items()}
-    for label, source in summary['sources'].items():
+    first, second = (summary['sources'][label] for label in ('first', 'second'))
+    for source in (first, second):
         claimed, read = source['frames_claimed'] or 0, source['frames_read']
         if source['ended'] and read < 0.95 * claimed:
             said.append(f'{source["name"]} claims {claimed} frames and holds {read}; is the file whole?')
-        elif label == 'first' and not source['ended'] and ended['second'] and read < claimed:
-            said.append(
-                f'{source["name"]} goes on after the other stream: {claimed - read} of its frames were not read'
-            )
+    if summary['left_over']:
+        said.append(f'{second["name"]} has ended, and {first["name"]} goes on for {summary["left_over"]} frames')
     for key, words in (
         ('outside_first', 'frames of the first stream before or after the second'),
         ('dropped_first', 'frames of the first stream without a partner, left out'),

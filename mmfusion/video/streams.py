@@ -136,7 +136,7 @@ class CaptureStream(Stream):
             yield frame
             frame = self._read()
         if isinstance(self.source, int):
-            raise StreamLost(f'{self.name} gave no more frames after {self._taken}; is it still connected?')
+            raise StreamLost(f'{self.name} gave no more frames after {self._taken} (is it still connected?)')
 
     def close(self) -> None:
         self.capture.release()

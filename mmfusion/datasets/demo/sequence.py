@@ -110,6 +110,14 @@ class DemoSequence:
         inside = [(thing, float(rest)) for thing, rest in pairs if thing.box[2] > -1 and thing.box[0] < self.size[1]]
         return [thing for thing, _ in inside], [rest for _, rest in inside]
 
+    def _between_pixels(self, scene: Scene, time: float) -> Scene:
+        """The scene with boxes that are not rounded, for the light that follows them."""
+        boxes = [
+            (float(left), thing.box[1], float(left) + thing.box[2] - thing.box[0], thing.box[3])
+            for thing, left in zip(scene.things, self._lefts(time))
+        ]
+        return scene._replace(things=[thing._replace(box=box) for thing, box in zip(scene.things, boxes)])
+
     def _paint(self, scene: Scene, thing: Thing, rest: float, surfaces: Surfaces) -> None:
         """Paint a thing between two pixels: the mean of both places by their share."""
         x1, y1, x2, y2 = thing.box
@@ -144,7 +152,7 @@ class DemoSequence:
             self._paint(scene, thing, rest, surfaces)
         if camera == 'visible':
             # lamps and spots come from the same numbers in every frame, so they stay or follow their things
-            return compute_radiance(self._generator(3), scene, surfaces)
+            return compute_radiance(self._generator(3), self._between_pixels(scene, time), surfaces)
         return (cv2.GaussianBlur(surfaces.heat, (5, 5), 0.9) + self._columns)[..., None]
 
     @staticmethod
