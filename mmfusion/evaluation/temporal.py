@@ -1,4 +1,4 @@
-"""How steady a sequence of fused frames is: the warping error, and the flicker of what stands still.
+"""Steadiness of a sequence of fused frames: the warping error, and the flicker of what stands still.
 
 Warping error: W.-S. Lai, J.-B. Huang, O. Wang, E. Shechtman, E. Yumer, M.-H. Yang, "Learning Blind Video Temporal Consistency", ECCV 2018.
 Occlusions: M. Ruder, A. Dosovitskiy, T. Brox, "Artistic Style Transfer for Videos", GCPR 2016, as Lai et al. take them. The flow

@@ -116,7 +116,7 @@ def test_a_camera_that_vanishes(monkeypatch):
     stream = open_stream('0')
     assert stream.live and stream.fps == 25
     taken = []
-    with pytest.raises(StreamLost, match='camera 0 gave no more frames after 5 \(is it still connected'):
+    with pytest.raises(StreamLost, match=r'camera 0 gave no more frames after 5 \(is it still connected'):
         for frame in stream:
             taken.append(frame.time)
     assert len(taken) == 5 and taken == sorted(taken)
