@@ -6,7 +6,7 @@
 
 One pair in evaluation mode, CPU times. Printed are
 
-* the operations that ran (torch's own counter: convolutions, matrix products, attention), and the time that they need at the peak of this machine:
+* the operations that ran (torch's counter: convolutions, matrix products, attention), and the time that they need at the peak of this machine:
   the better of a 3x3 convolution of 64 channels at the size of the images and of a matrix product. No code of the same arithmetic is faster;
 * the same operations one by one, each alone on random numbers: what these kernels need without anything around them;
 * the bytes that all other operations read and write, and their time at the speed of a copy: what fusing them could save at most;
@@ -38,12 +38,16 @@ def record(run):
     from torch.utils._pytree import tree_flatten, tree_map
     from torch.utils.flop_counter import flop_registry
 
+    from mmfusion.utils.compat import fused_convolution
+
+    known = {*flop_registry, fused_convolution()}
+
     class Watch(TorchDispatchMode):
         heavy, size = Counter(), 0
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             output = function(*args, **(kwargs or {}))
-            if function._overloadpacket in flop_registry:
+            if function._overloadpacket in known:
                 described = tree_map(_described, (args, kwargs or {}))
                 self.heavy[function, repr(described)] += 1
                 arguments[function, repr(described)] = described
@@ -121,9 +125,9 @@ def main(argv=None):
     prepare_process(argv)  # before torch is imported
     args = parse_args(argv)
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from mmfusion.apis.build import build_coupling
+    from mmfusion.profiling.flops import flop_counter
     from mmfusion.profiling.timing import measure, ratio
     from mmfusion.utils import load_config, register_all_modules
 
@@ -140,7 +144,7 @@ def main(argv=None):
         with torch.no_grad():
             fusers[name](*images)
 
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         run('fuser')
     flops = counter.get_total_flops()
     operations, size = record(lambda: run('fuser'))

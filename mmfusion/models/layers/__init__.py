@@ -3,11 +3,12 @@
 from .channels_last import channels_last
 from .color import ColorState, blend_chroma, restore_color, rgb_to_ycbcr, split_color, ycbcr_to_rgb
 from .combine import log_combine
-from .conv_act import ConvAct
+from .conv_act import ConvAct, conv_norm_act
 from .conv_norm import ConvNorm
 from .depthwise import depthwise_conv3x3
 from .gating import GateOutput, NoisyTopKGate, balance_loss, cv_squared
 from .gradients import sobel_magnitude, sobel_xy, stronger
+from .grid_points import images_and_grid
 from .local import map_local
 from .postprocess import check_postprocess, postprocess
 from .prelu import PReLU
@@ -16,7 +17,7 @@ from .restormer import ChannelAttention, GatedFeedForward, PixelNorm, RestormerB
 from .ssim import gaussian_means, ms_ssim, ssim_map, ssim_maps
 from .strided_pointwise import avoid_strided_pointwise
 from .strips import whole_images
-from .summed_cell import SummedCell
+from .summed_cell import SummedCell, total
 
 __all__ = [
     'ChannelAttention',
@@ -35,9 +36,11 @@ __all__ = [
     'blend_chroma',
     'channels_last',
     'check_postprocess',
+    'conv_norm_act',
     'cv_squared',
     'depthwise_conv3x3',
     'from_laplacian_pyramid',
+    'images_and_grid',
     'gaussian_means',
     'laplacian_pyramid',
     'log_combine',
@@ -53,6 +56,7 @@ __all__ = [
     'ssim_map',
     'ssim_maps',
     'stronger',
+    'total',
     'whole_images',
     'ycbcr_to_rgb',
 ]

@@ -5,6 +5,9 @@ from typing import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+
+from mmfusion.utils.compat import traced
 
 
 def log_combine(outputs: Sequence[Tensor], gates: Sequence[Tensor], mode: str = 'logsumexp') -> Tensor:
@@ -35,8 +38,31 @@ def log_combine(outputs: Sequence[Tensor], gates: Sequence[Tensor], mode: str = 
         # The smallest normal number keeps log finite where a float32 softmax rounded a gate to zero.
         tiny = torch.finfo(dtype).tiny
         return reduce(
-            torch.logaddexp, (out.to(dtype) + gate.to(dtype).clamp_min(tiny).log() for out, gate in zip(outputs, gates))
+            _log_add_exp, (out.to(dtype) + gate.to(dtype).clamp_min(tiny).log() for out, gate in zip(outputs, gates))
         )
     if mode == 'linear':
         return sum(out.to(dtype) * gate.to(dtype) for out, gate in zip(outputs, gates))
     raise ValueError(f"combination must be 'logsumexp' or 'linear', got {mode!r}")
+
+
+def _log_add_exp(first: Tensor, second: Tensor) -> Tensor:
+    plain = not torch.is_grad_enabled() or first.shape != second.shape or traced()
+    return torch.logaddexp(first, second) if plain else _LogAddExp.apply(first, second)
+
+
+class _LogAddExp(Function):
+    """``torch.logaddexp``, whose gradients are a sigmoid's share and the rest; PyTorch computes either by itself, with a division."""
+
+    @staticmethod
+    def forward(first: Tensor, second: Tensor) -> Tensor:
+        return torch.logaddexp(first, second)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        first, second = ctx.saved_tensors
+        share = grad * torch.sigmoid(first - second)
+        return share, grad - share

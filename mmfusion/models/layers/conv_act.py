@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from mmfusion.utils.compat import fused_convolution
 
 from .channels_last import channels_last
-from .conv_norm import ConvNorm
+from .conv_norm import ConvNorm, folded
 from .strips import must_stay_whole
+
+#: Height and width from which a copy of an image costs more than its borders.
+_LARGE = 128
 
 _fused = lru_cache(maxsize=None)(fused_convolution)
 
@@ -43,10 +46,51 @@ class ConvAct(nn.Sequential):
         conv, weights = (
             (layer.conv, layer.folded()) if isinstance(layer, ConvNorm) else (layer, (layer.weight, layer.bias))
         )
-        padding = conv.padding
-        if conv.padding_mode != 'zeros':
-            x, padding = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode=conv.padding_mode), (0, 0)
-        return fused_conv2d(channels_last(x), *weights, activation, padding, conv.dilation, conv.groups)
+        return _fused_layer(x, conv, *weights, activation)
+
+
+def conv_norm_act(
+    x: Tensor, conv: nn.Conv2d, norm: Optional[nn.BatchNorm2d] = None, activation: Optional[nn.Module] = None
+) -> Tensor:
+    """``activation(norm(conv(x)))`` of modules that a network holds apart, as one operation where nothing learns; stride 1.
+
+    Args:
+        x: (N, C, H, W).
+        conv: Convolution.
+        norm: Batch norm with running statistics; one in training mode, or with ``image_statistics``, stays an operation of its own.
+        activation: As in :class:`ConvAct`.
+    """
+    affine = norm is None or not (norm.training or getattr(norm, 'image_statistics', False))
+    if not fuses(x) or not affine:
+        x = conv(x)
+        x = x if norm is None else norm(x)
+        return x if activation is None else activation(x)
+    weights = (conv.weight, conv.bias) if norm is None else folded(conv, norm)
+    return _fused_layer(x, conv, *weights, activation)
+
+
+def _fused_layer(
+    x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Optional[Tensor], activation: Optional[nn.Module]
+) -> Tensor:
+    """A convolution with other weights and an activation behind it."""
+
+    def run(x: Tensor, padding: Tuple[int, int]) -> Tensor:
+        return fused_conv2d(channels_last(x), weight, bias, activation, padding, conv.dilation, conv.groups)
+
+    if conv.padding_mode == 'zeros':
+        return run(x, conv.padding)
+    (rows, columns), mode = conv.padding, conv.padding_mode
+    if min(x.shape[-2:]) < _LARGE or mode not in ('reflect', 'replicate'):
+        return run(F.pad(x, (columns, columns, rows, rows), mode=mode), (0, 0))
+    # Rather than copy the image for its borders, let them be zeros and compute the results there once more.
+    result = run(x, conv.padding)
+    if rows:
+        result[:, :, :rows] = run(F.pad(x[:, :, : 2 * rows], (columns, columns, rows, 0), mode=mode), (0, 0))
+        result[:, :, -rows:] = run(F.pad(x[:, :, -2 * rows :], (columns, columns, 0, rows), mode=mode), (0, 0))
+    if columns:
+        result[..., :columns] = run(F.pad(x[..., : 2 * columns], (columns, 0, rows, rows), mode=mode), (0, 0))
+        result[..., -columns:] = run(F.pad(x[..., -2 * columns :], (0, columns, rows, rows), mode=mode), (0, 0))
+    return result
 
 
 def fuses(x: Tensor) -> bool:
@@ -65,13 +109,15 @@ def fused_conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Optional[Tensor],
-    activation: nn.Module,
+    activation: Optional[nn.Module] = None,
     padding: Tuple[int, int] = (0, 0),
     dilation: Tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> Tensor:
     """``activation(conv2d(x, weight, bias, ...))``, only where :func:`fuses` says so."""
-    if isinstance(activation, nn.LeakyReLU):
+    if activation is None:  # also without: with one thread, torch's own pointwise convolution does not call oneDNN
+        name, scalars = 'none', []
+    elif isinstance(activation, nn.LeakyReLU):
         name, scalars = 'leaky_relu', [activation.negative_slope]
     elif isinstance(activation, nn.PReLU):
         name, scalars = 'leaky_relu', [activation.weight.item()]

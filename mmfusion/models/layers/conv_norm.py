@@ -51,8 +51,13 @@ class ConvNorm(nn.Module):
 
     def folded(self) -> Tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that the layer is with the running statistics."""
-        scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
-        bias = self.norm.bias - scale * self.norm.running_mean
-        if self.conv.bias is not None:
-            bias = bias + scale * self.conv.bias
-        return self.conv.weight * scale[:, None, None, None], bias
+        return folded(self.conv, self.norm)
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tuple[Tensor, Tensor]:
+    """Weight and bias of the one convolution that a convolution and a batch norm with its running statistics are."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    bias = norm.bias - scale * norm.running_mean
+    if conv.bias is not None:
+        bias = bias + scale * conv.bias
+    return conv.weight * scale[:, None, None, None], bias

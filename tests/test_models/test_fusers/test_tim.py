@@ -298,3 +298,27 @@ def test_gradients_in_bfloat16_are_of_written_memory_alone():
         [sys.executable, '-c', BFLOAT16], env=dict(os.environ, MALLOC_PERTURB_='129'), capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize('batch', [1, 2])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: TIM('fusion_light', width=8),
+        lambda: TIM(MIXED, width=8),
+        lambda: TwoStageTIM(width=12),
+        lambda: TwoStageTIM(width=8, bn_batch_stats=(1, 2), merge='concat'),
+    ],
+)
+def test_inference_with_fewer_operations(make, batch):
+    """Without gradients, in float32, layers run as one operation each; the result is as close to float64 as that of the layers one by one."""
+    torch.manual_seed(0)
+    fuser = shaken(make(), double=False)
+    first, second = images(24, 28, batch=batch, dtype=torch.float32)
+    plain = fuser(first, second).fused.detach()
+    with torch.no_grad():
+        fast = fuser(first, second).fused
+    exact = copy.deepcopy(fuser).double()(first.double(), second.double()).fused.detach()
+    error = (plain - exact).abs().max()
+    assert not torch.equal(fast, plain)  # other operations ran
+    assert (fast - exact).abs().max() <= 4 * error + 1e-6 * exact.abs().max()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
+from mmfusion.models.layers import ConvAct, ConvNorm, channels_last, conv_act, conv_norm_act
 from mmfusion.models.layers.conv_act import fuses
 
 ACTIVATIONS = dict(relu=nn.ReLU(), leaky=nn.LeakyReLU(0.3), prelu=nn.PReLU(init=0.4))
@@ -88,3 +88,28 @@ def test_one_channel_is_laid_out_as_many():
     assert channels_last(image[..., 1:4]).stride() == (15, 1, 3, 1) and torch.equal(
         channels_last(image[..., 1:4]), image[..., 1:4]
     )
+
+
+@pytest.mark.parametrize('mode', ['reflect', 'replicate'])
+@pytest.mark.parametrize('kernel', [(3, 3), (5, 5), (1, 3), (1, 1)])
+def test_borders_of_large_images_are_computed_once_more(monkeypatch, mode, kernel):
+    monkeypatch.setattr(conv_act, '_LARGE', 8)
+    torch.manual_seed(0)
+    padding = tuple(side // 2 for side in kernel)
+    conv = nn.Conv2d(3, 5, kernel, padding=padding, padding_mode=mode)
+    norm = nn.BatchNorm2d(5).eval()
+    norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2.0)
+    x = torch.rand(2, 3, 9, 11)
+    for parts in ((conv, None, nn.PReLU()), (conv, norm, None), (conv, norm, nn.LeakyReLU(0.1))):
+        expected = conv_norm_act(x, *parts).detach()  # with gradients: one by one
+        with torch.no_grad():
+            torch.testing.assert_close(conv_norm_act(x, *parts), expected)
+
+
+def test_norms_that_are_not_fixed_stay():
+    torch.manual_seed(0)
+    conv, norm, x = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), torch.rand(2, 3, 6, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(conv_norm_act(x, conv, norm), norm(conv(x)))
+        norm.eval().image_statistics = True
+        assert torch.equal(conv_norm_act(x, conv, norm), norm(conv(x)))

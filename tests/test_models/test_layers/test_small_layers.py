@@ -26,7 +26,8 @@ def test_log_combine_gradient():
     a, b = (torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     g = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     for mode in ('logsumexp', 'linear'):
-        assert torch.autograd.gradcheck(lambda a, b, g, mode=mode: log_combine([a, b], [g, 1 - g], mode), (a, b, g))
+        for check in (torch.autograd.gradcheck, torch.autograd.gradgradcheck):
+            assert check(lambda a, b, g, mode=mode: log_combine([a, b], [g, 1 - g], mode), (a, b, g))
 
 
 def test_log_combine_errors():

@@ -8,7 +8,7 @@ from mmengine.model import ModuleList
 from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
-from mmfusion.models.layers import NoisyTopKGate, balance_loss
+from mmfusion.models.layers import NoisyTopKGate, balance_loss, images_and_grid
 from mmfusion.models.layers.open_sizes import average_on_grid
 from mmfusion.registry import MODELS
 from mmfusion.utils.compat import exporting
@@ -110,18 +110,17 @@ class MoEFusion(BaseFuser):
         Raises:
             ValueError: ``attention`` has another batch size or more than two maps.
         """
-        dense_first, e_first = self.encoder_first(first)  # (N, 3c, H, W), (N, c, H, W)
+        dense_first, e_first = self.encoder_first(first)  # (N, 2c, H, W) and (N, c, H, W), (N, c, H, W)
         dense_second, e_second = self.encoder_second(second)
         a = self._attention_map(attention, e_first)
         foreground, fg = self._local(self.foreground_gate, self.foreground_experts, e_first * a, e_second * a)
         a = 1 - a
         background, bg = self._local(self.background_gate, self.background_experts, e_first * a, e_second * a)
-        features = torch.cat(
-            [dense_first, e_first, dense_second, e_second, foreground.to(e_first.dtype), background.to(e_first.dtype)],
-            dim=1,
-        )  # (N, 10c, H, W)
-        whole = self.global_gate(self._on_grid(features, self.global_grid).flatten(1))
-        fused = run_chosen(self.global_experts, [features] * len(self.global_experts), whole, self.combine)
+        dtype = e_first.dtype
+        features = [*dense_first, e_first, *dense_second, e_second, foreground.to(dtype), background.to(dtype)]
+        images, grid = self._images_and_grid(features, self.global_grid)  # (1, 10c, H, W) each
+        whole = self.global_gate(grid.flatten(1))
+        fused = run_chosen(self.global_experts, [images], whole, self.combine)
         losses = {}
         if self.training:
             losses['loss_balance'] = sum(
@@ -131,15 +130,18 @@ class MoEFusion(BaseFuser):
 
     def _local(self, gate_layer: NoisyTopKGate, experts: ModuleList, first: Tensor, second: Tensor):
         """One mixture of local experts on the attended features (N, c, H, W) of both sources; returns its output and its gate's."""
-        grid = torch.cat([self._on_grid(first, self.local_grid), self._on_grid(second, self.local_grid)], dim=1)
-        gate = gate_layer(grid.flatten(1))
-        half = len(experts) // 2
-        return run_chosen(experts, [first] * half + [second] * half, gate, self.combine), gate
+        sources, grids = zip(*(self._images_and_grid([source], self.local_grid) for source in (first, second)))
+        gate = gate_layer(torch.cat(grids, dim=1).flatten(1))
+        return run_chosen(experts, sources, gate, self.combine), gate
 
-    def _on_grid(self, features: Tensor, grid: Tuple[int, int]) -> Tensor:
-        if self.gate_pooling == 'average':
-            return average_on_grid(features, grid) if exporting() else F.adaptive_avg_pool2d(features, grid)
-        return F.interpolate(features, size=grid, mode='bilinear', align_corners=True)
+    def _images_and_grid(self, parts: Sequence[Tensor], grid: Tuple[int, int]) -> Tuple[Sequence[Tensor], Tensor]:
+        """Parts of the features side by side: the images of the batch one by one (all at once for a graph), and all on a grid."""
+        if self.gate_pooling == 'sample' and not exporting():
+            return images_and_grid(parts, grid)
+        x = torch.cat(list(parts), dim=1)
+        if self.gate_pooling == 'sample':
+            return (x,), F.interpolate(x, size=grid, mode='bilinear', align_corners=True)
+        return (x,) if exporting() else x.split(1), (average_on_grid if exporting() else F.adaptive_avg_pool2d)(x, grid)
 
     @staticmethod
     def _attention_map(attention: Optional[Tensor], features: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.models.layers import PReLU
+from mmfusion.models.layers import PReLU, conv_norm_act, total
+from mmfusion.models.layers.conv_act import fuses
 
 from .genotype import Cell
 from .operations import BatchNorm, build_operation, conv
@@ -37,7 +38,7 @@ class Preprocess(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        return self.norm(self.pointwise(F.relu(x)))
+        return conv_norm_act(F.relu(x), self.pointwise, self.norm)
 
 
 class ChainCell(nn.Module):
@@ -83,8 +84,9 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, 2C, H / 2, W / 2)."""
-        top = self.activation2(self.conv(self.activation1(self.pointwise(x))))
-        return self.project(self.blur(top)) + self.shortcut(self.blur(x))
+        top = conv_norm_act(x, self.pointwise, activation=self.activation1)
+        top = conv_norm_act(top, self.conv, activation=self.activation2)
+        return total([conv_norm_act(self.blur(top), self.project), conv_norm_act(self.blur(x), self.shortcut)])
 
 
 class Up(nn.Module):
@@ -101,9 +103,15 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C / 2, 2H, 2W)."""
-        top = self.project(self.activation2(self.transposed(self.activation1(self.pointwise(x)))))
+        top = conv_norm_act(x, self.pointwise, activation=self.activation1)
+        top = self.transposed(top)
+        if fuses(top):
+            top = F.leaky_relu_(top, self.activation2.weight.item())
+        else:
+            top = self.activation2(top)
         # Equal to a pointwise convolution of the enlarged features, at a quarter of its cost.
-        return top + F.interpolate(self.shortcut(x), scale_factor=2, mode='bilinear', align_corners=False)
+        enlarged = F.interpolate(conv_norm_act(x, self.shortcut), scale_factor=2, mode='bilinear', align_corners=False)
+        return total([conv_norm_act(top, self.project), enlarged])
 
 
 class SelectiveMerge(nn.Module):
@@ -124,7 +132,11 @@ class SelectiveMerge(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features of one shape (N, C, H, W) to (N, C, H, W)."""
         weights = self.weights(sum(x.mean((2, 3), keepdim=True) for x in features))
-        return sum(x * w for x, w in zip(features, weights.unbind(1)))
+        (first, *others), (weight, *rest) = features, weights.unbind(1)
+        merged = first * weight
+        for x, w in zip(others, rest):
+            merged = torch.addcmul(merged, x, w) if torch.is_grad_enabled() else merged.addcmul_(x, w)
+        return merged
 
 
 class MultiscaleCell(nn.Module):
@@ -153,7 +165,7 @@ class MultiscaleCell(nn.Module):
         x = self.preprocess(x)
         half = self.up_half(self.chain_half(self.down_half(x)))
         quarter = self.up_quarter(self.chain_quarter(self.down_quarter(x)))
-        return x + self.merge([self.chain_full(x), half, quarter])
+        return total([self.merge([self.chain_full(x), half, quarter]), x])
 
 
 CELLS = dict(chain=ChainCell, multiscale=MultiscaleCell)
@@ -174,6 +186,17 @@ def reflected(in_channels: int, out_channels: int, kernel: int = 3) -> nn.Conv2d
     return nn.Conv2d(in_channels, out_channels, kernel, padding=(kernel - 1) // 2, padding_mode='reflect')
 
 
+def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Convolutions one after the other, each with the batch norm and the activation that follow it."""
+    rest = list(layers)
+    while rest:
+        layer = rest.pop(0)
+        norm = rest.pop(0) if rest and isinstance(rest[0], BatchNorm) else None
+        activation = rest.pop(0) if rest and isinstance(rest[0], PReLU) else None
+        x = conv_norm_act(x, layer, norm, activation)
+    return x
+
+
 class Stem(nn.Sequential):
     """Two images to features: two 3x3 convolutions with PReLU.
 
@@ -192,7 +215,7 @@ class Stem(nn.Sequential):
         # a dilated depthwise convolution reads memory that nobody has written then (torch 2.13).
         if x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_autocast_enabled('cpu'):
             x = x.contiguous(memory_format=torch.channels_last)
-        return super().forward(x)
+        return run_layers(self, x)
 
 
 class Head(nn.Sequential):
@@ -209,3 +232,7 @@ class Head(nn.Sequential):
         super().__init__(
             reflected(channels, hidden), *activation, reflected(hidden, hidden // 2), nn.Conv2d(hidden // 2, 1, 1)
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to (N, 1, H, W)."""
+        return run_layers(self, x)

@@ -16,15 +16,19 @@ name                        definition
 """
 
 import re
-from typing import Dict, NamedTuple, Type
+from typing import Dict, NamedTuple, Sequence, Type
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.models.layers import PReLU, depthwise_conv3x3
+from mmfusion.models.layers import PReLU, conv_norm_act, depthwise_conv3x3, total
+from mmfusion.models.layers.channels_last import channels_last
+from mmfusion.models.layers.conv_act import fused_conv2d, fuses
 from mmfusion.utils.compat import traced
 from mmfusion.utils.errors import InputError
+
+_RELU = nn.ReLU()
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -82,7 +86,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        return x + self.activation(self.norm(self.pointwise(self.context(self.depthwise(x)))))
+        top = conv_norm_act(self.context(self.depthwise(x)), self.pointwise, self.norm, self.activation)
+        return total([top, x])
 
 
 class Dense(nn.Module):
@@ -101,10 +106,27 @@ class Dense(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        x1 = self.activation(self.conv1(x))
-        x2 = self.activation(self.conv2(torch.cat([x, x1], dim=1)))
-        x3 = self.activation(self.conv3(torch.cat([x, x1, x2], dim=1)))
-        return 0.333 * x3 + x
+        x1 = conv_norm_act(x, self.conv1, activation=self.activation)
+        x2 = self._group(self.conv2, [x, x1])
+        x3 = self._group(self.conv3, [x, x1, x2])
+        return torch.add(x, x3, alpha=0.333)
+
+    def _group(self, conv: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:
+        """Grouped convolution of n parts of C channels side by side, and PReLU.
+
+        oneDNN has no kernel for groups of two or three channels. Where nothing learns and no group looks at two parts, each part goes through a
+        depthwise convolution and a pointwise one of zeros and ones, which adds the channels of a group; nothing is put side by side before.
+        """
+        channels, number = parts[0].shape[1], len(parts)
+        if channels % number or not fuses(parts[0]):
+            return self.activation(conv(torch.cat(parts, dim=1)))
+        kernels = conv.weight.reshape(number, channels, 1, *conv.kernel_size)
+        add = torch.eye(channels // number).repeat_interleave(number, dim=1)[:, :, None, None]
+        each = (
+            F.conv2d(part, kernel, None, 1, conv.padding, conv.dilation, channels)
+            for part, kernel in zip(parts, kernels)
+        )
+        return torch.cat([fused_conv2d(part, add, None, self.activation) for part in each], dim=1)
 
 
 class DilConv(nn.Module):
@@ -118,7 +140,7 @@ class DilConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        return x + self.norm(self.pointwise(self.depthwise(F.relu(x))))
+        return total([conv_norm_act(self.depthwise(F.relu(x)), self.pointwise, self.norm), x])
 
 
 class SepConv(nn.Module):
@@ -138,8 +160,8 @@ class SepConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        x = self.norm1(self.pointwise1(self.depthwise1(F.relu(x))))
-        return self.norm2(self.pointwise2(self.depthwise2(F.relu(x))))
+        x = conv_norm_act(self.depthwise1(F.relu(x)), self.pointwise1, self.norm1, _RELU)
+        return conv_norm_act(self.depthwise2(x), self.pointwise2, self.norm2)
 
 
 class ChannelAttention(nn.Module):
@@ -157,7 +179,12 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        return self.activation(self.conv(x * self.weights(x.mean((2, 3)))[:, :, None, None]))
+        weights = self.weights(x.mean((2, 3)))
+        if len(x) == 1 and fuses(x):  # the weights of one image are part of the kernel
+            return fused_conv2d(
+                channels_last(x), self.conv.weight * weights[:, :, None, None], None, self.activation, self.conv.padding
+            )
+        return conv_norm_act(x * weights[:, :, None, None], self.conv, activation=self.activation)
 
 
 class SpatialAttention(nn.Module):
@@ -191,13 +218,13 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        x = self.activation1(self.conv1(x))
+        x = conv_norm_act(x, self.conv1, activation=self.activation1)
         tokens = [
             layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value)
         ]  # (N, 1, HW, C / 2)
         attended = F.scaled_dot_product_attention(*tokens, scale=1.0)[:, 0]
         x = x + self.project(attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))
-        return self.activation2(self.conv2(x))
+        return conv_norm_act(x, self.conv2, activation=self.activation2)
 
 
 class Operation(NamedTuple):

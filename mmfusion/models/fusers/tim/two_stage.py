@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
+from mmfusion.models.layers.conv_act import fuses
 from mmfusion.registry import MODELS
 
 from .cells import Head, Stem, build_cell
@@ -55,6 +56,8 @@ class MaskMerge(nn.Module):
         """Features of both branches (N, C, H, W) to weighted ones."""
         peak = first.amax(1, keepdim=True)
         mask = self.score(torch.cat([peak, peak, first.mean(1, keepdim=True)], dim=1)).sigmoid()
+        if fuses(first):
+            return second.lerp(first, mask)
         return mask * first + (1 - mask) * second
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
