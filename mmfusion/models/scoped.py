@@ -5,6 +5,7 @@ import copy
 import torch
 from mmengine.model import revert_sync_batchnorm
 
+from mmfusion.models.layers.silu import in_one_pass
 from mmfusion.models.layers.strided_pointwise import avoid_strided_pointwise
 from mmfusion.registry import MODELS
 from mmfusion.utils.mmcv_precision import widen_mmcv_ops
@@ -28,7 +29,7 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
             f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}"
         )
     widen_mmcv_ops()
-    model = avoid_strided_pointwise(MODELS.build(scoped(cfg)))
+    model = in_one_pass(avoid_strided_pointwise(MODELS.build(scoped(cfg))))
     model.built_from = copy.deepcopy(dict(cfg))
     # Synchronized batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalizes its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)

@@ -67,16 +67,32 @@ class FusionDataSample(BaseDataElement):
     seg_logits = _field('seg_logits', PixelData, 'Predicted class scores.')
     fused = _field('fused', PixelData, 'Fused image.')
 
+    def set_metainfo(self, metainfo: dict) -> None:
+        """Set or change meta information, of which a copy is kept, as mmengine does; what cannot change is not copied.
+
+        A batch of training is copied for each network and each move to a device.
+        """
+        for name, value in metainfo.items():
+            self.set_field(
+                name=name, value=value if _immutable(value) else copy.deepcopy(value), field_type='metainfo', dtype=None
+            )
+
     def copy_labels(self) -> 'FusionDataSample':
         """A new sample with copies of the meta information and of all labels, whatever their names, without predictions.
 
         A network may resize, pad or relabel what it is given; with a copy that stays its own business.
         """
-        new = FusionDataSample(metainfo=copy.deepcopy(self.metainfo))
+        new = FusionDataSample(metainfo=self.metainfo)  # copied there
         for name, value in self.items():
             if not name.startswith('pred_') and name not in _RESULTS:
                 setattr(new, name, value.clone() if hasattr(value, 'clone') else copy.deepcopy(value))
         return new
+
+
+def _immutable(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_immutable, value))
+    return value is None or type(value) in (str, int, float, bool, bytes)
 
 
 def fusion_task(data_samples: Optional[Sequence[FusionDataSample]]) -> Union[None, str, Tuple[Optional[str], ...]]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmfusion.engine import TrainableOptimWrapperConstructor
-from mmfusion.engine.optim_wrappers.fused import merged_groups
+from mmfusion.engine.optim_wrappers.fused import clip_grad_norm, merged_groups
 from mmfusion.utils import UserError
 
 PARAMWISE = dict(norm_decay_mult=0.0, custom_keys={'2.': dict(lr_mult=2.0)})
@@ -129,3 +129,46 @@ def test_options_that_differ_keep_groups_apart():
     ]
     assert [group['params'] for group in merged_groups(groups)] == [[1, 3, 4], [2]]
     assert groups[0]['params'] == [1]
+
+
+@pytest.mark.parametrize('max_norm', [1e-2, 1e3])
+def test_clipping_is_that_of_torch(max_norm):
+    models = [network(), network()]
+    norms = []
+    for model, clip in zip(models, (clip_grad_norm, torch.nn.utils.clip_grad_norm_)):
+        (model(torch.ones(2, 3, 9, 8)).square().mean()).backward()
+        norms.append(clip(model.parameters(), max_norm))
+    assert torch.equal(*norms)
+    for one, two in zip(*(model.parameters() for model in models)):
+        assert torch.equal(one.grad, two.grad)
+
+
+def test_clipping_hands_the_rest_to_torch(monkeypatch):
+    called = []
+    monkeypatch.setattr(torch.nn.utils, 'clip_grad_norm_', lambda *args, **options: called.append((args[1:], options)))
+    weight = torch.zeros(2, requires_grad=True)
+    clip_grad_norm([weight], 1.0)  # no gradient yet
+    weight.grad = torch.ones(2)
+    clip_grad_norm([weight], 1.0, norm_type=1.0)
+    clip_grad_norm([weight], 1.0, error_if_nonfinite=True)
+    assert len(called) == 3
+    clip_grad_norm(weight, 1.0, error_if_nonfinite=False)
+    assert len(called) == 3 and weight.grad.norm() < 1.0
+
+
+def test_gradients_that_are_no_numbers_stay_so():
+    weight = torch.zeros(2, requires_grad=True)
+    weight.grad = torch.tensor([1.0, float('nan')])
+    assert clip_grad_norm([weight], 1.0).isnan() and weight.grad.isnan().all()
+
+
+def test_wrappers_clip_by_it():
+    model = network()
+    wrapper = TrainableOptimWrapperConstructor(dict(optimizer=dict(type='SGD', lr=1.0), clip_grad=dict(max_norm=1e-3)))(
+        model
+    )
+    assert wrapper.clip_func is clip_grad_norm
+    start = [weight.detach().clone() for weight in model.parameters()]
+    train(model, wrapper, steps=1)
+    moved = torch.cat([(weight - old).flatten() for weight, old in zip(model.parameters(), start)]).norm()
+    assert abs(moved.item() - 1e-3) < 1e-5

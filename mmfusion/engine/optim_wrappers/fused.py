@@ -1,6 +1,6 @@
-"""Optimizers of many small weights: few groups, and one call for all weights of a group on a CPU."""
+"""Optimizers of many small weights: few groups, one call for all weights of a group on a CPU, and little Python around gradients."""
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterable, List, Sequence, Union
 
 import torch
 from mmengine.registry import OPTIMIZERS
@@ -63,11 +63,31 @@ def guard(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+@torch.no_grad()
+def clip_grad_norm(
+    parameters: Union[Tensor, Iterable[Tensor]], max_norm: float, norm_type: float = 2.0, **options: Any
+) -> Tensor:
+    """``torch.nn.utils.clip_grad_norm_`` for many small gradients on a CPU; those below ``max_norm`` are not multiplied by one.
+
+    Bit for bit the same norm and gradients. Other devices, dtypes and options go to PyTorch's.
+    """
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    kinds = {(grad.device.type, grad.dtype, grad.layout) for grad in grads}
+    if kinds != {('cpu', torch.float32, torch.strided)} or norm_type != 2 or any(options.values()):
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type, **options)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    factor = max_norm / (norm + 1e-6)
+    if not factor >= 1:  # also where it is NaN
+        torch._foreach_mul_(grads, factor)
+    return norm
+
+
 def _same_layout(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
     for group in optimizer.param_groups:
         if group.get('fused'):
             for weight in group['params']:
-                if weight.grad is not None and weight.grad.stride() != weight.stride():
+                if weight.dim() > 1 and weight.grad is not None and weight.grad.stride() != weight.stride():
                     weight.grad = _like(weight.grad, weight)
 
 

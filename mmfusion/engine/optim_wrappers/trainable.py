@@ -2,13 +2,14 @@
 
 from typing import Dict, List, Optional, Union
 
+import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 from mmfusion.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmfusion.utils import UserError
 
-from .fused import can_fuse, guard, merged_groups
+from .fused import can_fuse, clip_grad_norm, guard, merged_groups
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -59,4 +60,6 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
         groups[:] = merged_groups([group for group in groups if group['params']])
         guard(wrapper.optimizer)
+        if getattr(wrapper, 'clip_func', None) is torch.nn.utils.clip_grad_norm_:
+            wrapper.clip_func = clip_grad_norm
         return wrapper

@@ -206,6 +206,16 @@ def test_every_label_is_copied_and_no_result():
     assert sample.own_labels == 3 and len(sample.gt_instances.masks) == 2
 
 
+def test_a_sample_keeps_copies_of_meta_information_that_can_change():
+    pad, homography = [1, 2], torch.eye(3)
+    sample = FusionDataSample(metainfo=dict(pad=pad, homography=homography, flips=(pad, 'h'), img_shape=(4, 6)))
+    new = sample.copy_labels()
+    pad[0], homography[0, 0] = 9, 9.0
+    for one in (sample, new):
+        assert one.pad == [1, 2] and one.flips == ([1, 2], 'h') and one.homography[0, 0] == 1
+    assert new.img_shape == (4, 6) and new.pad is not sample.pad
+
+
 def test_crops_and_resizes_of_a_batch_take_every_label_along():
     pictures = dict(
         first=torch.arange(24 * 32).view(1, 1, 24, 32).float(), second=torch.arange(24 * 32).view(1, 1, 24, 32).float()
