@@ -36,11 +36,12 @@ class SteadyPicture:
         """
         small = [_reduced(image) for image in sources]
         if self._state is None or self._state.shape != fused.shape:
-            self._state, self._sources, self._noise = fused.astype(np.float32), small, [np.inf] * len(small)
+            self._state, self._sources, self._noise = np.ascontiguousarray(fused), small, [np.inf] * len(small)
             return fused
         share = self._share(small, fused.shape[:2])
-        self._state += (fused - self._state) * (share if fused.ndim == 2 else share[..., None])
-        return (self._state + np.float32(0.5)).astype(np.uint8)
+        # in 8 bits, half the time of float; what stands still comes to rest within a gray level
+        self._state = cv2.blendLinear(np.ascontiguousarray(fused), self._state, share, 1 - share)
+        return self._state
 
     def _share(self, small: Sequence[np.ndarray], shape: Tuple[int, int]) -> np.ndarray:
         """Weight of the new picture, (H, W) float32."""
@@ -48,7 +49,7 @@ class SteadyPicture:
         for index, (now, former) in enumerate(zip(small, self._sources)):
             change = np.abs(now - former)
             # noise grows slowly: light that goes on everywhere is none
-            noise = self._noise[index] = max(min(float(np.median(change)), 1.05 * self._noise[index]), 0.25)
+            noise = self._noise[index] = max(min(float(np.median(change[::4, ::4])), 1.05 * self._noise[index]), 0.25)
             np.maximum(moved, (change / noise - _QUIET) / (_MOVES - _QUIET), out=moved)
             self._sources[index] = former + (now - former) * np.float32(_SHARE)
         moved = cv2.dilate(np.clip(moved, 0, 1), np.ones((3, 3), np.uint8))
@@ -57,7 +58,10 @@ class SteadyPicture:
 
 def _reduced(image: np.ndarray) -> np.ndarray:
     """Gray at half the size, smoothed, float32."""
-    gray = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    gray = image
+    if image.ndim == 3:  # a view of BGR from a decoder, as a rule, which needs no copy
+        bgr = image[..., ::-1]
+        gray = cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2GRAY)
     half = cv2.resize(gray, (-(-gray.shape[1] // 2), -(-gray.shape[0] // 2)), interpolation=cv2.INTER_AREA)
     return cv2.blur(half, (3, 3)).astype(np.float32)
 
