@@ -149,7 +149,7 @@ def record(
             writer.discard()
         raise
     if stopped is not None:
-        said = f'{video.counts.paired} frames until then are in {out}' if files else 'nothing was fused until then'
+        said = f'{written["fused"]} frames until then are in {out}' if files else 'nothing was fused until then'
         if isinstance(stopped, StreamLost):
             raise StreamLost(f'{stopped}; {said}') from None
         stopped.add_note(said)
