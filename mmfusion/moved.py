@@ -28,6 +28,7 @@ MODULES: Dict[str, str] = {
     'mmfusion.datasets.demo_scenes.shapes': 'mmfusion.datasets.demo.scenes.shapes',
     'mmfusion.datasets.demo_task_pairs': 'mmfusion.datasets.demo.task_pairs',
     'mmfusion.datasets.procedural': 'mmfusion.datasets.demo.procedural',
+    'mmfusion.models.fusers.tc_moa.tiles': 'mmfusion.models.layers.tiles',
     'mmfusion.models.couplings.image_sizes': 'mmfusion.models.couplings.steps.image_sizes',
     'mmfusion.models.couplings.implicit_gradient': 'mmfusion.models.couplings.steps.implicit_gradient',
     'mmfusion.models.couplings.latency_table': 'mmfusion.models.couplings.steps.latency_table',

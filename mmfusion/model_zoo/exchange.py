@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from mmfusion.models.fusers import BaseFuser, FuserOutput
+from mmfusion.models.fusers.tiling import TileLike
 
 
 class ExchangedSources(BaseFuser):
@@ -18,6 +19,11 @@ class ExchangedSources(BaseFuser):
         self.color_space, self.channels = fuser.color_space, fuser.channels
         self.graph_min_size = fuser.graph_min_size
         self.guidance_keys, self.option_keys = fuser.guidance_keys, fuser.option_keys
+        self.reach, self.stride, self.size_multiple = fuser.reach, fuser.stride, fuser.size_multiple
+
+    def set_tile(self, tile: TileLike) -> None:
+        """Of the network, which cuts."""
+        self.network.set_tile(tile)
 
     def forward(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
         """Fuse; arguments and errors as in :meth:`BaseFuser.forward`."""

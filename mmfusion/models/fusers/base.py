@@ -1,7 +1,8 @@
 """Contract of a fuser: two source images in, a fused image and its own auxiliary losses out."""
 
+import math
 from abc import abstractmethod
-from typing import Dict, NamedTuple, Optional, Sequence, Union
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -12,6 +13,9 @@ from mmfusion.models.layers.postprocess import check_postprocess
 from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError, InputTypeError
 from mmfusion.utils.renamed import FORMER_TASK, name_fusion_task
+
+from .reach import UNSTATED, probe_reach
+from .tiling import TileLike, Tiling, check_tile, fuse_tiles, measure_need, plan_cut
 
 MIN_SIZE = 16
 
@@ -46,6 +50,11 @@ class BaseFuser(BaseModule):
         option_keys: Names of the options that :meth:`fuse` accepts, which are no tensors: ``fusion_task``, and what a user may set.
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
         graph_min_size: Smallest H and W of an exported graph, where the network itself does something else below that.
+        reach: Pixels to each side that a pixel of the result depends on in eval mode, the radius of the receptive field: tiles that overlap by it
+            give what the whole image gives. None where it is the whole image (attention, gates, statistics of the image): tiles are blended then,
+            and results differ. A fuser that does not state it is probed; see :func:`~mmfusion.models.fusers.reach.probe_reach`.
+        stride: Results are the same only after shifts by multiples of this, as behind layers of half or a quarter of the size.
+        tiling: How images are cut in eval mode, None for not at all; see :meth:`set_tile`.
     """
 
     color_space: str = 'luminance'
@@ -54,6 +63,9 @@ class BaseFuser(BaseModule):
     option_keys: tuple = ()
     size_multiple: int = 1
     graph_min_size: int = MIN_SIZE
+    reach: Union[int, str, None] = UNSTATED
+    stride: int = 1
+    tiling: Optional[Tiling] = None
 
     def __init__(self, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -68,6 +80,51 @@ class BaseFuser(BaseModule):
             second: (N, C, H, W) float in [0, 1].
             extra: Tensors named in ``guidance_keys`` and options named in ``option_keys``, each optional.
         """
+
+    def set_tile(self, tile: TileLike) -> None:
+        """Fuse images larger than ``tile`` piece by piece in eval mode, for bounded memory.
+
+        Pieces overlap by the receptive field where that is finite (:attr:`reach`), and the result is that of the whole image up to rounding.
+        Otherwise they are blended: no seams are left, but what the network makes of a piece differs from what it makes of the image.
+
+        Args:
+            tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory holds, at most 1.25 GiB.
+
+        Raises:
+            InputError: ``tile`` is none of these.
+        """
+        tile = check_tile(tile)
+        self.tiling = None if tile is None else Tiling(tile)
+
+    def reach_at(self, height: int, width: int) -> Optional[int]:
+        """:attr:`reach` for an image of a size; probed once where the fuser does not state it."""
+        if self.reach == UNSTATED:
+            self.reach = probe_reach(self)
+        return self.reach
+
+    def tile_multiple(self) -> int:
+        """Tiles start at multiples of this."""
+        return math.lcm(self.size_multiple, self.stride)
+
+    def memory_need(self, first: Tensor) -> Tuple[float, float]:
+        """Bytes of tensors for any image and for each pixel, measured once for each kind of input; see :func:`measure_need`."""
+        known = self.__dict__.setdefault('_memory_need', {})
+        key = (first.shape[1], first.dtype, first.device)
+        if key not in known:
+            known[key] = measure_need(self, first)
+        return known[key]
+
+    def prepare(self, first: Tensor, second: Tensor) -> Tuple[Tensor, Tensor]:
+        """What happens to whole sources before :meth:`fuse`, which may see tiles: steps that look at all of an image, such as a stretch."""
+        return first, second
+
+    def finish(self, fused: Tensor) -> Tensor:
+        """What happens to the whole result (N, C, H, W) after :meth:`fuse`."""
+        return fused
+
+    def guidance_maps(self, extra: Dict[str, object], height: int, width: int) -> Dict[str, object]:
+        """Guidance with maps (N, C, height, width) in the size of the sources, so that they can be cut as these are."""
+        return extra
 
     def options(self) -> tuple:
         """Names of the options; those of a fuser that still has them among ``guidance_keys``, as version 0.1.0 asked for, too."""
@@ -100,10 +157,16 @@ class BaseFuser(BaseModule):
             first, second = (repeat_to_multiple(x, self.size_multiple) for x in (first, second))
         elif pad_h or pad_w:
             first, second = (F.pad(x, (0, pad_w, 0, pad_h), mode='replicate') for x in (first, second))
-        output = self.fuse(first, second, **extra)
+        first, second = self.prepare(first, second)
+        cutting = None if exporting() else plan_cut(self, first)
+        if cutting is None:
+            output = self.fuse(first, second, **extra)
+        else:
+            extra = self.guidance_maps(extra, *first.shape[-2:])
+            output = FuserOutput(fuse_tiles(self, cutting, first, second, extra), {})
         if exported or pad_h or pad_w:
             output = output._replace(fused=output.fused[..., :height, :width])
-        return output
+        return output._replace(fused=self.finish(output.fused))
 
     def check_sources(self, first: Tensor, second: Tensor) -> None:
         """Raise a clear error when the sources break the contract; see :meth:`forward`."""

@@ -32,6 +32,7 @@ class SourceFuser(BaseFuser):
 
     color_space = 'rgb'
     channels = (1, 3)
+    reach = 0
 
     def __init__(self, source: str = 'first') -> None:
         super().__init__()
@@ -55,6 +56,8 @@ class AverageFuser(BaseFuser):
         ValueError: ``weight`` lies outside.
     """
 
+    reach = 0
+
     def __init__(self, weight: float = 0.5) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
@@ -69,6 +72,8 @@ class AverageFuser(BaseFuser):
 @MODELS.register_module()
 class MaximumFuser(BaseFuser):
     """The brighter luminance at every pixel."""
+
+    reach = 0
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Take the maximum."""
@@ -99,6 +104,7 @@ class FalseColorFuser(BaseFuser):
 
     color_space = 'rgb'
     channels = (3,)
+    reach = 0
 
     def __init__(self, tint: Sequence[float] = (0.24, -0.4, 0.0)) -> None:
         super().__init__()
@@ -136,6 +142,8 @@ class LaplacianPyramidFuser(BaseFuser):
             raise ValueError(f"base must be 'mean' or 'max', got {base!r}")
         self.levels, self.base = levels, base
         self.graph_min_size = max(MIN_SIZE, 3 * 2 ** (levels - 1) + 1)  # from here on all levels are there
+        # level k halves k times: 2 pixels of each level on the way down, and as many on the way up
+        self.reach, self.stride = 4 * (2**levels - 1), 2**levels
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse level by level."""

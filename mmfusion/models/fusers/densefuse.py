@@ -54,6 +54,7 @@ class DenseFuse(BaseFuser):
         if width < 1:
             raise ValueError(f'DenseFuse: width must be at least 1, got {width}')
         self.color_space, self.channels = 'luminance' if in_channels == 1 else 'rgb', (in_channels,)
+        self.reach = 8  # 3x3 convolutions one after the other
         self.stem = _layer(in_channels, width)
         self.dense = nn.ModuleList(_layer(width * (i + 1), width) for i in range(3))
         self.decoder = nn.Sequential(

@@ -40,6 +40,7 @@ class DIDFuse(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = REACH
 
     def __init__(
         self, width: int = 64, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None

@@ -50,6 +50,8 @@ class GIFNet(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = None  # norms over the whole image
+    stride = WINDOW
 
     def __init__(
         self, width: int = 32, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None

@@ -62,6 +62,7 @@ class IFCNN(BaseFuser):
         if color_space not in COLOR_SPACES:
             raise ValueError(f'IFCNN: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
         self.fusion, self.color_space, self.channels = fusion, color_space, (1 if color_space == 'luminance' else 3,)
+        self.reach = 5  # 7x7 and two of 3x3
         self.stem = nn.Conv2d(3, width, 7, padding=3, padding_mode='replicate', bias=False)
         self.encoder, self.decoder = (
             ConvAct(ConvNorm(width, width, padding_mode='replicate', bias=False), nn.ReLU(inplace=True))

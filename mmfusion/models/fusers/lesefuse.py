@@ -63,6 +63,7 @@ class LeSeFuse(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = REACH
 
     def __init__(
         self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None

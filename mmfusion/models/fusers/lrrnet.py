@@ -62,17 +62,23 @@ class LRRNet(BaseFuser):
         if width < 1 or blocks < 1:
             raise ValueError(f'LRRNet: width and blocks must be at least 1, got {width} and {blocks}')
         self.stretch_sources, self.stretch = stretch_sources, stretch
+        self.reach = 2 * blocks + 3  # a step writes features and reads a picture, 3x3 each; one convolution fuses
         self.visible, self.infrared = SparseCoding(width, blocks), SparseCoding(width, blocks)
         self.low_rank, self.sparse = _conv(2, 1), _conv(2, 1)
 
+    def prepare(self, first: Tensor, second: Tensor) -> Tuple[Tensor, Tensor]:
+        """Stretch whole sources, where that is asked for."""
+        return (stretch(first), stretch(second)) if self.stretch_sources else (first, second)
+
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch; see :meth:`BaseFuser.forward`."""
-        if self.stretch_sources:
-            first, second = stretch(first), stretch(second)
         parts = zip(self.infrared(second), self.visible(first))  # low-rank ones, then sparse ones, each (N, 1, H, W)
         low_rank, sparse = (torch.cat(pair, dim=1) for pair in parts)
-        fused = self.low_rank(low_rank) + self.sparse(sparse)
-        return FuserOutput(stretch(fused) if self.stretch and not self.training else fused, {})
+        return FuserOutput(self.low_rank(low_rank) + self.sparse(sparse), {})
+
+    def finish(self, fused: Tensor) -> Tensor:
+        """Stretch whole images, where that is asked for."""
+        return stretch(fused) if self.stretch and not self.training else fused
 
 
 class SparseCoding(BaseModule):

@@ -78,6 +78,10 @@ class PlainConvFuser(BaseFuser):
         if self.pyramid is not None:
             self.graph_min_size = self.pyramid.graph_min_size
         self.rule, self.limit, self.color_space, self.change_weight = rule, limit, color_space, float(change_weight)
+        # each level down: a convolution with a stride and one without; up: an enlargement and a convolution
+        self.reach = layers + 1 + 6 * (2**depth - 1)
+        if self.pyramid is not None:
+            self.reach, self.stride = max(self.reach, self.pyramid.reach), self.pyramid.stride
         channels = 3 if color_space == 'rgb' else 1
         self.channels, self.size_multiple = (channels,), 2**depth
         widths = [width * (level + 1) for level in range(depth + 1)]

@@ -42,10 +42,15 @@ class SAGE(BaseFuser):
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'SAGE: width must be at least 1, got {width}')
+        self.reach, self.stride = 37, 4  # nine convolutions at full, six at half, three at quarter size, and between them
         self.down = nn.ModuleList(_level(channels, width) for channels in (2, width, width))
         self.join = nn.ModuleList(_layer(2 * width, width, kernel=1) for _ in range(2))
         self.up = nn.ModuleList(_level(width, width) for _ in range(2))
         self.picture = nn.Conv2d(width, 1, 3, padding=1)
+
+    def reach_at(self, height: int, width: int) -> Optional[int]:
+        """Sides that are no multiple of 4 are enlarged by a ratio that depends on the whole of them."""
+        return None if height % 4 or width % 4 else self.reach
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse a visible and an infrared batch, (N, 1, H, W) each in [0, 1]."""

@@ -45,6 +45,7 @@ class SeAFusion(BaseFuser):
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'SeAFusion: width must be at least 1, got {width}')
+        self.reach = 9  # 3x3 convolutions one after the other
         self.visible, self.infrared = (
             nn.Sequential(
                 _layer(1, width), GradientDenseBlock(width, 2 * width), GradientDenseBlock(2 * width, 3 * width)

@@ -70,6 +70,7 @@ class SMoA(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = None  # saliency by the histogram of the image
 
     def __init__(
         self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None

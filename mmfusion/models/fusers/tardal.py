@@ -52,6 +52,8 @@ class TarDAL(BaseFuser):
         if width < 1 or depth < 1:
             raise ValueError(f'TarDAL: width and depth must be at least 1, got {width} and {depth}')
 
+        self.reach = None if batch_statistics else 5 + depth  # 3x3 convolutions one after the other
+
         def layer(channels_in: int, channels_out: int) -> nn.Sequential:
             return ConvAct(ConvNorm(channels_in, channels_out, per_image=batch_statistics), nn.ReLU(inplace=True))
 

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from mmfusion.models.fusers import TCMoA
 from mmfusion.models.fusers.tc_moa.conversion import convert_official
 from mmfusion.models.fusers.tc_moa.details import prompt_loss
-from mmfusion.models.fusers.tc_moa.tiles import blend, cut, plan_axis, reflect_to
+from mmfusion.models.layers.tiles import blend, cut, plan_axis, reflect_to
 from mmfusion.models.fusers.tc_moa.vit import ARCHS, MaskedAutoencoder
 from mmfusion.models.fusers.tc_moa.windows import WindowLayout
 from mmfusion.models.layers import balance_loss, whole_images
@@ -193,7 +193,7 @@ def test_cut_and_blend():
     image = torch.rand(2, 3, 50, 70)
     for overlap in (0, 16):
         rows, columns = plan_axis(50, 32, overlap), plan_axis(70, 32, overlap)
-        torch.testing.assert_close(blend(cut(image, rows, columns).split(2), rows, columns, (50, 70)), image)
+        torch.testing.assert_close(blend(cut(image, rows, columns), rows, columns, (50, 70)), image)
 
 
 def test_published_tiles_overwrite():

@@ -1,6 +1,6 @@
 """The MoE-Fusion network."""
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,7 @@ class MoEFusion(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = None  # gates choose experts by features of the whole image
     guidance_keys = ('attention',)
 
     def __init__(
@@ -127,6 +128,14 @@ class MoEFusion(BaseFuser):
                 weight * balance_loss(gate) for weight, gate in zip(self.balance_weights, (fg, bg, whole))
             )
         return FuserOutput(fused.contiguous(), losses)
+
+    def guidance_maps(self, extra: Dict[str, object], height: int, width: int) -> Dict[str, object]:
+        """Attention for every pixel."""
+        if not isinstance(extra.get('attention'), Tensor):
+            return extra
+        attention = extra['attention']
+        size = attention.new_empty(len(attention), 1, height, width)
+        return {**extra, 'attention': self._attention_map(attention, size)}
 
     def _local(self, gate_layer: NoisyTopKGate, experts: ModuleList, first: Tensor, second: Tensor):
         """One mixture of local experts on the attended features (N, c, H, W) of both sources; returns its output and its gate's."""

@@ -40,6 +40,7 @@ class ReFusion(BaseFuser):
     """
 
     color_space = 'luminance'
+    reach = None  # attention between channels, whose weights are sums over the image
 
     def __init__(
         self,
@@ -70,7 +71,8 @@ class ReFusion(BaseFuser):
             self.encoder_first(self.stem_first(first)), self.encoder_second(self.stem_second(second))
         )  # (N, 2c, H, W)
         x = F.leaky_relu(self.reduce(self.decoder(x)), 0.01)
-        fused = self.output(x).sigmoid().contiguous()
-        if self.stretch and not self.training:
-            fused = stretch(fused)
-        return FuserOutput(fused, {})
+        return FuserOutput(self.output(x).sigmoid().contiguous(), {})
+
+    def finish(self, fused: Tensor) -> Tensor:
+        """Stretch whole images, where that is asked for."""
+        return stretch(fused) if self.stretch and not self.training else fused

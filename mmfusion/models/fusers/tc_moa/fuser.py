@@ -8,6 +8,8 @@ from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers.open_sizes import round_up
+from mmfusion.models.fusers.tiling import TileLike, Tiling, check_tile
+from mmfusion.models.layers.tiles import reflect_to
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.renamed import renamed, warn_renamed
@@ -16,7 +18,6 @@ from .adapters import COMBINE, Control
 from .details import Details, Prompts, prompt_loss
 from .mae_weights import load_mae, warn_of_random_weights
 from .stack import AdaptedStack, adapter_places
-from .tiles import blend, cut, plan_axis, reflect_to
 from .vit import MaskedAutoencoder, resolve_arch, unpatchify
 from .windows import WindowLayout
 
@@ -86,6 +87,7 @@ class TCMoA(BaseFuser):
     color_space = 'rgb'
     channels = (3,)
     option_keys = ('fusion_task', 'scale', 'shift')
+    reach = None  # attention, and positions in the whole image
 
     @renamed('TCMoA', tasks='fusion_tasks', task='fusion_task')
     def __init__(
@@ -150,6 +152,8 @@ class TCMoA(BaseFuser):
             output,
         )
         self.large_images, self.tile, self.overlap, self.tile_batch = large_images, tile, overlap, tile_batch
+        if large_images == 'tile':
+            self.tiling = Tiling((tile, tile), overlap, tile_batch)
         self.prompt_weights = {name: float((prompt_weights or {}).get(name, 1.0)) for name in self.fusion_tasks}
         self.balance_weight, self.warmup_epochs, self.epoch = balance_weight, warmup_epochs, 0
         self.scale, self.shift, self.clip = scale, shift, clip
@@ -219,8 +223,6 @@ class TCMoA(BaseFuser):
         shift: Optional[float] = None,
     ) -> FuserOutput:
         """Fuse two RGB batches (N, 3, H, W) of one fusion task; see :meth:`BaseFuser.forward` and the class for the options."""
-        if self.large_images == 'tile' and not self.training and max(first.shape[-2:]) > self.tile:
-            return FuserOutput(self._fuse_tiles(first, second, fusion_task, scale, shift), {})
         details = self.fuse_in_detail(first, second, fusion_task, scale, shift)
         return FuserOutput(details.fused, self._losses(details, self._chosen(fusion_task)) if self.training else {})
 
@@ -308,10 +310,14 @@ class TCMoA(BaseFuser):
             loss_balance=self.balance_weight / (self.epoch + 1) * details.balance,
         )
 
-    def _fuse_tiles(self, first: Tensor, second: Tensor, *options) -> Tensor:
-        """As :meth:`fuse`, tile by tile."""
-        size = first.shape[-2:]
-        rows, columns = (plan_axis(side, self.tile, self.overlap) for side in size)
-        pieces = [cut(image, rows, columns).split(self.tile_batch) for image in (first, second)]
-        fused = torch.cat([self.fuse_in_detail(a, b, *options).fused for a, b in zip(*pieces)])
-        return blend(fused.split(len(first)), rows, columns, size)
+    def set_tile(self, tile: TileLike) -> None:
+        """See :meth:`BaseFuser.set_tile`; sides become multiples of :attr:`multiple`, and neighbors share ``overlap`` pixels as far as that leaves
+        half of a tile."""
+        tile = check_tile(tile)
+        if tile is None:
+            self.tiling = None
+        elif isinstance(tile, str):
+            self.tiling = Tiling(tile, self.overlap)
+        else:
+            tile = tuple(max(1, side // self.multiple) * self.multiple for side in tile)
+            self.tiling = Tiling(tile, min(self.overlap, min(tile) // 2))

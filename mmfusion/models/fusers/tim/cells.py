@@ -1,6 +1,6 @@
 """Cells of TIM, and the layers that change the size of features inside them."""
 
-from typing import Callable, Sequence
+from typing import Callable, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from mmfusion.models.layers import PReLU, conv_norm_act, total
 from mmfusion.models.layers.conv_act import fuses
 
 from .genotype import Cell
-from .operations import BatchNorm, build_operation, conv
+from .operations import BatchNorm, build_operation, conv, operation_reach
 
 Builder = Callable[[str, int], nn.Module]
 
@@ -181,6 +181,22 @@ def build_cell(cell: Cell, channels: int, build: Builder = build_operation) -> n
     return CELLS[cell.kind](channels, cell.operations, build)
 
 
+def cells_reach(cells: Sequence[Cell], reach_of: Callable[[str], Optional[int]] = operation_reach) -> Optional[int]:
+    """Pixels to each side that cells one after the other look at; None for the whole image.
+
+    Args:
+        cells: The cells.
+        reach_of: The same of an operation by its name.
+
+    Examples:
+        >>> cells_reach([Cell('chain', ('residual_3_1', 'spatial_3'))]), cells_reach([Cell('multiscale', ('spatial_3',))])
+        (4, None)
+    """
+    reaches = [reach_of(name) for cell in cells for name in cell.operations]
+    # scales are merged by their means over the image
+    return None if None in reaches or any(cell.kind != 'chain' for cell in cells) else sum(reaches)
+
+
 def reflected(in_channels: int, out_channels: int, kernel: int = 3) -> nn.Conv2d:
     """Convolution with bias and reflected borders."""
     return nn.Conv2d(in_channels, out_channels, kernel, padding=(kernel - 1) // 2, padding_mode='reflect')
@@ -195,6 +211,10 @@ def run_layers(layers: nn.Sequential, x: Tensor) -> Tensor:
         activation = rest.pop(0) if rest and isinstance(rest[0], PReLU) else None
         x = conv_norm_act(x, layer, norm, activation)
     return x
+
+
+#: Pixels to each side that a stem or a head looks at: two 3x3 convolutions.
+STEM_REACH = HEAD_REACH = 2
 
 
 class Stem(nn.Sequential):

@@ -9,7 +9,7 @@ from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
 
-from .cells import Head, Stem, build_cell
+from .cells import HEAD_REACH, STEM_REACH, Head, Stem, build_cell, cells_reach
 from .genotype import GenotypeLike, load_genotype
 from .operations import BatchNorm
 
@@ -55,6 +55,8 @@ class TIM(BaseFuser):
         self.head = Head(width, width)
         if any(cell.kind == 'multiscale' for cell in self.genotype.cells):
             self.size_multiple = 4
+        reach = None if bn_batch_stats else cells_reach(self.genotype.cells)
+        self.reach = None if reach is None else STEM_REACH + reach + HEAD_REACH
         if bn_batch_stats:
             use_image_statistics(self)
 

@@ -16,7 +16,7 @@ name                        definition
 """
 
 import re
-from typing import Dict, NamedTuple, Sequence, Type
+from typing import Dict, NamedTuple, Optional, Sequence, Type
 
 import torch
 from torch import Tensor, nn
@@ -276,6 +276,20 @@ def parse_operation(name: str) -> Operation:
     if kernel % 2 == 0 or dilation == 0:
         raise InputError(f'{name}: the kernel must be odd and the dilation at least 1')
     return Operation(kind, kernel, dilation)
+
+
+def operation_reach(name: str) -> Optional[int]:
+    """Pixels to each side that an operation looks at; None where it looks at the whole image.
+
+    Examples:
+        >>> operation_reach('residual_5_1'), operation_reach('eca_3')
+        (4, None)
+    """
+    kind, kernel, dilation = parse_operation(name)
+    factor, more = dict(residual=(1, 2), dense=(3, 0), dil_conv=(1, 0), sep_conv=(2, 0), spatial=(1, 0)).get(
+        kind, (None, 0)
+    )
+    return None if factor is None else factor * (dilation or 1) * (kernel // 2) + more
 
 
 def build_operation(name: str, channels: int) -> nn.Module:

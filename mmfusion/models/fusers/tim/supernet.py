@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.registry import MODELS
 
-from .cells import Head, Stem, build_cell
+from .cells import HEAD_REACH, STEM_REACH, Head, Stem, build_cell
 from .fuser import check_width
 from .genotype import CELL_KINDS, Cell, Genotype
-from .operations import SEARCH_SPACE, build_operation, parse_operation
+from .operations import SEARCH_SPACE, build_operation, operation_reach, parse_operation
 
 
 class Architecture(nn.Module):
@@ -170,6 +170,10 @@ class SearchableTIM(BaseFuser):
         if len(candidates) < 2 or len(set(candidates)) != len(candidates):
             raise ValueError(f'candidates must be at least two different operations, got {list(candidates)}')
         self.layout = tuple((cell['kind'], cell['length']) for cell in cells)
+        reaches, steps = [operation_reach(name) for name in candidates], sum(length for _, length in self.layout)
+        # scales of a multiscale cell are merged by their means over the image
+        local = None not in reaches and all(kind == 'chain' for kind, _ in self.layout)
+        self.reach = STEM_REACH + steps * max(reaches) + HEAD_REACH if local else None
         positions = [f'cells.{index}.{step}' for index, (_, length) in enumerate(self.layout) for step in range(length)]
         self.architecture = Architecture(positions, candidates)
         self.network = SupernetTrunk(self.layout, self.architecture, width)

@@ -9,7 +9,7 @@ from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers.conv_act import fuses
 from mmfusion.registry import MODELS
 
-from .cells import Head, Stem, build_cell
+from .cells import HEAD_REACH, STEM_REACH, Head, Stem, build_cell, cells_reach
 from .fuser import TIM, check_width, use_image_statistics
 from .genotype import GenotypeLike, load_genotype
 from .operations import conv
@@ -142,6 +142,11 @@ class TwoStageTIM(BaseFuser):
         self.auxiliary_weight, self.freeze_stage1 = auxiliary_weight, freeze_stage1
         self.stage1 = TIM(stage1, width, bn_batch_stats=1 in bn_batch_stats, init_cfg=stage1_init_cfg)
         self.size_multiple = self.stage1.size_multiple
+        reaches = [self.stage1.reach, *(cells_reach(load_genotype(genotype).cells) for genotype in branches.values())]
+        if None in reaches or 2 in bn_batch_stats:
+            self.reach = None
+        else:
+            self.reach = reaches[0] + STEM_REACH + max(reaches[1:]) + HEAD_REACH
         self.branches = nn.ModuleDict({name: Branch(genotype, width) for name, genotype in branches.items()})
         self.merge = MERGES[merge](width)
         if 2 in bn_batch_stats:
