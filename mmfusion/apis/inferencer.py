@@ -4,6 +4,7 @@ import contextlib
 import copy
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -17,6 +18,7 @@ from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_writing import write_image
 from mmfusion.model_zoo import DEFAULT_MODEL
+from mmfusion.models.fusers.tiling import TileLike, show_tiles
 from mmfusion.registry import INFERENCERS, TRANSFORMS, build_configured
 from mmfusion.running.compilation import autocast, compile_fuser, compiler_errors
 from mmfusion.structures import FusionDataSample
@@ -54,6 +56,9 @@ class FusionInferencer:
             further size, so it is for many pairs of few sizes.
         precision: ``'fp32'``, or autocast to ``'bf16'`` or (on a GPU) ``'fp16'``; the latter two move a picture by a gray level or two.
 
+        tile: For large images: (height, width) of the pieces that they are fused in, or ``'auto'`` for pieces that fit into memory; see
+            :meth:`~mmfusion.models.fusers.BaseFuser.set_tile`. None leaves it to the config, which has whole images by default.
+
     Attributes:
         card: Card of a trained model: data, terms, figures. None for all else.
 
@@ -77,13 +82,18 @@ class FusionInferencer:
         fuser_options: Optional[Dict[str, object]] = None,
         compile: bool = False,
         precision: str = 'fp32',
+        tile: TileLike = None,
     ) -> None:
         register_all_modules()
         device = select_device(device)
         autocast(precision, device)  # said now if it cannot be
         self.coupling, pipeline, self.meta, self.card = build_coupling(model, weights, str(device))
         self.device, self.precision = device, precision
+        if tile is not None:
+            self.coupling.fuser.set_tile(tile)
         if compile:
+            if self.coupling.fuser.tiling is not None:
+                raise UserError('tiles are not compiled: leave out compile (--compile) or tile (--tile)')
             compile_fuser(self.coupling, device)
         self.fuser_options = fuser_options or {}
         index = next((i for i, cfg in enumerate(pipeline) if _type_name(cfg) == 'LoadPair'), None)
@@ -178,7 +188,12 @@ class FusionInferencer:
         keep = return_images if return_images is not None else out_dir is None or len(pairs) == 1
 
         results: Dict[str, FusionResult] = {}
-        with progress_bar(len(pairs), 'fusing', shown=len(pairs) > 1 if progress is None else progress) as bar:
+        # of several pairs a file gets lines about pairs alone
+        of_tiles = progress is not False and (len(pairs) == 1 or sys.stderr.isatty())
+        with (
+            progress_bar(len(pairs), 'fusing', shown=len(pairs) > 1 if progress is None else progress) as bar,
+            show_tiles(of_tiles),
+        ):
             for batch in self._batches(
                 pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results
             ):

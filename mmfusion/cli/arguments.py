@@ -107,6 +107,19 @@ def parse_with_options(parser: argparse.ArgumentParser, argv: Optional[Sequence[
     return args
 
 
+def tile_size(text: str) -> 'str | tuple':
+    """Value of ``--tile``: ``auto``, or pixels as ``HEIGHTxWIDTH`` or one side of a square.
+
+    Examples:
+        >>> tile_size('auto'), tile_size('768x1024'), tile_size('512')
+        ('auto', (768, 1024), (512, 512))
+    """
+    sides = text.lower().split('x')
+    if text != 'auto' and not (len(sides) in (1, 2) and all(side.isascii() and side.isdigit() for side in sides)):
+        raise argparse.ArgumentTypeError(f'{text!r} is none of auto, HEIGHTxWIDTH (768x1024) and SIDE (512)')
+    return text if text == 'auto' else (int(sides[0]), int(sides[-1]))
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``."""
     parser.add_argument(

@@ -6,7 +6,7 @@ from typing import Tuple
 
 from mmfusion.utils import friendly_main
 
-from .arguments import parse_key_values, prepare_process
+from .arguments import parse_key_values, prepare_process, tile_size
 
 DEMO_SEED = 3
 WHAT_NEXT = """
@@ -64,6 +64,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         default='fp32',
         help='arithmetic of the networks (default: fp32)',
     )
+    parser.add_argument(
+        '--tile',
+        type=tile_size,
+        metavar='auto|HxW',
+        help='fuse large images in pieces of this size in pixels (auto: what fits into memory)',
+    )
     parser.add_argument('--batch-size', type=int, default=1, help='images of equal size fused together')
     parser.add_argument(
         '--skip-bad', action='store_true', help='log unreadable images and images without partner, and go on'
@@ -98,6 +104,7 @@ def main(argv=None) -> None:
         load=None if args.registration is None else dict(registration=args.registration),
         compile=args.compile,
         precision=args.precision,
+        tile=args.tile,
     )
     if fuse.card is not None:
         print(f'fusing with {fuse.card.name}: {fuse.card.summary}')

@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mmfusion.models.fusers.base import build_fuser
 from mmfusion.models.layers import postprocess, restore_color, split_color
 from mmfusion.registry import MODELS
 from mmfusion.structures import FusionDataSample, fusion_task
@@ -132,7 +133,7 @@ class BaseCoupling(BaseModel):
         self.fuser_options: Dict[str, object] = {}
         self.loss_check = LossCheck()
         self.data_preprocessor.register_forward_hook(self.loss_check.see)
-        self.fuser = MODELS.build(fuser)
+        self.fuser = build_fuser(fuser)
         self.fusion_loss = ModuleDict({name: MODELS.build(cfg) for name, cfg in (fusion_loss or {}).items()})
         warn_of_former_task(self.fusion_loss.values())
         self.guide = MODELS.build(guide) if guide else None

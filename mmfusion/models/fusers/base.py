@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmfusion.models.layers.open_sizes import repeat_to_multiple
 from mmfusion.models.layers.postprocess import check_postprocess
+from mmfusion.registry import MODELS
 from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError, InputTypeError
 from mmfusion.utils.renamed import FORMER_TASK, name_fusion_task
@@ -30,6 +31,21 @@ class FuserOutput(NamedTuple):
 
     fused: Tensor
     losses: Dict[str, Tensor]
+
+
+def build_fuser(cfg: dict) -> 'BaseFuser':
+    """Build the fuser of a config, whose key ``tile`` may be None, ``'auto'`` or (height, width) for any fuser: see :meth:`BaseFuser.set_tile`.
+
+    Raises:
+        InputError: ``tile`` is none of these, nor an argument of the fuser itself.
+    """
+    tile = cfg.get('tile')
+    if isinstance(tile, int):  # an argument of the fuser itself, as TC-MoA has
+        return MODELS.build(cfg)
+    fuser = MODELS.build({key: value for key, value in cfg.items() if key != 'tile'})
+    if tile is not None:
+        fuser.set_tile(tile)
+    return fuser
 
 
 class BaseFuser(BaseModule):

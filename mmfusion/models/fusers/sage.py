@@ -42,7 +42,10 @@ class SAGE(BaseFuser):
         super().__init__(postprocess=postprocess, init_cfg=init_cfg)
         if width < 1:
             raise ValueError(f'SAGE: width must be at least 1, got {width}')
-        self.reach, self.stride = 37, 4  # nine convolutions at full, six at half, three at quarter size, and between them
+        self.reach, self.stride = (
+            37,
+            4,
+        )  # nine convolutions at full, six at half, three at quarter size, and between them
         self.down = nn.ModuleList(_level(channels, width) for channels in (2, width, width))
         self.join = nn.ModuleList(_layer(2 * width, width, kernel=1) for _ in range(2))
         self.up = nn.ModuleList(_level(width, width) for _ in range(2))

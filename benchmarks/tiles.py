@@ -1,0 +1,156 @@
+"""Tiled against whole images: difference, seams, peak memory and time of fusers, for docs/en/large_images.md.
+
+    python benchmarks/tiles.py --first vi.png --second ir.png --size 1536 2048 --tile 512
+    python benchmarks/tiles.py --size 3000 4000 --tile auto --only-tiled
+
+Sources are a pair of files, enlarged to the size, or a rendered pair. Every fuser runs in a process of its own, whose highest resident memory counts,
+with all libraries and both images in it. Differences are in gray levels of 255. A seam is the mean jump of the difference between tiled and whole
+across a line at which a tile begins or ceases to count, over runs of 64 pixels along that line; of all runs the largest counts.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from typing import List, Optional
+
+import cv2
+import numpy as np
+import torch
+
+RUN = 64
+HEAD = '| fuser | receptive field | tile | largest difference | mean difference | seam | memory whole | memory tiled | time, tiled over whole |'
+
+
+def sources(args: argparse.Namespace) -> List[np.ndarray]:
+    """Both sources as 8-bit images of the size."""
+    from mmfusion.datasets import DemoPairs
+    from mmfusion.fileio.image_reading import read_image
+
+    if args.first:
+        images = [read_image(args.first), read_image(args.second)]
+    else:
+        item = DemoPairs(length=1, size=(480, 640), seed=3).get_data_info(0)
+        images = [item['first'], item['second']]
+    enlarged = [cv2.resize(image, tuple(args.size[::-1]), interpolation=cv2.INTER_CUBIC) for image in images]
+    return [image if image.ndim == 3 else image[..., None] for image in enlarged]  # resize drops a single channel
+
+
+def build(name: str):
+    """A shipped model by name, or a fuser of the registry with the weights that it begins with."""
+    from mmfusion.model_zoo import load_model
+    from mmfusion.model_zoo.catalog import has_model
+    from mmfusion.registry import MODELS
+    from mmfusion.utils import register_all_modules
+
+    register_all_modules()
+    if has_model(name):
+        return load_model(name).fuser
+    torch.manual_seed(0)
+    return MODELS.build(dict(type=name)).eval()
+
+
+def seam(difference: torch.Tensor, cutting) -> float:
+    """See the head of this file; ``difference`` is (H, W) in gray levels."""
+    worst = 0.0
+    for axis, image in ((cutting.rows, difference), (cutting.columns, difference.t())):
+        lines = set()
+        for start, weight in zip(axis.starts, axis.weights):
+            counted = weight.nonzero().flatten()
+            lines |= {start + int(counted[0]), start + int(counted[-1]) + 1}
+        for line in lines - {0, len(image)}:
+            jump = image[line] - image[line - 1]
+            runs = jump[: len(jump) // RUN * RUN].view(-1, RUN).mean(1)
+            worst = max(worst, runs.abs().max().item())
+    return worst
+
+
+def one(args: argparse.Namespace) -> dict:
+    """Figures of one fuser, or of one half of them, in this process."""
+    from mmfusion.models.fusers.tiling import plan_cut
+    from mmfusion.models.layers import split_color
+    from mmfusion.profiling.timing import peak_rss
+
+    fuser, images = build(args.fuser), sources(args)
+    tensors = [torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255 for image in images]
+    first, second, _ = split_color(*tensors, fuser.color_space, fuser.channels)
+    del images, tensors
+    cutting, results, record = None, {}, dict(fuser=args.fuser, type=type(fuser).__name__)
+    tile = 'auto' if args.tile == ['auto'] else (int(args.tile[0]), int(args.tile[-1]))
+    for kind in args.kinds:
+        fuser.set_tile(tile if kind == 'tiled' else None)
+        start = time.perf_counter()
+        with torch.no_grad():
+            results[kind] = fuser(first, second).fused
+            cutting = plan_cut(fuser, first) if kind == 'tiled' else None
+        record[f'{kind}_seconds'] = time.perf_counter() - start
+    record['peak'] = peak_rss()
+    if cutting is not None:
+        record['tile'] = cutting.rows.weights.shape[1], cutting.columns.weights.shape[1]
+        record['reach'] = fuser.reach_at(*first.shape[-2:])
+    if len(results) == 2 and cutting is not None:
+        difference = (results['tiled'] - results['whole'])[0].mean(0) * 255
+        record.update(
+            largest=difference.abs().max().item(), mean=difference.abs().mean().item(), seam=seam(difference, cutting)
+        )
+    return record
+
+
+def measure(args: argparse.Namespace, fuser: str, kinds: List[str]) -> Optional[dict]:
+    """The same in a new process."""
+    command = [sys.executable, __file__, '--one', fuser, '--kinds', *kinds, '--tile', *args.tile]
+    command += ['--size', *map(str, args.size)]
+    command += ['--first', args.first, '--second', args.second] if args.first else []
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f'{fuser}: {done.stderr.strip().splitlines()[-1:]}', file=sys.stderr)
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--fusers', nargs='+', help='names of models or fusers (default: all that ship)')
+    parser.add_argument('--size', nargs=2, type=int, default=[1536, 2048], metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--tile', nargs='+', default=['512'], help='auto, a side, or height and width')
+    parser.add_argument('--first')
+    parser.add_argument('--second')
+    parser.add_argument('--only-tiled', action='store_true', help='where the whole image does not fit into memory')
+    parser.add_argument('--one', dest='fuser', help=argparse.SUPPRESS)
+    parser.add_argument('--kinds', nargs='+', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.fuser:
+        print(json.dumps(one(args)))
+        return
+    if args.fusers is None:
+        from mmfusion.model_zoo.catalog import SHIPPED, card_files
+
+        args.fusers = [name for name, path in card_files().items() if path.parent == SHIPPED]
+    print(HEAD)
+    print('|---|---|---|---|---|---|---|---|---|')
+    for name in args.fusers:
+        tiled = measure(args, name, ['tiled'])
+        whole = None if args.only_tiled else measure(args, name, ['whole'])
+        both = None if args.only_tiled else measure(args, name, ['whole', 'tiled'])
+        print(row(name, tiled, whole, both), flush=True)
+
+
+def row(name: str, tiled: Optional[dict], whole: Optional[dict], both: Optional[dict]) -> str:
+    """A line of the table."""
+    if tiled is None:
+        return f'| {name} | failed |' + ' |' * 7
+    reach = tiled.get('reach', '')
+    cells = [name, 'whole image' if reach is None else f'{reach}', '{}x{}'.format(*tiled.get('tile', ('', '')))]
+    if both and 'largest' in both:
+        ratio = both['tiled_seconds'] / both['whole_seconds']
+        cells += [f'{both["largest"]:.2g}', f'{both["mean"]:.2g}', f'{both["seam"]:.2g}']
+        cells += [f'{whole["peak"] / 2**30:.2f} GiB', f'{tiled["peak"] / 2**30:.2f} GiB', f'{ratio:.2f}']
+    else:
+        cells += ['', '', '', '', f'{tiled["peak"] / 2**30:.2f} GiB', '']
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+if __name__ == '__main__':
+    main()
