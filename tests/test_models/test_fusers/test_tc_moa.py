@@ -12,10 +12,10 @@ from torch.func import functional_call
 from mmfusion.models.fusers import TCMoA
 from mmfusion.models.fusers.tc_moa.conversion import convert_official
 from mmfusion.models.fusers.tc_moa.details import prompt_loss
-from mmfusion.models.layers.tiles import blend, cut, plan_axis, reflect_to
 from mmfusion.models.fusers.tc_moa.vit import ARCHS, MaskedAutoencoder
 from mmfusion.models.fusers.tc_moa.windows import WindowLayout
 from mmfusion.models.layers import balance_loss, whole_images
+from mmfusion.models.layers.tiles import blend, cut, plan_axis, reflect_to
 
 
 def small(**options):
