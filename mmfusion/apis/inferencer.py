@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 
 from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
+from mmfusion.fileio import write_json
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_writing import write_image
 from mmfusion.model_zoo import DEFAULT_MODEL
@@ -27,10 +28,12 @@ from mmfusion.utils.errors import InputError, building
 from mmfusion.utils.progress import progress_bar
 from mmfusion.utils.renamed import name_fusion_task
 from mmfusion.visualization import SampleView, to_picture
+from mmfusion.visualization.pseudo_color import check_palette
 
 from .build import ModelLike, build_coupling
 from .pairs import Pair, Source, resolve_pairs
-from .result import IMAGE_SUFFIXES, FusionResult, output_files
+from .result import IMAGE_SUFFIXES, FusionResult, check_output, output_files
+from .thermal import thermal_facts, thermal_picture
 
 LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'LoadClassMap')
 
@@ -140,6 +143,9 @@ class FusionInferencer:
         skip_existing: bool = False,
         suffixes: Sequence[str] = ('', ''),
         progress: Optional[bool] = None,
+        bit_depth: int = 8,
+        file_format: str = 'png',
+        palette: Optional[str] = None,
     ) -> List[FusionResult]:
         """Fuse all pairs.
 
@@ -160,6 +166,13 @@ class FusionInferencer:
             skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
             suffixes: Endings of the stems that tell the sources apart in folders, such as ``('_vi', '_ir')``.
             progress: Show a progress bar (a line per tenth of the pairs where stderr is no terminal); for more than one pair when None.
+            bit_depth: Of the fused picture, 8 or 16 (png and tif files); pictures for looking at have 8 always.
+            file_format: Extension of fused pictures in a folder: ``'png'``, ``'tif'``, ``'jpg'`` or ``'bmp'``.
+            palette: Also make ``thermal/NAME.png``, the thermal source in false color with a scale bar: ``'inferno'`` or another of
+                :data:`mmfusion.visualization.pseudo_color.PALETTES`. For sources with a window (``load=dict(window=...)``).
+
+        Where :class:`LoadPair` has a ``window``, ``NAME.json`` beside the fused picture keeps the range of temperatures, and minimum, maximum
+        and mean in each detected box.
 
         Returns:
             One result per pair, in order, skipped ones included.
@@ -176,6 +189,19 @@ class FusionInferencer:
             raise InputError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         if batch_size < 1:
             raise InputError(f'batch_size must be at least 1, got {batch_size}')
+        if bit_depth not in (8, 16):
+            raise InputError(f'bit_depth must be 8 or 16, got {bit_depth!r}')
+        if f'.{file_format}' not in IMAGE_SUFFIXES:
+            raise InputError(f'file_format must be png, tif, jpg or bmp, got {file_format!r}')
+        check_output(out_dir, bit_depth, file_format)
+        windowed = any(self.load.window.values())
+        if palette is not None and not windowed:
+            raise UserError(
+                'a palette is for sources with a window of temperatures: load=dict(window=(low, high)), or --window'
+            )
+        if palette is not None:
+            check_palette(palette)
+        self.load.keep_values = windowed
         predict = draw_boxes if predict is None else predict
         if draw_boxes and not any(task.kind == 'detection' for task in self.coupling.tasks.values()):
             raise UserError(
@@ -184,7 +210,9 @@ class FusionInferencer:
         pairs = resolve_pairs(first, second, on_error, suffixes)
         if out_dir is not None and Path(out_dir).suffix.lower() in IMAGE_SUFFIXES and len(pairs) > 1:
             raise UserError(f'{len(pairs)} pairs cannot be written to the one file {out_dir}; give a folder')
-        kinds = ('fused', *(['boxes'] if draw_boxes else []), *(['panel'] if panel else []))
+        optional = dict(boxes=draw_boxes, panel=panel, thermal=palette is not None, temperatures=windowed)
+        kinds = ('fused', *(kind for kind, wanted in optional.items() if wanted))
+        suffix = f'.{file_format}'
         keep = return_images if return_images is not None else out_dir is None or len(pairs) == 1
 
         results: Dict[str, FusionResult] = {}
@@ -195,25 +223,30 @@ class FusionInferencer:
             show_tiles(of_tiles),
         ):
             for batch in self._batches(
-                pairs, batch_size, out_dir, kinds, skip_existing, on_error, channel_order, results
+                pairs, batch_size, (out_dir, kinds, suffix), skip_existing, on_error, channel_order, results
             ):
                 samples = self._predict(batch) if predict else [None] * len(batch)
-                for item, fused, sample in zip(batch, self._fuse(batch, samples), samples):
-                    view = self._view(item, fused, sample)
+                for item, image, sample in zip(batch, self._fuse(batch, samples), samples):
+                    fused = to_picture(image, bit_depth)
+                    view = self._view(item, fused if bit_depth == 8 else to_picture(image), sample)
+                    thermal = thermal_facts(item, view, self.meta, score_thr)
                     pictures = dict(
                         fused=fused,
                         boxes=view.with_boxes(self.meta, score_thr) if draw_boxes else None,
                         panel=(view if draw_boxes else _without_boxes(view)).panel(self.meta, score_thr)
                         if panel
                         else None,
+                        thermal=thermal_picture(item, palette) if palette is not None else None,
                     )
-                    files = {
-                        kind: write_image(file, pictures[kind])
-                        for kind, file in output_files(out_dir, item['sample_id'], kinds).items()
-                    }
-                    results[item['sample_id']] = self._result(
-                        item, sample, pictures if keep else {}, files, channel_order
-                    )
+                    files = output_files(out_dir, item['sample_id'], kinds, suffix)
+                    for kind, file in files.items():
+                        if kind == 'temperatures':
+                            write_json(file, thermal)
+                        else:
+                            files[kind] = write_image(file, pictures[kind])
+                    result = self._result(item, sample, pictures if keep else {}, files, channel_order)
+                    result.thermal = thermal
+                    results[item['sample_id']] = result
                 bar.update(len(results) - bar.n)
             bar.update(len(results) - bar.n)
         return [results[pair.name] for pair in pairs]
@@ -238,8 +271,7 @@ class FusionInferencer:
         self,
         pairs: Sequence[Pair],
         batch_size: int,
-        out_dir,
-        kinds: tuple,
+        outputs: tuple,
         skip_existing: bool,
         on_error: str,
         channel_order: str,
@@ -247,8 +279,9 @@ class FusionInferencer:
     ) -> Iterator[List[dict]]:
         """Load the pairs and group neighbors of equal shape; put skipped pairs into ``results``."""
         batch: List[dict] = []
+        out_dir, kinds, suffix = outputs
         for index, pair in enumerate(pairs):
-            files = output_files(out_dir, pair.name, kinds)
+            files = output_files(out_dir, pair.name, kinds, suffix)
             if skip_existing and files and all(os.path.exists(file) for file in files.values()):
                 results[pair.name] = FusionResult(pair.name, files=files, skipped='the files exist')
                 continue
@@ -285,8 +318,8 @@ class FusionInferencer:
             with torch.no_grad(), autocast(self.precision, self.device):
                 yield
 
-    def _fuse(self, batch: List[dict], samples: Sequence) -> List[np.ndarray]:
-        """Fused pictures at the size of the sources; taken from the predictions where these were made at that size."""
+    def _fuse(self, batch: List[dict], samples: Sequence) -> List[torch.Tensor]:
+        """Fused images (C, H, W) at the size of the sources; taken from the predictions where these were made at that size."""
         if all(_at_source_size(item, sample) for item, sample in zip(batch, samples)):
             images = [sample.fused.data for sample in samples]
         else:
@@ -298,10 +331,7 @@ class FusionInferencer:
                 raise UserError(
                     f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?'
                 )
-        return [
-            to_picture(image[:, : item['ori_shape'][0], : item['ori_shape'][1]].float())
-            for image, item in zip(images, batch)
-        ]
+        return [image[:, : item['ori_shape'][0], : item['ori_shape'][1]].float() for image, item in zip(images, batch)]
 
     def _predict(self, batch: List[dict]) -> list:
         packed = []
@@ -335,6 +365,7 @@ class FusionInferencer:
             pictures.get('fused'),
             boxes_image=pictures.get('boxes'),
             panel=pictures.get('panel'),
+            thermal_image=pictures.get('thermal'),
             files=files,
         )
         if sample is not None:

@@ -43,6 +43,34 @@ def parse_args(argv=None) -> argparse.Namespace:
         'estimate each transform, or apply that of a rig file made by mmfusion register',
     )
     parser.add_argument(
+        '--window',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='for thermal files (16 bit, float, radiometric JPEG of FLIR): the values that become black and white in every image, in raw '
+        'counts, or in degrees Celsius with --radiometry',
+    )
+    parser.add_argument(
+        '--radiometry',
+        nargs='+',
+        metavar='file|KEY=VALUE',
+        help='degrees from raw counts: file (constants of a radiometric JPEG), scale=0.01 offset=-273.15, or emissivity=0.98 ...',
+    )
+    parser.add_argument('--tone', choices=('clahe',), help='adapt the gray values of a window to their surroundings')
+    parser.add_argument(
+        '--palette',
+        help='also write the thermal source in false color with a scale bar: inferno, turbo, ... (needs --window)',
+    )
+    parser.add_argument(
+        '--bit-depth', type=int, choices=(8, 16), default=8, help='of the fused image (16: png and tif)'
+    )
+    parser.add_argument(
+        '--format',
+        choices=('png', 'tif', 'jpg', 'bmp'),
+        default='png',
+        help='of fused images in a folder (default: png)',
+    )
+    parser.add_argument(
         '--out',
         help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)',
     )
@@ -78,6 +106,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.first is not None and args.second is None:
         parser.error('give two sources, or none to fuse a demo pair')
+    if args.radiometry == ['file']:
+        args.radiometry = 'file'
+    elif args.radiometry is not None:
+        args.radiometry = parse_key_values(parser, '--radiometry', args.radiometry)
+    if args.window is None and any(value is not None for value in (args.radiometry, args.tone, args.palette)):
+        parser.error('--radiometry, --tone and --palette need --window LOW HIGH')
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
 
@@ -101,7 +135,7 @@ def main(argv=None) -> None:
         args.weights,
         args.device,
         fuser_options=args.fuser_options,
-        load=None if args.registration is None else dict(registration=args.registration),
+        load=loading(args),
         compile=args.compile,
         precision=args.precision,
         tile=args.tile,
@@ -120,6 +154,9 @@ def main(argv=None) -> None:
         batch_size=args.batch_size,
         on_error='skip' if args.skip_bad else 'raise',
         skip_existing=args.skip_existing,
+        bit_depth=args.bit_depth,
+        file_format=args.format,
+        palette=args.palette,
     )
     done = [result for result in results if not result.skipped]
     for result in done[:3]:
@@ -131,6 +168,12 @@ def main(argv=None) -> None:
         f'{len(done)} of {len(results)} pairs fused'
         + (f', {len(results) - len(done)} skipped' if len(done) < len(results) else '')
     )
+
+
+def loading(args: argparse.Namespace) -> dict:
+    """Options of :class:`LoadPair` that were given."""
+    options = dict(registration=args.registration, window=args.window, radiometry=args.radiometry, tone=args.tone)
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def write_demo_pair(folder: str) -> Tuple[str, str]:

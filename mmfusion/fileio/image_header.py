@@ -14,6 +14,7 @@ _MAX_TAGS = 4096
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
 _WIDTH, _HEIGHT, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 277, 322, 323
+_SUBFILE = 254  # of a page: 1 for a smaller copy of another one, 4 for a mask
 _PLACES = ((273, 279), (324, 325))  # (StripOffsets, StripByteCounts), (TileOffsets, TileByteCounts)
 
 
@@ -203,6 +204,11 @@ def _tif(file: BinaryIO, whole: bool) -> Header:
     if not 1 <= number(_SAMPLES, 1) <= 4:
         raise Damaged(f'it has {number(_SAMPLES, 1)} channels')
     if whole:
+        pages = _tif_pages(file, order, big)
+        if pages > 1:
+            raise Damaged(
+                f'it has {pages} pages, and a source is one image; write each page to a file of its own (tiffsplit)'
+            )
         size, found = _size_of(file), False
         for offsets, counts in _PLACES:
             if offsets in tags and counts in tags:
@@ -227,6 +233,30 @@ def tile_size(file: BinaryIO) -> Tuple[int, int]:
         if kind in _INTEGERS and count:
             found.append(struct.unpack(f'{order}{_INTEGERS[kind]}', _at(file, place, _TYPE_SIZES[kind]))[0])
     return tuple(found) if len(found) == 2 else (1, 1)
+
+
+def _tif_pages(file: BinaryIO, order: str, big: bool) -> int:
+    """How many pages there are, thumbnails and reduced copies not counted; as far as their chain can be followed."""
+    entry, head, word = (20, 8, 'Q') if big else (12, 2, 'I')
+    (start,) = struct.unpack(f'{order}{word}', _at(file, 8 if big else 4, struct.calcsize(word)))
+    pages, seen = 0, set()
+    while start and start not in seen and len(seen) < _MAX_TAGS:
+        seen.add(start)
+        try:
+            (number,) = struct.unpack(f'{order}{"Q" if big else "H"}', _at(file, start, head))
+            if number > _MAX_TAGS:
+                break
+            data = _at(file, start + head, number * entry)
+            reduced = any(
+                struct.unpack_from(f'{order}H', data, index * entry)[0] == _SUBFILE
+                and struct.unpack_from(f'{order}I', data, index * entry + entry - (8 if big else 4))[0] & 5
+                for index in range(number)
+            )
+            (start,) = struct.unpack(f'{order}{word}', _at(file, start + head + number * entry, struct.calcsize(word)))
+        except Truncated:  # behind the first page, which is read without them
+            break
+        pages += not reduced
+    return pages
 
 
 def _tif_tags(file: BinaryIO, order: str, big: bool) -> Dict[int, Tuple[int, int, int]]:

@@ -83,8 +83,12 @@ def _opened(path: str, whole: bool) -> Iterator[Tuple[BinaryIO, Header]]:
         raise PairDataError('unreadable image', f'image file {path} cannot be read: {reason(error)}') from error
 
 
-def _read_complete(path: str) -> Tuple[bytes, Header]:
-    """The bytes of an image file that is whole by its own structure; raises as :func:`_opened`."""
+def read_complete(path: str) -> Tuple[bytes, Header]:
+    """The bytes of an image file that is whole by its own structure, and its header.
+
+    Raises:
+        PairDataError: See :func:`read_image`.
+    """
     with _opened(path, whole=True) as (file, header):
         data = file.read()
     scans = count_scans(data) if header.kind == 'jpg' else 1
@@ -99,7 +103,7 @@ def _read_complete(path: str) -> Tuple[bytes, Header]:
 
 def _decode(path: str, reduction: int = 1) -> np.ndarray:
     """Decode an image file as it is, or a jpg at a part of its size: (H, W) or (H, W, channels)."""
-    data, header = _read_complete(path)
+    data, header = read_complete(path)
     flags = cv2.IMREAD_UNCHANGED
     if reduction > 1:
         if header.kind != 'jpg':
@@ -180,7 +184,7 @@ def read_class_map(path: str) -> np.ndarray:
         >>> read_class_map(name).tolist()
         [[0, 3]]
     """
-    data, header = _read_complete(path)
+    data, header = read_complete(path)
     try:
         with warnings.catch_warnings(), _PLUGINS[header.kind](io.BytesIO(data)) as image:
             warnings.simplefilter('ignore')  # about odd tags that do not concern the pixels

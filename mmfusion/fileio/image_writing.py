@@ -10,27 +10,31 @@ import numpy as np
 from mmfusion.fileio import write_bytes
 from mmfusion.utils.errors import InputError
 
+#: Files that hold 16 bits.
+DEEP_SUFFIXES = ('.png', '.tif', '.tiff')
+
 
 def write_image(path: str, image: np.ndarray) -> str:
     """Write a picture, through a temporary file beside it, so that no half-written file is ever seen.
 
     Args:
         path: File to write, its extension chooses the format (png keeps every value); its folder is made when missing.
-        image: (H, W) gray or (H, W, 3) RGB, uint8; uint16 too for png and tif.
+        image: (H, W) gray or (H, W, 3) RGB, uint8, or uint16 for a png or tif file.
 
     Returns:
         The absolute path.
 
     Raises:
-        TypeError: The image is not uint8 (for png and tif: nor uint16).
-        ValueError: Its shape is no picture's, or OpenCV cannot write this format.
+        TypeError: The image is neither uint8 nor uint16.
+        ValueError: Its shape is no picture's, or OpenCV cannot write this format, or not with 16 bits.
         OSError: The file cannot be written (disk full, no permission); the message names it.
     """
-    deep = os.path.splitext(path)[1].lower() in ('.png', '.tif', '.tiff')
-    if not isinstance(image, np.ndarray) or image.dtype not in ((np.uint8, np.uint16) if deep else (np.uint8,)):
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         raise TypeError(
-            f'cannot write {path}: the image must be a uint8 array, got {getattr(image, "dtype", type(image).__name__)}'
+            f'cannot write {path}: the image must be a uint8 or uint16 array, got {getattr(image, "dtype", type(image).__name__)}'
         )
+    if image.dtype == np.uint16 and os.path.splitext(path)[1].lower() not in DEEP_SUFFIXES:
+        raise InputError(f'cannot write {path}: 16 bits fit into .png and .tif files; choose one of these')
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise ValueError(f'cannot write {path}: the image must have shape (H, W) or (H, W, 3), got {image.shape}')
     path = os.path.abspath(path)

@@ -12,12 +12,21 @@ from .drawing import draw_boxes, make_panel
 from .geometry import scale_boxes, undo_resize
 
 
-def to_picture(image: Tensor) -> np.ndarray:
+def to_picture(image: Tensor, bit_depth: int = 8) -> np.ndarray:
     """Tensor (C, H, W), C = 1 or 3, to a (H, W) or (H, W, 3) RGB uint8 array, by the rounding rule of the metrics.
+
+    Args:
+        image: In [0, 1] where it is floating.
+        bit_depth: 8, or 16 for uint16 from a floating image.
 
     Raises:
         ValueError: The image holds NaN or infinite values.
     """
+    if bit_depth == 16:
+        if not image.isfinite().all():
+            raise ValueError('the image holds NaN or infinite values')
+        planes = (image.detach().cpu().double().clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
+        return planes[0] if len(planes) == 1 else np.ascontiguousarray(planes.transpose(1, 2, 0))
     image = to_uint8(image.detach().cpu())
     return image[0].numpy() if image.shape[0] == 1 else np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 

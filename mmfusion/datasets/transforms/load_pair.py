@@ -11,6 +11,10 @@ from mmfusion.fileio.image_cache import build_cache
 from mmfusion.fileio.image_reading import read_alpha, read_image, reduction_for, to_working_range
 from mmfusion.registration import build_registrar
 from mmfusion.registry import TRANSFORMS
+from mmfusion.thermal.makers import foreign_file
+from mmfusion.thermal.radiometry import check_radiometry
+from mmfusion.thermal.reading import Thermal, read_thermal, to_values
+from mmfusion.thermal.window import apply_window, check_tone, check_window
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
@@ -19,9 +23,15 @@ COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')
 MIN_SIZE = 16
 
 
-def per_source(value: Any, name: str) -> dict:
-    """Spread an argument over the sources: one value for both, or a dict with ``first`` and ``second``."""
-    if not isinstance(value, dict):
+def per_source(value: Any, name: str, options: bool = False) -> dict:
+    """Spread an argument over the sources: one value for both, or a dict with ``first`` and ``second``.
+
+    Args:
+        value: The argument.
+        name: Its name, for errors.
+        options: The value of a source may be a dict itself.
+    """
+    if not isinstance(value, dict) or (options and not set(value) & set(SOURCES)):
         return dict.fromkeys(SOURCES, value)
     if set(value) != set(SOURCES):
         raise InputError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
@@ -69,11 +79,21 @@ class LoadPair(BaseTransform):
             the file, but 1 when it stores gray as three equal channels.
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
         stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
+        window: (low, high) that are mapped to 0 and 1, the same in every image: in raw counts, or in degrees Celsius with ``radiometry``. The result
+            is float32. One value for both sources leaves files of 8 bits or with color alone, so that it is enough for a visible and a thermal image;
+            a dict is followed to the letter. Of a radiometric JPEG of FLIR the raw thermal image is taken. A temperature then has the same gray in
+            every frame, where ``stretch`` gives it another one as soon as something warmer comes into view.
+        radiometry: What makes degrees of raw counts, with ``window``: ``dict(scale=0.01, offset=-273.15)``; ``'file'`` for the constants in a
+            radiometric JPEG; or a dict of arguments of :class:`~mmfusion.thermal.PlanckScale`, of which those that are not given are taken from the
+            file, as in ``dict(emissivity=0.98)``.
+        tone: Tone mapping of the windowed image that adapts to the surroundings: ``'clahe'``, or ``dict(clip=0.01, grid=8)``, see
+            :func:`~mmfusion.thermal.tone_map`. The gray of a temperature is not the same everywhere then.
         reduce_to: (width, height) that the pipeline shrinks to. Pairs of jpg files of at least twice that are decoded at 1/2, 1/4 or 1/8 of their
             size, never below it, which is quicker and gives slightly other values. Labels still count in pixels of the files, so the resize that
             follows must be :class:`ReducedResize`. One value for both sources.
         cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the next epochs and for all data
-            workers; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and without. One value for both sources.
+            workers, but for sources of a ``window``; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and
+            without. One value for both sources.
         registration: For pairs that do not lie on each other or differ in size. ``'auto'`` estimates where the second image lies, pair by pair
             (:func:`~mmfusion.registration.register_pair`), ``dict(model='affine', threshold=0.7)`` with its arguments; the path of a rig file, made
             by ``mmfusion register``, applies one transform to all. The first image and the labels stay as they are; the second is warped onto the
@@ -85,13 +105,17 @@ class LoadPair(BaseTransform):
     Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W); of a pair that was decoded at a reduced size ``reduced_from``, its full
     (H, W), which is also that of ``img_shape`` and ``ori_shape``.
 
+    With ``window`` also ``thermal``: for each source that it applied to, the fields of :class:`~mmfusion.thermal.ThermalFacts` as a dict: unit,
+    window, minimum, maximum and mean of the whole image, and the part of it outside of the window.
+
     With ``registration`` also ``registration``: ``matrix`` (3 rows of 3, from pixels of the second image to pixels of the first), ``confidence`` and
     ``coverage``, the part of the first image that the second covers.
 
     Raises:
         UserError: The folder of the cache or the rig file cannot be used.
         PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range;
-            a pair cannot be registered.
+            a pair cannot be registered; a window holds no pixel, or applies to neither source; a thermal file is damaged or of a maker whose files
+            are not read.
 
     Examples:
         >>> import numpy as np
@@ -109,6 +133,9 @@ class LoadPair(BaseTransform):
         reduce_to: Optional[Sequence[int]] = None,
         cache: Optional[dict] = None,
         registration: Union[str, dict, None] = None,
+        window: Union[Sequence[float], dict, None] = None,
+        radiometry: Union[str, dict, None] = None,
+        tone: Union[str, dict, None] = None,
     ):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
@@ -128,6 +155,18 @@ class LoadPair(BaseTransform):
             raise ValueError(
                 f'reduce_to must be (width, height) in pixels, at least {MIN_SIZE} each, got {reduce_to!r}'
             )
+        self.window = {source: check_window(value) for source, value in per_source(window, 'window').items()}
+        self.window_named = isinstance(window, dict)
+        self.radiometry = {
+            source: check_radiometry(value)
+            for source, value in per_source(radiometry, 'radiometry', options=True).items()
+        }
+        self.tone = {source: check_tone(value) for source, value in per_source(tone, 'tone', options=True).items()}
+        self.keep_values = False  # whether the values of windowed sources stay in the results, as `thermal_values`
+        if window is None and (radiometry is not None or tone is not None):
+            raise ValueError('radiometry and tone are for a window; give window=(low, high)')
+        if any(self.window[source] is not None and self.stretch[source] is not None for source in SOURCES):
+            raise ValueError('window and stretch exclude each other; give one of them')
         self.reduce_to = None if reduce_to is None else tuple(reduce_to)
         self.cache = build_cache(cache)
         if registration is not None and reduce_to is not None:
@@ -138,9 +177,13 @@ class LoadPair(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Load both sources."""
         reduction, full = self._reduction(results)
-        names = {}
+        names, values = {}, {}
         for source in SOURCES:
             results[source], names[source] = self._load(results, source, reduction)
+            if isinstance(results[source], Thermal):
+                values[source] = results[source]
+        if any(self.window.values()):
+            self._apply_windows(results, values, names)
         if self.register is not None:
             self._register(results, names)
         sizes = [results[source].shape[:2] for source in SOURCES]
@@ -156,6 +199,23 @@ class LoadPair(BaseTransform):
             results['reduced_from'] = full
         return results
 
+    def _apply_windows(self, results: dict, values: dict, names: dict) -> None:
+        if not values:
+            raise PairDataError(
+                'no thermal data',
+                f'{names["first"]} and {names["second"]}: window is given, and both are pictures of 8 bits or in color. Give 16-bit or float '
+                'files or radiometric JPEG files of FLIR, or name the source: window=dict(first=None, second=(low, high))',
+            )
+        results['thermal'] = {}
+        for source, thermal in values.items():
+            image, facts = apply_window(
+                thermal.values, self.window[source], thermal.unit, names[source], self.tone[source]
+            )
+            results[source] = convert_color(image, self.color_type[source])
+            results['thermal'][source] = facts._asdict()
+        if self.keep_values:
+            results['thermal_values'] = {source: thermal.values[..., 0] for source, thermal in values.items()}
+
     def _register(self, results: dict, names: dict) -> None:
         """Bring the second image onto the first; where it has nothing, it shows the first, so that no border is invented."""
         try:
@@ -167,6 +227,11 @@ class LoadPair(BaseTransform):
         )
         if filler.dtype != second.dtype:
             filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
+        if 'second' in results.get('thermal_values', {}):
+            matrix = np.asarray(results['registration']['matrix'], np.float64)
+            results['thermal_values']['second'] = cv2.warpPerspective(
+                results['thermal_values']['second'], matrix, first.shape[1::-1], borderValue=float('nan')
+            )
         results['first'], results['second'] = first, np.where(valid[..., None], second, filler)
 
     def _reduction(self, results: dict) -> Tuple[int, Optional[Tuple[int, int]]]:
@@ -176,12 +241,13 @@ class LoadPair(BaseTransform):
             self.reduce_to is None
             or None in paths
             or any(source in results or f'{source}_channel' in results for source in SOURCES)
+            or any(self.window.values())
         ):
             return 1, None
         return reduction_for(paths, self.reduce_to[::-1])
 
-    def _load(self, results: dict, source: str, reduction: int) -> Tuple[np.ndarray, str]:
-        """One source as it goes on, and its name for messages."""
+    def _load(self, results: dict, source: str, reduction: int) -> Tuple[Union[np.ndarray, Thermal], str]:
+        """One source as it goes on, or the values of a window, and its name for messages."""
         if source in results:
             image, name = self._given(results, source)
             return self._convert(image, name, source), name
@@ -191,22 +257,42 @@ class LoadPair(BaseTransform):
                 'missing partner',
                 f"LoadPair: sample {results.get('sample_id', '?')} has neither '{source}_path' nor '{source}'",
             )
+        foreign = foreign_file(path)
+        if foreign is not None:
+            raise PairDataError('unreadable image', f'{path}: {foreign}')
         alpha = results.get(f'{source}_channel') == 'alpha'
+        if self.window[source] is not None and not alpha:
+            thermal = self._read_thermal(path, source)
+            if thermal is not None:
+                return thermal, path
 
-        def decode() -> np.ndarray:
+        def decode() -> Union[np.ndarray, Thermal]:
             return self._convert(read_alpha(path) if alpha else read_image(path, reduction), path, source)
 
-        if self.cache is None:
+        if self.cache is None or self.window[source] is not None:
             return decode(), path
         how = repr((self.color_type[source], self.bit_depth[source], self.stretch[source], alpha, reduction))
         return self.cache.load(path, how, decode), path
 
-    def _convert(self, image: np.ndarray, name: str, source: str) -> np.ndarray:
+    def _read_thermal(self, path: str, source: str) -> Optional[Thermal]:
+        """Values of a file, None where the window does not concern it. Not from the cache."""
+        thermal = read_thermal(path, self.radiometry[source], self.window_named)
+        if thermal is not None:
+            self._check_size(thermal.values, path)
+        return thermal
+
+    @staticmethod
+    def _check_size(image: np.ndarray, name: str) -> None:
         if min(image.shape[:2]) < MIN_SIZE:
             raise PairDataError(
                 'image too small',
                 f'{name} has {image.shape[1]}x{image.shape[0]} pixels; sources must be at least {MIN_SIZE}x{MIN_SIZE}',
             )
+
+    def _convert(self, image: np.ndarray, name: str, source: str) -> Union[np.ndarray, Thermal]:
+        self._check_size(image, name)
+        if self.window[source] is not None and (self.window_named or (image.dtype != np.uint8 and image.shape[2] == 1)):
+            return to_values(image, name, self.radiometry[source])
         image = to_working_range(image, name, self.bit_depth[source], self.stretch[source])
         return convert_color(image, self.color_type[source])
 
@@ -225,5 +311,6 @@ class LoadPair(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
-            f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration})'
+            f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration}, window={self.window}, '
+            f'radiometry={self.radiometry}, tone={self.tone})'
         )

@@ -35,6 +35,7 @@ META_KEYS = (
     'instances',
     'reduce_zero_label',
     'border',
+    'thermal',
 )
 
 
