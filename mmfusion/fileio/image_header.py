@@ -6,7 +6,7 @@ disagree about which one counts.
 """
 
 import struct
-from typing import BinaryIO, Dict, NamedTuple, Tuple
+from typing import BinaryIO, Dict, NamedTuple, Set, Tuple
 
 PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
 _MAX_SEGMENTS = 4096  # of a jpg before its first scan
@@ -239,7 +239,8 @@ def _tif_pages(file: BinaryIO, order: str, big: bool) -> int:
     """How many pages there are, thumbnails and reduced copies not counted; as far as their chain can be followed."""
     entry, head, word = (20, 8, 'Q') if big else (12, 2, 'I')
     (start,) = struct.unpack(f'{order}{word}', _at(file, 8 if big else 4, struct.calcsize(word)))
-    pages, seen = 0, set()
+    pages = 0
+    seen: Set[int] = set()
     while start and start not in seen and len(seen) < _MAX_TAGS:
         seen.add(start)
         try:
