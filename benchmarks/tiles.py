@@ -1,14 +1,16 @@
 """Tiled against whole images: difference, seams, peak memory and time of fusers, for docs/en/large_images.md.
 
     python benchmarks/tiles.py --first vi.png --second ir.png --size 1536 2048 --tile 512
-    python benchmarks/tiles.py --size 3000 4000 --tile auto --only-tiled
+    python benchmarks/tiles.py --size 3000 4000 --tile auto --only-tiled --tiles 2
 
 Sources are a pair of files, enlarged to the size, or a rendered pair. Every fuser runs in a process of its own, whose highest resident memory counts,
 with all libraries and both images in it. Differences are in gray levels of 255. A seam is the mean jump of the difference between tiled and whole
-across a line at which a tile begins or ceases to count, over runs of 64 pixels along that line; of all runs the largest counts.
+across a line at which a tile begins or ceases to count, over runs of 64 pixels along that line; of all runs the largest counts. ``--tiles`` stops
+after so many, for the memory alone: later tiles take what the first ones took.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -66,6 +68,22 @@ def seam(difference: torch.Tensor, cutting) -> float:
     return worst
 
 
+class _Enough(Exception):
+    """So many tiles were fused as were asked for."""
+
+
+def stop_after(fuser, number: int) -> None:
+    """Let a fuser raise when it is given one tile more."""
+    fuse, left = fuser.fuse, iter(range(number))
+
+    def counted(*sources, **extra):
+        if max(sources[0].shape[-2:]) > 256 and next(left, None) is None:  # smaller ones measure its need for memory
+            raise _Enough
+        return fuse(*sources, **extra)
+
+    fuser.fuse = counted
+
+
 def one(args: argparse.Namespace) -> dict:
     """Figures of one fuser, or of one half of them, in this process."""
     from mmfusion.models.fusers.tiling import plan_cut
@@ -80,9 +98,12 @@ def one(args: argparse.Namespace) -> dict:
     tile = 'auto' if args.tile == ['auto'] else (int(args.tile[0]), int(args.tile[-1]))
     for kind in args.kinds:
         fuser.set_tile(tile if kind == 'tiled' else None)
+        if args.tiles:
+            stop_after(fuser, args.tiles)
         start = time.perf_counter()
         with torch.no_grad():
-            results[kind] = fuser(first, second).fused
+            with contextlib.suppress(_Enough):
+                results[kind] = fuser(first, second).fused
             cutting = plan_cut(fuser, first) if kind == 'tiled' else None
         record[f'{kind}_seconds'] = time.perf_counter() - start
     record['peak'] = peak_rss()
@@ -101,6 +122,7 @@ def measure(args: argparse.Namespace, fuser: str, kinds: List[str]) -> Optional[
     """The same in a new process."""
     command = [sys.executable, __file__, '--one', fuser, '--kinds', *kinds, '--tile', *args.tile]
     command += ['--size', *map(str, args.size)]
+    command += ['--tiles', str(args.tiles)]
     command += ['--first', args.first, '--second', args.second] if args.first else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -118,6 +140,7 @@ def main() -> None:
     parser.add_argument('--first')
     parser.add_argument('--second')
     parser.add_argument('--only-tiled', action='store_true', help='where the whole image does not fit into memory')
+    parser.add_argument('--tiles', type=int, default=0, help='stop after so many (default: fuse all)')
     parser.add_argument('--one', dest='fuser', help=argparse.SUPPRESS)
     parser.add_argument('--kinds', nargs='+', help=argparse.SUPPRESS)
     args = parser.parse_args()

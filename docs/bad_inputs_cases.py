@@ -249,6 +249,75 @@ def _():
     return arguments
 
 
+@case('images', 'a tif file with two pages', fast=True)
+def _():
+    arguments = llvip()
+    Path('LLVIP/infrared/train/1.png').unlink()
+    cv2.imwritemulti('LLVIP/infrared/train/1.tif', [np.zeros(SIZE, np.uint16)] * 2)
+    return arguments
+
+
+@case('images', 'a window of temperatures that holds no pixel', fast=True)
+def _():
+    first, second = picture('a.png'), picture('b.png', kind=np.uint16)
+    return (
+        DEMO,
+        first,
+        second,
+        '--config',
+        'AverageFuser',
+        '--window',
+        '20',
+        '40',
+        '--radiometry',
+        'scale=1',
+        'offset=1000',
+    )
+
+
+@case('images', 'degrees asked of a file that brings no constants')
+def _():
+    first, second = picture('a.png'), picture('b.png', kind=np.uint16)
+    return DEMO, first, second, '--config', 'AverageFuser', '--window', '20', '40', '--radiometry', 'file'
+
+
+@case('images', 'a radiometric JPEG of DJI')
+def _():
+    first, second = picture('a.png'), picture('b.jpg')
+    data = second.read_bytes()
+    second.write_bytes(data[:2] + b'\xff\xe3\0\x08DJI\0\0\0' + data[2:])
+    return DEMO, first, second, '--config', 'AverageFuser', '--window', '20', '40', '--radiometry', 'file'
+
+
+@case('images', 'a FLIR radiometric JPEG without its last segments')
+def _():
+    first, second = picture('a.png'), picture('b.jpg')
+    data = second.read_bytes()
+    second.write_bytes(data[:2] + b'\xff\xe1\0\x0eFLIR\0\x01\0\x02FFF\0' + data[2:])
+    return DEMO, first, second, '--config', 'AverageFuser', '--window', '20', '40', '--radiometry', 'file'
+
+
+@case('images', '16 bits in a jpg file', fast=True)
+def _():
+    return (
+        DEMO,
+        picture('a.png'),
+        picture('b.png'),
+        '--config',
+        'AverageFuser',
+        '--bit-depth',
+        '16',
+        '--out',
+        'fused.jpg',
+    )
+
+
+@case('images', 'tiles smaller than the receptive field', fast=True)
+def _():
+    sources = picture('a.png', (64, 64)), picture('b.png', (64, 64))
+    return DEMO, *sources, '--config', 'SeAFusion', '--tile', '16'
+
+
 @case('images', 'a float tif file in 0..255')
 def _():
     arguments = llvip()

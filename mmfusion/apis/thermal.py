@@ -1,4 +1,4 @@
-"""What a result keeps of the temperatures of its sources."""
+"""Temperatures that a result keeps of its sources."""
 
 from typing import Optional
 

@@ -1,4 +1,4 @@
-r"""From raw counts of a thermal camera to degrees Celsius.
+r"""Conversion of raw counts of a thermal camera to degrees Celsius.
 
 The calibration of a FLIR camera is Planck's law with five constants,
 

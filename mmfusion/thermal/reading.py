@@ -63,6 +63,12 @@ def read_thermal(path: str, radiometry: Union[None, str, dict] = None, asked: bo
     return to_values(image, path, radiometry)
 
 
+def foreign_thermal(path: str) -> Optional[str]:
+    """Format and way out of a JPEG file with thermal data that are not read, as a clause of a message; None for any other file."""
+    data, header = read_complete(path)
+    return foreign_jpeg(data) if header.kind == 'jpg' else None
+
+
 def to_values(
     image: np.ndarray, name: str, radiometry: Union[None, str, dict], of_file: Optional[PlanckScale] = None
 ) -> Thermal:

@@ -13,7 +13,7 @@ from mmfusion.registration import build_registrar
 from mmfusion.registry import TRANSFORMS
 from mmfusion.thermal.makers import foreign_file
 from mmfusion.thermal.radiometry import check_radiometry
-from mmfusion.thermal.reading import Thermal, read_thermal, to_values
+from mmfusion.thermal.reading import Thermal, foreign_thermal, read_thermal, to_values
 from mmfusion.thermal.window import apply_window, check_tone, check_window
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
@@ -201,6 +201,11 @@ class LoadPair(BaseTransform):
 
     def _apply_windows(self, results: dict, values: dict, names: dict) -> None:
         if not values:
+            for source in reversed(SOURCES):
+                path = results.get(f'{source}_path')
+                foreign = foreign_thermal(path) if path is not None and names[source] == path else None
+                if foreign is not None:
+                    raise PairDataError('no thermal data', f'{path}: {foreign}')
             raise PairDataError(
                 'no thermal data',
                 f'{names["first"]} and {names["second"]}: window is given, and both are pictures of 8 bits or in color. Give 16-bit or float '

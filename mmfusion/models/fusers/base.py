@@ -104,7 +104,7 @@ class BaseFuser(BaseModule):
         Otherwise they are blended: no seams are left, but what the network makes of a piece differs from what it makes of the image.
 
         Args:
-            tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory holds, at most 1.25 GiB.
+            tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory holds, at most 768 MiB.
 
         Raises:
             InputError: ``tile`` is none of these.

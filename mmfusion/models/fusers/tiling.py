@@ -20,7 +20,7 @@ AUTO = 'auto'
 
 #: Part of the free memory that ``'auto'`` lets the features of a tile take, and the most that they may take whatever is free. Larger tiles gain
 #: little: at this size the shipped fusers compute up to a third twice.
-SHARE, MOST_BYTES = 0.5, 1280 * 2**20
+SHARE, MOST_BYTES = 0.5, 768 * 2**20
 #: What a tile takes at most, over the bytes of its tensors: the insides of operations and what the allocator keeps. Measured: benchmarks/tiles.py.
 INSIDES = 1.5
 #: Sides of the sources that the need of a fuser for memory is measured with, and the step in which 'auto' chooses the side of a tile.
