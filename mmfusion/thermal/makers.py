@@ -11,7 +11,7 @@ _IN_JPEG = (
     (
         (b'DJI', b'dji', b'DIRP'),
         'a DJI R-JPEG',
-        f'convert it with the DJI Thermal SDK (dji_irp -a measure --measurefmt float32) and write the values as TIFF; {_TIFF}',
+        f'convert it with the DJI Thermal SDK (dji_irp, action measure, format float32) and write the values as TIFF; {_TIFF}',
     ),
     (
         (b'IJPEG',),

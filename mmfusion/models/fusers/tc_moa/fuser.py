@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
-from mmfusion.models.layers.open_sizes import round_up
 from mmfusion.models.fusers.tiling import TileLike, Tiling, check_tile
+from mmfusion.models.layers.open_sizes import round_up
 from mmfusion.models.layers.tiles import reflect_to
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
