@@ -40,6 +40,7 @@ COMMANDS: Dict[str, Command] = {
     ),
     'video': Command('video', 'fuse two streams: video files, cameras, URLs or folders of numbered images'),
     'serve': Command('serve', 'open a local page where two images can be dropped, fused and looked at'),
+    'doctor': Command('doctor', 'examine a data set of pairs: wrong partners, shifts, copies, damaged files, labels'),
     'models': Command('models', 'list trained models, show their cards, add and remove some'),
     'export': Command('export', 'write a model as one ONNX file that runs without torch'),
     'run': Command('run', 'fuse with an exported file: numpy and onnxruntime, no torch'),
