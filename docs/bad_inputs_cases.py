@@ -1236,3 +1236,30 @@ def _():
     arguments = ('config.py', '--variants', 'visible', '--seeds', '0', '--work-dir', 'table')
     runpy.run_path(str(REPO / COMPARE))['main'](list(arguments))
     return (COMPARE, *arguments, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
+
+
+def examined(*arguments):
+    """The doctor, called with arguments, and a folder of one picture beside an empty one."""
+    from mmfusion.cli.doctor import main as doctor
+
+    Path('vi').mkdir()
+    Path('ir').mkdir()
+    cv2.imwrite('vi/1.png', np.zeros((64, 64, 3), np.uint8))
+    return doctor, *arguments
+
+
+@case('experiments', 'one folder for the doctor', fast=True)
+def _():
+    return examined('vi')
+
+
+@case('experiments', 'folders without a common name for the doctor', fast=True)
+def _():
+    return examined('vi', 'ir')
+
+
+@case('experiments', 'a misspelled check of the doctor', fast=True)
+def _():
+    tool, *arguments = examined('vi', 'ir', '--checks', 'polarty')
+    cv2.imwrite('ir/1.png', np.zeros((64, 64), np.uint8))
+    return tool, *arguments
