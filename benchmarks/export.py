@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Callable, List, Sequence
 
 PEAK = """
-import resource, sys
+import sys
 import numpy as np
 from mmfusion.runtime import RuntimeModel
 path, height, width, tile = sys.argv[1], *map(int, sys.argv[2:])
 model = RuntimeModel(path, threads=1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rng = np.random.default_rng(0)
 pair = [rng.integers(0, 256, (height, width, channels), dtype=np.uint8) for channels in model.info.channels]
 model(*pair, tile=tile or None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) / 1024)
 """
 
 

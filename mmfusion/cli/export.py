@@ -37,6 +37,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--fuser-options', nargs='+', metavar='KEY=VALUE', help='options of the fuser, which the file then has for good'
     )
+    parser.add_argument(
+        '--tasks',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='detector and segmentor of the config to put behind the fuser',
+    )
     args = parser.parse_args(argv)
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
@@ -57,6 +64,7 @@ def main(argv=None) -> None:
         input=args.input,
         output=args.output,
         fuser_options=args.fuser_options,
+        tasks=args.tasks,
     )
     print(f'compared with {report.info.fuser}, largest difference of the fused picture in [0, 1]:')
     for check in report.checks:

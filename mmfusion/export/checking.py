@@ -8,10 +8,14 @@ from torch import nn
 
 from mmfusion.utils import UserError
 
+from .detectors import BOXES, LABELS, SCORES
 from .graph import FLOATS, FUSED
+from .tasks import CLASS_MAP
 
 MAX_DIFFERENCE = 1e-5  # of the fused picture in [0, 1]
 MAX_LEVELS, MAX_SHARE = 1, 1e-4  # gray levels, and share of the values that may differ by them
+MAX_BOX_SHIFT, MAX_SCORE_SHIFT = 0.1, 1e-3  # pixels
+MAX_LOST = 0.01  # boxes whose overlap lies at the threshold of suppression go one way or the other
 SEED = 0
 
 
@@ -23,22 +27,34 @@ class SizeCheck(NamedTuple):
         difference: Largest difference of the fused picture in [0, 1].
         levels: Largest difference in gray levels.
         share: Share of values of the 8-bit picture that differ.
+        classes: Share of pixels of the class map that differ; 0 without one.
+        lost: Share of boxes without a partner of the same class within 0.1 pixels and 0.001 of the score, of both sides; 0 without a detector.
     """
 
     shape: Tuple[int, int, int]
     difference: float
     levels: int
     share: float
+    classes: float = 0.0
+    lost: float = 0.0
 
     @property
     def passed(self) -> bool:
         """Whether the differences are within the bounds; one value of a small picture may always be rounded the other way."""
-        return self.difference <= MAX_DIFFERENCE and self.levels <= MAX_LEVELS
+        few = max(MAX_SHARE, 1.5 / float(np.prod(self.shape)))
+        return (
+            self.difference <= MAX_DIFFERENCE
+            and self.levels <= MAX_LEVELS
+            and self.classes <= few
+            and self.lost <= MAX_LOST
+        )
 
     def __str__(self) -> str:
         number, height, width = self.shape
         return (
             f'{number} x {width}x{height}: {self.difference:.1e}, {self.levels} gray levels on {100 * self.share:.4f} %'
+            + (f', another class on {100 * self.classes:.4f} %' if self.classes else '')
+            + (f', {100 * self.lost:.2f} % of the boxes differ' if self.lost else '')
         )
 
 
@@ -99,7 +115,26 @@ def check_picture(
     difference = float(np.abs(expected[FLOATS] - found[FLOATS]).max())
     if not np.isfinite(found[FLOATS]).all():
         difference = float('inf')
-    return SizeCheck(shape, difference, int(levels.max()), float((levels > 0).mean()))
+    classes = float((expected[CLASS_MAP] != found[CLASS_MAP]).mean()) if CLASS_MAP in expected else 0.0
+    lost = _lost_boxes(expected, found) if BOXES in expected else 0.0
+    return SizeCheck(shape, difference, int(levels.max()), float((levels > 0).mean()), classes, lost)
+
+
+def _lost_boxes(expected: Dict[str, np.ndarray], found: Dict[str, np.ndarray]) -> float:
+    """Share of the boxes of either side that the other one does not have."""
+    total = lost = 0
+    for image in range(len(expected[BOXES])):
+        sides = []
+        for values in (expected, found):
+            present = values[SCORES][image] > 0
+            sides.append([values[name][image][present] for name in (BOXES, SCORES, LABELS)])
+        for (boxes, scores, labels), others in (sides, sides[::-1]):
+            near = np.abs(boxes[:, None] - others[0]).max(2, initial=0) <= MAX_BOX_SHIFT
+            near &= np.abs(scores[:, None] - others[1]) <= MAX_SCORE_SHIFT
+            near &= labels[:, None] == others[2]
+            total += len(boxes)
+            lost += int((~near.any(1)).sum())
+    return lost / max(total, 1)
 
 
 def check_graph(

@@ -13,6 +13,7 @@ import torch
 
 from mmfusion.apis.build import BuiltModel, ModelLike, build_coupling
 from mmfusion.fileio import write_bytes
+from mmfusion.models.couplings import TaskNetwork
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.runtime.metadata import KEY, GraphInfo
 from mmfusion.utils import UserError, register_all_modules
@@ -21,7 +22,9 @@ from mmfusion.utils.errors import InputError
 from mmfusion.version import __version__
 
 from .checking import SizeCheck, check_graph, example_pictures
+from .detectors import translations
 from .graph import FLOATS, FUSED, FusionGraph
+from .tasks import SMALLEST
 
 OPSET = 18
 DTYPES = ('uint8', 'float32')
@@ -55,6 +58,7 @@ def export_model(
     input: str = 'uint8',
     output: str = 'uint8',
     fuser_options: Optional[Dict[str, Any]] = None,
+    tasks: Sequence[str] = (),
 ) -> ExportReport:
     """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the network.
 
@@ -69,6 +73,7 @@ def export_model(
         input: ``'uint8'``, or ``'float32'`` in [0, 1] for pictures of more than 8 bits.
         output: The same of the fused picture.
         fuser_options: Options of the fuser, which the file then has for good.
+        tasks: Names of a detector and a segmentor of the model, whose boxes and class map of the fused picture become outputs.
 
     Raises:
         UserError: A package is missing, the model cannot be built, its fuser cannot be exported, or the graph differs from the network. No file is
@@ -90,9 +95,11 @@ def export_model(
         raise UserError(f'{type(coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {known}')
     coupling.fuser_options = dict(fuser_options or {})
     fuser = coupling.fuser
-    graph = FusionGraph(coupling).eval()
-    proto = trace(graph, channels, input, fuser.graph_min_size, type(fuser).__name__)
-    checks = check_graph(graph, open_session(proto), channels, input, fuser.graph_min_size, fuser.size_multiple)
+    graph = FusionGraph(coupling, tasks).eval()
+    smallest = max(fuser.graph_min_size, SMALLEST if tasks else 0)
+    parts = [fuser, *(coupling.tasks[name].network for name in tasks)]
+    proto = trace(graph, channels, input, smallest, ' with '.join(type(part).__name__ for part in parts))
+    checks = check_graph(graph, open_session(proto), channels, input, smallest, fuser.size_multiple)
     info = GraphInfo(
         name=_name(model, built),
         fuser=type(_innermost(fuser)).__name__,
@@ -101,17 +108,33 @@ def export_model(
         channels=tuple(channels),
         input=input,
         output=output,
-        smallest=fuser.graph_min_size,
+        smallest=smallest,
         keeps_gray=fuser.color_space == 'luminance' or 1 in fuser.channels,
         options=dict(coupling.fuser_options),
         sha256=_sha256(weights, built),
         license=built.card.license if built.card is not None and weights is None else '',
         opset=OPSET,
+        tasks={name: _describe(coupling.tasks[name], built.meta) for name in tasks},
         checked=tuple(map(str, checks)),
     )
     data = _finish(proto, info)
     write_bytes(out, data)
     return ExportReport(os.path.abspath(out), info, checks, len(data))
+
+
+def _describe(task: TaskNetwork, meta: dict) -> Dict[str, Any]:
+    """What the file says of a task network."""
+    classes, palette = (meta.get(f'seg_{key}') or meta.get(key) or () for key in ('classes', 'palette'))
+    if task.kind == 'detection':
+        classes, palette = meta.get('classes') or (), meta.get('palette') or ()
+    head = task.network.bbox_head if task.kind == 'detection' else task.network.decode_head
+    return dict(
+        kind=task.kind,
+        type=type(task.network).__name__,
+        head=type(head).__name__,
+        classes=list(classes),
+        palette=[list(color) for color in palette],
+    )
 
 
 def check_packages() -> None:
@@ -153,6 +176,7 @@ def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest:
                 input_names=['first', 'second'],
                 output_names=outputs,
                 verbose=False,
+                custom_translation_table=translations(),
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             raise UserError(f'{name} cannot be exported: {_cause(error)}') from error

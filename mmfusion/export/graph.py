@@ -1,12 +1,15 @@
 """The part of a coupling that becomes a graph: pictures in, the fused picture out, color and padding included."""
 
-from typing import Dict
+from typing import Dict, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmfusion.evaluation.functional.common.grey import TIE
 from mmfusion.models.couplings import BaseCoupling
+
+from .detectors import BOXES, LABELS, SCORES, DetectionGraph
+from .tasks import CLASS_MAP, task_graphs
 
 FUSED, FLOATS = 'fused', 'fused_float'
 
@@ -16,11 +19,16 @@ class FusionGraph(nn.Module):
 
     Args:
         coupling: In eval mode.
+        tasks: Names of task networks that look at the fused picture.
+
+    Raises:
+        UserError: A task network is missing or cannot be exported.
     """
 
-    def __init__(self, coupling: BaseCoupling) -> None:
+    def __init__(self, coupling: BaseCoupling, tasks: Sequence[str] = ()) -> None:
         super().__init__()
         self.coupling = coupling
+        self.tasks = nn.ModuleDict(task_graphs(coupling, tasks))
 
     def forward(self, first: Tensor, second: Tensor) -> Dict[str, Tensor]:
         """Fuse.
@@ -30,11 +38,19 @@ class FusionGraph(nn.Module):
             second: Likewise, of the same N, H and W.
 
         Returns:
-            dict: ``fused``, (N, H, W, 1 or 3) uint8, rounded as written pictures are, and ``fused_float``, the same in [0, 1].
+            dict: ``fused``, (N, H, W, 1 or 3) uint8, rounded as written pictures are, ``fused_float``, the same in [0, 1], and with a
+            segmentor ``class_map``, (N, H, W) uint8; with a detector ``boxes``, ``scores`` and ``labels``, see :class:`DetectionGraph`.
         """
         image = self.coupling.fuse(dict(first=to_planes(first), second=to_planes(second))).image
-        floats = image.float().clamp(0, 1).permute(0, 2, 3, 1)
-        return {FUSED: (floats * 255 + (0.5 + TIE)).floor().to(torch.uint8), FLOATS: floats}
+        image = image.float().clamp(0, 1)
+        floats = image.permute(0, 2, 3, 1)
+        outputs = {FUSED: (floats * 255 + (0.5 + TIE)).floor().to(torch.uint8), FLOATS: floats}
+        for task in self.tasks.values():
+            if isinstance(task, DetectionGraph):
+                outputs.update(zip((BOXES, SCORES, LABELS), task(image)))
+            else:
+                outputs[CLASS_MAP] = task(image)
+        return outputs
 
 
 def to_planes(pixels: Tensor) -> Tensor:

@@ -130,6 +130,9 @@ class RuntimeModel:
             return RuntimeResult(to_output(fused, bits, gray))
         found = self._run(*inputs)
         others = {name: found[name] for name in ('boxes', 'scores', 'labels', 'class_map') if name in found}
+        if 'boxes' in others:
+            present = others['scores'] > 0
+            others.update({name: others[name][present] for name in ('boxes', 'scores', 'labels')})
         return RuntimeResult(to_output(found[self._fused], bits, gray), **others)
 
     @property
