@@ -11,7 +11,7 @@ from mmfusion.models.layers.open_sizes import round_up
 from mmfusion.utils import UserError
 
 BOXES, SCORES, LABELS = 'boxes', 'scores', 'labels'
-HEADS = ('RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead', 'FCOSHead', 'RetinaHead', 'GFLHead')
+HEADS = ('RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead', 'FCOSHead')
 MAX_BOXES = 300  # where the config of a detector has no max_per_img
 
 
@@ -121,7 +121,9 @@ class DetectionGraph(nn.Module):
             if type(self.head).__name__ == 'YOLOXHead'
             else self._dense(features, size)
         )
-        shift = found.labels.unsqueeze(-1) * (found.boxes.abs().amax((1, 2), keepdim=True) + 1)
+        # classes lie apart, so that one pass does for all; what is absent must not set the distance, which costs precision
+        reach = torch.where(found.scores.unsqueeze(-1) > 0, found.boxes.abs(), 0.0).amax((1, 2), keepdim=True) + 1
+        shift = found.labels.unsqueeze(-1) * reach
         kept = found.scores * keep_mask(found.boxes + shift, found.scores, self.iou_threshold, self.number)
         scores, places = F.pad(kept, (0, self.number)).topk(self.number)  # there may be fewer places
         places = places.clamp(max=found.scores.shape[1] - 1)
@@ -166,10 +168,10 @@ class DetectionGraph(nn.Module):
         parts = []
         for index, priors in enumerate(self._priors(scores)):
             factor = _rows(factors[0][index], 1)[..., 0].sigmoid() if factors else None
-            parts.append(self._level(index, scores[index], deltas[index], factor, priors, size))
+            parts.append(self._level(scores[index], deltas[index], factor, priors, size))
         return Candidates(*(torch.cat(values, 1) for values in zip(*parts)))
 
-    def _level(self, index: int, scores: Tensor, deltas: Tensor, factor, priors: Tensor, size) -> Candidates:
+    def _level(self, scores: Tensor, deltas: Tensor, factor, priors: Tensor, size) -> Candidates:
         head, cfg = self.head, self.head.test_cfg
         classes = head.cls_out_channels
         number = int(cfg.get('nms_pre', 1000))
@@ -180,11 +182,7 @@ class DetectionGraph(nn.Module):
         best, chosen = F.pad(flat, (0, number), value=-1.0).topk(number)  # there may be fewer places
         chosen = chosen.clamp(max=flat.shape[1] - 1)
         places, labels = torch.div(chosen, classes, rounding_mode='floor'), chosen % classes
-        if type(head).__name__ == 'GFLHead':
-            predicted = head.integral(deltas.permute(0, 2, 3, 1)) * head.prior_generator.strides[index][0]
-            predicted, priors = predicted.view(deltas.shape[0], -1, 4), head.anchor_center(priors)
-        else:
-            predicted = _rows(deltas, head.bbox_coder.encode_size)
+        predicted = _rows(deltas, 4)
         predicted = predicted.gather(1, places.unsqueeze(-1).expand(-1, -1, 4)).flatten(0, 1)
         boxes = head.bbox_coder.decode(priors[places.flatten()], predicted).view(-1, number, 4)
         height, width = size
