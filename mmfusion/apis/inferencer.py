@@ -327,7 +327,7 @@ class FusionInferencer:
             with self._running():
                 images = self.coupling.fuse(data['inputs']).image
         for image, item in zip(images, batch):
-            if not image.isfinite().all():
+            if not all(extreme.isfinite() for extreme in image.aminmax()):  # quicker than each value
                 raise UserError(
                     f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?'
                 )

