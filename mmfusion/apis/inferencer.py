@@ -14,7 +14,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 
-from mmfusion.datasets.transforms import LoadPair, PackFusionInputs
+from mmfusion.datasets.transforms import LoadPair, PackFusionInputs, Register
 from mmfusion.fileio import write_json
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_writing import write_image
@@ -54,7 +54,8 @@ class FusionInferencer:
         fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(fusion_task='multi_focus', shift=0.2)`` for
             :class:`TCMoA`. They stand in the attribute ``fuser_options``, where they can be changed between calls.
         load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
-            ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
+            ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``. ``dict(registration='auto')`` registers pairs that do not lie on each
+            other or differ in size, and refuses those it cannot place.
         compile: Let ``torch.compile`` make the fuser faster, where that was measured to help. The first pair takes a minute, and the first of each
             further size, so it is for many pairs of few sizes.
         precision: ``'fp32'``, or autocast to ``'bf16'`` or (on a GPU) ``'fp16'``; the latter two move a picture by a gray level or two.
@@ -108,9 +109,14 @@ class FusionInferencer:
         )
         with building('LoadPair'):
             self.load = LoadPair(**{**options, **(load or {})})
+        self.register = self._registration(pipeline, load)
         self.pack = PackFusionInputs()
         # labels are not there to be loaded
-        rest = [cfg for cfg in pipeline[0 if index is None else index + 1 :] if _type_name(cfg) not in LABEL_LOADERS]
+        rest = [
+            cfg
+            for cfg in pipeline[0 if index is None else index + 1 :]
+            if _type_name(cfg) not in (*LABEL_LOADERS, 'Register')
+        ]
         self.test_transforms = [build_configured(TRANSFORMS, cfg) for cfg in rest] or [self.pack]
 
     @property
@@ -308,7 +314,17 @@ class FusionInferencer:
                 item[label] = np.ascontiguousarray(source[..., ::-1] if flip else source)  # pipelines work in BGR
             else:
                 item[f'{label}_path'] = str(source)
-        return self.load(item)
+        item = self.load(item)
+        return item if self.register is None else self.register(item)
+
+    @staticmethod
+    def _registration(pipeline: Sequence[dict], load: Optional[dict]) -> Optional[Register]:
+        """The step ``Register`` of a pipeline; ``load=dict(registration=...)`` takes its place."""
+        found = next((cfg for cfg in pipeline if _type_name(cfg) == 'Register'), None)
+        if found is None or (load or {}).get('registration') is not None:
+            return None
+        with building('Register'):
+            return Register(**{key: value for key, value in found.items() if key not in ('type', 'labels')})
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -367,6 +383,7 @@ class FusionInferencer:
             panel=pictures.get('panel'),
             thermal_image=pictures.get('thermal'),
             files=files,
+            registration=item.get('registration'),
         )
         if sample is not None:
             result.data_sample = sample.cpu()

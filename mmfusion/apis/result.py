@@ -31,6 +31,8 @@ class FusionResult:
         thermal: For each source with a window of temperatures (``first``, ``second``) its unit, window, minimum, maximum and mean; with a scale in
             degrees also ``boxes``, the same of each detected one. None without a window.
         files: Files written, by kind: ``fused``, ``boxes``, ``panel``, ``thermal`` and ``temperatures`` (the facts above as JSON).
+        registration: Of a pair that was registered on loading: ``matrix`` from pixels of the second image to pixels of the first, ``confidence``,
+            ``coverage``; else None.
         skipped: Why nothing was computed: an existing file, or an error that was skipped; empty otherwise.
     """
 
@@ -44,6 +46,7 @@ class FusionResult:
     thermal: Optional[dict] = None
     files: Dict[str, str] = field(default_factory=dict)
     skipped: str = ''
+    registration: Optional[dict] = None
 
 
 def output_files(out_dir: Optional[str], name: str, kinds: tuple, suffix: str = '.png') -> Dict[str, str]:

@@ -3,7 +3,7 @@
 A matrix is 3x3, float64, and takes pixels (x, y, 1) of the second image to pixels of the first; pixel centers have integer coordinates.
 """
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -36,10 +36,15 @@ def check_matrix(matrix, name: str = 'matrix') -> np.ndarray:
     return found / found[2, 2]
 
 
-def scale_matrix(factor: float) -> np.ndarray:
-    """From pixels of an image to those of the same image resized by a factor (pixel areas coincide, as in :func:`cv2.resize`)."""
-    offset = (factor - 1) / 2
-    return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.0]])
+def scale_matrix(factor: float, down: Optional[float] = None) -> np.ndarray:
+    """From pixels of an image to those of the same image resized by a factor (pixel areas coincide, as in :func:`cv2.resize`).
+
+    Args:
+        factor: Of the width, and of the height too where ``down`` is not given.
+        down: Of the height.
+    """
+    down = factor if down is None else down
+    return np.array([[factor, 0, (factor - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1.0]])
 
 
 def similarity_matrix(scale: float, angle: float, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -151,7 +156,7 @@ def valid_region(matrix: np.ndarray, second: Shape, first: Shape) -> np.ndarray:
 
 
 def lay(second: np.ndarray, matrix: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The second image on the pixels of the first, zero where nothing is known.
+    """The second image on the pixels of the first, zero where nothing is known; bicubic, and averaged first where it shrinks.
 
     Args:
         second: (H, W) or (H, W, C).
@@ -161,7 +166,18 @@ def lay(second: np.ndarray, matrix: np.ndarray, valid: np.ndarray) -> np.ndarray
     Returns:
         (height, width[, C]) of the second image's type.
     """
-    moved = warp(second, matrix, valid.shape)
+    shrink = min(1.0, 1.5 * local_scale(matrix))
+    source = second
+    if shrink < 1:  # pixels that would be skipped are averaged
+        size = tuple(max(1, round(length * shrink)) for length in second.shape[1::-1])
+        source = cv2.resize(second, size, interpolation=cv2.INTER_AREA)
+        factors = size[0] / second.shape[1], size[1] / second.shape[0]
+        matrix = matrix @ np.linalg.inv(scale_matrix(factors[0], factors[1]))
+    moved = cv2.warpPerspective(
+        source, matrix, valid.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    if moved.dtype.kind == 'f':  # cubic interpolation overshoots
+        moved = np.clip(moved, second.min(), second.max())
     if moved.ndim < second.ndim:  # OpenCV drops a single channel
         moved = moved[..., None]
     moved[~valid] = 0

@@ -1,16 +1,18 @@
 """Refinement: Gauss-Newton steps on the difference of the features, from coarse pictures to finer ones."""
 
-from typing import Sequence
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
 
-from .features import SMOOTHING, Picture, align
-from .geometry import center, keeps_shape, motion_basis, scale_matrix, step_matrix, warp
+from .features import SMOOTHING, Features, Picture, align
+from .geometry import center, keeps_shape, motion_basis, scale_matrix, step_matrix
 
 _SOFTNESS = 1.0  # squared difference of features at which a pixel counts half
 _RIDGE = 1e-5  # of the mean curvature: keeps directions at rest that the pictures say nothing about
 _STILL = 0.02  # pixels
+_SIDE = 256
+_MOST = _SIDE * _SIDE  # pixels that a step looks at; of larger pictures those with the strongest slopes
 
 
 def refine(
@@ -46,19 +48,19 @@ def _refine_level(
     height, width = weight.shape
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=1 / 8)
     down = cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=1 / 8)
-    radius = width / 2
-    middle = center((height, width))
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y, x = (axis.astype(np.float32) for axis in _strongest(across, down, weight))  # (rows, columns) of any layout
+    place = y.astype(int), x.astype(int)
+    values, weight, across, down = (array[place] for array in (values, weight, across, down))
+    radius, middle = width / 2, center((height, width))
     basis = motion_basis(model, (x - np.float32(middle[0])) / radius, (y - np.float32(middle[1])) / radius)
     slopes = np.stack([across * dx[..., None] + down * dy[..., None] for dx, dy in basis]).reshape(len(basis), -1)
     to_unit = np.array([[1 / radius, 0, -middle[0] / radius], [0, 1 / radius, -middle[1] / radius], [0, 0, 1]])
     to_pixels = np.linalg.inv(to_unit)
     total = np.eye(3)
     for _ in range(steps):
-        moved = warp(aligned.second.values, total, (height, width))
-        known = warp(aligned.second.weight, total, (height, width)) * weight
+        moved, known = _look_up(aligned.second, total, x, y)
         difference = moved - values
-        trust = known / (1 + np.einsum('hwc,hwc->hw', difference, difference) / _SOFTNESS)
+        trust = known * weight / (1 + np.einsum('hwc,hwc->hw', difference, difference) / _SOFTNESS)
         weighted = slopes * np.repeat(trust.reshape(-1), values.shape[-1])
         curvature = (weighted @ slopes.T).astype(np.float64)
         ridge = _RIDGE * np.trace(curvature) / len(basis) + 1e-9
@@ -72,3 +74,21 @@ def _refine_level(
     scale = scale_matrix(aligned.factor)
     found = np.linalg.inv(scale) @ total @ scale @ matrix
     return found if keeps_shape(found, second.shape) else matrix
+
+
+def _strongest(across: np.ndarray, down: np.ndarray, weight: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels that a step looks at, each (R, C): all, or of a large picture those with the steepest features."""
+    height, width = weight.shape
+    if weight.size <= 1.5 * _MOST:
+        return tuple(np.mgrid[:height, :width])
+    slope = (np.einsum('hwc,hwc->hw', across, across) + np.einsum('hwc,hwc->hw', down, down)) * weight
+    chosen = np.sort(np.argpartition(slope.reshape(-1), -_MOST)[-_MOST:])
+    return tuple(axis.reshape(_SIDE, _SIDE) for axis in np.divmod(chosen, width))
+
+
+def _look_up(features: Features, total: np.ndarray, x: np.ndarray, y: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Features and weight under a transform, at pixels (R, C) of the first image."""
+    (a, b, c), (d, e, f), (g, h, i) = np.linalg.inv(total).astype(np.float32)
+    depth = g * x + h * y + i
+    places = (a * x + b * y + c) / depth, (d * x + e * y + f) / depth
+    return tuple(cv2.remap(array, *places, cv2.INTER_LINEAR) for array in features)

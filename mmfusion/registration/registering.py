@@ -10,18 +10,20 @@ import numpy as np
 from mmfusion.utils.errors import UserError
 
 from .agreement import window_agreement
-from .features import FINE, Picture, align, content_mask, similarity
+from .features import FINE, SMOOTHING, Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, lay, scale_matrix, valid_region
 from .refine import refine
 from .search import DEGREES, scale_grid, search
 
 WORKING_WIDTH = 320
+FULL_WIDTH = 1024  # at which an accepted transform is refined last
 MIN_SIDE = 64
 THRESHOLD = 0.5
 _KEPT = 6  # coarse candidates that are refined
 _APART = 0.04  # of the width: candidates closer than this are one
 _PRIOR = 0.1  # taken from a score per width of movement: of two equal places the nearer one
+_NEAR = 4.0  # pixels of 320: how far the steps on the full pictures may lead
 _SAME_VIEW = (0.88, 1.14)
 _OTHER_VIEW = (0.5, 2.0)
 
@@ -98,7 +100,8 @@ def register_pair(
     """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
 
     A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 96 pixels wide; the best six places are refined by
-    Gauss-Newton steps on orientation features up to a width of 320 (:mod:`~mmfusion.registration.features`).
+    Gauss-Newton steps on orientation features up to a width of 320 (:mod:`~mmfusion.registration.features`). An accepted transform is refined
+    once more on the full pictures.
     The result is only as good as its confidence: below the threshold it says why, and must not be used.
 
     Args:
@@ -136,7 +139,20 @@ def register_pair(
     checks = pyramid.check(best, runner_up, model)
     matrix = np.linalg.inv(scale_matrix(factors[0])) @ best.matrix @ scale_matrix(factors[1])
     confidence, reasons = judge(checks, threshold)
+    if not reasons:
+        matrix = _sharpen(*pictures, matrix, model)
     return Registration(matrix / matrix[2, 2], model, confidence, not reasons, reasons, checks._asdict(), *shapes)
+
+
+def _sharpen(first: Picture, second: Picture, matrix: np.ndarray, model: str) -> np.ndarray:
+    """Last steps of an accepted transform on the full pictures; kept where they stay near."""
+    if first.shape[1] < 1.2 * WORKING_WIDTH:
+        return matrix
+    found = matrix
+    for smoothing in (SMOOTHING, FINE):
+        found = refine(first, second, found, model, (FULL_WIDTH,), steps=6, smoothing=smoothing)
+    moved = corner_distance(found, matrix, second.shape) / first.shape[1] * WORKING_WIDTH
+    return found if moved < _NEAR else matrix
 
 
 def check_options(

@@ -6,7 +6,7 @@ from typing import Optional, Sequence, Tuple, Union
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 TASK_KEY = 'fusion_task'
-MAP_FIELDS = ('gt_sem_seg', 'gt_edge_map', 'gt_depth_map')  # labels with a value at every pixel
+MAP_FIELDS = ('gt_sem_seg', 'gt_edge_map', 'gt_depth_map', 'valid_map')  # with a value at every pixel
 _RESULTS = ('fused', 'seg_logits')  # besides what begins with pred_
 
 
@@ -30,7 +30,7 @@ class FusionDataSample(BaseDataElement):
 
     It carries the fields that mmdet and mmseg models read and write, so a task network takes it as it is.
     Meta information follows mmdet: ``img_id``, ``first_path``, ``second_path``, ``ori_shape`` (H, W), ``img_shape``
-    (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``.
+    (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``, ``registration``.
 
     Attributes:
         gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,), and where masks are loaded ``masks``
@@ -39,6 +39,8 @@ class FusionDataSample(BaseDataElement):
         gt_sem_seg (PixelData): ``data`` (1, H, W), int64 class indices.
         gt_edge_map (PixelData): ``data`` (1, H, W), int64, 1 where classes meet.
         gt_depth_map (PixelData): ``data`` (1, H, W), float.
+        valid_map (PixelData): ``data`` (1, H, W), uint8, 1 where both sources show something; all else (0, padding) is left out of fusion losses and
+            metrics. Absent for pairs that were not registered on loading.
         fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or gray, without the batch padding.
         pred_instances (InstanceData): ``bboxes`` (m, 4) in pixels of the original image, ``scores``, ``labels``.
         pred_sem_seg (PixelData): ``data`` (1, H, W), class indices.
@@ -63,6 +65,7 @@ class FusionDataSample(BaseDataElement):
     gt_sem_seg = _field('gt_sem_seg', PixelData, 'Annotated class map.')
     gt_edge_map = _field('gt_edge_map', PixelData, 'Annotated edges between classes.')
     gt_depth_map = _field('gt_depth_map', PixelData, 'Annotated depth.')
+    valid_map = _field('valid_map', PixelData, 'Where both sources show something.')
     pred_sem_seg = _field('pred_sem_seg', PixelData, 'Predicted class map.')
     seg_logits = _field('seg_logits', PixelData, 'Predicted class scores.')
     fused = _field('fused', PixelData, 'Fused image.')

@@ -7,6 +7,7 @@ from .packing import PackFusionInputs
 from .paired import Paired
 from .photometric import PairPhotometric
 from .random_resized_crop import RandomResizedCrop
+from .register import Register
 
 __all__ = [
     'LoadClassMap',
@@ -16,4 +17,5 @@ __all__ = [
     'PairPhotometric',
     'Paired',
     'RandomResizedCrop',
+    'Register',
 ]

@@ -2,24 +2,22 @@
 
 from typing import Any, Optional, Sequence, Tuple, Union
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.fileio.errors import PairDataError
 from mmfusion.fileio.image_cache import build_cache
 from mmfusion.fileio.image_reading import read_alpha, read_image, reduction_for, to_working_range
-from mmfusion.registration import build_registrar
 from mmfusion.registry import TRANSFORMS
 from mmfusion.thermal.makers import foreign_file
 from mmfusion.thermal.radiometry import check_radiometry
 from mmfusion.thermal.reading import Thermal, foreign_thermal, read_thermal, to_values
 from mmfusion.thermal.window import apply_window, check_tone, check_window
-from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
-SOURCES = ('first', 'second')
-COLOR_TYPES = ('color', 'grayscale', 'unchanged', 'auto')
+from .register import Register
+from .sources import COLOR_TYPES, SOURCES, convert_color
+
 MIN_SIZE = 16
 
 
@@ -36,33 +34,6 @@ def per_source(value: Any, name: str, options: bool = False) -> dict:
     if set(value) != set(SOURCES):
         raise InputError(f"{name} as a dict needs exactly the keys 'first' and 'second', got {sorted(value)}")
     return dict(value)
-
-
-def _is_grey(image: np.ndarray) -> bool:
-    """Tell whether three channels are equal; a sparse look first, since most color images differ at once."""
-    for step in (16, 1):
-        part = image[::step, ::step]
-        if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
-            return False
-    return True
-
-
-def convert_color(image: np.ndarray, color_type: str) -> np.ndarray:
-    """Bring an (H, W, 1|3) BGR image to the channels of ``color_type``; see :class:`LoadPair`.
-
-    Examples:
-        >>> import numpy as np
-        >>> convert_color(np.zeros((4, 5, 1), np.uint8), 'color').shape, convert_color(np.zeros((4, 5, 3), np.uint8), 'auto').shape
-        ((4, 5, 3), (4, 5, 1))
-    """
-    grey = image.shape[2] == 1
-    if color_type == 'color' and grey:
-        return np.repeat(image, 3, axis=2)
-    if color_type == 'grayscale' and not grey:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
-    if color_type == 'auto' and not grey and _is_grey(image):
-        return np.ascontiguousarray(image[..., :1])
-    return image
 
 
 @TRANSFORMS.register_module()
@@ -94,10 +65,9 @@ class LoadPair(BaseTransform):
         cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the next epochs and for all data
             workers, but for sources of a ``window``; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and
             without. One value for both sources.
-        registration: For pairs that do not lie on each other or differ in size. ``'auto'`` estimates where the second image lies, pair by pair
-            (:func:`~mmfusion.registration.register_pair`), ``dict(model='affine', threshold=0.7)`` with its arguments; the path of a rig file, made
-            by ``mmfusion register``, applies one transform to all. The first image and the labels stay as they are; the second is warped onto the
-            first, and shows the first where it has nothing. A pair without a trustworthy transform is an error. One value for both sources.
+        registration: For pairs that do not lie on each other or differ in size: :class:`Register` with this argument follows. ``'auto'`` or a dict
+            estimates a transform for each pair, the path of a rig file applies one to all. A pair without a trustworthy transform is an error.
+        same_size: Refuse sources that differ in size; False leaves them to a :class:`Register` step.
 
     Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by the data set) takes the
     fourth channel of the file alone; the same for ``first``.
@@ -108,8 +78,7 @@ class LoadPair(BaseTransform):
     With ``window`` also ``thermal``: for each source that it applied to, the fields of :class:`~mmfusion.thermal.ThermalFacts` as a dict: unit,
     window, minimum, maximum and mean of the whole image, and the part of it outside of the window.
 
-    With ``registration`` also ``registration``: ``matrix`` (3 rows of 3, from pixels of the second image to pixels of the first), ``confidence`` and
-    ``coverage``, the part of the first image that the second covers.
+    With ``registration`` also ``registration`` and ``valid_map``, as :class:`Register` adds them.
 
     Raises:
         UserError: The folder of the cache or the rig file cannot be used.
@@ -136,6 +105,7 @@ class LoadPair(BaseTransform):
         window: Union[Sequence[float], dict, None] = None,
         radiometry: Union[str, dict, None] = None,
         tone: Union[str, dict, None] = None,
+        same_size: bool = True,
     ):
         self.color_type = per_source(color_type, 'color_type')
         self.bit_depth = per_source(bit_depth, 'bit_depth')
@@ -172,7 +142,8 @@ class LoadPair(BaseTransform):
         if registration is not None and reduce_to is not None:
             raise ValueError('registration needs the pictures as the files have them; leave reduce_to out')
         self.registration = registration
-        self.register = build_registrar(registration)
+        self.register = None if registration is None else Register(registration)
+        self.same_size = same_size
 
     def transform(self, results: dict) -> dict:
         """Load both sources."""
@@ -185,9 +156,9 @@ class LoadPair(BaseTransform):
         if any(self.window.values()):
             self._apply_windows(results, values, names)
         if self.register is not None:
-            self._register(results, names)
+            results = self.register(results)
         sizes = [results[source].shape[:2] for source in SOURCES]
-        if sizes[0] != sizes[1]:
+        if sizes[0] != sizes[1] and self.same_size:
             first, second = (f'{names[source]} has {size[1]}x{size[0]} pixels' for source, size in zip(SOURCES, sizes))
             raise PairDataError(
                 'size mismatch',
@@ -220,24 +191,6 @@ class LoadPair(BaseTransform):
             results['thermal'][source] = facts._asdict()
         if self.keep_values:
             results['thermal_values'] = {source: thermal.values[..., 0] for source, thermal in values.items()}
-
-    def _register(self, results: dict, names: dict) -> None:
-        """Bring the second image onto the first; where it has nothing, it shows the first, so that no border is invented."""
-        try:
-            first, second, results['registration'], valid = self.register(results['first'], results['second'])
-        except UserError as error:
-            raise PairDataError('not registered', f'{names["first"]} and {names["second"]}: {error}') from None
-        filler = convert_color(
-            to_working_range(first, names['first']), 'color' if second.shape[2] == 3 else 'grayscale'
-        )
-        if filler.dtype != second.dtype:
-            filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
-        if 'second' in results.get('thermal_values', {}):
-            matrix = np.asarray(results['registration']['matrix'], np.float64)
-            results['thermal_values']['second'] = cv2.warpPerspective(
-                results['thermal_values']['second'], matrix, first.shape[1::-1], borderValue=float('nan')
-            )
-        results['first'], results['second'] = first, np.where(valid[..., None], second, filler)
 
     def _reduction(self, results: dict) -> Tuple[int, Optional[Tuple[int, int]]]:
         """The part of their size at which both files are decoded, and their full (H, W) if it was looked at."""
@@ -317,5 +270,5 @@ class LoadPair(BaseTransform):
         return (
             f'{type(self).__name__}(color_type={self.color_type}, bit_depth={self.bit_depth}, stretch={self.stretch}, '
             f'reduce_to={self.reduce_to}, cache={self.cache}, registration={self.registration}, window={self.window}, '
-            f'radiometry={self.radiometry}, tone={self.tone})'
+            f'radiometry={self.radiometry}, tone={self.tone}, same_size={self.same_size})'
         )

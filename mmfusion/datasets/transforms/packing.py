@@ -13,13 +13,14 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import InputError, InputKeyError
 from mmfusion.utils.value_range import check_unit_range
 
-from .load_pair import SOURCES
+from .sources import SOURCES
 
 # field of the sample -> key in the results, type
 MAPS = dict(
     gt_sem_seg=('gt_seg_map', np.int64),
     gt_edge_map=('gt_edge_map', np.int64),
     gt_depth_map=('gt_depth_map', np.float32),
+    valid_map=('valid_map', np.uint8),
 )
 META_KEYS = (
     'img_id',
@@ -36,6 +37,7 @@ META_KEYS = (
     'reduce_zero_label',
     'border',
     'thermal',
+    'registration',
 )
 
 
@@ -63,7 +65,8 @@ class PackFusionInputs(BaseTransform):
     Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or gray, uint8 or float32 in
     [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``, and masks stand beside them as mmdet loaded them; those with
     ``ignore_flag`` go to ``ignored_instances``. A class map becomes ``gt_sem_seg`` with int64 data (1, H, W), an edge map (``mmseg.GenerateEdge``)
-    ``gt_edge_map``, a depth map ``gt_depth_map``, the boxes of ``proposals`` an element of that name. Without loaded labels these are absent.
+    ``gt_edge_map``, a depth map ``gt_depth_map``, the boxes of ``proposals`` an element of that name, the valid region of a pair that was
+    registered on loading ``valid_map``. Without loaded labels these are absent.
 
     Args:
         meta_keys: Keys that are kept as meta information if they are present. ``instances`` (the annotation in pixels of the original image) is what
@@ -97,6 +100,11 @@ class PackFusionInputs(BaseTransform):
             sample.set_metainfo(dict(scale_factor=(1.0, 1.0)))
         if 'gt_bboxes' in results:
             self._pack_boxes(results, sample)
+        if 'valid_map' in results and results['valid_map'].shape != images['first'].shape[:2]:
+            raise InputError(
+                f'PackFusionInputs: the valid region of sample {results.get("sample_id", "?")} is {results["valid_map"].shape}, its images are '
+                f'{images["first"].shape[:2]}; transforms that change the size after Register belong in Paired'
+            )
         for field, (key, dtype) in MAPS.items():
             if key in results:
                 setattr(sample, field, PixelData(data=torch.from_numpy(results[key].astype(dtype))[None]))

@@ -1,7 +1,7 @@
 """Any single-image transform of mmcv, mmdet or mmseg, applied to both sources alike."""
 
 import copy
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Iterable, Optional, Sequence, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -15,6 +15,9 @@ from mmfusion.utils.scope import scoped
 _MIXING = ('get_indices', 'get_indexes', 'results_cache', 'mix_results')
 # Packages whose transforms take a float image for one in 0...255.
 _COUNT_TO_255 = ('mmcv', 'mmdet', 'mmseg')
+# How the valid region of a registered pair is handed to a transform: as the class map, which all know, or beside it, for those that choose by the
+# content of the class map and go through all segmentation fields (mmseg).
+_ROADS = ('gt_seg_map', 'valid_map')
 # No transform of brightness and contrast brings an image with bright pixels below this level; one that normalizes does.
 _DARK = 8
 
@@ -35,6 +38,8 @@ class Paired(BaseTransform):
     A source keeps its type and range. Transforms of mmcv, mmdet and mmseg count in 0...255, so a float source in [0, 1] is shown to them times 255
     and divided afterwards; what is given back as float for an 8-bit source (``mmdet.PhotoMetricDistortion``) is rounded. Either is clipped to its
     range. Normalization (mean and standard deviation) belongs to the data preprocessor of the task network and is refused.
+
+    The valid region of a pair that was registered on loading (``valid_map``) is moved by one more run, as a class map is; what is padded is invalid.
 
     Args:
         transform: Config of the transform, or a callable.
@@ -90,11 +95,13 @@ class Paired(BaseTransform):
                 f'Paired({type(self.wrapped).__name__}): no {missing} in the results; put LoadPair first'
             )
         images = {source: results.pop(source) for source in self.sources}
-        start, end, output, shape = random_state(), None, None, None
-        labels = [copy.deepcopy(results) for _ in self.sources[1:]]
-        wrapped = [
-            copy.deepcopy(self.wrapped) for _ in self.sources[1:]
-        ]  # with generators of its own in the same state
+        start, end, output, shape, shown = random_state(), None, None, None, None
+        valid = results.pop('valid_map', None)
+        knows_fields = type(self.wrapped).__module__.startswith('mmseg.')
+        again = 0 if valid is None else 1 + knows_fields
+        labels = [copy.deepcopy(results) for _ in range(len(self.sources) - 1 + again)]
+        wrapped = [copy.deepcopy(self.wrapped) for _ in labels]  # with generators of its own in the same state
+        before = images[self.sources[0]]
         for index, source in enumerate(self.sources):
             if index:
                 set_random_state(start)
@@ -104,7 +111,7 @@ class Paired(BaseTransform):
             if index == 0:
                 if done is None:
                     return None
-                end, output = random_state(), done
+                end, output, shown = random_state(), done, done['img']
             elif done is None:
                 raise UserError(
                     f'{type(self.wrapped).__name__} accepted {self.sources[0]!r} and rejected {source!r}: '
@@ -118,6 +125,9 @@ class Paired(BaseTransform):
                     f'{images[source].shape[:2]}: '
                     'it depends on the image content or draws from a generator that Paired cannot reset'
                 )
+        if valid is not None:
+            runs = zip(_ROADS, wrapped[-again:], labels[-again:])
+            output['valid_map'] = self._move_valid(valid, runs, start, before, shown)
         set_random_state(end)
         if 'reduced_from' in output:
             raise UserError(
@@ -128,6 +138,31 @@ class Paired(BaseTransform):
         output.update(images)
         output['img_shape'] = shape
         return output
+
+    def _move_valid(
+        self, valid: np.ndarray, runs: Iterable[tuple], start: object, before: np.ndarray, shown: np.ndarray
+    ) -> np.ndarray:
+        """The valid map after the transform: once more the first source with the map as a class map, from the same random state.
+
+        Args:
+            valid: (H, W) uint8, 1 inside.
+            runs: Ways to hand the map over, each with a copy of the transform and of the labels.
+            start: Random state.
+            before: First source before the transform.
+            shown: First source as the transform gave it back; a run that gives another picture drew other random numbers.
+        """
+        for key, run, labels in runs:
+            set_random_state(start)
+            fields = labels.get('seg_fields', [])
+            labels.update(
+                {'img': self._show(before), key: valid.copy(), 'seg_fields': [*(f for f in fields if f != key), key]}
+            )
+            done = run(labels)
+            if done is not None and np.array_equal(done['img'], shown) and done[key].shape[:2] == shown.shape[:2]:
+                return (done[key] == 1).astype(np.uint8)
+        raise UserError(
+            f'{type(self.wrapped).__name__} does not move the valid region of a registered pair along; leave it out, or register the files beforehand'
+        )
 
     def _show(self, image: np.ndarray) -> np.ndarray:
         if image.dtype == np.float32 and not self.unit_range:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmfusion.fileio import write_csv, write_json
 from mmfusion.registry import METRICS
-from mmfusion.structures import TASK_KEY
+from mmfusion.structures import TASK_KEY, valid_window
 from mmfusion.utils.errors import InputError, InputKeyError
 
 from ..protocols import evaluate_metrics, expand_names, get_metric, get_protocol, prepare_images
@@ -28,6 +28,9 @@ class FusionMetric(BaseMetric):
     network worked at, against the sources of the same size: a pipeline that resizes changes the values. Results are named ``fusion/EN`` and so on.
     Where a value is undefined (a fused image with NaN, an image smaller than the metric's window) it becomes NaN, is left out of the mean,
     and is counted in a warning.
+
+    Of a pair that was registered on loading (``valid_map``) the largest rectangle in which both sources show something is rated; where that is
+    less than 16 pixels wide or high, every value is undefined.
 
     The printed table names the protocol, and for each metric the spread and the worst and the best image. With a log file, the same goes into
     ``fusion_metrics.json`` beside it, named after the prefix. Two protocols in one evaluator need two prefixes.
@@ -96,7 +99,12 @@ class FusionMetric(BaseMetric):
                     f'{tuple(first.shape[-2:])} and {tuple(second.shape[-2:])}'
                 )
             row = {key: sample[key] for key in ID_KEYS if key in sample}
-            row['values'] = self.rate(fused, first.to(fused.device), second.to(fused.device))
+            window = valid_window(sample['valid_map']['data']) if 'valid_map' in sample else None
+            images = [fused, first.to(fused.device), second.to(fused.device)]
+            if window is not None:
+                images = [window.cut(image) for image in images]
+            usable = window is None or window.usable
+            row['values'] = self.rate(*images) if usable else dict.fromkeys(self.metrics, float('nan'))
             self.results.append(row)
 
     def rate(self, fused: Tensor, first: Tensor, second: Tensor) -> Dict[str, float]:

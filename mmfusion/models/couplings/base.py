@@ -12,13 +12,22 @@ from torch.func import functional_call
 from mmfusion.models.fusers.base import build_fuser
 from mmfusion.models.layers import postprocess, restore_color, split_color
 from mmfusion.registry import MODELS
-from mmfusion.structures import FusionDataSample, fusion_task
+from mmfusion.structures import FusionDataSample, Window, fusion_task
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.renamed import FORMER_TASK, FUSION_TASK, name_fusion_task, warn_of_former_task, warn_renamed
 
-from .steps.image_sizes import Size, SizeGroup, aligned_guidance, average, padded_sizes, put_together, size_groups
+from .steps.image_sizes import (
+    Size,
+    SizeGroup,
+    aligned_guidance,
+    average,
+    padded_sizes,
+    put_together,
+    size_groups,
+    valid_groups,
+)
 from .steps.loss_check import LossCheck
-from .steps.losses import Losses, loss_context, prefixed
+from .steps.losses import Losses, loss_context, prefixed, valid_windows
 from .steps.state import trainable
 from .task_network import FrozenTasks, TaskNetwork, what_is_frozen
 
@@ -44,9 +53,14 @@ class Fusion(NamedTuple):
     losses: Dict[str, Tensor]
     sizes: Optional[Tuple[Size, ...]] = None
 
-    def parts(self) -> 'List[Tuple[SizeGroup, Fusion]]':
-        """The pictures by size, without padding."""
+    def parts(self, windows: Optional[Sequence[Optional[Window]]] = None) -> 'List[Tuple[SizeGroup, Fusion]]':
+        """The pictures by size, without padding.
+
+        Args:
+            windows: What counts of each picture, None for all of it; those with too small a window are left out.
+        """
         number, full = len(self.image), tuple(self.image.shape[-2:])
+        sizes = self.sizes or [full] * number
         return [
             (
                 group,
@@ -55,7 +69,7 @@ class Fusion(NamedTuple):
                     sizes=None,
                 ),
             )
-            for group in size_groups(self.sizes or [full] * number)
+            for group in (size_groups(sizes) if windows is None else valid_groups(sizes, windows))
         ]
 
 
@@ -336,14 +350,20 @@ class BaseCoupling(BaseModel):
     def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
         """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels.
 
-        Padding is left out, and every picture counts alike. When the samples name a fusion task, the sum is logged once more as
-        ``fusion.<task>``, apart from other tasks and outside the total.
+        Padding is left out, as is what only one source shows of a pair that was registered on loading (what is outside the largest rectangle of
+        its ``valid_map``), and every picture counts alike; a picture with next to nothing left does not count. When the samples name a fusion
+        task, the sum is logged once more as ``fusion.<task>``, apart from other tasks and outside the total.
         """
         context = {**loss_context(data_samples), **learned}
         parts = [
             (group, part, {key: group.of(value, len(fusion.fused)) for key, value in context.items()})
-            for group, part in fusion.parts()
+            for group, part in fusion.parts(valid_windows(data_samples))
         ]
+        if not parts:  # a batch whose pairs hardly overlap
+            return {f'fusion.loss_{name}': fusion.fused.sum() * 0 for name in self.fusion_loss}
+        for group, _, of_part in parts:
+            if any(group.corner) and 'boxes' in of_part:
+                of_part['boxes'] = [boxes - boxes.new_tensor([*group.corner[::-1]] * 2) for boxes in of_part['boxes']]
         losses = average(
             [group for group, _, _ in parts],
             [

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmfusion.structures import Window
+
 Size = Tuple[int, int]
 SIZES_KEY = 'sizes'
 
@@ -19,10 +21,12 @@ class SizeGroup(NamedTuple):
     Attributes:
         indices: Their places in the batch of N.
         size: (height, width) without padding.
+        corner: (top, left) of what counts of the pictures.
     """
 
     indices: List[int]
     size: Size
+    corner: Size = (0, 0)
 
     def of(self, value: Any, number: int) -> Any:
         """The part of ``value`` that belongs to the group.
@@ -34,7 +38,8 @@ class SizeGroup(NamedTuple):
             if len(self.indices) == number and tuple(value.shape[-2:]) == self.size:
                 return value
             value = value if len(self.indices) == number else value[self.indices]
-            return value[..., : self.size[0], : self.size[1]].contiguous()
+            (top, left), (height, width) = self.corner, self.size
+            return value[..., top : top + height, left : left + width].contiguous()
         if isinstance(value, (list, tuple)) and len(value) == number:
             chosen = type(value)(value[index] for index in self.indices)
             return (
@@ -50,12 +55,28 @@ def size_groups(sizes: Sequence[Size]) -> List[SizeGroup]:
 
     Examples:
         >>> size_groups([(20, 30), (16, 16), (20, 30)])
-        [SizeGroup(indices=[0, 2], size=(20, 30)), SizeGroup(indices=[1], size=(16, 16))]
+        [SizeGroup(indices=[0, 2], size=(20, 30), corner=(0, 0)), SizeGroup(indices=[1], size=(16, 16), corner=(0, 0))]
     """
     places: Dict[Size, List[int]] = {}
     for index, size in enumerate(sizes):
         places.setdefault(tuple(size), []).append(index)
     return [SizeGroup(indices, size) for size, indices in places.items()]
+
+
+def valid_groups(sizes: Sequence[Size], windows: Sequence[Optional[Window]]) -> List[SizeGroup]:
+    """Pictures of equal size and equal window together; those whose window is too small to be rated belong to none.
+
+    Args:
+        sizes: True (height, width) of each picture.
+        windows: What counts of each; None is all of it.
+    """
+    places: Dict[Tuple[Size, Size], List[int]] = {}
+    for index, (size, window) in enumerate(zip(sizes, windows)):
+        if window is None:
+            places.setdefault((tuple(size), (0, 0)), []).append(index)
+        elif window.usable:
+            places.setdefault(((window.height, window.width), (window.top, window.left)), []).append(index)
+    return [SizeGroup(indices, *place) for place, indices in places.items()]
 
 
 def put_together(groups: Sequence[SizeGroup], parts: Sequence[Tensor], full: Size) -> Tensor:

@@ -1,12 +1,12 @@
 """Named losses of a coupling, and the labels that fusion losses may use."""
 
-from typing import Dict, List, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfusion.structures import FusionDataSample, fusion_task
+from mmfusion.structures import FusionDataSample, Window, fusion_task, valid_window
 from mmfusion.utils.renamed import FORMER_TASK, FUSION_TASK
 
 Losses = Dict[str, Union[Tensor, List[Tensor]]]
@@ -47,3 +47,9 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
             [F.pad(seg, (0, width - seg.shape[1], 0, height - seg.shape[0]), value=255) for seg in maps]
         )
     return context
+
+
+def valid_windows(data_samples: Sequence[FusionDataSample]) -> Optional[List[Optional[Window]]]:
+    """What fusion losses look at of each picture (None: all of it); None when that is all of every picture."""
+    windows = [valid_window(sample.valid_map.data) if 'valid_map' in sample else None for sample in data_samples]
+    return windows if any(window is not None for window in windows) else None
