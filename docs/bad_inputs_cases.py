@@ -807,6 +807,69 @@ def _():
     return scoring(*names, '--metrics', 'EN')
 
 
+# registering
+
+
+REGISTER = 'tools/analysis_tools/register.py'
+RIG = """format: 1
+matrix: {matrix}
+model: similarity
+first_size: [80, 72]
+second_size: [80, 72]
+"""
+
+
+def rig(matrix='[[1, 0, 4], [0, 1, 2], [0, 0, 1]]'):
+    """A rig file, and a pair of files."""
+    Path('rig.yaml').write_text(RIG.format(matrix=matrix))
+    return picture('a.png', (72, 80)), picture('b.png', (72, 80), seed=1)
+
+
+@case('registering', 'a picture and a folder', fast=True)
+def _():
+    picture('ir/0.png')
+    return REGISTER, picture('a.png'), 'ir'
+
+
+@case('registering', 'two images that have nothing in common', fast=True)
+def _():
+    marked('confidence 0.')
+    return REGISTER, *rig(), '--out', 'moved.png'
+
+
+@case('registering', 'an image smaller than 64 pixels', fast=True)
+def _():
+    return REGISTER, picture('a.png', (72, 80)), picture('b.png', (40, 48))
+
+
+@case('registering', 'one folder without the two that it should hold', fast=True)
+def _():
+    picture('all/0.png')
+    return REGISTER, 'all', '--check'
+
+
+@case('registering', 'folders of which no pair can be registered, for a rig')
+def _():
+    for index in range(3):
+        picture(f'vi/{index}.png', (72, 80), seed=index)
+        picture(f'ir/{index}.png', (72, 80), seed=9 + index)
+    return REGISTER, 'vi', 'ir', '--rig', 'rig.yaml'
+
+
+@case('registering', 'a rig whose transform is singular')
+def _():
+    return DEMO, *rig('[[1, 2, 0], [2, 4, 0], [0, 0, 1]]'), '--config', 'AverageFuser', '--registration', 'rig.yaml'
+
+
+@case('registering', 'a rig made for another size')
+def _():
+    rig()
+    return (
+        *(DEMO, picture('c.png', (48, 64)), picture('d.png', (48, 64), seed=1)),
+        *('--config', 'AverageFuser', '--registration', 'rig.yaml'),
+    )
+
+
 # genotypes, tables, converters
 
 

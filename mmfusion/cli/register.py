@@ -2,7 +2,7 @@
 
     mmfusion register visible.png infrared.png --json
     mmfusion register data/vi data/ir --rig rig.yaml          one transform for a fixed pair of cameras
-    mmfusion register data/MSRS/test/vi data/MSRS/test/ir --check    how well is a "registered" set registered?
+    mmfusion register data/MSRS/test --check --page check.html    how well is a "registered" set registered?
 
 A pair below the threshold of confidence is refused with the figures, and nothing is warped; the exit code is then 1.
 """
@@ -10,6 +10,7 @@ A pair below the threshold of confidence is refused with the figures, and nothin
 import argparse
 import json
 import os
+from typing import Tuple
 
 from mmfusion.utils.errors import UserError, friendly_main
 
@@ -18,7 +19,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('first', help='first image (visible), or a folder; it is never warped')
-    parser.add_argument('second', help='second image (infrared), or a folder; sizes may differ')
+    parser.add_argument(
+        'second',
+        nargs='?',
+        help='second image (infrared), or a folder; sizes may differ. Without it the first is a folder that holds both folders, such as vi and ir',
+    )
     parser.add_argument(
         '--model',
         default='similarity',
@@ -48,6 +53,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--check', action='store_true', help='of two folders: list how far each pair is off, worst first'
     )
+    parser.add_argument(
+        '--page',
+        metavar='FILE',
+        help='of two folders: write an HTML page with check patterns before and after, worst first',
+    )
+    parser.add_argument('--page-pairs', type=int, default=40, metavar='N', help='pictures on that page (default: 40)')
     parser.add_argument('--csv', metavar='FILE', help='of two folders: write a row for each pair')
     return parser.parse_args(argv)
 
@@ -56,6 +67,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     """Register, and say what was found."""
     args = parse_args(argv)
+    if args.second is None:
+        args.first, args.second = _both(args.first)
     folders = [os.path.isdir(path) for path in (args.first, args.second)]
     if folders[0] != folders[1]:
         raise UserError(f'{args.first} and {args.second}: give two files or two folders')
@@ -64,8 +77,17 @@ def main(argv=None) -> None:
         _refuse(args, 'out', 'picture', of='two files')
         _folders(args, options)
     else:
-        _refuse(args, 'rig', 'check', 'csv', of='two folders')
+        _refuse(args, 'rig', 'check', 'page', 'csv', of='two folders')
         _files(args, options)
+
+
+def _both(folder: str) -> Tuple[str, str]:
+    """The folders of the visible and of the infrared images below one."""
+    from mmfusion.registration.folders import find_source_folders
+
+    if not os.path.isdir(folder):
+        raise UserError(f'{folder} is no folder; give two images, two folders, or one folder that holds both')
+    return find_source_folders(folder)
 
 
 def _refuse(args: argparse.Namespace, *names: str, of: str) -> None:
@@ -134,6 +156,13 @@ def _folders(args: argparse.Namespace, options: dict) -> None:
         print(summarize(rows))
     if args.csv:
         write_rows(args.csv, listed)
+    if args.page:
+        from mmfusion.experiments.registration_page import write_registration_page
+
+        title = f'Registration of {args.first} and {args.second}'
+        write_registration_page(
+            args.page, rows, {name: (first, second) for name, first, second in pairs}, title, args.page_pairs
+        )
     if args.rig:
         rig = estimate_rig([row.result for row in rows if row.result is not None])
         rig.save(args.rig)

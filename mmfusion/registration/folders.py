@@ -6,13 +6,18 @@ from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 import numpy as np
 
 from mmfusion.fileio.image_reading import read_image
-from mmfusion.fileio.pairing import index_images, match_pairs
+from mmfusion.fileio.pairing import find_folder, index_images, match_pairs
 from mmfusion.fileio.whole import write_csv
 from mmfusion.utils.errors import UserError
 
 from .geometry import corner_distance, fitting_matrix
 from .registering import Registration, check_options, register_pair
 
+#: Names that folders of visible and of infrared images usually have.
+SOURCE_FOLDERS = (
+    ('vi', 'vis', 'visible', 'visual', 'rgb', 'images/visible'),
+    ('ir', 'inf', 'infrared', 'thermal', 'lwir', 'images/infrared'),
+)
 FIELDS = ('name', 'accepted', 'confidence', 'offset', 'offset_320', 'reasons')
 
 
@@ -48,6 +53,19 @@ class PairRegistration(NamedTuple):
             offset_320=round(offset * 320 / self.result.first_shape[1], 2),
             reasons='; '.join(self.result.reasons),
         )
+
+
+def find_source_folders(root: Union[str, Path]) -> Tuple[str, str]:
+    """Folders of the first and the second source below one, by their usual names (:data:`SOURCE_FOLDERS`), whatever the case.
+
+    Raises:
+        UserError: One of them is not there.
+    """
+    found = [find_folder(str(root), *names) for names in SOURCE_FOLDERS]
+    for folder, names in zip(found, SOURCE_FOLDERS):
+        if folder is None:
+            raise UserError(f'{root} holds none of the folders {", ".join(names)}; give both folders by name')
+    return tuple(found)
 
 
 def find_pairs(first: Union[str, Path], second: Union[str, Path]) -> List[Tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import cv2
 import numpy as np
@@ -90,6 +91,18 @@ def test_check_lists_the_worst_first(folders, capsys):
     assert float(rows[1]['offset']) == pytest.approx(np.hypot(16, 4), abs=1.5) and 'png' in rows[0]['reasons']
 
 
+def test_page_and_one_folder(folders, capsys):
+    (folders / 'ir' / '2.png').write_bytes(b'broken')
+    page = folders / 'page.html'
+    main(['register', str(folders), '--check', '--model', 'translation', '--page', str(page), '--page-pairs', '1'])
+    assert '2 of 3 pairs could be judged' in capsys.readouterr().out
+    text = page.read_text()
+    assert text.count('src="data:image/jpeg;base64,') == 1 and 'The 1 worst pairs' in text
+    assert '2 of 3 pairs could be judged' in text and text.count('<tr>') == 4
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text)
+    assert text.index('<th scope="row">2</th>') < text.index('<th scope="row">0</th>')
+
+
 def test_one_picture_that_cannot_be_registered_does_not_end_a_folder(folders, capsys):
     cv2.imwrite(str(folders / 'ir' / '1.png'), np.full((40, 48), 9, np.uint8))
     main(['register', str(folders / 'vi'), str(folders / 'ir'), '--json'])
@@ -113,6 +126,9 @@ def test_wrong_option_ends_a_folder_before_its_images_are_read(folders, capsys):
         (['a.png', 'b.png', '--rig', 'r.yaml'], '--rig needs two folders'),
         (['a.png', 'b.png', '--check', '--csv', 'x'], '--check and --csv need two folders'),
         (['vi', 'ir', '--out', 'c.png'], '--out needs two files'),
+        (['a.png', 'b.png', '--page', 'p.html'], '--page needs two folders'),
+        (['a.png'], 'a.png is no folder'),
+        (['vi', '--check'], 'vi holds none of the folders vi, vis'),
         (['a.png', 'missing.png'], 'missing.png does not exist'),
         (['vi', 'vi'], 'hold no pair'),
         (['a.png', 'b.png', '--threshold', '3'], 'threshold must lie'),

@@ -23,7 +23,7 @@ caption { text-align: left; padding-bottom: .4rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td.text { text-align: left; } td.text { white-space: normal; }
-svg { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
+svg, img { max-width: 100%; height: auto; } figure { margin: 1rem 0; }
 dt { font-weight: 600; margin-top: .4rem; } dd { margin-left: 1.2rem; }
 @media print { :root { --ground: #fff; --ink: #000; } }
 """
@@ -45,6 +45,45 @@ def web_page(title: str, parts: Sequence[str], style: str = '', script: str = ''
         + '\n'.join(parts)
         + f'{code}\n</body></html>\n'
     )
+
+
+def page_figure(content: str, caption: str = '') -> str:
+    """A figure with its caption.
+
+    Args:
+        content: HTML or SVG.
+        caption: Plain text.
+    """
+    return (
+        f'<figure class="scroll">{content}{f"<figcaption>{escape(caption)}</figcaption>" if caption else ""}</figure>'
+    )
+
+
+def page_table(heads: Sequence[str], rows: Sequence[Tuple[Sequence[object], bool]], caption: str) -> str:
+    """A table that scrolls where it is too wide.
+
+    Args:
+        heads: HTML of the heads.
+        rows: HTML of the cells, the first of which names the row, and whether the row stands out.
+        caption: Plain text.
+    """
+    body = ''.join(
+        f'<tr{" class=best" if best else ""}><th'
+        f' scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
+        for cells, best in rows
+    )
+    head = ''.join(f'<th scope="col">{cell}</th>' for cell in heads)
+    return (
+        '<div'
+        f' class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def page_picture(image: np.ndarray, width: int, caption: str) -> str:
+    """A figure of a picture, (H, W), (H, W, 1) or (H, W, 3) BGR, uint8, at most ``width`` pixels wide, with a caption in plain text."""
+    address, (height, width) = embed_picture(image, width)
+    label = escape(caption, True)
+    return page_figure(f'<img src="{address}" width="{width}" height="{height}" alt="{label}" loading="lazy">', caption)
 
 
 def embed_picture(image: np.ndarray, width: int, quality: int = 85) -> Tuple[str, Tuple[int, int]]:

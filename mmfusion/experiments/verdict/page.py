@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import List, Mapping, Sequence
 
-from mmfusion.evaluation.reports.web_page import web_page
+from mmfusion.evaluation.reports.web_page import page_figure, page_table, web_page
 from mmfusion.fileio import write_text
 
 from .error_types import TYPES
@@ -75,7 +75,7 @@ def _negatives(report: Report) -> List[str]:
 def _task(report: Report, task: TaskReport, titles: Mapping[str, str]) -> List[str]:
     parts = [
         f'<h2>{task.task.capitalize()}</h2>',
-        _figure(draw_values(task, titles), ''),
+        page_figure(draw_values(task, titles), ''),
         _values(report, task, titles),
     ]
     for setting, judgment in task.judgments.items():
@@ -91,7 +91,7 @@ def _task(report: Report, task: TaskReport, titles: Mapping[str, str]) -> List[s
             if rivals:
                 parts += [
                     f'<h3>Against {escape(titles[judgment.single])}, the better source alone</h3>',
-                    _figure(
+                    page_figure(
                         draw_differences(rivals, titles, task.metric, judgment.single, f'{task.task}-{setting}'),
                         'Thick lines: 95 % interval of the pair alone. Thin ones: of all pairs at once. A filled dot:'
                         ' the data can tell the two apart.',
@@ -107,9 +107,9 @@ def _task(report: Report, task: TaskReport, titles: Mapping[str, str]) -> List[s
         if task.groups.get(kind):
             parts += [f'<h3>{caption.split(" (")[0]}</h3>', _groups(task, kind, caption, titles)]
     if task.gains:
-        parts += ['<h3>Types of errors</h3>', _figure(draw_errors(task, titles), _errors_caption())]
+        parts += ['<h3>Types of errors</h3>', page_figure(draw_errors(task, titles), _errors_caption())]
     if task.curves:
-        parts += ['<h3>Precision over recall</h3>', _figure(draw_curves(task, titles), 'At an overlap of 0.5.')]
+        parts += ['<h3>Precision over recall</h3>', page_figure(draw_curves(task, titles), 'At an overlap of 0.5.')]
     return parts
 
 
@@ -133,7 +133,7 @@ def _values(report: Report, task: TaskReport, titles: Mapping[str, str]) -> str:
         ]
         cells += [_interval(table[name]) for table in task.metrics.values()]
         rows.append((cells, known[name] == best))
-    return _table(
+    return page_table(
         ['row', 'seeds', f'spread of {task.metric}', *task.metrics],
         rows,
         'Mean over seeds with its 95 % interval; spread is the standard deviation over seeds; the best mean is bold.',
@@ -153,7 +153,7 @@ def _pairs(task: TaskReport, titles: Mapping[str, str]) -> str:
             )
             cells.append('' if pair is None else _pair(pair))
         rows.append((cells, False))
-    return _table(
+    return page_table(
         ['row minus column', *(escape(titles[name]) for name in names)],
         rows,
         '▲ better, ▼ worse, ≈ the data cannot tell, with all pairs taken into account; in brackets the 95 % interval of'
@@ -182,7 +182,7 @@ def _groups(task: TaskReport, kind: str, caption: str, titles: Mapping[str, str]
             text = _interval(row[name])
             cells.append(f'<b>{text}</b>' if row[name].value == best[group] else text)
         rows.append((cells, False))
-    return _table(
+    return page_table(
         ['row', *(escape(group) for group in groups)],
         rows,
         f'{caption}: {task.metric}, the best of each column is bold.',
@@ -225,7 +225,7 @@ def _pictures(report: Report, titles: Mapping[str, str], plan: Mapping) -> List[
         )
     return [
         '<h2>What the picture costs</h2>',
-        _table(
+        page_table(
             ['row', *heads.values(), 'to the eye'],
             rows,
             'Means over the test set, by the default protocol; higher is closer to the sources. A picture is a negative'
@@ -270,20 +270,3 @@ def _method(report: Report, plan: Mapping) -> List[str]:
         *(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items()),
         '</dl>',
     ]
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f'<figure class="scroll">{svg}{f"<figcaption>{escape(caption)}</figcaption>" if caption else ""}</figure>'
-
-
-def _table(heads: Sequence[str], rows: Sequence[tuple], caption: str) -> str:
-    body = ''.join(
-        f'<tr{" class=best" if best else ""}><th'
-        f' scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
-        for cells, best in rows
-    )
-    head = ''.join(f'<th scope="col">{cell}</th>' for cell in heads)
-    return (
-        '<div'
-        f' class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )

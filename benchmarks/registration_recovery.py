@@ -1,0 +1,192 @@
+"""What registration wins back: Qabf and the mAP50 of a frozen detector after the second image of each pair was shifted.
+
+    python benchmarks/registration_recovery.py --limit 10 --model translation --work-dir work_dirs/recovery
+    python benchmarks/registration_recovery.py --pairs msrs m3fd --detect --work-dir work_dirs/recovery
+
+Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the first. Qabf is rated within the
+largest rectangle that all variants of a pair know, and counted in two ways, since the sets are not registered to the pixel themselves:
+
+- against the set: 100 % is the pair as it came, 0 % the shifted one; ``truth`` undoes the shift exactly;
+- against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration counts. Distance says how
+  far (mean of the corners, pixels) the two results are apart, and how far the result is from the set.
+
+Refused pairs are counted and left out of Qabf; for the detector they stay shifted. Sets and detector are those of ``configs/league_ivif.py``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Dict, List
+
+import cv2
+import numpy as np
+import torch
+
+from mmfusion.apis import FusionInferencer
+from mmfusion.evaluation.functional import qabf
+from mmfusion.experiments.league.measure import load_record, picture_files, test_network
+from mmfusion.experiments.league.pair_set import PairSet
+from mmfusion.experiments.league.settings import read_settings
+from mmfusion.experiments.league.standing import judge_network
+from mmfusion.fileio.image_writing import write_image
+from mmfusion.fileio.whole import write_json
+from mmfusion.registration import register_pair
+from mmfusion.registration.geometry import corner_distance, lay, valid_region
+from mmfusion.structures import valid_window
+
+VARIANTS = ('set', 'shifted', 'truth', 'registered')
+DETECTED = ('set', 'shifted', 'registered')
+
+
+class Shifted:
+    """A pair, its second image shifted, and what registration makes of both.
+
+    Args:
+        first: (H, W, C) BGR.
+        second: (H, W, 1).
+        shift: Pixels (x, y).
+        model: Kind of transform that is estimated.
+    """
+
+    def __init__(self, first: np.ndarray, second: np.ndarray, shift: np.ndarray, model: str) -> None:
+        self.first, self.shape = first, first.shape[:2]
+        self.gray = first if first.shape[2] == 1 else cv2.cvtColor(first, cv2.COLOR_BGR2GRAY)[..., None]
+        move = np.eye(3)
+        move[:2, 2] = shift
+        self.truth = np.linalg.inv(move)
+        moved = cv2.warpPerspective(second, move, self.shape[::-1])[..., None]
+        self.without, self.result = register_pair(first, second, model), register_pair(first, moved, model)
+        at_rest = valid_region(np.eye(3), self.shape, self.shape)
+        covered = valid_region(move, self.shape, self.shape)
+        self.seconds = dict(
+            set=second, shifted=moved, truth=lay(moved, self.truth, at_rest), registered=moved, own=second
+        )
+        self.known = dict(set=at_rest, shifted=covered, truth=self._known(self.truth, covered), registered=covered)
+        if self.result.accepted:
+            self.seconds['registered'] = lay(moved, self.result.matrix, self.result.valid)
+            self.known['registered'] = self._known(self.result.matrix, covered)
+        if self.without.accepted:
+            self.seconds['own'] = lay(second, self.without.matrix, self.without.valid)
+            self.seconds['own shifted'] = lay(second, move @ self.without.matrix, at_rest)
+            self.known['own'] = self.without.valid
+            self.known['own shifted'] = valid_region(move @ self.without.matrix, self.shape, self.shape)
+
+    def _known(self, matrix: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        moved = cv2.warpPerspective(covered.astype(np.uint8), matrix, self.shape[::-1], flags=cv2.INTER_NEAREST)
+        return (moved > 0) & valid_region(matrix, self.shape, self.shape)
+
+    def fused(self, fuse: FusionInferencer, name: str) -> np.ndarray:
+        """A variant fused, BGR, with the first image where the second has nothing."""
+        second = np.where(self.known[name][..., None], self.seconds[name], self.gray)
+        return fuse(self.first, second, channel_order='bgr', progress=False)[0].fused
+
+    def distances(self) -> Dict[str, float]:
+        """Pixels between the result and the truth of the set, and between the results with and without the shift."""
+        own = self.without.matrix @ self.truth
+        return {
+            'from the set': corner_distance(self.result.matrix, self.truth, self.shape),
+            'from itself': corner_distance(self.result.matrix, own, self.shape),
+        }
+
+
+def rate(pair: Shifted, fuse: FusionInferencer) -> Dict[str, float]:
+    """Qabf of every variant within the region that all know."""
+    known = np.logical_and.reduce(list(pair.known.values()))
+    window = valid_window(torch.from_numpy(known))
+
+    def value(name: str, second: str) -> float:
+        fused = pair.fused(fuse, name)
+        fused = fused if fused.ndim == 2 else cv2.cvtColor(fused, cv2.COLOR_BGR2GRAY)
+        images = (
+            torch.from_numpy(np.ascontiguousarray(x)).reshape(1, 1, *pair.shape)
+            for x in (fused, pair.gray, pair.seconds[second])
+        )
+        return qabf(*(image if window is None else window.cut(image).contiguous() for image in images)).total.item()
+
+    values = {name: value(name, 'set') for name in VARIANTS}
+    values |= {f'{name} by itself': value(name, 'own') for name in ('own', 'own shifted', 'registered')}
+    return values
+
+
+def won_back(rows: List[dict], whole: str, lost: str, after: str) -> float:
+    """Share of the lost mean that came back, in percent."""
+    high, low, now = (np.mean([row[name] for row in rows]) for name in (whole, lost, after))
+    return 100 * (now - low) / (high - low)
+
+
+def main() -> None:
+    """Measure, and print a line for each set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--pairs', nargs='+', default=['msrs', 'roadscene', 'm3fd'], help='sets of the league')
+    parser.add_argument('--limit', type=int, default=1000, help='most pairs of a set, evenly spread')
+    parser.add_argument('--shift', type=float, default=8, help='pixels')
+    parser.add_argument('--model', default='translation', help='kind of transform that is estimated')
+    parser.add_argument('--fuser', default='LaplacianPyramidFuser')
+    parser.add_argument(
+        '--detect', action='store_true', help='let the detector look too, where there are boxes; without, Qabf'
+    )
+    parser.add_argument('--work-dir', required=True)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    settings = read_settings('league_ivif', only=['average'], pairs=args.pairs)
+    fuse, root = FusionInferencer(args.fuser), Path(args.work_dir)
+    network = settings.networks['yolox_nano']
+    for name, wanted in settings.pairs.items():
+        count = len(PairSet(wanted))
+        chosen = np.unique(np.linspace(0, count - 1, min(args.limit, count)).round().astype(int)).tolist()
+        chosen = [wanted.dataset.get('indices', range(count))[index] for index in chosen]
+        pairs = PairSet(wanted._replace(dataset=dict(wanted.dataset, indices=chosen)))
+        rows = []
+        for index, sample in enumerate(pairs.names):
+            item, turn = pairs.item(index), np.random.default_rng(index).uniform(0, 2 * np.pi)
+            shift = args.shift * np.array([np.cos(turn), np.sin(turn)])
+            pair = Shifted(item['first'], item['second'], shift, args.model)
+            row = dict(pair=sample, accepted=pair.result.accepted, accepted_without=pair.without.accepted)
+            if args.detect:
+                for variant in DETECTED:
+                    file = picture_files(pairs.names, root / name / variant).files[sample]
+                    write_image(file, pair.fused(fuse, variant)[..., ::-1])
+            elif row['accepted'] and row['accepted_without']:
+                row |= {**rate(pair, fuse), **pair.distances()}
+            rows.append(row)
+        content = dict(rows=rows)
+        refused = sum(not row['accepted'] for row in rows)
+        line = f'{name}: {len(rows)} pairs, {refused} refused'
+        rated = [row for row in rows if 'set' in row]
+        if rated:
+            middle = {key: np.median([row[key] for row in rated]) for key in ('from the set', 'from itself')}
+            content['qabf'] = dict(
+                {key: float(np.mean([row[key] for row in rated])) for key in VARIANTS},
+                against_the_set=won_back(rated, 'set', 'shifted', 'registered'),
+                by_the_truth=won_back(rated, 'set', 'shifted', 'truth'),
+                against_itself=won_back(rated, 'own by itself', 'own shifted by itself', 'registered by itself'),
+                median_distance={key: float(value) for key, value in middle.items()},
+            )
+            line += '; Qabf ' + ', '.join(f'{key} {content["qabf"][key]:.3f}' for key in VARIANTS)
+            line += '; won back ' + ', '.join(
+                f'{key.replace("_", " ")} {content["qabf"][key]:.0f} %'
+                for key in ('against_the_set', 'by_the_truth', 'against_itself')
+            )
+            line += '; distance ' + ', '.join(f'{key} {value:.2f}' for key, value in middle.items())
+        if args.detect and pairs.has_boxes:
+            records = {}
+            for variant in DETECTED:
+                folder = root / name / f'{variant}_answers'
+                folder.mkdir(parents=True, exist_ok=True)
+                test_network(network, picture_files(pairs.names, root / name / variant), pairs, folder)
+                records[variant] = load_record(folder)
+            draws = np.random.default_rng(0).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 200)
+            answers = judge_network(network.name, records, draws.astype(float))
+            content['mAP50'] = {key: answers.values[key].value for key in DETECTED}
+            share = won_back([content['mAP50']], *DETECTED)
+            line += (
+                '; mAP50 '
+                + ', '.join(f'{key} {value:.3f}' for key, value in content['mAP50'].items())
+                + f', won back {share:.0f} %'
+            )
+        write_json(root / f'{name}_{"detector" if args.detect else args.model}.json', json.loads(json.dumps(content)))
+        print(line, flush=True)
+
+
+if __name__ == '__main__':
+    main()
