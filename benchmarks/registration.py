@@ -12,12 +12,13 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from mmfusion.fileio.image_reading import read_image
+from mmfusion.fileio.whole import write_text
 from mmfusion.registration import register_pair
 from mmfusion.registration.folders import find_pairs
 from mmfusion.registration.gate import FEATURES, describe
@@ -54,11 +55,11 @@ def from_folders(name: str, first: str, second: str, limit: int) -> Iterator[Tup
         yield (f'{name}/{stem}', *(read_image(path) for path in paths))
 
 
-def measure(cases: List[tuple], warps: int, kinds: List[str], model: str) -> List[dict]:
-    """Register every case under every warp."""
+def measure(cases: List[tuple], warps: Sequence[int], kinds: List[str], model: str, out: Optional[str]) -> List[dict]:
+    """Register every case under every warp; with ``out`` the rows so far are kept there, for runs that are cut off."""
     rows = []
     for number, (name, first, second) in enumerate(cases):
-        for warp in range(warps):
+        for warp in warps:
             for kind in kinds:
                 rng = np.random.default_rng([number, warp])
                 moving = cases[(number + 1 + len(cases) // 2) % len(cases)][2] if kind == 'stranger' else second
@@ -85,6 +86,8 @@ def measure(cases: List[tuple], warps: int, kinds: List[str], model: str) -> Lis
                         checks=result.checks,
                     )
                 )
+        if out:
+            write_text(out, json.dumps(rows))
     return rows
 
 
@@ -140,24 +143,25 @@ def main() -> None:
     parser.add_argument('--pairs', action='append', default=[], metavar='NAME=FIRST,SECOND', help='two folders')
     parser.add_argument('--limit', type=int, default=50, help='most pairs of a folder')
     parser.add_argument('--warps', type=int, default=1, help='warps of each pair')
+    parser.add_argument('--start', type=int, default=0, help='number of the first of them, for a measurement in pieces')
+    parser.add_argument(
+        '--show', nargs='+', metavar='JSON', help='show the table of rows that were measured before, in pieces perhaps'
+    )
     parser.add_argument('--kinds', nargs='+', default=['known'], choices=['known', 'far', 'stranger'])
     parser.add_argument('--model', default='similarity')
     parser.add_argument('--out', help='json for the rows')
     parser.add_argument('--fit', nargs='+', metavar='JSON', help='fit the gate to rows that were measured before')
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    if args.fit:
-        rows = [row for path in args.fit for row in json.loads(Path(path).read_text())]
-        print(fit(rows))
+    if args.fit or args.show:
+        rows = [row for path in args.fit or args.show for row in json.loads(Path(path).read_text())]
+        print(fit(rows) if args.fit else report(rows))
         return
     cases = list(rendered(args.rendered, tuple(args.size))) if args.rendered else []
     for text in args.pairs:
         name, folders = text.split('=', 1)
         cases += from_folders(name, *folders.split(','), args.limit)
-    rows = measure(cases, args.warps, args.kinds, args.model)
-    if args.out:
-        Path(args.out).write_text(json.dumps(rows))
-    print(report(rows))
+    print(report(measure(cases, range(args.start, args.start + args.warps), args.kinds, args.model, args.out)))
 
 
 if __name__ == '__main__':

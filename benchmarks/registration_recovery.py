@@ -7,6 +7,8 @@ Each second image is shifted by ``--shift`` pixels in a seeded direction (biline
 largest rectangle that all variants of a pair know, and counted in two ways, since the sets are not registered to the pixel themselves:
 
 - against the set: 100 % is the pair as it came, 0 % the shifted one; ``truth`` undoes the shift exactly;
+- by two measures that registration does not use, mutual information of the gray levels and the edges of the first image kept in the second (Qabf
+  of the second for the first alone): for how many pairs they are higher where registration put the second image than where the set has it;
 - against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration counts. Distance says how
   far (mean of the corners, pixels) the two results are apart, and how far the result is from the set.
 
@@ -23,7 +25,7 @@ import numpy as np
 import torch
 
 from mmfusion.apis import FusionInferencer
-from mmfusion.evaluation.functional import qabf
+from mmfusion.evaluation.functional import mutual_information, qabf
 from mmfusion.experiments.league.measure import load_record, picture_files, test_network
 from mmfusion.experiments.league.pair_set import PairSet
 from mmfusion.experiments.league.settings import read_settings
@@ -46,16 +48,20 @@ class Shifted:
         second: (H, W, 1).
         shift: Pixels (x, y).
         model: Kind of transform that is estimated.
+        itself: Register the pair without the shift too.
     """
 
-    def __init__(self, first: np.ndarray, second: np.ndarray, shift: np.ndarray, model: str) -> None:
+    def __init__(
+        self, first: np.ndarray, second: np.ndarray, shift: np.ndarray, model: str, itself: bool = True
+    ) -> None:
         self.first, self.shape = first, first.shape[:2]
         self.gray = first if first.shape[2] == 1 else cv2.cvtColor(first, cv2.COLOR_BGR2GRAY)[..., None]
         move = np.eye(3)
         move[:2, 2] = shift
         self.truth = np.linalg.inv(move)
         moved = cv2.warpPerspective(second, move, self.shape[::-1])[..., None]
-        self.without, self.result = register_pair(first, second, model), register_pair(first, moved, model)
+        self.result = register_pair(first, moved, model)
+        self.without = register_pair(first, second, model) if itself else self.result
         at_rest = valid_region(np.eye(3), self.shape, self.shape)
         covered = valid_region(move, self.shape, self.shape)
         self.seconds = dict(
@@ -104,6 +110,15 @@ def rate(pair: Shifted, fuse: FusionInferencer) -> Dict[str, float]:
         return qabf(*(image if window is None else window.cut(image).contiguous() for image in images)).total.item()
 
     values = {name: value(name, 'set') for name in VARIANTS}
+    first, *seconds = (
+        torch.from_numpy(x).reshape(1, 1, *pair.shape)
+        for x in (pair.gray, pair.seconds['truth'], pair.seconds['registered'])
+    )
+    if window is not None:
+        first, *seconds = (window.cut(image).contiguous() for image in (first, *seconds))
+    for key, measure in (('information', mutual_information), ('edges', qabf)):
+        at_set, at_result = (measure(second, first, first).first.item() for second in seconds)
+        values[key] = at_result - at_set
     values |= {f'{name} by itself': value(name, 'own') for name in ('own', 'own shifted', 'registered')}
     return values
 
@@ -140,11 +155,11 @@ def main() -> None:
         for index, sample in enumerate(pairs.names):
             item, turn = pairs.item(index), np.random.default_rng(index).uniform(0, 2 * np.pi)
             shift = args.shift * np.array([np.cos(turn), np.sin(turn)])
-            pair = Shifted(item['first'], item['second'], shift, args.model)
+            pair = Shifted(item['first'], item['second'], shift, args.model, not args.detect)
             row = dict(pair=sample, accepted=pair.result.accepted, accepted_without=pair.without.accepted)
             if args.detect:
                 for variant in DETECTED:
-                    file = picture_files(pairs.names, root / name / variant).files[sample]
+                    file = picture_files(pairs.names, root / name / args.model / variant).files[sample]
                     write_image(file, pair.fused(fuse, variant)[..., ::-1])
             elif row['accepted'] and row['accepted_without']:
                 row |= {**rate(pair, fuse), **pair.distances()}
@@ -160,6 +175,8 @@ def main() -> None:
                 against_the_set=won_back(rated, 'set', 'shifted', 'registered'),
                 by_the_truth=won_back(rated, 'set', 'shifted', 'truth'),
                 against_itself=won_back(rated, 'own by itself', 'own shifted by itself', 'registered by itself'),
+                better_by={key: sum(row[key] > 0 for row in rated) for key in ('information', 'edges')},
+                rated=len(rated),
                 median_distance={key: float(value) for key, value in middle.items()},
             )
             line += '; Qabf ' + ', '.join(f'{key} {content["qabf"][key]:.3f}' for key in VARIANTS)
@@ -167,13 +184,16 @@ def main() -> None:
                 f'{key.replace("_", " ")} {content["qabf"][key]:.0f} %'
                 for key in ('against_the_set', 'by_the_truth', 'against_itself')
             )
+            line += '; better than the set by ' + ', '.join(
+                f'{key} {value} of {len(rated)}' for key, value in content['qabf']['better_by'].items()
+            )
             line += '; distance ' + ', '.join(f'{key} {value:.2f}' for key, value in middle.items())
         if args.detect and pairs.has_boxes:
             records = {}
             for variant in DETECTED:
-                folder = root / name / f'{variant}_answers'
+                folder = root / name / args.model / f'{variant}_answers'
                 folder.mkdir(parents=True, exist_ok=True)
-                test_network(network, picture_files(pairs.names, root / name / variant), pairs, folder)
+                test_network(network, picture_files(pairs.names, root / name / args.model / variant), pairs, folder)
                 records[variant] = load_record(folder)
             draws = np.random.default_rng(0).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 200)
             answers = judge_network(network.name, records, draws.astype(float))
@@ -184,7 +204,8 @@ def main() -> None:
                 + ', '.join(f'{key} {value:.3f}' for key, value in content['mAP50'].items())
                 + f', won back {share:.0f} %'
             )
-        write_json(root / f'{name}_{"detector" if args.detect else args.model}.json', json.loads(json.dumps(content)))
+        kind = f'{args.model}_detector' if args.detect else args.model
+        write_json(root / f'{name}_{kind}.json', json.loads(json.dumps(content)))
         print(line, flush=True)
 
 

@@ -1,12 +1,12 @@
 """Refinement: Gauss-Newton steps on the difference of the features, from coarse pictures to finer ones."""
 
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from .features import SMOOTHING, Features, Picture, align
-from .geometry import center, keeps_shape, motion_basis, scale_matrix, step_matrix
+from .geometry import center, keeps_shape, motion_basis, scale_matrix, step_matrix, warp
 
 _SOFTNESS = 1.0  # squared difference of features at which a pixel counts half
 _RIDGE = 1e-5  # of the mean curvature: keeps directions at rest that the pictures say nothing about
@@ -48,9 +48,12 @@ def _refine_level(
     height, width = weight.shape
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=1 / 8)
     down = cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=1 / 8)
-    y, x = (axis.astype(np.float32) for axis in _strongest(across, down, weight))  # (rows, columns) of any layout
-    place = y.astype(int), x.astype(int)
-    values, weight, across, down = (array[place] for array in (values, weight, across, down))
+    chosen = _strongest(across, down, weight)
+    if chosen is None:
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+    else:
+        y, x = (axis.astype(np.float32) for axis in chosen)
+        values, weight, across, down = (array[chosen] for array in (values, weight, across, down))
     radius, middle = width / 2, center((height, width))
     basis = motion_basis(model, (x - np.float32(middle[0])) / radius, (y - np.float32(middle[1])) / radius)
     slopes = np.stack([across * dx[..., None] + down * dy[..., None] for dx, dy in basis]).reshape(len(basis), -1)
@@ -58,7 +61,10 @@ def _refine_level(
     to_pixels = np.linalg.inv(to_unit)
     total = np.eye(3)
     for _ in range(steps):
-        moved, known = _look_up(aligned.second, total, x, y)
+        if chosen is None:
+            moved, known = (warp(array, total, (height, width)) for array in aligned.second)
+        else:
+            moved, known = _look_up(aligned.second, total, x, y)
         difference = moved - values
         trust = known * weight / (1 + np.einsum('hwc,hwc->hw', difference, difference) / _SOFTNESS)
         weighted = slopes * np.repeat(trust.reshape(-1), values.shape[-1])
@@ -76,14 +82,13 @@ def _refine_level(
     return found if keeps_shape(found, second.shape) else matrix
 
 
-def _strongest(across: np.ndarray, down: np.ndarray, weight: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels that a step looks at, each (R, C): all, or of a large picture those with the steepest features."""
-    height, width = weight.shape
+def _strongest(across: np.ndarray, down: np.ndarray, weight: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    """Rows and columns, each (256, 256), of the pixels of a large picture with the steepest features; None for all of a small one."""
     if weight.size <= 1.5 * _MOST:
-        return tuple(np.mgrid[:height, :width])
+        return None
     slope = (np.einsum('hwc,hwc->hw', across, across) + np.einsum('hwc,hwc->hw', down, down)) * weight
     chosen = np.sort(np.argpartition(slope.reshape(-1), -_MOST)[-_MOST:])
-    return tuple(axis.reshape(_SIDE, _SIDE) for axis in np.divmod(chosen, width))
+    return tuple(axis.reshape(_SIDE, _SIDE) for axis in np.divmod(chosen, weight.shape[1]))
 
 
 def _look_up(features: Features, total: np.ndarray, x: np.ndarray, y: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
