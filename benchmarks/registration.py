@@ -22,7 +22,7 @@ from mmfusion.fileio.whole import write_text
 from mmfusion.registration import register_pair
 from mmfusion.registration.folders import find_pairs
 from mmfusion.registration.gate import FEATURES, describe
-from mmfusion.registration.geometry import center, corner_distance, similarity_matrix
+from mmfusion.registration.geometry import center, corner_distance, corners, similarity_matrix, transform_points
 
 GOOD, BAD = 3.0, 8.0
 UNIT = 320
@@ -84,6 +84,8 @@ def measure(cases: List[tuple], warps: Sequence[int], kinds: List[str], model: s
                         accepted=result.accepted,
                         before=corner_distance(np.eye(3), truth, shape) * unit,
                         checks=result.checks,
+                        # where the corners of the second image as it was come to lie: equal for all warps of a pair if nothing is left to chance
+                        corners=(transform_points(result.matrix @ matrix, corners(shape)) * unit).tolist(),
                     )
                 )
         if out:

@@ -16,6 +16,7 @@ class Checks(NamedTuple):
         window_distance: Median distance at which they would rather lie, pixels of 160.
         contrast: How clearly they prefer their place.
         window_count: Number of sub-windows.
+        doubt: Standard deviation of the corners that the agreeing sub-windows leave, pixels of 320.
         round_trip: Distance between the transform and the inverse of the one estimated backward, pixels of 320.
         overlap: Shared area over that of the smaller view.
         scale: Size of the second view over that at equal widths.
@@ -29,6 +30,7 @@ class Checks(NamedTuple):
     window_distance: float
     contrast: float
     window_count: int
+    doubt: float
     round_trip: float
     overlap: float
     scale: float

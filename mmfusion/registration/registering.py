@@ -270,6 +270,7 @@ class _Pair:
             window_distance=windows.distance,
             contrast=windows.contrast,
             window_count=windows.count,
+            doubt=2 * windows.doubt,
             round_trip=there_and_back,
             overlap=self.overlap(best.matrix),
             scale=float(scale),

@@ -4,7 +4,7 @@ Most losses and metrics have windows, pyramids or sums over the picture, so sing
 padding is.
 """
 
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from torch import Tensor
@@ -52,7 +52,7 @@ def valid_window(valid: Tensor) -> Optional[Window]:
     mask = (valid.reshape(valid.shape[-2:]) == 1).cpu().numpy()
     if mask.all():
         return None
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return Window(0, 0, 0, 0)
     box = Window(rows[0].item(), columns[0].item(), np.ptp(rows).item() + 1, np.ptp(columns).item() + 1)
@@ -69,7 +69,7 @@ def _coarse(mask: np.ndarray) -> Window:
     best, heights = Window(0, 0, 0, 0), np.zeros(width + 1, int)  # the last one ends every run
     for row in range(height):
         heights[:-1] = (heights[:-1] + 1) * blocks[row]
-        runs = []  # (left, height), heights rising
+        runs: List[Tuple[int, int]] = []  # (left, height), heights rising
         for column, value in enumerate(heights.tolist()):
             left = column
             while runs and runs[-1][1] >= value:
