@@ -39,9 +39,9 @@ class Checks(NamedTuple):
 
 #: What the confidence is made of: a logistic function of these, fitted by ``benchmarks/registration.py --fit``.
 FEATURES: Dict[str, float] = dict(
-    similarity=0.63, lead=1.21, windows=3.62, window_distance=0.15, contrast=1.41, round_trip=1.41
+    similarity=1.05, lead=0.45, windows=0.56, window_distance=1.87, contrast=0.22, round_trip=2.01, doubt=2.83
 )
-BIAS = -7.79
+BIAS = 7.78
 LEAST_OVERLAP = 0.35
 
 
@@ -57,6 +57,7 @@ def describe(checks: Dict[str, float]) -> Dict[str, float]:
         window_distance=-float(np.log1p(checks['window_distance'])),
         contrast=20 * checks['contrast'],
         round_trip=-float(np.log1p(min(checks['round_trip'], 100.0))),
+        doubt=-float(np.log1p(checks['doubt'])),
     )
 
 
@@ -86,6 +87,8 @@ def judge(checks: Checks, threshold: float) -> Tuple[float, List[str]]:
         reasons.append(f'only {checks.window_count} parts of the pictures can be compared')
     elif checks.windows < 0.55:
         reasons.append(f'only {checks.windows:.0%} of the parts of the picture agree with one place')
+    if checks.doubt > 8:
+        reasons.append(f'the parts that agree leave the corners open by {checks.doubt:.0f} pixels of 320')
     if checks.similarity < 0.2:
         reasons.append(f'the images share little structure (similarity {checks.similarity:.2f})')
     if checks.lead < 0.02:

@@ -65,7 +65,7 @@ def _coarse(mask: np.ndarray) -> Window:
     """Largest rectangle of whole blocks, by the histogram of heights below every row."""
     side = max(1, -(-max(mask.shape) // _GRID))
     height, width = (length // side for length in mask.shape)
-    blocks = mask[: height * side, : width * side].reshape(height, side, width, side).all((1, 3))
+    blocks = np.asarray(mask[: height * side, : width * side].reshape(height, side, width, side).all((1, 3)))
     best, heights = Window(0, 0, 0, 0), np.zeros(width + 1, int)  # the last one ends every run
     for row in range(height):
         heights[:-1] = (heights[:-1] + 1) * blocks[row]
