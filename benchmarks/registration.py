@@ -96,7 +96,8 @@ def measure(cases: List[tuple], warps: Sequence[int], kinds: List[str], model: s
 def report(rows: List[dict]) -> str:
     """Errors and refusals by set and kind of warp."""
     lines = [
-        f'{"set":12}{"warp":10}{"count":>6}{"before":>8}{"median":>8}{"90 %":>8}{"< 3 px":>8}{"refused":>9}{"> 8 px":>8}{"refused":>9}{"s":>7}'
+        f'{"set":12}{"warp":10}{"count":>6}{"before":>8}{"median":>8}{"90 %":>8}{"scatter":>8}'
+        f'{"< 3 px":>8}{"refused":>9}{"> 8 px":>8}{"refused":>9}{"s":>7}'
     ]
     keys = sorted({(row['kind'], row['set']) for row in rows})
     for kind, name in [*keys, *((kind, 'all') for kind in sorted({key[0] for key in keys}))]:
@@ -106,10 +107,21 @@ def report(rows: List[dict]) -> str:
         shares = [f'{refused[mask].mean():.0%}' if mask.any() else '-' for mask in (good, bad)]
         before, seconds = (np.median([row[key] for row in part]) for key in ('before', 'seconds'))
         lines.append(
-            f'{name:12}{kind:10}{len(part):6}{before:8.1f}{np.median(error):8.2f}{np.percentile(error, 90):8.2f}{good.sum():8}'
+            f'{name:12}{kind:10}{len(part):6}{before:8.1f}{np.median(error):8.2f}{np.percentile(error, 90):8.2f}{scatter(part):8.2f}{good.sum():8}'
             f'{shares[0]:>9}{bad.sum():8}{shares[1]:>9}{seconds:7.2f}'
         )
     return '\n'.join(lines)
+
+
+def scatter(rows: List[dict]) -> float:
+    """Median distance of accepted results from the median place of the same pair under all its warps: what is left to chance, without the set."""
+    places: Dict[str, list] = {}
+    for row in rows:
+        if row['accepted']:
+            places.setdefault(row['pair'], []).append(row['corners'])
+    found = [np.array(place) for place in places.values() if len(place) > 2]
+    apart = [np.linalg.norm(place - np.median(place, axis=0), axis=-1).mean(-1) for place in found]
+    return float(np.median(np.concatenate(apart))) if apart else float('nan')
 
 
 def fit(rows: List[dict]) -> Dict[str, float]:
