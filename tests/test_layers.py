@@ -15,7 +15,7 @@ LAYERS = [
     'utils.errors utils.lazy',
     'fileio',
     'utils',
-    'registry structures manifest registration',
+    'registry structures manifest registration thermal',
     'evaluation.functional',
     'evaluation.protocols runtime',
     'evaluation evaluation.reports',

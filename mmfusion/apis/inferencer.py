@@ -271,7 +271,7 @@ class FusionInferencer:
             UserError: The fused image is not finite.
         """
         samples = self._predict([item]) if predict else [None]
-        return self._fuse([item], samples)[0], samples[0]
+        return to_picture(self._fuse([item], samples)[0]), samples[0]
 
     def _batches(
         self,
