@@ -42,6 +42,7 @@ class FusionRequest:
         predict: Run the task networks of the model.
         metrics: Judge the result.
         protocol: Protocol of the metrics.
+        bits: 8 or 16, of each value of the fused picture.
     """
 
     pairs: List[List[str]]
@@ -52,6 +53,7 @@ class FusionRequest:
     predict: bool = True
     metrics: bool = True
     protocol: str = 'default'
+    bits: int = 8
 
     @classmethod
     def from_json(cls, content: Any) -> 'FusionRequest':
@@ -71,6 +73,7 @@ class FusionRequest:
             predict=bool,
             metrics=bool,
             protocol=str,
+            bits=int,
         )
         for key, value in content.items():
             if key not in kinds:
@@ -87,6 +90,8 @@ class FusionRequest:
         )
         if not request.pairs or not good:
             raise InputError('pairs must be a list of at least one [first, second]')
+        if request.bits not in (8, 16):
+            raise InputError('bits must be 8 or 16')
         if request.protocol not in PROTOCOLS:
             raise InputError(f'unknown protocol {request.protocol!r}; there are {", ".join(PROTOCOLS)}')
         if not all(isinstance(value, (int, float, str)) for value in request.fuser_options.values()):
@@ -173,10 +178,18 @@ class Fusing:
         predict = request.predict and bool(len(fuse.coupling.tasks))
         begin = time.perf_counter()
         (made,) = fuse(
-            first.path, second.path, out_dir=os.path.join(folder, 'fused.png'), predict=predict, return_images=True
+            first.path,
+            second.path,
+            out_dir=os.path.join(folder, 'fused.png'),
+            predict=predict,
+            return_images=True,
+            bit_depth=request.bits,
         )
         result: Dict[str, Any] = dict(
-            seconds=round(time.perf_counter() - begin, 3), height=made.fused.shape[0], width=made.fused.shape[1]
+            seconds=round(time.perf_counter() - begin, 3),
+            height=made.fused.shape[0],
+            width=made.fused.shape[1],
+            bits=request.bits,
         )
         pictures = ['fused']
         if made.instances is not None:
@@ -201,7 +214,8 @@ class Fusing:
             write_image(os.path.join(folder, f'{kind}.png'), picture)
         if request.metrics:
             self._check()
-            result['metrics'] = _judge(made.fused, *sources, request.protocol)
+            fused = made.fused if request.bits == 8 else ((made.fused.astype(np.uint32) + 128) // 257).astype(np.uint8)
+            result['metrics'] = _judge(fused, *sources, request.protocol)
         return dict(result, pictures=[*pictures, 'first', 'second'])
 
     @staticmethod
@@ -265,5 +279,6 @@ def command(request: FusionRequest, settings: ServeSettings, config_name: Option
     if request.fuser_options:
         words += ['--fuser-options', *(f'{key}={value}' for key, value in request.fuser_options.items())]
     words += ['--registration', 'auto'] if request.registration else []
+    words += ['--bit-depth', '16'] if request.bits == 16 else []
     text = ' '.join(map(shlex.quote, words))
     return f'{text}  # and, from Python, FusionInferencer(load=dict(stretch=(1, 99)))' if request.stretch else text

@@ -74,6 +74,20 @@ def test_equal_to_the_inferencer(page, files, tmp_path):
     assert str(page.state.uploads.folder) not in json.dumps(job)
 
 
+def test_sixteen_bits(page, files, tmp_path):
+    keys = send_pair(page, files)
+    deep, shallow = (page.run(pairs=[keys], model='plain_conv_rendered', bits=bits) for bits in (16, 8))
+    FusionInferencer('plain_conv_rendered')(
+        files / 'vi.png', files / 'ir.png', out_dir=tmp_path / 'fused.png', bit_depth=16
+    )
+    assert page.ask(f'/jobs/{deep["key"]}/0/fused.png').content == (tmp_path / 'fused.png').read_bytes()
+    assert deep['command'].endswith('--bit-depth 16') and deep['results'][0]['bits'] == 16
+    metrics = [job['results'][0]['metrics'] for job in (deep, shallow)]
+    assert [metric for metric, value in metrics[0].items() if value is None] == ['VIF']  # too small for its windows
+    for metric, value in metrics[0].items():
+        assert value is None or value == pytest.approx(metrics[1][metric], rel=1e-2)
+
+
 def test_boxes_of_a_config_with_a_detector(page, files):
     name = page.ask('/models').json['models'][0]['name']
     assert name.endswith('(your config)')
@@ -159,6 +173,7 @@ def test_cancelling_stops_the_network(page, files):
         (b'{"model": "/etc/passwd", "pairs": [["a", "b"]]}', 'no model'),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "out_dir": "/tmp"}', "unknown key 'out_dir'"),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "metrics": 1}', 'metrics must be of type bool'),
+        (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "bits": 12}', 'bits must be 8 or 16'),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "protocol": "x"}', "unknown protocol 'x'"),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "fuser_options": {"shift": 1}}', 'has no option shift'),
     ],

@@ -125,7 +125,7 @@ function showModel() {
 function settings() {
   const options = {};
   for (const input of $('options').querySelectorAll('[data-option]')) options[input.dataset.option] = input.type === 'range' ? Number(input.value) : input.value;
-  return { model: $('model').value, fuser_options: options, registration: $('registration').checked, stretch: $('stretch').checked };
+  return { model: $('model').value, fuser_options: options, registration: $('registration').checked, stretch: $('stretch').checked, bits: $('deep').checked ? 16 : 8 };
 }
 
 // ---- jobs
@@ -184,7 +184,7 @@ function showResult(job, protocol) {
     const link = document.createElement('a');
     link.href = address(kind);
     link.download = `${result.name}_${kind}.png`;
-    link.textContent = `Download ${kind} (png)`;
+    link.textContent = `Download ${kind} (png${kind === 'fused' && result.bits === 16 ? ', 16 bit' : ''})`;
     return link;
   }));
   const names = Object.keys(result.metrics ?? {}), cells = (kind, texts) => texts.map((text) => Object.assign(document.createElement(kind), { textContent: text }));
