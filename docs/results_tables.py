@@ -21,7 +21,14 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 REPO = Path(__file__).resolve().parents[1]
 RECORDS = REPO / 'docs' / 'results'
-PAGES = ('README.md', 'docs/en/results.md', 'docs/en/league.md', 'docs/en/video.md', 'docs/en/large_images.md')
+PAGES = (
+    'README.md',
+    'docs/en/results.md',
+    'docs/en/league.md',
+    'docs/en/video.md',
+    'docs/en/large_images.md',
+    'docs/en/doctor.md',
+)
 MARKER = re.compile(r'<!-- results: ([\w.-]+) -->')
 #: Numbers with decimals, but no versions (2.13.0), names of files, or parts of words.
 FIGURE = re.compile(r'(?<![\w./-])[+-]?\d+\.\d+(?![\w/]|\.\d)')

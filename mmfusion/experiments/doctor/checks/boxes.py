@@ -87,8 +87,9 @@ class BoxesCheck(Check):
             return Unjudged(self.name, case.entry, 'one box alone, which looks unlike the others')
         if gain < _GAIN or (gain < _CLEAR_GAIN and mean > _LOW):
             return Unjudged(self.name, case.entry, 'boxes that look unlike the others, and fit nowhere beside either')
+        x, y = shift
         what = f'{count} boxes do not fit what they hold' if count > 1 else 'the box does not fit what it holds'
-        message = f'{what} (score {mean:.1f}, 1 is usual); moved by about ({shift[0]:.0f}, {shift[1]:.0f}) pixels: {score:.1f}'
+        message = f'{what} (score {mean:.1f}, 1 is usual); moved by about ({x:.0f}, {y:.0f}) pixels: {score:.1f}'
         return self.finding(case.entry, message, mean, badness=gain)
 
 

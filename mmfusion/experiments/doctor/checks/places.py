@@ -73,7 +73,7 @@ class RegistrationCheck(Check):
             typical, matched = is_typical(group)
             for case in group:
                 match, pixels = case.fact
-                if is_elsewhere(match):
+                if is_elsewhere(match) and (typical or match.best >= _BEYOND_DOUBT):
                     yield self.finding(
                         case.entry, _describe(match, pixels), match.moved / 256, badness=1 + match.moved / 256
                     )
@@ -83,8 +83,8 @@ class RegistrationCheck(Check):
                         f'{FOUND:g} or more): moved too far to be found, or not of one scene'
                     )
                     yield self.finding(case.entry, message, match.rest, badness=1 - match.rest / FOUND)
-                elif match.rest < FOUND:
-                    yield Unjudged(self.name, case.entry, 'the images share too little')
+                elif match.rest < FOUND or is_elsewhere(match):
+                    yield Unjudged(self.name, case.entry, 'the images of this set share too little')
 
 
 def is_typical(group: Sequence[Case]) -> Tuple[bool, float]:

@@ -23,7 +23,7 @@ PEOPLE = (
     'walker',
 )
 _CLEAR = 0.35  # contrast, in standard deviations of the image, from which on a box says something
-_AGREE = 0.7  # of the boxes of a class are bright, where it is used beside people
+_AGREE = 0.9  # of the boxes of a class are bright, where it is used beside people
 _MOST = 0.65  # of the boxes of people have one sign, where they speak for the set
 _LEAST_BOXES = 12
 _ALIKE = 0.5  # median correlation of the layouts of a set, from which on they tell
@@ -126,7 +126,7 @@ def box_contrast(gray: np.ndarray, box: Sequence[float]) -> float:
 def _signs(group: Sequence[Case]) -> Tuple[Dict[str, int], int]:
     """Classes that are warm, and what people say of the set: 1 warm is bright, -1 warm is dark, 0 nothing.
 
-    People are warm; other classes count where most of their boxes are bright in a set whose people are.
+    People are warm; other classes count where nearly all of their boxes are bright in a set whose people are.
     """
     values: Dict[str, List[float]] = {}
     for case in group:
