@@ -28,6 +28,7 @@ PAGES = (
     'docs/en/video.md',
     'docs/en/large_images.md',
     'docs/en/doctor.md',
+    'docs/en/registration.md',
 )
 MARKER = re.compile(r'<!-- results: ([\w.-]+) -->')
 #: Numbers with decimals, but no versions (2.13.0), names of files, or parts of words.
