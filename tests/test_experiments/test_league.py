@@ -16,9 +16,9 @@ from mmfusion.apis import FusionInferencer, evaluate
 from mmfusion.cli.main import main
 from mmfusion.experiments.league import cells, league, read_settings
 from mmfusion.experiments.league import measure as measure_module
-from mmfusion.experiments.league.cells import make_plan
 from mmfusion.experiments.league.cost import fuse, measure_here
 from mmfusion.experiments.league.methods import build_method
+from mmfusion.experiments.league.plan import make_plan
 from mmfusion.experiments.league.settings import Cost, Method
 from mmfusion.experiments.league.standing import rank_methods, rank_overall
 from mmfusion.experiments.locking import locked

@@ -11,11 +11,13 @@ from mmfusion.evaluation.reports.web_page import web_page
 from mmfusion.fileio import write_text
 from mmfusion.version import __version__
 
-from .cells import Plan
+from .columns import Column
+from .lead import join_words, lead
+from .plan import Plan
 from .scatter import Point, draw_scatter, legend
-from .standing import Standing, standing_of
+from .standing import Standing
 from .strips import make_strips
-from .table import KIND_TITLES, Column, Table
+from .table import KIND_TITLES, Table
 
 ABOUT_KINDS = dict(
     source='one source alone, shown for comparison',
@@ -117,72 +119,6 @@ def write_page(plan: Plan, result, root: Path) -> None:
     write_text(result.files['page'], web_page(settings.title, parts, _STYLE, _SCRIPT))
 
 
-def lead(plan: Plan, standing: Standing) -> List[str]:
-    """Sentences that say how things stand, the project's own methods included."""
-    settings, sentences = plan.settings, []
-    title = {name: method.title for name, method in settings.methods.items()}
-    ranked = standing.overall
-    if len(ranked) > 1:
-        first, *others = sorted(ranked, key=lambda name: ranked[name].value)
-        level = [name for name in others if ranked[name].low <= ranked[first].high]
-        names = [settings.pairs[data].title for data in standing.sets]
-        sets = f'the mean over {_and(names)}' if len(names) > 1 else names[0]
-        sentences.append(
-            f'By the mean rank over {len(settings.metrics)} metrics ({sets}), {title[first]} is first of {len(ranked)}:'
-            f' {_rank_text(ranked[first])}'
-            + (
-                f'; {_intervals([title[name] for name in level])} into its own.'
-                if level
-                else ', and no interval reaches into its own.'
-            )
-        )
-        for kind, whose in (('mmfusion', "Of mmfusion's own"), ('yours', 'Of yours')):
-            own = [name for name in ranked if settings.methods[name].kind == kind]
-            if own:
-                places = sorted((standing_of(ranked, name), name) for name in own)
-                sentences.append(
-                    f'{whose}: '
-                    + ', '.join(
-                        f'{title[name]} is {_ordinal(place)} ({ranked[name].value:.1f})' for place, name in places
-                    )
-                    + '.'
-                )
-    for data, part in standing.sets.items():
-        for name, answer in part.answers.items():
-            known = {method: value.value for method, value in answer.values.items() if math.isfinite(value.value)}
-            if len(known) > 1:
-                best = max(known, key=known.get)
-                level = [title[method] for method in answer.level if method != best]
-                sentences.append(
-                    f'{settings.networks[name].title}, untouched, has its highest {answer.metric} on {settings.pairs[data].title} with {title[best]}'
-                    f' ({known[best]:.3f}); '
-                    + (
-                        f'the {len(part.names)} pairs cannot tell {len(level)} of the other {len(known) - 1} from it.'
-                        if level
-                        else f'the {len(part.names)} pairs tell it from all others.'
-                    )
-                )
-    return sentences
-
-
-def _intervals(names: Sequence[str]) -> str:
-    return f'the intervals of {_and(names)} reach' if len(names) > 1 else f'the interval of {names[0]} reaches'
-
-
-def _rank_text(estimate) -> str:
-    interval = f' ({estimate.low:.1f} to {estimate.high:.1f})' if math.isfinite(estimate.low) else ''
-    return f'{estimate.value:.1f}{interval}'
-
-
-def _ordinal(number: int) -> str:
-    ending = 'th' if number % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')
-    return f'{number}{ending}'
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ', '.join(words[:-1]) + f' and {words[-1]}'
-
-
 def _unfinished(plan: Plan, result) -> List[str]:
     if not result.missing:
         return []
@@ -190,7 +126,7 @@ def _unfinished(plan: Plan, result) -> List[str]:
     for label in result.missing:
         name = label.split(', ')[0]
         counts[name] = counts.get(name, 0) + 1
-    methods = _and([f'{plan.settings.methods[name].title} ({count})' for name, count in counts.items()])
+    methods = join_words([f'{plan.settings.methods[name].title} ({count})' for name, count in counts.items()])
     return [f'Not the last word: measurements are missing of {methods}. The same command goes on with them.']
 
 
@@ -299,10 +235,10 @@ def _left_out(plan: Plan, result) -> List[str]:
         entries = grouped(reasons)
         if entries:
             names = {name: method.title for name, method in plan.settings.methods.items()}
-            items = ''.join(
-                f'<dt>{escape(_and([names[name] for name in methods]) if len(methods) < len(names) else "all methods")}</dt><dd>{escape(reason)}</dd>'
-                for reason, methods in entries.items()
-            )
+            items = ''
+            for reason, methods in entries.items():
+                who = join_words([names[name] for name in methods]) if len(methods) < len(names) else 'all methods'
+                items += f'<dt>{escape(who)}</dt><dd>{escape(reason)}</dd>'
             parts.append(
                 f'<details><summary>{title}: {len(entries)} reason{"s" * (len(entries) > 1)}</summary><dl>{items}</dl></details>'
             )

@@ -16,8 +16,9 @@ from mmfusion.manifest import write_manifest
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.errors import WriteError
 
-from .cells import DONE, FAILED, MISSING, SKIPPED, Cell, Plan, has_record, make_plan, record_cell, run_job
+from .cells import has_record, record_cell, run_job
 from .page import write_page
+from .plan import DONE, FAILED, MISSING, SKIPPED, Cell, Plan, make_plan
 from .settings import Settings, read_settings
 from .standing import RESAMPLES, Standing, read_standing
 from .table import CSV_FIELDS, Table, make_tables

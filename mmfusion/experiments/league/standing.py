@@ -14,8 +14,8 @@ from mmfusion.experiments.verdict.resampling import LEVEL, Sampled, Study, draw_
 from mmfusion.experiments.verdict.segmentation import intersection_over_union
 from mmfusion.experiments.verdict.tasks import mean_known
 
-from .cells import DONE, Plan
 from .measure import load_record, values_of
+from .plan import DONE, Plan
 
 RESAMPLES = 2000
 

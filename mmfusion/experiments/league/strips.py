@@ -14,8 +14,8 @@ from mmfusion.experiments.verdict.figures import draw_picture
 from mmfusion.fileio.image_reading import to_working_range
 from mmfusion.utils import UserError
 
-from .cells import Plan, pictures_of
 from .pair_set import PairSet
+from .plan import Plan, pictures_of
 from .standing import Answers, SetStanding
 
 _WIDTH, _QUALITY = 360, 80  # of the pictures on the page
