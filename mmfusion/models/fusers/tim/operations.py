@@ -180,7 +180,9 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         weights = self.weights(x.mean((2, 3)))
-        if len(x) == 1 and fuses(x):  # the weights of one image are part of the kernel
+        if (
+            fuses(x) and len(x) == 1
+        ):  # the weights of one image are part of the kernel; a graph must not ask for the batch
             return fused_conv2d(
                 channels_last(x), self.conv.weight * weights[:, :, None, None], None, self.activation, self.conv.padding
             )
