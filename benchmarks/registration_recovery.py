@@ -1,4 +1,4 @@
-"""What registration wins back: Qabf and the mAP50 of a frozen detector after the second image of each pair was shifted.
+"""Gain of registration: Qabf and the mAP50 of a frozen detector after the second image of each pair was shifted.
 
     python benchmarks/registration_recovery.py --limit 10 --model translation --work-dir work_dirs/recovery
     python benchmarks/registration_recovery.py --pairs msrs m3fd --detect --work-dir work_dirs/recovery

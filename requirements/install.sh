@@ -173,7 +173,7 @@ step 3 'mmdet and mmseg (seconds)'
 install --no-build-isolation --no-deps -r requirements/mminstall.txt
 
 step 4 'what tests and documentation need (about a minute)'
-install -r requirements/tests.txt -r requirements/docs.txt -r requirements/optional.txt -r requirements/serve.txt
+install -r requirements/tests.txt -r requirements/docs.txt -r requirements/optional.txt -r requirements/serve.txt -r requirements/export.txt
 
 step 5 'mmfusion, editable (seconds)'
 install --no-build-isolation --no-deps --editable .

@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""Metadata of an exported file: what it says of itself."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields

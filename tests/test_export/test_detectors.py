@@ -89,9 +89,7 @@ def test_graph_is_what_the_coupling_predicts(name):
     np.testing.assert_array_equal(found['labels'] < 0, found['scores'] == 0)
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=[] if name == 'fcos' else [pytest.mark.slow]) for name in NAMES]
-)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow]) for name in NAMES])
 def test_export(name, tmp_path):
     model, file = coupling(name), tmp_path / 'a.onnx'
     report = export_model(model, file, tasks=['det'])
