@@ -339,9 +339,9 @@ def test_costs():
     assert (
         result['parameters'] == 48_809 and len(result['rounds']) == 4 and result['cpu_ms'] > 0 and result['memory'] >= 0
     )
-    assert (
-        sum(convolutions) < 1e9 * result['gmac'] < 1.03 * sum(convolutions)
-    )  # the filters of its pyramid are no modules
+    assert 1e9 * result['gmac'] == pytest.approx(
+        sum(convolutions)
+    )  # its pyramid consists of sums, no products of modules
     assert result['times'] == pytest.approx(np.median(result['rounds']))
 
 

@@ -7,6 +7,8 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from .fused import clip_grad_norm
+
 #: What wrappers put before the names of parameters (DDP, FSDP, torch.compile).
 WRAPPER_NAMES = ('module', '_fsdp_wrapped_module', '_orig_mod')
 
@@ -47,7 +49,7 @@ class ClipByPart:
         groups: Dict[str, List[Tensor]] = {}
         for parameter in parameters:
             groups.setdefault(self.parts.get(id(parameter), 'other'), []).append(parameter)
-        norms = [torch.nn.utils.clip_grad_norm_(group, max_norm, norm_type, **options) for group in groups.values()]
+        norms = [clip_grad_norm(group, max_norm, norm_type, **options) for group in groups.values()]
         device = norms[0].device
         stacked = torch.stack([norm.to(device) for norm in norms])
         hub = MessageHub.get_current_instance()
@@ -65,5 +67,5 @@ def clip_by_part(model: nn.Module, optim_wrapper: OptimWrapper) -> None:
     """
     several = isinstance(optim_wrapper, OptimWrapperDict)
     for wrapper in optim_wrapper.values() if several else [optim_wrapper]:
-        if wrapper.clip_grad_kwargs and wrapper.clip_func is torch.nn.utils.clip_grad_norm_:
+        if wrapper.clip_grad_kwargs and wrapper.clip_func in (torch.nn.utils.clip_grad_norm_, clip_grad_norm):
             wrapper.clip_func = ClipByPart(model, total=not several)

@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import random
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -216,9 +217,8 @@ def _recompute_first_loss(entry: dict, places: Places, outcome: Outcome) -> None
 def _config(entry: dict, places: Places) -> Config:
     cfg = Config(places.find_all(copy.deepcopy(entry['config']['resolved'])))
     cfg.launcher = 'none'
-    cfg.experiment_name = (
-        f'verify_{os.getpid()}_{random.getrandbits(32)}'  # mmengine knows one message hub for each name
-    )
+    # mmengine knows one message hub for each name; the seed of a run must not decide on that of the next
+    cfg.experiment_name = f'verify_{os.getpid()}_{secrets.token_hex(8)}'
     return cfg
 
 
