@@ -51,11 +51,14 @@ def main(argv=None):
     from mmfusion.utils import load_config, register_all_modules
 
     register_all_modules()
-    logging.disable(logging.INFO)  # options of each weight
     torch.manual_seed(0)
     cfg = load_config(args.config)
     model = MODELS.build(cfg.model).train()
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    logging.disable(logging.INFO)  # options of each weight
+    try:
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    finally:
+        logging.disable(logging.NOTSET)
     batch = synthetic_batch(tuple(args.shape), args.batch_size, seed=0)
     methods = {
         'preprocessor': (model.data_preprocessor, 'forward'),
