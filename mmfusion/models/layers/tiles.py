@@ -50,7 +50,7 @@ def plan_axis(size: int, tile: int, overlap: int, margin: int = 0, multiple: int
         >>> plan_axis(10, 4, 2).starts, plan_axis(10, 4, 0).starts
         ([0, 2, 4, 6], [0, 4, 6])
         >>> plan_axis(9, 6, 4, margin=2).weights.tolist()[0]
-        [1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+        [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     """
     tile -= (tile - size) % multiple
     if size <= tile:
