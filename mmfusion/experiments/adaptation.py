@@ -10,7 +10,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,6 +22,7 @@ from mmfusion.manifest import write_manifest
 from mmfusion.models.couplings import BaseCoupling
 from mmfusion.models.couplings.steps.state import TrainingState, trainable
 from mmfusion.registry import DATASETS, MODELS, OPTIMIZERS, build_configured
+from mmfusion.running.runner import init_weights_quietly
 from mmfusion.utils import UserError, load_fusion_checkpoint
 from mmfusion.utils.compat import is_batch_norm
 from mmfusion.utils.errors import building
@@ -103,7 +104,7 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         return result
     _seed(seed)
     coupling = build_configured(MODELS, _coupling_config(cfg))
-    _init_weights(coupling)
+    init_weights_quietly(coupling)
     if checkpoint:
         absent = load_fusion_checkpoint(coupling, checkpoint, strict=False)
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
@@ -233,18 +234,6 @@ def _coupling_config(cfg: Config) -> dict:
     if 'fusion_loss' not in keep:
         raise UserError('adaptation learns from the fusion losses of the config, and its model has none')
     return dict(copy.deepcopy(keep), type='FusionOnly')
-
-
-def _init_weights(coupling: BaseCoupling) -> None:
-    """Without mmengine's report on every parameter, which comes to the terminal where there is no log file."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        with building():
-            coupling.init_weights()
-    finally:
-        logger.setLevel(level)
 
 
 def _plain(node):

@@ -1,6 +1,5 @@
 """Export of a coupling to one ONNX file that knows what it is."""
 
-import hashlib
 import logging
 import os
 import warnings
@@ -13,6 +12,7 @@ import torch
 
 from mmfusion.apis.build import BuiltModel, ModelLike, build_coupling
 from mmfusion.fileio import write_bytes
+from mmfusion.fileio.reading import sha256
 from mmfusion.models.couplings import TaskNetwork
 from mmfusion.models.fusers import BaseFuser
 from mmfusion.runtime.metadata import KEY, GraphInfo
@@ -227,7 +227,7 @@ def _name(model: ModelLike, built: BuiltModel) -> str:
 
 def _sha256(weights: Optional[Union[str, Path]], built: BuiltModel) -> Optional[str]:
     if weights is not None:
-        return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+        return sha256(weights)
     return None if built.card is None else built.card.sha256
 
 

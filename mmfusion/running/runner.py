@@ -1,9 +1,11 @@
 """Building the runner of a config."""
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmfusion.models.couplings import BaseCoupling
 from mmfusion.utils.compat import BUILT_LATER
 from mmfusion.utils.errors import building
 
@@ -22,6 +24,22 @@ def build_runner(cfg: Config) -> Runner:
     for name in BUILT_LATER:
         setattr(runner, name, building()(getattr(runner, name)))
     return runner
+
+
+def init_weights_quietly(coupling: BaseCoupling) -> None:
+    """Initialize a coupling without mmengine's report on every parameter, which comes to the terminal where there is no log file.
+
+    Raises:
+        UserError: Weights that the config names cannot be loaded, or do not fit.
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        with building():
+            coupling.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def leave_out_training(cfg: Config) -> None:

@@ -23,7 +23,7 @@ from .errors import NotHere
 from .jobs import Job
 from .models import OfferedModels
 from .settings import ServeSettings
-from .uploads import Upload, Uploads, printable
+from .uploads import Upload, Uploads
 
 METRICS = ('EN', 'SD', 'SF', 'AG', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM')
 LEAST_SCORE = 0.05  # boxes below it are not sent to the page
@@ -227,7 +227,7 @@ class Fusing:
 def picture_of(upload: Upload) -> np.ndarray:
     """A picture that was sent as a browser can show it: (H, W) or (H, W, 3) RGB uint8, deep ones stretched."""
     stretch = (1, 99) if upload.bits > 8 else None
-    image = to_working_range(read_image(upload.path), printable(upload.name), stretch=stretch)
+    image = to_working_range(read_image(upload.path), upload.name, stretch=stretch)
     if image.dtype != np.uint8:
         image = np.round(image * 255).astype(np.uint8)
     return image[..., 0] if image.shape[2] == 1 else np.ascontiguousarray(image[..., ::-1])

@@ -5,15 +5,13 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Optional
 
 from mmengine.logging import print_log
 
 from mmfusion.utils.errors import UserError
 
 from .errors import NotHere
-
-STATES = ('queued', 'running', 'done', 'failed', 'canceled')
 
 
 class Canceled(Exception):
@@ -29,7 +27,7 @@ class Job:
         end: Called without arguments when the job has ended, however it ended.
 
     Attributes:
-        state: One of ``STATES``.
+        state: ``'queued'``, ``'running'``, ``'done'``, ``'failed'`` or ``'canceled'``.
         done: Steps that are done.
         result: What ``work`` returned.
         error: One line for the visitor, of a failed job.
@@ -127,11 +125,6 @@ class JobQueue:
             self.cancel(key)
         self._thread.join(timeout)
         self.remove_older(-1)
-
-    def states(self) -> Dict[str, str]:
-        """State of every job that is known."""
-        with self._changed:
-            return {key: job.state for key, job in self._jobs.items()}
 
     def _find(self, key: str) -> Job:
         if key not in self._jobs:

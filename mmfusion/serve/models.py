@@ -69,15 +69,11 @@ class OfferedModels:
             )
         return described
 
-    def names(self) -> List[str]:
-        """Names of all models."""
-        return [model['name'] for model in self.describe()]
-
     def get(self, name: str, load: Optional[dict] = None) -> FusionInferencer:
         """The model of a name, ready to fuse.
 
         Args:
-            name: One of :meth:`names`.
+            name: One of those that :meth:`describe` lists.
             load: Config of :class:`~mmfusion.datasets.transforms.LoadPair`, without ``type``.
 
         Raises:

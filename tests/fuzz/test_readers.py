@@ -38,7 +38,6 @@ PLACES = {
     'profiling/timing.py': 'reads /proc',
     'running/compilation.py': 'reads /proc',
     'utils/memory_use.py': 'reads /proc',
-    'export/exporting.py': 'hashes the weights that were exported',
     'runtime/metadata.py': 'reads what onnxruntime has found in a file',
     'runtime/folders.py': 'reads arrays without pickles, where mmfusion.fileio need not be there',
     'video/streams.py': 'looks at the first bytes of a file that FFmpeg reads',

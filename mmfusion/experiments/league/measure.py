@@ -8,7 +8,6 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.logging import MMLogger
 
 from mmfusion.evaluation.folders.scoring import single_thread
 from mmfusion.evaluation.protocols import evaluate_metrics, prepare_images
@@ -19,8 +18,8 @@ from mmfusion.fileio.image_writing import FileNames
 from mmfusion.fileio.reading import MAX_TEXT_BYTES, parse_json, read_bytes, sha256
 from mmfusion.registry import MODELS, build_configured
 from mmfusion.running.checks import name_classes
+from mmfusion.running.runner import init_weights_quietly
 from mmfusion.utils import UserError
-from mmfusion.utils.errors import building
 from mmfusion.utils.progress import progress_bar
 
 from .methods import Pictures, make_inferencer
@@ -179,14 +178,7 @@ def _network_alone(network: Network, pairs: PairSet):
         MODELS, dict(type='JointCoupling', fuser=dict(type='SourceFuser', source='first'), tasks=dict(task=cfg))
     )
     name_classes(coupling, pairs.meta)
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')  # mmengine lists every parameter
-    try:
-        with building():
-            coupling.init_weights()
-    finally:
-        logger.setLevel(level)
+    init_weights_quietly(coupling)
     return coupling.eval()
 
 
