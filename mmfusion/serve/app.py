@@ -75,7 +75,6 @@ def serve(settings: ServeSettings) -> None:
         UserError: A package is missing, the config cannot be built, or the address cannot be listened on.
     """
     _check_packages()
-    import uvicorn
 
     app = create_app(settings)
     family = socket.AF_INET6 if ':' in settings.host else socket.AF_INET
@@ -95,9 +94,17 @@ def serve(settings: ServeSettings) -> None:
         print(f'open http://{host}:{port}/{token} in a browser; Ctrl-C ends', flush=True)
         if not settings.loopback:
             print('the page can be reached from other machines; whoever knows the token can use it', flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level='warning', server_header=False, access_log=False))
         with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+            make_server(app).run(sockets=[listener])
+
+
+def make_server(app, **options):
+    """Server of the page that leaves the logs of the process alone: uvicorn's own settings would close the files of every other logger."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(app, log_config=None, log_level='warning', server_header=False, access_log=False, **options)
+    )
 
 
 def _check_packages() -> None:

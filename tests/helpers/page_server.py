@@ -61,12 +61,11 @@ class RunningPage(NamedTuple):
 @contextlib.contextmanager
 def running_page(settings) -> Iterator[RunningPage]:
     """Serve in a thread; the folder of uploads is removed at the end."""
-    import uvicorn
-
     from mmfusion.serve import create_app
+    from mmfusion.serve.app import make_server
 
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host='127.0.0.1', port=0, log_level='error'))
+    server = make_server(app, host='127.0.0.1', port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

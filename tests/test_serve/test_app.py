@@ -238,6 +238,17 @@ def test_settings():
             ServeSettings(**wrong)
 
 
+def test_the_server_leaves_open_logs_alone(tmp_path):
+    import logging
+
+    from mmfusion.serve.app import make_server
+
+    handler = logging.FileHandler(tmp_path / 'training.log')
+    make_server(None)
+    assert handler.stream is not None  # closed handlers have lost it
+    handler.close()
+
+
 def test_packages_that_are_missing(monkeypatch):
     import importlib.util
 
