@@ -452,3 +452,6 @@ def test_the_shipped_config_can_be_read(repo_dir, monkeypatch):
     published = [name.removesuffix('_ivif') for name in config_names() if name.endswith('_ivif')]
     ours = {'plain_conv', 'refusion', 'moe_fusion', 'tdfusion', 'tim', 'league'}
     assert [name for name in published if name not in settings.methods and name not in ours] == []
+
+    trained = read_settings('league_ivif_trained')
+    assert trained.methods == settings.methods and [*trained.courses] == ['msrs_det'] and not settings.courses
