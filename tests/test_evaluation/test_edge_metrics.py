@@ -304,6 +304,22 @@ def test_matches_slow_twin(function, twin, tolerance):
         np.testing.assert_allclose([value[i] for value in got], expected, rtol=tolerance)
 
 
+@pytest.mark.parametrize('feature', ['none', 'gradient'])
+@pytest.mark.parametrize('levels', [2, 3, 12, 255])
+def test_whole_numbers_take_another_path_to_the_same_fmi(feature, levels):
+    """Fractional gray levels go the general way, and a constant added to all of them changes nothing."""
+    rng = np.random.default_rng(levels)
+    batch = torch.from_numpy(rng.integers(0, levels, (3, 2, 1, 40, 450))).double()  # more than a block and a strip
+    batch[0, 0, ..., :12] = batch[1, 0, ..., :12]  # a copy of a source
+    batch[0, 1, ..., :12] = levels - 1 - batch[2, 1, ..., :12]  # a negative
+    batch[:2, :, :, 20:26, 30:60] = 1
+    fmi = partial(MF.feature_mutual_information, feature=feature, symmetric=True)
+    for got, expected in zip(fmi(*batch), fmi(*(batch + 0.25))):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
+    for got, expected in zip(fmi(*batch), fmi(*batch.to(torch.uint8))):
+        assert torch.equal(got, expected)
+
+
 @pytest.mark.parametrize('weak', [0.001, 0.0])
 def test_petrovic_matches_slow_twin(weak):
     batch = images_with()

@@ -4,6 +4,7 @@ import math
 from functools import lru_cache, reduce
 from typing import NamedTuple, Tuple
 
+import numpy as np
 import scipy.fft
 import torch
 from torch import Tensor
@@ -12,15 +13,12 @@ from mmfusion.moved import moved_names
 
 from .common.checks import check_images
 from .common.per_source import PerSource
+from .common.window_information import CELLS, STEPS, TINY, WINDOW, window_information
 
 __getattr__ = moved_names(__name__, {'CHUNK': f'{__name__}:ROWS'})  # windows at a time were counted one by one
 
-WINDOW = 3
-CELLS = WINDOW * WINDOW
-STEPS = 2 * CELLS - 1  # cells that a staircase through 9x9 meets
 ROWS = 12  # rows of windows at a time on the CPU: most temporaries stay in the cache
 FEATURES = ('none', 'gradient', 'dct')
-TINY = 1e-300
 
 
 def feature_mutual_information(
@@ -63,6 +61,9 @@ def feature_mutual_information(
     if feature not in FEATURES:
         raise ValueError(f'feature must be one of {FEATURES}, got {feature!r}')
     images = check_images(min_size=WINDOW, fused=fused, first=first, second=second)
+    if feature != 'dct' and not fused.is_cuda and all((image == image.floor()).all() for image in images):
+        first_value, second_value = _of_whole_numbers(torch.cat(images, dim=1), feature, symmetric)
+        return PerSource(first_value, second_value, (first_value + second_value) / 2)
     features = [_extract(image.squeeze(1), feature) for image in images]
     height, width = (length - WINDOW + 1 for length in fused.shape[-2:])
     rows = height if fused.is_cuda else ROWS
@@ -90,6 +91,16 @@ def feature_mutual_information(
                 sums[i, n] += information.sum()
     first_value, second_value = sums / (height * width)
     return PerSource(first_value, second_value, (first_value + second_value) / 2)
+
+
+def _of_whole_numbers(images: Tensor, feature: str, symmetric: bool) -> Tensor:
+    """(2, N) mean information of whole gray levels (N, 3, H, W) or of their differences."""
+    if feature == 'gradient':
+        doubled, zero, one = torch.gradient(images, dim=-1)[0].mul_(2).add_(510), 510, 512
+        numbers = doubled.numpy().astype(np.uint16)
+    else:
+        numbers, zero, one = images.numpy().astype(np.uint8), 0, 1
+    return torch.from_numpy(np.stack([window_information(three, zero, one, symmetric) for three in numbers], axis=1))
 
 
 def _extract(image: Tensor, feature: str) -> Tensor:
