@@ -1,5 +1,6 @@
 """Timing of metrics: each by itself, and a protocol as a whole."""
 
+import itertools
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import cv2
@@ -84,8 +85,16 @@ def time_metrics(
         raise UserError(error.args[0]) from error
     images = [image.repeat(batch_size, 1, 1, 1).to(device) for image in prepare_images(images, protocol)]
 
+    levels = itertools.count()
+
     def rating(chosen: Sequence[str]):
-        return lambda: evaluate_metrics(chosen, *images, protocol=protocol)
+        def rate():
+            images[1][..., 0, 0] = (
+                next(levels) % 256
+            )  # another source every time: some metrics keep what they know of the last pair
+            evaluate_metrics(chosen, *images, protocol=protocol)
+
+        return rate
 
     keep_freed_memory()
     with single_thread():

@@ -1,6 +1,7 @@
 """Qabf, Qabf_P, Labf, Nabf, QG, QM, QSF, QP and FMI against the reference programs, twins written pixel by pixel, and undefined cases."""
 
 import math
+import sys
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from metric_reference import jobs, pairs, tolerances
 
 from mmfusion.evaluation import functional as MF
 from mmfusion.evaluation import protocols as MP
-from mmfusion.evaluation.functional.common.phase_congruency import phase_congruency
+from mmfusion.evaluation.functional.common.phase_congruency import _median, phase_congruency
 from mmfusion.evaluation.functional.petrovic import misordered
 
 NAMES = ('Qabf', 'Qabf_P', 'Labf', 'Nabf', 'QG', 'QM', 'QSF', 'QP', 'FMI', 'FMI_gradient', 'FMI_dct')
@@ -333,6 +334,35 @@ def test_phase_congruency_matches_the_textbook(shape):
     image = images_with(h=shape[0], w=shape[1])[0][0, 0].double()
     for got, expected in zip(phase_congruency(image[None]), slow_phase_congruency(image.numpy())):
         np.testing.assert_allclose(got[0], expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize('size', [1, 2, 63, 640, 20001])
+def test_median_by_a_sample(size):
+    rng = np.random.default_rng(size)
+    for values in (rng.exponential(size=size), np.arange(float(size)), rng.integers(0, 3, size).astype(float)):
+        assert _median(values) == np.median(values)
+    unlucky = np.ones(size)
+    unlucky[::64] = 0  # the sample knows nothing of the rest
+    unlucky[1::64] = 2
+    assert _median(unlucky) == np.median(unlucky)
+
+
+def test_sources_of_several_results_are_looked_at_once(monkeypatch):
+    module = sys.modules[MF.feature_correlation.__module__]
+    seen, look = [], module.phase_congruency
+    monkeypatch.setattr(module, 'phase_congruency', lambda image: seen.append(image.sum().item()) or look(image))
+    fused, first, second = (image.double() for image in images_with(seed=5))
+    expected = MF.feature_correlation(fused, first, second)
+    again = MF.feature_correlation(second, first, second)  # another result of the same sources
+    assert len(seen) == 4 and not torch.equal(again.total, expected.total)
+    for got, value in zip(MF.feature_correlation(fused, first.clone(), second.clone()), expected):
+        assert torch.equal(got, value)
+    assert len(seen) == 5
+    first[0, 0, 3, 4] += 1  # in place: other sources
+    changed = MF.feature_correlation(fused, first, second)
+    assert len(seen) == 8 and not torch.equal(changed.first, expected.first)
+    MF.feature_correlation(fused, second, first)
+    assert len(seen) == 11
 
 
 CACHE = {}

@@ -1,6 +1,6 @@
 """Features of the sources found again in the fused image, by phase congruency, of J. Zhao and others (QP)."""
 
-from typing import List
+from typing import List, Tuple
 
 import torch
 from torch import Tensor
@@ -8,8 +8,9 @@ from torch import Tensor
 from .common.checks import check_images
 from .common.chunks import map_images, row_chunks
 from .common.filters import gaussian_taps, separable_filter
+from .common.last_result import keep_last_result
 from .common.per_source import PerSource
-from .common.phase_congruency import phase_congruency
+from .common.phase_congruency import PhaseCongruency, phase_congruency
 
 WINDOW, SIGMA = 11, 1.5
 THRESHOLD = 0.1  # congruency from which a pixel of a source is a feature
@@ -55,7 +56,7 @@ def feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSour
 
 
 def _feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
-    maps_f, maps_a, maps_b = (phase_congruency(image.squeeze(1)) for image in (fused, first, second))
+    maps_f, (maps_a, maps_b) = phase_congruency(fused.squeeze(1)), _of_sources(first, second)
     from_first = maps_a.congruency > maps_b.congruency
     is_a, is_b = (maps.congruency > THRESHOLD for maps in (maps_a, maps_b))
     masks = [is_a, is_b, is_a | is_b]
@@ -64,6 +65,11 @@ def _feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSou
         strongest = torch.where(from_first, a, b)
         product *= _mean_correlations(f, [values * mask for values, mask in zip((a, b, strongest), masks)], masks)
     return PerSource(*product)
+
+
+@keep_last_result  # several fused images of one pair follow each other where methods are compared
+def _of_sources(first: Tensor, second: Tensor) -> Tuple[PhaseCongruency, PhaseCongruency]:
+    return phase_congruency(first.squeeze(1)), phase_congruency(second.squeeze(1))
 
 
 def _mean_correlations(fused: Tensor, sources: List[Tensor], masks: List[Tensor]) -> Tensor:

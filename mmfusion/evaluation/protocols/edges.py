@@ -73,8 +73,9 @@ def _fmi(feature: str, title: str) -> MetricSpec:
     )
 
 
-# 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms. In float32 all of it takes 0.6 of the time, but pixels at the
-# threshold of the features turn: QP moves by up to 2e-5 on real pairs and 4e-4 on drawn ones, so the digits of the programs would be lost.
+# 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms, and 24 for another fused image of the same pair. In float32
+# all of it takes 0.6 of the time, but pixels at the threshold of the features turn: QP moves by up to 2e-5 on real pairs and 4e-4 on drawn ones, so
+# the digits of the programs would be lost.
 QP = MetricSpec(
     feature_correlation,
     'features found again by phase congruency (Zhao)',

@@ -20,16 +20,17 @@ def image_chunks(*images: Tensor) -> Iterator[Tuple[Tensor, ...]]:
     return iter([images]) if images[0].is_cuda else zip(*(image.split(1) for image in images))
 
 
-def row_chunks(*maps: Tensor) -> Iterator[Tuple[Tensor, ...]]:
+def row_chunks(*maps: Tensor, rows: int = ROWS) -> Iterator[Tuple[Tensor, ...]]:
     """Walk through maps of equal height in step: a few rows at a time on the CPU.
 
     Args:
         maps: (N, C, H, W), all of equal H on one device.
+        rows: How many at a time on the CPU.
 
     Yields:
-        Views (N, C, <= 32, W) on the CPU; the maps themselves on a GPU.
+        Views (N, C, <= rows, W) on the CPU; the maps themselves on a GPU.
     """
-    return iter([maps]) if maps[0].is_cuda else zip(*(values.split(ROWS, dim=-2) for values in maps))
+    return iter([maps]) if maps[0].is_cuda else zip(*(values.split(rows, dim=-2) for values in maps))
 
 
 def map_images(function: Callable, *images: Tensor):

@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import NamedTuple, Tuple
+from typing import Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ BANDWIDTH, SPREAD = 0.55, math.pi / ORIENTATIONS / 1.2  # of the filters along t
 NOISE_SIGMAS, NOISE_RESCALE = 2, 1.7
 CUT_OFF, GAIN = 0.5, 10  # frequency spread below which congruency means little, and how sharply
 EPSILON = 1e-4
+TINY = 1e-300
+ROWS = 24  # at a time on the CPU: all buffers stay in the cache
 
 
 class PhaseCongruency(NamedTuple):
@@ -62,19 +64,24 @@ def phase_congruency(image: Tensor) -> PhaseCongruency:
     spectra = [spectrum * radial for radial in bank.radial]
     del spectrum
     product = torch.empty_like(spectra[0])
-    responses = [torch.empty_like(torch.view_as_complex(product)) for _ in range(SCALES)]
+    responses = torch.empty(SCALES, *image.shape, dtype=torch.complex128, device=image.device)
     energy, amplitude, xx, yy, xy = torch.zeros(5, *image.shape, dtype=torch.float64, device=image.device)
+    buffers: Dict[torch.Size, _Buffers] = {}
     for o in range(ORIENTATIONS):
         for values, response in zip(spectra, responses):
             torch.mul(values, bank.angular[o], out=product)
             torch.fft.ifft2(torch.view_as_complex(product), out=response)
         threshold = _noise_threshold(responses[0], bank.power[o], bank.noise[o])
         angle = o * math.pi / ORIENTATIONS
-        for *strips, energy_o, amplitude_o, xx_o, yy_o, xy_o in row_chunks(*responses, energy, amplitude, xx, yy, xy):
-            weighted, amplitudes = _weighted_energy(strips, threshold)
+        for response, energy_o, amplitude_o, xx_o, yy_o, xy_o in row_chunks(
+            responses, energy, amplitude, xx, yy, xy, rows=ROWS
+        ):
+            if response.shape not in buffers:
+                buffers[response.shape] = _Buffers(response)
+            weighted, amplitudes = buffers[response.shape](response, threshold)
             energy_o += weighted
             amplitude_o += amplitudes
-            square = weighted.div_(amplitudes).masked_fill_(amplitudes == 0, 0).square_()
+            square = weighted.div_(amplitudes.add_(TINY)).square_()
             xx_o.add_(square, alpha=math.cos(angle) ** 2)
             yy_o.add_(square, alpha=math.sin(angle) ** 2)
             xy_o.add_(square, alpha=math.sin(angle) * math.cos(angle))
@@ -83,39 +90,87 @@ def phase_congruency(image: Tensor) -> PhaseCongruency:
     return PhaseCongruency(energy.div_(amplitude.add_(EPSILON)), (total + spread).div_(2), total.sub_(spread).div_(2))
 
 
-def _weighted_energy(strips: list, threshold: Tensor) -> Tuple[Tensor, Tensor]:
-    """Energy of one orientation above the noise, weighted by the spread over scales, and the sum of the amplitudes."""
-    # explicit additions: a sum over a short leading dimension takes several times as long
-    evens, odds = ([torch.view_as_real(strip)[..., part].contiguous() for strip in strips] for part in (0, 1))
-    amplitudes = [(even * even).add_(odd * odd).sqrt_() for even, odd in zip(evens, odds)]
-    largest = amplitudes[0].maximum(amplitudes[1]).maximum(amplitudes[2]).maximum(amplitudes[3])
-    amplitude, sum_even, sum_odd = map(_add, (amplitudes, evens, odds))
-    deviation = _add([even.mul_(sum_odd).sub_(odd.mul_(sum_even)).abs_() for even, odd in zip(evens, odds)])
-    square = sum_even.square_().add_(sum_odd.square_())
-    energy = (square - deviation).div_(square.sqrt().add_(EPSILON)).sub_(threshold).clamp_min_(0)
-    spread = amplitude.div(largest.add_(EPSILON)).div_(SCALES)
-    return energy.div_(spread.sub_(CUT_OFF).mul_(-GAIN).exp_().add_(1)), amplitude
+class _Buffers:
+    """Energy of a few rows: memory that is new costs more than the arithmetic."""
+
+    def __init__(self, response: Tensor):
+        self.evens, self.odds, self.amplitudes = torch.empty(
+            3, *response.shape, dtype=torch.float64, device=response.device
+        )
+        self.even, self.odd, self.largest, self.root = torch.empty(
+            4, *response.shape[1:], dtype=torch.float64, device=response.device
+        )
+
+    def __call__(self, response: Tensor, threshold: Tensor) -> Tuple[Tensor, Tensor]:
+        """Energy of one orientation above the noise, weighted by the spread over scales, and the sum of the amplitudes.
+
+        Args:
+            response: (scales, N, rows, W) complex.
+            threshold: (N, 1, 1).
+
+        Returns:
+            Two of the buffers, (N, rows, W).
+        """
+        evens, odds, amplitudes = self.evens, self.odds, self.amplitudes
+        evens.copy_(response.real)
+        odds.copy_(response.imag)
+        torch.mul(evens, evens, out=amplitudes).addcmul_(odds, odds).sqrt_()
+        largest = _reduce(torch.maximum, amplitudes, self.largest)
+        even, odd = _reduce(torch.add, evens, self.even), _reduce(torch.add, odds, self.odd)
+        amplitude = _reduce(torch.add, amplitudes, self.root)
+        # the spread over scales, before its buffer is needed
+        weight = (
+            torch.div(amplitude, largest.add_(EPSILON), out=largest)
+            .mul_(-GAIN / SCALES)
+            .add_(GAIN * CUT_OFF)
+            .exp_()
+            .add_(1)
+        )
+        # parts across the mean phase; they sum to zero
+        evens.mul_(odd)
+        across = evens.addcmul_(odds, even, value=-1).abs_()
+        square = even.square_().addcmul_(odd, odd)
+        deviation = _reduce(torch.add, across, self.odd)
+        root = torch.sqrt(square, out=amplitudes[1]).add_(EPSILON)
+        energy = square.sub_(deviation).div_(root).sub_(threshold).clamp_min_(0)
+        return energy.div_(weight), amplitude
 
 
-def _add(maps: list) -> Tensor:
-    total = maps[0] + maps[1]
+def _reduce(function: Callable, maps: Tensor, out: Tensor) -> Tensor:
+    """Step by step: a reduction over a short leading dimension takes several times as long."""
+    function(maps[0], maps[1], out=out)
     for values in maps[2:]:
-        total += values
-    return total
+        function(out, values, out=out)
+    return out
 
 
 def _noise_threshold(response: Tensor, power: float, noise: float) -> Tensor:
     """(N, 1, 1) energy that noise of the strength seen at the finest scale would reach."""
     even, odd = torch.view_as_real(response).unbind(-1)
-    squares = (even * even).add_(odd * odd).flatten(1)
-    n_pixels = squares.shape[1]
-    middle = [(n_pixels - 1) // 2, n_pixels // 2]
+    squares = torch.mul(even, even).addcmul_(odd, odd).flatten(1)
     if squares.is_cuda:
-        median = squares.sort(1).values[:, middle].mean(1)
+        n_pixels = squares.shape[1]
+        median = squares.sort(1).values[:, [(n_pixels - 1) // 2, n_pixels // 2]].mean(1)
     else:
-        median = torch.from_numpy(np.partition(squares.numpy(), middle, axis=1)[:, middle].mean(1))
+        median = torch.tensor([_median(values) for values in squares.numpy()], dtype=torch.float64)
     tau = (median / math.log(2) / power * noise).sqrt()  # of the Rayleigh distribution
     return ((math.sqrt(math.pi / 2) + NOISE_SIGMAS * math.sqrt(2 - math.pi / 2)) / NOISE_RESCALE * tau)[:, None, None]
+
+
+def _median(values: np.ndarray) -> float:
+    """Median of many numbers: only those near the median of every 64th one are put into order."""
+    middle = [(len(values) - 1) // 2, len(values) // 2]
+    sample = np.sort(values[::64])
+    margin = 3 * math.isqrt(len(sample)) + 1  # six standard deviations of the rank
+    low, high = len(sample) // 2 - margin, len(sample) // 2 + margin
+    if low < 0 or high >= len(sample):
+        return np.partition(values, middle)[middle].mean()
+    above = values >= sample[low]
+    near = values[above & (values <= sample[high])]
+    ranks = [rank - len(values) + np.count_nonzero(above) for rank in middle]
+    if ranks[0] < 0 or ranks[1] >= len(near):  # an unlucky sample
+        return np.partition(values, middle)[middle].mean()
+    return np.partition(near, ranks)[ranks].mean()
 
 
 @lru_cache(maxsize=2)  # a pure function of the size: 40 MB for 480x640 pixels

@@ -12,8 +12,8 @@ import torch
 WINDOW = 3
 CELLS = WINDOW * WINDOW
 STEPS = 2 * CELLS - 1  # cells that a staircase through 9x9 meets
-STRIP = 2048  # windows at a time: most temporaries stay in the cache
-BLOCK = 8 * STRIP  # windows at a time where each takes only a few numbers
+STRIP = 4096  # windows at a time: most temporaries stay in the cache
+BLOCK = 4 * STRIP  # windows at a time where each takes only a few numbers
 TINY = 1e-300
 REST = 1e-18  # stands for a share of zero, which is divided by
 
@@ -29,9 +29,8 @@ NARROW_RANGE = 255
 NARROW = _Kind(np.uint8, np.uint16, np.int32, 8)  # a level is below (8 * 255)^2 < 2^22
 WIDE = _Kind(np.uint16, np.uint32, np.int64, 11)
 
-_LARGEST = (
-    np.square(np.arange(STEPS - 1, -1.0, -1))[None] / 2
-)  # the sum of min(a, b) over the pairs of levels, from the mass between them
+# the sum of the smaller one over all pairs of levels, from the mass between levels
+_PAIRS = np.square(np.arange(STEPS - 1, -1.0, -1))[None] / 2
 _ALL = np.ones((1, STEPS))
 
 
@@ -195,7 +194,7 @@ class _Strip:
         self._sort(values, total)
         self._fill_cells(values, total)
         # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both less those of each
-        share = correlated / (_weighted_sum(_LARGEST, self.mass) - offset)
+        share = correlated / (_weighted_sum(_PAIRS, self.mass) - offset)
         np.copyto(share, 0, where=correlated == 0)
         mass, terms, logs = self.tensors
         independent = _weighted_sum(_ALL, _inform(self.cells, self.terms))
