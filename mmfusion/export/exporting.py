@@ -21,9 +21,11 @@ from mmfusion.utils.compat import without_provenance
 from mmfusion.utils.errors import InputError
 from mmfusion.version import __version__
 
+from . import operators
 from .checking import SizeCheck, check_graph, example_pictures
 from .detectors import translations
 from .graph import FLOATS, FUSED, FusionGraph
+from .rewriting import rewrite
 from .tasks import SMALLEST
 
 OPSET = 18
@@ -176,7 +178,7 @@ def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest:
                 input_names=['first', 'second'],
                 output_names=outputs,
                 verbose=False,
-                custom_translation_table=translations(),
+                custom_translation_table={**operators.translations(), **translations()},
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             raise UserError(f'{name} cannot be exported: {_cause(error)}') from error
@@ -185,7 +187,7 @@ def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest:
         fixed = [axis.dim_value for axis in value.type.tensor_type.shape.dim[:3] if axis.HasField('dim_value')]
         if fixed:
             raise UserError(f'{name} cannot be exported for all sizes: {value.name} would be fixed to {fixed}')
-    return proto
+    return rewrite(proto)
 
 
 def open_session(proto):

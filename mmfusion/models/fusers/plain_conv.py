@@ -111,9 +111,7 @@ class PlainConvFuser(BaseFuser):
         x = skips.pop()
         for level in reversed(self.up):
             skip = skips.pop()
-            x = level(
-                torch.cat([skip, F.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)], dim=1)
-            )
+            x = level(torch.cat([skip, F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)], dim=1))
         return x
 
     def _by_rule(self, first: Tensor, second: Tensor) -> Tensor:

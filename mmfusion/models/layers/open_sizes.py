@@ -3,6 +3,7 @@
 from typing import Callable, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,11 +30,19 @@ def repeat_to_multiple(image: Tensor, multiple: int) -> Tensor:
         >>> repeat_to_multiple(torch.arange(3.).view(1, 1, 1, 3), 2).tolist()
         [[[[0.0, 1.0, 2.0, 2.0], [0.0, 1.0, 2.0, 2.0]]]]
     """
-    return _extend(
-        image,
-        [(0, round_up(size, multiple)) for size in image.shape[-2:]],
-        lambda place, size: place.clamp(max=size - 1),
-    )
+    return _extend_to_multiple(image, multiple)
+
+
+@torch.library.custom_op('mmfusion::extend', mutates_args=())
+def _extend_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """An operation of its own, since a graph has one for it and torch's exporter would gather pixel by pixel."""
+    below, right = (-size % multiple for size in image.shape[-2:])
+    return F.pad(image, (0, right, 0, below), mode='replicate').clone()
+
+
+@_extend_to_multiple.register_fake
+def _(image: Tensor, multiple: int) -> Tensor:
+    return image.new_empty(*image.shape[:2], *(round_up(size, multiple) for size in image.shape[-2:]))
 
 
 def reflect(image: Tensor, border: Tuple[int, int, int, int]) -> Tensor:

@@ -7,14 +7,17 @@ formulas, without official code. How it is computed differs from how it is print
 - Everything between a block's own features is computed strip by strip (:mod:`.strips`).
 - Normalized queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
 - Attention and the projection behind it make one small matrix per image, which is applied to the values once.
+- An exported graph keeps channels outermost, as runtimes lay out convolutions themselves, and has a convolution for each part that is used apart.
 """
 
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from mmfusion.utils.compat import exporting
 
 from .depthwise import depthwise_conv3x3
 from .strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
@@ -22,6 +25,8 @@ from .strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
 
 def pointwise(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """1x1 convolution of (N, C, H, W) with ``weight`` (C', C, 1, 1), as a matrix product over the pixels."""
+    if exporting():
+        return F.conv2d(x, weight, bias)
     return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
@@ -43,6 +48,25 @@ def local_features(
     return x if depthwise_bias is None else x + depthwise_bias.view(-1, 1, 1)
 
 
+def local_parts(
+    above: int,
+    below: int,
+    x: Tensor,
+    sizes: Sequence[int],
+    weight: Tensor,
+    bias: Optional[Tensor],
+    depthwise: Tensor,
+    depthwise_bias: Optional[Tensor],
+) -> Tuple[Tensor, ...]:
+    """:func:`local_features`, taken apart into as many channels as ``sizes`` say."""
+    if not exporting():
+        return local_features(above, below, x, weight, bias, depthwise, depthwise_bias).split(tuple(sizes), dim=1)
+    parts = [
+        [None] * len(sizes) if w is None else w.split(tuple(sizes)) for w in (weight, bias, depthwise, depthwise_bias)
+    ]
+    return tuple(local_features(above, below, x, *each) for each in zip(*parts))
+
+
 def pixel_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Layer norm of every pixel of (N, C, H, W) over its channels."""
     return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)
@@ -52,6 +76,9 @@ def gram(*features: Tensor) -> Tensor:
     """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W) with D channels in all."""
     with torch.autocast(features[0].device.type, enabled=False):
         x = features[0] if len(features) == 1 else torch.cat(features, dim=1)
+        if exporting():
+            x = x.flatten(2)
+            return x @ x.transpose(1, 2)
         x = x.to(torch.promote_types(x.dtype, torch.float32)).permute(0, 2, 3, 1).flatten(1, 2)  # (N, HW, D)
         return x.transpose(1, 2) @ x
 
@@ -93,6 +120,9 @@ def attention_matrix(attention: Tensor, project: Tensor) -> Tensor:
 
 def add_attended(x: Tensor, value: Tensor, matrix: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """``x`` (N, C, H, W) plus the values (N, D, H, W) under the matrix (N, C, D) of their image."""
+    if exporting():
+        x = x + (matrix @ value.flatten(2)).view_as(x)
+        return x if bias is None else x + bias.view(-1, 1, 1)
     n, c, h, w = x.shape
     flat = torch.baddbmm(
         x.permute(0, 2, 3, 1).reshape(n, h * w, c),
@@ -148,8 +178,8 @@ class ChannelAttention(BaseModule):
         channels = x.shape[1]
 
         def function(above, below, x, scale, shift, *convs):
-            features = local_features(above, below, pixel_norm(x, scale, shift, norm.eps), *convs)
-            query_key, value = features.split((2 * channels, channels), dim=1)
+            x = pixel_norm(x, scale, shift, norm.eps)
+            query_key, value = local_parts(above, below, x, (2 * channels, channels), *convs)
             return gram(query_key), value
 
         plan = Plan(function, (HALO, *[SHARED] * 6), (IMAGE, ROWS))
@@ -235,10 +265,16 @@ class RestormerBlock(BaseModule):
             project_bias,
         ):
             x = add_attended(x, value, matrix, bias)
-            hidden = local_features(
-                above, below, pixel_norm(x, scale, shift, norm.eps), expand, expand_bias, depthwise, depthwise_bias
+            gate, content = local_parts(
+                above,
+                below,
+                pixel_norm(x, scale, shift, norm.eps),
+                [len(expand) // 2] * 2,
+                expand,
+                expand_bias,
+                depthwise,
+                depthwise_bias,
             )
-            gate, content = hidden.chunk(2, dim=1)
             return (x[:, :, above : x.shape[2] - below] + pointwise(F.gelu(gate) * content, project, project_bias),)
 
         plan = Plan(function, (HALO, HALO, IMAGE, *[SHARED] * 9), (ROWS,))

@@ -137,9 +137,9 @@ def run_chosen(experts: ModuleList, sources: Sequence[Sequence[Tensor]], gate: G
         Tensor: (N, C', H, W), float32 or wider.
     """
     source_of = [index * len(sources) // len(experts) for index in range(len(experts))]
-    if exporting():  # what is chosen is not known to a graph: all run, and a gate of zero leaves nothing of the others
+    if exporting():
         (batches,) = zip(*sources)
-        return log_combine(*_all(experts, [batches[source] for source in source_of], gate.gates), mode)
+        return _run_where_chosen(experts, [batches[source] for source in source_of], gate.gates, mode)
     chosen = gate.chosen.tolist()
     combined = []
     for image, picked in enumerate(chosen):
@@ -158,11 +158,27 @@ def run_chosen(experts: ModuleList, sources: Sequence[Sequence[Tensor]], gate: G
     return result
 
 
-def _all(experts: ModuleList, inputs: Sequence[Tensor], gates: Tensor) -> 'Tuple[List[Tensor], List[Tensor]]':
-    """Outputs of all experts, each (N, C', H, W), and their gates, each (N, 1, 1, 1)."""
-    outputs: List[Tensor] = [None] * len(experts)
-    for source in {id(x): x for x in inputs}.values():
-        same = [e for e, x in enumerate(inputs) if x is source]
-        for e, output in zip(same, run_together([experts[e] for e in same], source)):
-            outputs[e] = output
-    return outputs, [gate.view(-1, 1, 1, 1) for gate in gates.unbind(1)]
+def _run_where_chosen(experts: ModuleList, inputs: Sequence[Tensor], gates: Tensor, mode: str) -> Tensor:
+    """:func:`run_chosen` in a form that a graph can record: an expert runs, on the whole batch, where any image of it chose that expert.
+
+    The sum is that of the formula, without the shifts that keep ``exp`` of half precision from an overflow; what runs has a gate of zero for
+    images that did not choose it, which adds nothing to them.
+
+    Args:
+        experts: E networks.
+        inputs: What each looks at, (N, C, H, W).
+        gates: (N, E).
+        mode: See :func:`~mmfusion.models.layers.log_combine`.
+    """
+    number, _, height, width = inputs[0].shape
+    total = gates.new_zeros(number, experts[0][-1].out_channels, height, width)
+    for expert, x, gate in zip(experts, inputs, gates.unbind(1)):
+
+        def add(total: Tensor, x: Tensor, gate: Tensor, expert: ConvExpert = expert) -> Tensor:
+            output = expert(x).to(total.dtype)
+            return total + (output.exp() if mode == 'logsumexp' else output) * gate.view(-1, 1, 1, 1)
+
+        total = torch.cond((gate > 0).any(), add, lambda total, x, gate: total.clone(), (total, x, gate))
+    if mode == 'logsumexp':
+        return total.clamp_min(torch.finfo(total.dtype).tiny).log()
+    return total

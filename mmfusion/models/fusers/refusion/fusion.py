@@ -13,6 +13,7 @@ from mmfusion.models.layers.restormer import (
     attention_matrix,
     gram,
     local_features,
+    local_parts,
     pointwise,
 )
 from mmfusion.models.layers.strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
@@ -84,10 +85,8 @@ class AttentionFusion(BaseModule):
 def _attend(above: int, below: int, first: Tensor, second: Tensor, *weights: Tensor) -> tuple:
     """Products of both sources' queries and keys (N, 4c, 4c), and their values."""
     c = first.shape[1]
-    one, value_first = local_features(above, below, first, weights[0], None, weights[1], None).split((2 * c, c), dim=1)
-    other, value_second = local_features(above, below, second, weights[2], None, weights[3], None).split(
-        (2 * c, c), dim=1
-    )
+    one, value_first = local_parts(above, below, first, (2 * c, c), weights[0], None, weights[1], None)
+    other, value_second = local_parts(above, below, second, (2 * c, c), weights[2], None, weights[3], None)
     return gram(one, other), value_first, value_second
 
 
@@ -107,7 +106,7 @@ def _merge(
     """Attended sources, then the gated feed-forward network; ``weights`` are expand, its depthwise one and output of each source."""
     sources = [add_attended(first, value_first, matrix_first), add_attended(second, value_second, matrix_second)]
     both = torch.cat(sources, dim=1)  # (N, 2c, H, W)
-    gates = local_features(above, below, both, gate, None, gate_depthwise, None).chunk(2, dim=1)
+    gates = local_parts(above, below, both, [len(gate) // 2] * 2, gate, None, gate_depthwise, None)
     result = both[:, :, above : both.shape[2] - below]
     for source, opened, (expand, depthwise, output) in zip(sources, gates, (weights[:3], weights[3:])):
         result = result + pointwise(
