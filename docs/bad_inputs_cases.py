@@ -1326,3 +1326,68 @@ def _():
     tool, *arguments = examined('vi', 'ir', '--checks', 'polarty')
     cv2.imwrite('ir/1.png', np.zeros((64, 64), np.uint8))
     return tool, *arguments
+
+
+def exported(*arguments, out='fuser.onnx'):
+    """The export, called with arguments, in a folder with a pair."""
+    from mmfusion.cli.export import main as export
+
+    for folder in ('vi', 'ir'):
+        picture(f'{folder}/1.png', (64, 64))
+    return export, *arguments, '--out', out
+
+
+@case('export', 'a model that is not there', fast=True)
+def _():
+    return exported('no_such_fuser')
+
+
+@case('export', 'a file of another kind', fast=True)
+def _():
+    return exported('AverageFuser', out='fuser.pb')
+
+
+@case('export', 'a task that the model does not have', fast=True)
+def _():
+    return exported('AverageFuser', '--tasks', 'det')
+
+
+@case('export', 'an option that the fuser does not have', fast=True)
+def _():
+    return exported('AverageFuser', '--fuser-options', 'shift=1')
+
+
+@case('export', 'int8 without pairs', fast=True)
+def _():
+    return exported('AverageFuser', '--precision', 'int8')
+
+
+@case('export', 'half precision of a fuser without weights')
+def _():
+    return exported('AverageFuser', '--precision', 'half', '--calibrate', 'vi', 'ir')
+
+
+@case('export', 'pairs that are not there', fast=True)
+def _():
+    return exported('DenseFuse', '--precision', 'half', '--calibrate', 'vi', 'thermal')
+
+
+@case('export', 'a folder in the place of the file', fast=True)
+def _():
+    Path('fuser.onnx').mkdir()
+    return exported('AverageFuser')
+
+
+@case('export', 'a detector in two stages behind the fuser', fast=True)
+def _():
+    import mmdet
+    from mmengine.config import Config
+
+    base = Path(mmdet.__file__).parent / '.mim/configs/_base_/models/faster-rcnn_r50_fpn.py'
+    detector = Config.fromfile(base).model.to_dict()
+    detector['type'] = 'mmdet.FasterRCNN'
+    detector['backbone']['init_cfg'] = None
+    Path('config.py').write_text(
+        f"model = dict(type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(det={detector!r}))\n"
+    )
+    return exported('config.py', '--tasks', 'det')

@@ -44,6 +44,22 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='NAME',
         help='detector and segmentor of the config to put behind the fuser',
     )
+    parser.add_argument(
+        '--precision',
+        choices=('float32', 'half', 'int8'),
+        default='float32',
+        help='half and int8 are smaller; they are refused where the pairs of --calibrate show that too much is lost (default: float32)',
+    )
+    parser.add_argument(
+        '--calibrate',
+        nargs=2,
+        metavar=('FIRST', 'SECOND'),
+        help='folders of pairs, matched by file name, that half and int8 are judged by and int8 is calibrated on',
+    )
+    parser.add_argument(
+        '--labels',
+        help='boxes of these pairs, for a detector in half or int8: COCO .json, or folder of .xml (VOC) or .txt (YOLO, with classes.txt)',
+    )
     args = parser.parse_args(argv)
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
@@ -65,8 +81,13 @@ def main(argv=None) -> None:
         output=args.output,
         fuser_options=args.fuser_options,
         tasks=args.tasks,
+        precision=args.precision,
+        calibrate=args.calibrate,
+        labels=args.labels,
     )
     print(f'compared with {report.info.fuser}, largest difference of the fused picture in [0, 1]:')
     for check in report.checks:
         print(f'  {check}')
+    if report.kept is not None:
+        print(f'{args.precision}: {report.kept}')
     print(f'wrote {report.path} ({report.size / 1e6:.2f} MB): mmfusion run {args.out} FIRST SECOND')

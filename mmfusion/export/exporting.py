@@ -4,9 +4,10 @@ import logging
 import os
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -25,6 +26,8 @@ from . import operators
 from .checking import SizeCheck, check_graph, example_pictures
 from .detectors import translations
 from .graph import FLOATS, FUSED, FusionGraph
+from .judging import MAX_CALIBRATED, MAX_MAP_LOSS, MAX_OTHER_CLASS, MIN_PSNR, Figures, UserPairs, check_it_runs, compare
+from .reducing import PRECISIONS, as_accelerators_compute, to_half, to_int8
 from .rewriting import rewrite
 from .tasks import SMALLEST
 
@@ -44,12 +47,14 @@ class ExportReport(NamedTuple):
         info: What it says of itself.
         checks: Comparison with the network.
         size: Bytes of the file.
+        kept: What half precision or int8 keeps of float32; None without.
     """
 
     path: str
     info: GraphInfo
     checks: List[SizeCheck]
     size: int
+    kept: Optional[Figures] = None
 
 
 def export_model(
@@ -61,6 +66,9 @@ def export_model(
     output: str = 'uint8',
     fuser_options: Optional[Dict[str, Any]] = None,
     tasks: Sequence[str] = (),
+    precision: str = 'float32',
+    calibrate: Optional[Tuple[Union[str, Path], Union[str, Path]]] = None,
+    labels: Optional[Union[str, Path]] = None,
 ) -> ExportReport:
     """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the network.
 
@@ -76,18 +84,26 @@ def export_model(
         output: The same of the fused picture.
         fuser_options: Options of the fuser, which the file then has for good.
         tasks: Names of a detector and a segmentor of the model, whose boxes and class map of the fused picture become outputs.
+        precision: ``'float32'``, ``'half'`` (float16 between the first and the last weights) or ``'int8'`` (static, convolutions and matrix
+            products with weights).
+        calibrate: Folders of the first and the second source, matched by file name, for ``half`` and ``int8``: their pairs show the ranges
+            of values, and what is kept of the result.
+        labels: Boxes of these pairs, which a detector in half precision or int8 is judged by; see :class:`~.judging.UserPairs`.
 
     Raises:
-        UserError: A package is missing, the model cannot be built, its fuser cannot be exported, or the graph differs from the network. No file is
-            written then.
+        UserError: A package is missing, the model cannot be built, its fuser cannot be exported, the graph differs from the network, or half
+            precision or int8 loses more than :data:`~.judging.MIN_PSNR` and its neighbors allow. No file is written then.
     """
     check_packages()
+    check_precision(precision, calibrate, labels)
     if input not in DTYPES or output not in DTYPES:
         raise InputError(f'input and output must be out of {DTYPES}, got {input!r} and {output!r}')
     if len(channels) != 2 or not set(channels) <= {1, 3}:
         raise InputError(f'channels are two numbers out of 1 (gray) and 3 (RGB), got {tuple(channels)}')
     if Path(out).suffix != '.onnx':
         raise InputError(f'the file must end with .onnx, got {out}')
+    if Path(out).is_dir():
+        raise InputError(f'{out} is a folder; name a file')
     register_all_modules()
     built = build_coupling(model, weights)
     coupling = built.coupling
@@ -97,6 +113,15 @@ def export_model(
         raise UserError(f'{type(coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {known}')
     coupling.fuser_options = dict(fuser_options or {})
     fuser = coupling.fuser
+    pairs = UserPairs(*calibrate, labels) if calibrate is not None else None
+    if (
+        pairs is not None
+        and labels is None
+        and any(coupling.tasks[name].kind == 'detection' for name in tasks if name in coupling.tasks)
+    ):
+        raise UserError(
+            f'{precision} with a detector is judged by mAP50 on your pairs, which needs their boxes: --labels PATH'
+        )
     graph = FusionGraph(coupling, tasks).eval()
     smallest = max(fuser.graph_min_size, SMALLEST if tasks else 0)
     parts = [fuser, *(coupling.tasks[name].network for name in tasks)]
@@ -119,9 +144,49 @@ def export_model(
         tasks={name: _describe(coupling.tasks[name], built.meta) for name in tasks},
         checked=tuple(map(str, checks)),
     )
+    kept = None
+    if pairs is not None:
+        proto, kept = make_smaller(proto, precision, pairs, info)
+        info = replace(info, precision=precision, kept=kept.to_dict())
     data = _finish(proto, info)
     write_bytes(out, data)
-    return ExportReport(os.path.abspath(out), info, checks, len(data))
+    return ExportReport(os.path.abspath(out), info, checks, len(data), kept)
+
+
+def check_precision(precision: str, calibrate: Optional[Sequence], labels: Optional[Union[str, Path]]) -> None:
+    """Raise an error where the precision and what it is judged by do not belong together.
+
+    Raises:
+        UserError: The precision is unknown, pairs are missing, or pairs or labels are given for float32.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f'precision must be out of {PRECISIONS}, got {precision!r}')
+    if precision == 'float32' and (calibrate is not None or labels is not None):
+        raise InputError(
+            'pairs and labels are for half precision and int8; add --precision half or int8, or leave them out'
+        )
+    if precision != 'float32' and calibrate is None:
+        raise InputError(f'{precision} is judged by your pairs of pictures: --calibrate FIRST_FOLDER SECOND_FOLDER')
+
+
+def make_smaller(proto, precision: str, pairs: UserPairs, info: GraphInfo) -> Tuple[Any, Figures]:
+    """A graph in half precision or int8, and what it keeps.
+
+    Raises:
+        UserError: It has no weights, does not run, or loses more than is allowed.
+    """
+    with _quiet():
+        smaller = to_half(proto) if precision == 'half' else to_int8(proto, pairs.feeds(info, MAX_CALIBRATED))
+    check_it_runs(open_session(smaller), info)
+    judged = as_accelerators_compute(smaller) if precision == 'half' else smaller
+    kept = compare(open_session(proto), open_session(judged), pairs, info)
+    if not kept.passed:
+        raise UserError(
+            f'{precision} loses too much here: {kept}. Required are {MIN_PSNR:g} dB for every pair, at most {MAX_MAP_LOSS:g} point of mAP50 '
+            f'less, and another class on at most {100 * MAX_OTHER_CLASS:g} % of the pixels. No file was written; '
+            + ('try --precision half' if precision == 'int8' else 'export without --precision')
+        )
+    return smaller, kept
 
 
 def _describe(task: TaskNetwork, meta: dict) -> Dict[str, Any]:
@@ -156,10 +221,10 @@ def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest:
     Raises:
         UserError: The network cannot be traced, or only for one size.
     """
-    # sides that are a multiple of nothing, unequal, and other than the batch: whatever is fixed by mistake shows
-    pictures = [
-        torch.from_numpy(picture) for picture in example_pictures((2, smallest + 37, smallest + 55), channels, dtype)
-    ]
+    # sides that are a multiple of nothing, unequal, and other than the batch: whatever is fixed by mistake shows; the scales of
+    # detectors go down to an eighth of SMALLEST pixels, and one that is a single pixel there would stay one
+    example = (smallest + 37, smallest + 55) if smallest < SMALLEST else (smallest + 229, smallest + 357)
+    pictures = [torch.from_numpy(picture) for picture in example_pictures((2, *example), channels, dtype)]
     sizes = {
         0: torch.export.Dim('n', min=1, max=MAX_BATCH),
         1: torch.export.Dim('h', min=smallest, max=LARGEST),

@@ -30,6 +30,9 @@ class GraphInfo:
         opset: Of ONNX.
         tasks: By name of the task network: ``kind``, ``type``, ``classes`` and ``palette``.
         checked: Sizes that were compared with the network, with the differences.
+        precision: ``'float32'``, ``'half'`` or ``'int8'``.
+        kept: Of ``half`` and ``int8``, what was measured against float32: ``pairs``, ``psnr`` (dB, lowest of the pairs, None where nothing
+            differs), ``mean_psnr``, ``map50`` and ``map50_float32`` (points) with a detector, ``other_class`` (share of pixels) with a segmentor.
     """
 
     name: str
@@ -47,6 +50,8 @@ class GraphInfo:
     opset: int = 18
     tasks: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     checked: Tuple[str, ...] = ()
+    precision: str = 'float32'
+    kept: Dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Text for the file."""
