@@ -11,7 +11,7 @@ from mmfusion.models.layers.open_sizes import round_up
 from mmfusion.utils import UserError
 
 BOXES, SCORES, LABELS = 'boxes', 'scores', 'labels'
-HEADS = ('RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead', 'FCOSHead')
+HEADS = ('RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead', 'FCOSHead', 'RetinaHead', 'GFLHead')
 MAX_BOXES = 300  # where the config of a detector has no max_per_img
 
 
@@ -166,12 +166,12 @@ class DetectionGraph(nn.Module):
         """The best places and classes of each level, several classes for a place included."""
         scores, deltas, *factors = self.head(features)
         parts = []
-        for index, priors in enumerate(self._priors(scores)):
+        for index, (priors, (stride, _)) in enumerate(zip(self._priors(scores), self.head.prior_generator.strides)):
             factor = _rows(factors[0][index], 1)[..., 0].sigmoid() if factors else None
-            parts.append(self._level(scores[index], deltas[index], factor, priors, size))
+            parts.append(self._level(scores[index], deltas[index], factor, priors, size, stride))
         return Candidates(*(torch.cat(values, 1) for values in zip(*parts)))
 
-    def _level(self, scores: Tensor, deltas: Tensor, factor, priors: Tensor, size) -> Candidates:
+    def _level(self, scores: Tensor, deltas: Tensor, factor, priors: Tensor, size, stride: int) -> Candidates:
         head, cfg = self.head, self.head.test_cfg
         classes = head.cls_out_channels
         number = int(cfg.get('nms_pre', 1000))
@@ -182,9 +182,7 @@ class DetectionGraph(nn.Module):
         best, chosen = F.pad(flat, (0, number), value=-1.0).topk(number)  # there may be fewer places
         chosen = chosen.clamp(max=flat.shape[1] - 1)
         places, labels = torch.div(chosen, classes, rounding_mode='floor'), chosen % classes
-        predicted = _rows(deltas, 4)
-        predicted = predicted.gather(1, places.unsqueeze(-1).expand(-1, -1, 4)).flatten(0, 1)
-        boxes = head.bbox_coder.decode(priors[places.flatten()], predicted).view(-1, number, 4)
+        boxes = self._boxes(deltas, priors[places.flatten()], places, stride).view(-1, number, 4)
         height, width = size
         boxes = torch.stack(
             [boxes[..., axis].clamp(min=0).clamp(max=width if axis % 2 == 0 else height) for axis in range(4)], -1
@@ -196,6 +194,16 @@ class DetectionGraph(nn.Module):
             sides = boxes[..., 2:] - boxes[..., :2]
             best = torch.where((sides > smallest).all(-1), best, -1.0)
         return Candidates(boxes, best, labels)
+
+    def _boxes(self, deltas: Tensor, priors: Tensor, places: Tensor, stride: int) -> Tensor:
+        """(N * K, 4) at (N, K) places of a level, of which ``priors`` are the boxes or points."""
+        head = self.head
+        bins = head.reg_max + 1 if hasattr(head, 'integral') else 1  # GFL predicts how distances are distributed
+        rows = _rows(deltas, 4 * bins)
+        rows = rows.gather(1, places.unsqueeze(-1).expand(-1, -1, 4 * bins)).flatten(0, 1)
+        if bins > 1:
+            rows, priors = head.integral(rows) * stride, head.anchor_center(priors)
+        return head.bbox_coder.decode(priors, rows)
 
 
 def _rows(level: Tensor, length: int) -> Tensor:

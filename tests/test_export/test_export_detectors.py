@@ -19,8 +19,8 @@ from mmfusion.utils import UserError
 
 for package in exporting.NEEDED:
     pytest.importorskip(package, reason=f'{package} is not installed: {exporting.INSTALL}')
-LAST = ('conv_cls', 'conv_reg', 'conv_centerness')
-NAMES = ('fcos', 'rtmdet', 'yolox')
+LAST = ('conv_cls', 'conv_reg', 'conv_centerness', 'retina_cls', 'retina_reg', 'gfl_cls', 'gfl_reg')
+NAMES = ('fcos', 'rtmdet', 'yolox', 'retinanet', 'gfl')
 
 
 def coupling(name):
@@ -112,7 +112,6 @@ def test_export(name, tmp_path):
     'name,message',
     [
         ('faster_rcnn', 'a FasterRCNN, which cuts boxes out of features by an operator that ONNX has not'),
-        ('retinanet', 'a RetinaNet, which has the head RetinaHead'),
         ('yolov3', 'a YOLOV3, which has the head YOLOV3Head; detectors with RTMDetHead'),
     ],
 )
