@@ -11,7 +11,7 @@ from tiny_runs import write_run
 
 from mmfusion import apis
 from mmfusion.cli.verify import main
-from mmfusion.experiments.verification import format_verification, verify
+from mmfusion.experiments.verification.verify import Finding, Verification, format_verification, verify
 from mmfusion.fileio.reading import read_json, sha256
 from mmfusion.utils import UserError
 
@@ -186,3 +186,16 @@ def test_paths_relative_to_where_it_was_made_and_other_folders(place, tmp_path, 
     with pytest.raises(SystemExit) as ended:
         main([str(place / 'again'), '--root', f'MSRS={tmp_path / "elsewhere"}', '--sample', '0'])
     assert ended.value.code == 1
+
+
+def test_what_many_results_share_is_said_once():
+    shared = [Finding(f'cells/{name}', "data 'pairs': a.png has changed") for name in 'abcde']
+    text = format_verification(Verification([*shared, Finding('cells/a', 'other')], ['looked'], 5))
+    assert text.splitlines() == [
+        'looked',
+        "DIFFERS  5 results (cells/a, ..., cells/e): data 'pairs': a.png has changed",
+        'DIFFERS  cells/a: other',
+        '5 results checked: 6 differences',
+    ]
+    few = format_verification(Verification(shared[:3], [], 3)).splitlines()
+    assert [line.split(':')[0] for line in few[:-1]] == [f'DIFFERS  cells/{name}' for name in 'abc']

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from mmfusion.manifest import Places, read_manifest
 from mmfusion.manifest.content import has_manifest, read_places
@@ -64,7 +64,7 @@ def verify(
         UserError: There is no manifest, a damaged one, or data are not on this machine.
     """
     findings: List[Finding] = []
-    notes: List[str] = []
+    notes: List[Finding] = []
     folder = Path(folder).resolve()
     todo, seen, entries = [folder], set(), 0
     while todo:
@@ -82,10 +82,10 @@ def verify(
             with _working_in(places.base):  # settings name paths relative to it
                 texts, remarks = _check(entry, places, current, sample, seed, other_versions)
             findings += [Finding(where, text) for text in texts]
-            notes += [f'{where}: {remark}' for remark in remarks]
+            notes += [Finding(where, remark) for remark in remarks]
             todo += [(current / run).resolve() for run in entry.get('runs', ())]
             entries += 1
-    return Verification(findings, list(dict.fromkeys(notes)), entries)
+    return Verification(findings, _by_text(notes), entries)
 
 
 @contextlib.contextmanager
@@ -138,7 +138,21 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
 
 def format_verification(result: Verification) -> str:
     """Notes, findings, and the answer in the last line."""
-    lines = [*result.notes, *(f'DIFFERS  {finding.result}: {finding.text}' for finding in result.findings)]
+    lines = [*result.notes, *(f'DIFFERS  {line}' for line in _by_text(result.findings))]
     what = f'{result.entries} result{"s" if result.entries != 1 else ""} checked'
     answer = f'{len(result.findings)} differences' if len(result.findings) != 1 else '1 difference'
     return '\n'.join([*lines, f'{what}: {answer if result.findings else "everything is as the manifest states"}'])
+
+
+def _by_text(findings: Sequence[Finding], most: int = 3) -> List[str]:
+    """A line each; what is said of more than ``most`` results, such as of one picture that a whole league has used, is said once."""
+    groups: Dict[str, List[str]] = {}
+    for finding in dict.fromkeys(findings):
+        groups.setdefault(finding.text, []).append(finding.result)
+    lines = []
+    for text, results in groups.items():
+        if len(results) > most:
+            lines.append(f'{len(results)} results ({results[0]}, ..., {results[-1]}): {text}')
+        else:
+            lines += [f'{result}: {text}' for result in results]
+    return lines
