@@ -125,7 +125,10 @@ def scatter(rows: List[dict]) -> float:
 
 
 def fit(rows: List[dict]) -> Dict[str, float]:
-    """Logistic regression of right (below 3 px) against wrong (above 8 px), with a small ridge; both sides weigh the same."""
+    """Logistic regression of right (below 3 px) against wrong (above 8 px), with a small ridge; both sides weigh the same.
+
+    No figure may count the wrong way, as one of a few that say the same does if it is let.
+    """
     from scipy.optimize import minimize
 
     rows = [row for row in rows if not GOOD <= row['error'] <= BAD]
@@ -138,7 +141,8 @@ def fit(rows: List[dict]) -> Dict[str, float]:
         margin = (inputs @ parameters) * np.where(right, 1, -1)
         return float((weight * np.logaddexp(0, -margin)).sum() + 1e-3 * (parameters[:-1] ** 2).sum())
 
-    found = minimize(loss, np.zeros(inputs.shape[1])).x
+    bounds = [(0, None)] * (inputs.shape[1] - 1) + [(None, None)]
+    found = minimize(loss, np.zeros(inputs.shape[1]), method='L-BFGS-B', bounds=bounds).x
     score = inputs @ found
     print(
         f'{right.sum()} right, {(~right).sum()} wrong; refused at 0.5: {(score[right] < 0).mean():.1%} of the right ones, '

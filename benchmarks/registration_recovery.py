@@ -6,7 +6,10 @@
 Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the first. Qabf is rated within the
 largest rectangle that all variants of a pair know, and counted in two ways, since the sets are not registered to the pixel themselves:
 
-- against the set: 100 % is the pair as it came, 0 % the shifted one; ``truth`` undoes the shift exactly;
+- against the set: every fused image is rated with the second image where the set has it; 100 % is the pair as it came, 0 % the shifted one;
+  ``truth`` undoes the shift exactly. A result that lies elsewhere than the set loses, whether edges coincide there or not;
+- by its own sources: each fused image is rated with the second image that it was fused from, so that no place is taken as right: the more edges
+  of both sources coincide, the fewer get lost. ``truth`` shows what resampling alone does to that;
 - by two measures that registration does not use, mutual information of the gray levels and the edges of the first image kept in the second (Qabf
   of the second for the first alone): for how many pairs they are higher where registration put the second image than where the set has it;
 - against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration counts. Distance says how
@@ -16,6 +19,7 @@ Refused pairs are counted and left out of Qabf; for the detector they stay shift
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Dict, List
@@ -100,16 +104,20 @@ def rate(pair: Shifted, fuse: FusionInferencer) -> Dict[str, float]:
     known = np.logical_and.reduce(list(pair.known.values()))
     window = valid_window(torch.from_numpy(known))
 
-    def value(name: str, second: str) -> float:
+    @functools.cache
+    def fused_gray(name: str) -> np.ndarray:
         fused = pair.fused(fuse, name)
-        fused = fused if fused.ndim == 2 else cv2.cvtColor(fused, cv2.COLOR_BGR2GRAY)
+        return fused if fused.ndim == 2 else cv2.cvtColor(fused, cv2.COLOR_BGR2GRAY)
+
+    def value(name: str, second: str) -> float:
         images = (
             torch.from_numpy(np.ascontiguousarray(x)).reshape(1, 1, *pair.shape)
-            for x in (fused, pair.gray, pair.seconds[second])
+            for x in (fused_gray(name), pair.gray, pair.seconds[second])
         )
         return qabf(*(image if window is None else window.cut(image).contiguous() for image in images)).total.item()
 
     values = {name: value(name, 'set') for name in VARIANTS}
+    values |= {f'{name} by its sources': value(name, name) for name in VARIANTS}
     first, *seconds = (
         torch.from_numpy(x).reshape(1, 1, *pair.shape)
         for x in (pair.gray, pair.seconds['truth'], pair.seconds['registered'])
@@ -174,6 +182,18 @@ def main() -> None:
                 {key: float(np.mean([row[key] for row in rated])) for key in VARIANTS},
                 against_the_set=won_back(rated, 'set', 'shifted', 'registered'),
                 by_the_truth=won_back(rated, 'set', 'shifted', 'truth'),
+                by_sources=dict(
+                    {key: float(np.mean([row[f'{key} by its sources'] for row in rated])) for key in VARIANTS},
+                    better_than_the_set=sum(
+                        row['registered by its sources'] > row['truth by its sources'] for row in rated
+                    ),
+                ),
+                won_back_by_sources=won_back(
+                    rated, 'set by its sources', 'shifted by its sources', 'registered by its sources'
+                ),
+                truth_by_sources=won_back(
+                    rated, 'set by its sources', 'shifted by its sources', 'truth by its sources'
+                ),
                 against_itself=won_back(rated, 'own by itself', 'own shifted by itself', 'registered by itself'),
                 better_by={key: sum(row[key] > 0 for row in rated) for key in ('information', 'edges')},
                 rated=len(rated),
@@ -183,6 +203,14 @@ def main() -> None:
             line += '; won back ' + ', '.join(
                 f'{key.replace("_", " ")} {content["qabf"][key]:.0f} %'
                 for key in ('against_the_set', 'by_the_truth', 'against_itself')
+            )
+            line += '; by its own sources ' + ', '.join(
+                f'{key} {content["qabf"]["by_sources"][key]:.3f}' for key in VARIANTS
+            )
+            line += f', better than the exact way back for {content["qabf"]["by_sources"]["better_than_the_set"]} of {len(rated)}'
+            line += ', won back ' + ', '.join(
+                f'{content["qabf"][key]:.0f} % {note}'
+                for key, note in (('won_back_by_sources', 'registered'), ('truth_by_sources', 'by the exact way back'))
             )
             line += '; better than the set by ' + ', '.join(
                 f'{key} {value} of {len(rated)}' for key, value in content['qabf']['better_by'].items()

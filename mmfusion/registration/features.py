@@ -1,8 +1,9 @@
-"""Orientation features: what two images of one scene share when their gray levels do not.
+"""Edge features: what two images of one scene share when their gray levels do not.
 
-An edge keeps its direction when the modality changes, though neither its sign nor its strength. Each pixel holds the gradient's strength along four
-directions, without sign, less their mean, smoothed and brought to unit length where there is structure (after Ye et al., "Fast and robust
-matching for multimodal remote sensing image registration", IEEE TGRS 57(11), 2019, whose channels are the same but for the subtracted mean).
+An edge keeps its place and direction when the modality changes, though neither its sign nor its strength. Each pixel holds the gradient's strength,
+compressed so that faint edges count beside strong ones, along twice its direction, where both signs are one, and without direction; less the mean
+of the surroundings. The scalar product of two such features without the mean is the square of that of two normalized gradients (Haber and
+Modersitzki, "Intensity gradient based registration and fusion of multi-modal images", MICCAI 2006) but for the weight of the third channel.
 """
 
 from typing import NamedTuple
@@ -12,11 +13,11 @@ import numpy as np
 
 from .geometry import local_scale, scale_matrix, warp
 
-ANGLES = np.arange(4) * (np.pi / 4)  # four, since OpenCV filters four channels at once
-_DIRECTIONS = np.stack([np.cos(ANGLES), np.sin(ANGLES)]).astype(np.float32)
 _SIGMA = 0.8
-SMOOTHING = 2.0
-FINE = 1.0  # smoothing for the last steps, when edges lie within a pixel or two of each other
+_STRENGTH = 1.4  # weight of the channel without direction
+_AROUND = 27  # pixels: side of the square whose mean is taken away
+SMOOTHING = 1.0
+WIDE = 2.0  # smoothing for the steps that lead from far
 
 
 class Picture(NamedTuple):
@@ -51,10 +52,10 @@ class Picture(NamedTuple):
 
 
 class Features(NamedTuple):
-    """Orientation features of an image.
+    """Edge features of an image.
 
     Attributes:
-        values: (H, W, 4) float32, zero where ``weight`` is.
+        values: (H, W, 3) float32, zero where ``weight`` is, of mean square length 1 elsewhere.
         weight: (H, W) float32, 1 where the features are known, 0 elsewhere.
     """
 
@@ -94,28 +95,30 @@ def content_mask(image: np.ndarray) -> np.ndarray:
     return mask
 
 
-def orientation_features(picture: Picture, sigma: float = _SIGMA, smoothing: float = SMOOTHING) -> Features:
+def edge_features(picture: Picture, smoothing: float = SMOOTHING) -> Features:
     """Features of an image.
 
     Args:
         picture: Image and mask.
-        sigma: Width of the Gaussian before the gradient, in pixels.
         smoothing: Width of the Gaussian over the channels, in pixels: how far edges may be apart and still be felt.
     """
-    smooth = cv2.GaussianBlur(picture.image, (0, 0), sigma)
-    gradient = np.stack([cv2.Scharr(smooth, cv2.CV_32F, 1, 0), cv2.Scharr(smooth, cv2.CV_32F, 0, 1)], axis=-1)
-    weight = cv2.erode(picture.mask, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1).astype(
-        np.float32
+    smooth = cv2.GaussianBlur(picture.image, (0, 0), _SIGMA)
+    right, down = (cv2.Scharr(smooth, cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1)))
+    weight = cv2.erode(picture.mask, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    weight = weight.astype(np.float32)
+    strength = cv2.magnitude(right, down) * weight
+    inside = strength[weight > 0]
+    typical = float(np.median(inside)) if inside.size else 1.0
+    compressed = strength / (strength + 2 * typical + 0.01)
+    double = compressed / (strength * strength + 1e-6) * weight
+    channels = np.stack(
+        [(right * right - down * down) * double, 2 * right * down * double, _STRENGTH * compressed], axis=-1
     )
-    channels = np.abs((gradient * (weight / 32)[..., None]) @ _DIRECTIONS)
-    channels = np.maximum(channels - channels.mean(-1, keepdims=True), 0)
     channels = cv2.GaussianBlur(channels, (0, 0), smoothing)
-    squares = np.einsum('hwc,hwc->hw', channels, channels)
-    inside = squares[weight > 0]
-    floor = (
-        0.5 * float(np.sqrt(np.median(inside))) + 1e-3 if inside.size else 1.0
-    )  # what is weaker than half the median counts as noise
-    return Features(channels * (weight / np.sqrt(squares + floor**2))[..., None], weight)
+    around, known = (cv2.blur(array, (_AROUND, _AROUND)) for array in (channels, weight))
+    channels = (channels - around / np.maximum(known, 1e-6)[..., None]) * weight[..., None]
+    power = float(np.vdot(channels, channels)) / max(float(weight.sum()), 1.0)
+    return Features(channels / np.float32(np.sqrt(power) + 1e-3), weight)
 
 
 class Aligned(NamedTuple):
@@ -152,7 +155,7 @@ def align(first: Picture, second: Picture, matrix: np.ndarray, width: int, smoot
     shrink = min(1.0, factor * local_scale(matrix))
     moved = scale_matrix(factor) @ matrix @ np.linalg.inv(scale_matrix(shrink))
     features = [
-        orientation_features(part, smoothing=smoothing)
+        edge_features(part, smoothing=smoothing)
         for part in (reduced, second.resized(shrink).warped(moved, reduced.shape))
     ]
     return Aligned(*features, factor)

@@ -9,7 +9,7 @@ class Checks(NamedTuple):
     """Figures of a registration.
 
     Attributes:
-        similarity: Correlation of the orientation features under the transform, at a width of 160.
+        similarity: Correlation of the edge features under the transform, at a width of 160.
         gain: Score above that of the images as they are (centers on each other, equal widths).
         lead: Score above that of the best other place.
         windows: Share of the sub-windows that agree within 2 pixels of 160.
@@ -39,9 +39,9 @@ class Checks(NamedTuple):
 
 #: What the confidence is made of: a logistic function of these, fitted by ``benchmarks/registration.py --fit``.
 FEATURES: Dict[str, float] = dict(
-    similarity=1.05, lead=0.45, windows=0.56, window_distance=1.87, contrast=0.22, round_trip=2.01, doubt=2.83
+    similarity=0.8, lead=1.86, windows=1.6, window_distance=0.57, contrast=1.26, doubt=2.74
 )
-BIAS = 7.78
+BIAS = -0.2
 LEAST_OVERLAP = 0.35
 
 
@@ -56,7 +56,6 @@ def describe(checks: Dict[str, float]) -> Dict[str, float]:
         / (checks['window_count'] + 6),  # few windows prove little
         window_distance=-float(np.log1p(checks['window_distance'])),
         contrast=20 * checks['contrast'],
-        round_trip=-float(np.log1p(min(checks['round_trip'], 100.0))),
         doubt=-float(np.log1p(checks['doubt'])),
     )
 

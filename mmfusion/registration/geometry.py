@@ -197,6 +197,14 @@ def motion_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndar
     return basis
 
 
+def lens_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndarray, np.ndarray]]:
+    """Movement (dx, dy) of points about the center that no transform of a model makes though a lens does: radial distortion with the third
+    power of the distance, the first coefficient of :func:`cv2.undistort`; before it, for a translation, scale and turn."""
+    square = x * x + y * y
+    basis = [(x, y), (-y, x)] if model == 'translation' else []
+    return [*basis, (x * square, y * square)]
+
+
 def step_matrix(model: str, parameters: np.ndarray) -> np.ndarray:
     """Matrix of a small step of a model."""
     step = np.eye(3)

@@ -10,14 +10,14 @@ import numpy as np
 from mmfusion.utils.errors import UserError
 
 from .agreement import window_agreement
-from .features import FINE, SMOOTHING, Picture, align, content_mask, similarity
+from .features import WIDE, Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, lay, scale_matrix, valid_region
-from .refine import refine
+from .refine import FROM_FAR, TO_THE_END, Level, refine
 from .search import DEGREES, scale_grid, search
 
 WORKING_WIDTH = 320
-FULL_WIDTH = 1024  # at which an accepted transform is refined last
+FULL_WIDTH = 640  # at which an accepted transform is refined last
 MIN_SIDE = 64
 THRESHOLD = 0.5
 _KEPT = 6  # coarse candidates that are refined
@@ -100,8 +100,8 @@ def register_pair(
     """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
 
     A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 96 pixels wide; the best six places are refined by
-    Gauss-Newton steps on orientation features up to a width of 320 (:mod:`~mmfusion.registration.features`). An accepted transform is refined
-    once more on the full pictures.
+    Gauss-Newton steps on edge features up to a width of 320 (:mod:`~mmfusion.registration.features`). An accepted transform is refined
+    once more at a width of 640, beside a distortion of the lens that is not returned: it is the one that fits the picture as a whole.
     The result is only as good as its confidence: below the threshold it says why, and must not be used.
 
     Args:
@@ -145,12 +145,9 @@ def register_pair(
 
 
 def _sharpen(first: Picture, second: Picture, matrix: np.ndarray, model: str) -> np.ndarray:
-    """Last steps of an accepted transform on the full pictures; kept where they stay near."""
-    if first.shape[1] < 1.2 * WORKING_WIDTH:
-        return matrix
-    found = matrix
-    for smoothing in (SMOOTHING, FINE):
-        found = refine(first, second, found, model, (FULL_WIDTH,), steps=6, smoothing=smoothing)
+    """Last steps of an accepted transform, on larger pictures and with allowance for lenses; kept where they stay near."""
+    levels = Level(WORKING_WIDTH, WIDE), Level(FULL_WIDTH)
+    found = refine(first, second, matrix, model, levels, steps=8, lens=True)
     moved = corner_distance(found, matrix, second.shape) / first.shape[1] * WORKING_WIDTH
     return found if moved < _NEAR else matrix
 
@@ -245,12 +242,11 @@ class _Pair:
         if not kept:  # an image without content
             return _Place(0.0, self.rest), 0.0
         simple = model if model == 'translation' else 'similarity'
-        matrices = [refine(self.first, self.second, matrix, simple, (80, 160)) for matrix in kept]
+        matrices = [refine(self.first, self.second, matrix, simple, FROM_FAR) for matrix in kept]
         places = sorted(
             (_Place(self.score(matrix, (160,)), matrix) for matrix in matrices), key=lambda place: -place.score
         )
-        finals = [refine(self.first, self.second, place.matrix, model, (160, 320)) for place in places[:3]]
-        finals = [refine(self.first, self.second, matrix, model, (320,), smoothing=FINE) for matrix in finals]
+        finals = [refine(self.first, self.second, place.matrix, model, TO_THE_END) for place in places[:3]]
         best = max((_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals), key=lambda place: place.score)
         elsewhere = [place.score for place in places if self.moved(place.matrix, best.matrix) > _APART]
         elsewhere += [self.score(matrix, (160,)) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
@@ -259,7 +255,7 @@ class _Pair:
     def check(self, best: _Place, runner_up: float, model: str) -> Checks:
         """The figures that the gate looks at."""
         windows = window_agreement(align(self.first, self.second, best.matrix, 160))
-        back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, (160,))
+        back = refine(self.second, self.first, np.linalg.inv(best.matrix), model, FROM_FAR[1:])
         there_and_back = self.moved(np.linalg.inv(back), best.matrix) * WORKING_WIDTH
         scale = np.sqrt(abs(np.linalg.det(best.matrix[:2, :2])) / abs(np.linalg.det(self.rest[:2, :2])))
         return Checks(

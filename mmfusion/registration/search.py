@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Sequence
 import numpy as np
 from scipy import fft
 
-from .features import Picture, orientation_features
+from .features import Picture, edge_features
 from .geometry import center, scale_matrix, similarity_matrix
 
 WIDTH = 96
@@ -53,7 +53,7 @@ def search(
     height, width = small.shape
     size = [fft.next_fast_len(2 * length, real=True) for length in small.shape]
     rows, columns = (_offsets(length, whole, max_shift) for length, whole in zip(small.shape, size))
-    features = orientation_features(small)
+    features = edge_features(small)
     values = features.centered(features.weight)
     spectra = [_spectrum(part, size) for part in (values, np.einsum('hwc,hwc->hw', values, values), features.weight)]
     found = []
@@ -63,7 +63,7 @@ def search(
         stretch = scale * width / reduced.shape[1]
         for angle in degrees:
             matrix = similarity_matrix(stretch, np.deg2rad(angle), center(reduced.shape), center(small.shape))
-            moving = orientation_features(reduced.warped(matrix, small.shape))
+            moving = edge_features(reduced.warped(matrix, small.shape))
             area = float(moving.weight.sum())
             if not area:
                 continue

@@ -1,13 +1,15 @@
 """Registration of pairs with known truth: found within a pixel or refused, whatever the polarity, size and depth."""
 
+import cv2
 import numpy as np
 import pytest
 from warped_scenes import moved, scene
 
+from mmfusion.datasets import DemoPairs
 from mmfusion.registration import register_pair
-from mmfusion.registration.features import Picture, align, content_mask, orientation_features, similarity
+from mmfusion.registration.features import WIDE, Picture, align, content_mask, edge_features, similarity
 from mmfusion.registration.geometry import center, corner_distance, similarity_matrix, warp
-from mmfusion.registration.refine import refine
+from mmfusion.registration.refine import Level, refine
 from mmfusion.registration.search import scale_grid, search
 from mmfusion.utils import UserError
 
@@ -138,9 +140,9 @@ def test_content_mask_leaves_out_the_border_of_a_warp_alone():
 def test_features_ignore_polarity_and_gain():
     image = scene(0)[0].astype(np.float32)
     ones = np.ones(image.shape, np.uint8)
-    one, other = (orientation_features(Picture(part, ones)).values for part in (image, 300 - 2 * image))
+    one, other = (edge_features(Picture(part, ones)).values for part in (image, 300 - 2 * image))
     assert np.abs(one - other).max() < 1e-2
-    assert np.linalg.norm(one, axis=-1).max() <= 1 + 1e-5
+    assert np.square(one).sum(-1).mean() == pytest.approx(1, rel=0.01)
 
 
 def test_similarity_is_largest_at_the_truth():
@@ -164,9 +166,50 @@ def test_search_finds_every_shift():
 def test_refine_from_near():
     visible, infrared = (Picture(image.astype(np.float32), np.ones(image.shape, np.uint8)) for image in scene(5))
     start = similarity_matrix(1.02, np.deg2rad(1), center((240, 320)), center((240, 320)) + (4, -3))
-    found = refine(visible, infrared, start, 'similarity', (160, 320))
+    found = refine(visible, infrared, start, 'similarity', [Level(160), Level(320)])
     assert corner_distance(start, np.eye(3), (240, 320)) > 5
     assert corner_distance(found, np.eye(3), (240, 320)) < 0.7
+
+
+def bent(image, strength):
+    """The image as a lens would show it that moves points toward the center by strength r^2, r = 1 at half the width."""
+    height, width = image.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = (x - (width - 1) / 2) / (width / 2), (y - (height - 1) / 2) / (width / 2)
+    factor = 1 + strength * (x * x + y * y)
+    at = [axis * factor * width / 2 + (length - 1) / 2 for axis, length in ((x, width), (y, height))]
+    return cv2.remap(image, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_lens_distortion_does_not_bias_the_transform(seed):
+    """The result is the similarity nearest to the undoing of the distortion over the picture, not where most edges are."""
+    visible, infrared = scene(seed)
+    strength = 0.03
+    y, x = np.mgrid[-1:1:25j, -1:1:33j].reshape(2, -1) * [[0.75], [1.0]]
+    squares = x * x + y * y
+    wanted = 1 + strength * (squares * squares).sum() / squares.sum()  # by least squares a change of scale
+    pictures = [
+        Picture(image.astype(np.float32), np.ones(image.shape, np.uint8))
+        for image in (visible, bent(infrared, strength))
+    ]
+    levels = [Level(320, WIDE), Level(320)]
+    plain, found = (
+        np.sqrt(np.linalg.det(refine(*pictures, np.eye(3), 'similarity', levels, lens=lens)[:2, :2]))
+        for lens in (False, True)
+    )
+    assert abs(found - wanted) < 0.003  # half a pixel at the corners
+    assert abs(found - wanted) < 0.6 * abs(plain - wanted)
+
+
+@pytest.mark.parametrize('index', range(2))
+def test_rendered_pair_to_a_fraction_of_a_pixel(index):
+    """Another modality, noise, and a shift between pixels, of which neither image knows."""
+    item = DemoPairs(length=2, size=(240, 320), seed=3).get_data_info(index)
+    second, truth = moved(item['second'][..., 0], 1, 0, (5.37, -3.61))
+    result = register_pair(item['first'], second, 'translation')
+    assert result.accepted
+    assert corner_distance(result.matrix, truth, second.shape) < 0.3
 
 
 def test_scale_grid():

@@ -1,6 +1,6 @@
 """Agreement of two pictures about the places they show, in noise levels, so that one threshold holds for all scenes.
 
-The orientation features of :mod:`mmfusion.registration` are compared in twelve blocks, each moved by itself; for every turn and scale of a grid the
+Orientation features are compared in twelve blocks, each moved by itself; for every turn and scale of a grid the
 blocks' correlations are added up at the shifts that the transform gives them. What hundreds of thousands of wrong places reach tells what a right one
 has to exceed. This says less than a registration, and takes a tenth of its time.
 """
@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from mmfusion.registration.features import Picture, content_mask, orientation_features
+from mmfusion.registration.features import Picture, content_mask
+
+from .orientation import orientation_features
 
 _FINE = 1.0  # smoothing of the features, pixels: only edges that lie on each other shall agree
 _COARSE = 6.0  # what is wider than this says little about the place
