@@ -1,9 +1,9 @@
 """Exported graphs beside the networks that they were made from: differences, size of the file, time and memory.
 
-    python benchmarks/export.py moe_fusion plain_conv_rendered tdfusion tim
+    OMP_NUM_THREADS=1 python benchmarks/export.py moe_fusion plain_conv tdfusion average_msrs_det:det
 
-The time is a ratio to the eager network, of turns in one process with the threads that OMP_NUM_THREADS says; memory is the peak of a process that
-holds numpy and onnxruntime alone.
+A task network of a config stands behind a colon; it has the weights that it begins with. The time is a ratio of CPU times to the eager network, the
+best of turns in one process, with the threads that OMP_NUM_THREADS says; memory is the peak of a process that holds numpy and onnxruntime alone.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import Callable, List, Optional, Sequence
 
+HEAD = '| model | fuser | open sizes | largest difference | file | time to eager | memory, 480x640 | memory, 1536x2048 in tiles of 512 |'
 PEAK = """
 import sys
 import numpy as np
@@ -28,13 +29,8 @@ print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.st
 """
 
 
-def median(values: Sequence[float]) -> float:
-    """Middle value."""
-    return sorted(values)[len(values) // 2]
-
-
 def in_turns(runs: Sequence[Callable[[], object]], repeats: int) -> List[float]:
-    """Median CPU time of each, in turns after one that does not count."""
+    """Least CPU time of each, in turns after one that does not count."""
     times: List[List[float]] = [[] for _ in runs]
     for turn in range(repeats + 1):
         for run, seconds in zip(runs, times):
@@ -42,7 +38,7 @@ def in_turns(runs: Sequence[Callable[[], object]], repeats: int) -> List[float]:
             run()
             if turn:
                 seconds.append(time.process_time() - start)
-    return [median(seconds) for seconds in times]
+    return [min(seconds) for seconds in times]
 
 
 def peak_memory(path: str, height: int, width: int, tile: int) -> float:
@@ -63,14 +59,19 @@ def measure(name: str, folder: str, size: Sequence[int], repeats: int) -> dict:
     from mmfusion.export.graph import FusionGraph
     from mmfusion.runtime import RuntimeModel
 
-    path = str(Path(folder) / f'{name}.onnx')
-    report = export_model(name, path)
-    graph = FusionGraph(build_coupling(name).coupling).eval()
+    path = str(Path(folder) / f'{name.replace(":", "_")}.onnx')
+    model, *tasks = name.split(':')
+    torch.manual_seed(0)
+    built = build_coupling(model).coupling
+    report = export_model(built if tasks else model, path, tasks=tasks)
+    graph = FusionGraph(built, tasks).eval()
     runtime = RuntimeModel(path, threads=torch.get_num_threads())
     pictures = example_pictures((1, *size), (3, 1), 'uint8')
     tensors = [torch.from_numpy(picture) for picture in pictures]
     with torch.no_grad():
-        eager, exported = in_turns([lambda: graph(*tensors), lambda: runtime(pictures[0][0], pictures[1][0])], repeats)
+        eager, exported = in_turns(
+            [lambda: graph(*tensors), lambda: runtime._run(pictures[0][0], pictures[1][0])], repeats
+        )
     return dict(
         model=name,
         fuser=report.info.fuser,
@@ -81,8 +82,14 @@ def measure(name: str, folder: str, size: Sequence[int], repeats: int) -> dict:
         exported_ms=exported * 1e3,
         ratio=exported / eager,
         peak_mb=peak_memory(path, *size, 0),
-        peak_tiled_mb=peak_memory(path, 1536, 2048, 512),
+        peak_tiled_mb=None if tasks else peak_memory(path, 1536, 2048, 512),
+        dynamic=f'N, H, W from {report.info.smallest}',
+        threads=torch.get_num_threads(),
     )
+
+
+def _megabytes(value: Optional[float]) -> str:
+    return 'not cut' if value is None else f'{value:.0f} MB'
 
 
 def main() -> None:
@@ -94,13 +101,14 @@ def main() -> None:
     parser.add_argument('--json', help='write the figures to this file too')
     args = parser.parse_args()
     rows = []
+    print(HEAD + '\n' + '|---' * HEAD.count(' | ') + '|---|')
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models:
             rows.append(measure(name, folder, args.size, args.repeats))
             row = rows[-1]
             print(
-                f'| `{row["model"]}` | {row["fuser"]} | {row["smallest"]} | {row["difference"]:.1e} | {row["megabytes"]:.2f} | '
-                f'{row["ratio"]:.2f} | {row["peak_mb"]:.0f} | {row["peak_tiled_mb"]:.0f} |',
+                f'| `{row["model"]}` | {row["fuser"]} | {row["dynamic"]} | {row["difference"]:.1e} | {row["megabytes"]:.2f} MB | '
+                f'{row["ratio"]:.2f} | {row["peak_mb"]:.0f} MB | {_megabytes(row["peak_tiled_mb"])} |',
                 flush=True,
             )
     if args.json:

@@ -54,6 +54,8 @@ COMMANDS: Dict[str, Command] = {
     'configs': Command('configs', 'list the configs that ship, which go by name'),
     'info': Command('info', 'show versions, devices and what is installed, for bug reports'),
 }
+#: Packages without which no command but ``run`` works.
+NEEDED = ('torch', 'mmengine', 'mmcv')
 #: Published fusers by the names of their converters; mmfusion.models.fusers.published says how each file is converted.
 PUBLISHED: Dict[str, str] = {
     'densefuse': 'DenseFuse',
@@ -124,5 +126,14 @@ def _run(program: str, commands: Dict[str, Command], arguments: List[str], usage
     )  # argparse and programs that look see one command
     try:
         import_module(f'mmfusion.cli.{commands[name].module}').main([*commands[name].arguments, *arguments[1:]])
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        print(
+            f'{program} {name}: error: {error.name} is not installed; without it there is `mmfusion run`, which fuses with exported files. '
+            'For everything else install mmfusion with its requirements (requirements/install.sh)',
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     finally:
         sys.argv = former

@@ -3,19 +3,23 @@
 import argparse
 import os
 
-from mmfusion.utils import friendly_main
+from mmfusion.utils import UserError, friendly_main
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description='Fuse two files, or two folders matched by file name, with a file of mmfusion export; needs numpy and onnxruntime, '
-        'not torch'
+        description='Fuse two files, or two folders matched by file name, or two videos, with a file of mmfusion export; needs numpy and '
+        'onnxruntime (and OpenCV and Pillow for picture files and videos), not torch'
     )
     parser.add_argument('model', help='.onnx file')
-    parser.add_argument('first', help='first source (visible): a file or a folder')
-    parser.add_argument('second', help='second source (infrared): a file or a folder')
-    parser.add_argument('--out', help='file for two files, folder for two folders (default: fused.png, fused/)')
+    parser.add_argument(
+        'first', help='first source (visible): a picture, a folder, a video, a URL or the number of a camera'
+    )
+    parser.add_argument('second', help='second source (infrared), likewise')
+    parser.add_argument(
+        '--out', help='file for two files, folder for two folders (default: fused.png, fused/, fused.mp4)'
+    )
     parser.add_argument('--tile', type=int, help='side of the tiles for larger pictures, which bounds the memory')
     parser.add_argument('--overlap', type=int, default=64, help='pixels that tiles share at least (default: 64)')
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='of the fused picture (default: 8)')
@@ -26,7 +30,20 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--skip-bad', action='store_true', help='go on after pairs that cannot be read')
     parser.add_argument('--skip-existing', action='store_true', help='leave out pairs whose picture is there already')
-    return parser.parse_args(argv)
+    streams = parser.add_argument_group('videos')
+    streams.add_argument('--video', action='store_true', help='take folders of numbered images for streams too')
+    streams.add_argument(
+        '--offset', type=float, default=0.0, metavar='SECONDS', help='to add to the times of the second'
+    )
+    streams.add_argument('--tolerance', type=float, metavar='SECONDS', help='farthest partner of a frame')
+    streams.add_argument('--fps', type=float, help='frames per second of folders (default: 25)')
+    streams.add_argument('--frames', type=int, metavar='N', help='stop after so many fused frames')
+    streams.add_argument('--no-steady', action='store_true', help='do not smooth over time what stands still')
+    args = parser.parse_args(argv)
+    for name in ('tolerance', 'fps', 'frames'):
+        if getattr(args, name) is not None and not getattr(args, name) > 0:
+            parser.error(f'--{name} must be above 0, got {getattr(args, name)}')
+    return args
 
 
 @friendly_main
@@ -34,8 +51,12 @@ def main(argv=None) -> None:
     """Fuse, and say what was written."""
     args = parse_args(argv)
     from mmfusion.runtime import RuntimeModel, run_pairs
+    from mmfusion.runtime.video import is_stream
 
     model = RuntimeModel(args.model, args.threads)
+    if args.video or is_stream(args.first) or is_stream(args.second):
+        _run_streams(model, args)
+        return
     out = args.out or ('fused' if os.path.isdir(args.first) else 'fused.png')
     options = dict(tile=args.tile, overlap=args.overlap, bits=args.bits, bit_depth=args.bit_depth)
     done = skipped = 0
@@ -50,3 +71,29 @@ def main(argv=None) -> None:
         if done <= 3:
             print('wrote ' + ', '.join(pair.files.values()))
     print(f'{done} of {done + skipped} pairs fused by {model.info.name}' + (f', {skipped} skipped' if skipped else ''))
+
+
+def _run_streams(model, args: argparse.Namespace) -> None:
+    from mmfusion.runtime import run_streams
+
+    if args.bits != 8:
+        raise UserError('videos have 8 bits; give two folders without --video for 16')
+    found = run_streams(
+        model,
+        args.first,
+        args.second,
+        args.out or 'fused.mp4',
+        args.offset,
+        args.tolerance,
+        args.fps,
+        args.frames,
+        not args.no_steady,
+        args.score_thr,
+        tile=args.tile,
+        overlap=args.overlap,
+        bit_depth=args.bit_depth,
+    )
+    print('wrote ' + ', '.join(found.files.values()))
+    print(
+        f'{found.frames} frames fused by {model.info.name}' + (f', {found.left_out} left out' if found.left_out else '')
+    )

@@ -135,20 +135,24 @@ def _write(target: str, result: RuntimeResult, model: RuntimeModel, score_thr: f
         from mmfusion.fileio import write_json
 
         classes = next(task['classes'] for task in model.info.tasks.values() if task['kind'] == 'detection')
-        kept = result.scores >= score_thr
-        rows = [
-            dict(box=[round(float(v), 2) for v in box], score=round(float(score), 4), label=_class(classes, label))
-            for box, score, label in zip(result.boxes[kept], result.scores[kept], result.labels[kept])
-        ]
         files['boxes'] = f'{stem}_boxes.json'
-        write_json(files['boxes'], rows)
+        write_json(files['boxes'], box_rows(result, classes, score_thr))
     if result.class_map is not None:
         files['class_map'] = _write_picture(f'{stem}_classes.png', result.class_map.astype(np.uint8))
     return files
 
 
-def _class(classes: List[str], label: int) -> str:
-    return classes[label] if label < len(classes) else str(label)
+def box_rows(result: RuntimeResult, classes: List[str], score_thr: float) -> List[dict]:
+    """Boxes of one picture from a score on, as plain values with the names of their classes."""
+    kept = result.scores >= score_thr
+    return [
+        dict(
+            box=[round(float(v), 2) for v in box],
+            score=round(float(score), 4),
+            label=classes[label] if label < len(classes) else str(label),
+        )
+        for box, score, label in zip(result.boxes[kept], result.scores[kept], result.labels[kept])
+    ]
 
 
 def _write_picture(path: str, picture: np.ndarray) -> str:

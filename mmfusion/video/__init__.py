@@ -6,7 +6,7 @@ _LAZY = {
     'CaptureStream': 'streams',
     'FolderStream': 'streams',
     'Frame': 'streams',
-    'FrameClock': 'recording',
+    'FrameClock': 'writing',
     'FramePair': 'pairing',
     'FrameWriter': 'writing',
     'FusedFrame': 'fusing',

@@ -5,13 +5,13 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Union
 
-import cv2
 import numpy as np
 
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import UserError
 from mmfusion.visualization import SampleView
 
+from .gray import GrayStream
 from .offset import MAX_OFFSET, MotionTrack, OffsetEstimate, estimate_offset, track_live
 from .pairing import FramePair, PairCounts, PairedFrames
 from .reading import ReadAhead
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mmfusion.apis import FusionInferencer
 
 LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
-_GRAY = 3.0  # mean distance of the channels below which a stream is gray, after a codec
 
 
 class FusedFrame(NamedTuple):
@@ -120,7 +119,7 @@ class FusedVideo:
         except BaseException:
             self.close()
             raise
-        self._gray: Dict[str, bool] = {}
+        self._gray = dict(first=GrayStream(), second=GrayStream())
 
     @property
     def counts(self) -> PairCounts:
@@ -229,12 +228,7 @@ class FusedVideo:
         """A gray stream stays one, though a codec leaves a trace of color in some of its frames; a window moves slowly."""
         if label in self._windows:
             image = self._windows[label](image)
-        if image.ndim == 2 or image.shape[2] == 1:
-            return image
-        if label not in self._gray:
-            small = image[::4, ::4].astype(np.float32)
-            self._gray[label] = image.dtype == np.uint8 and float(np.ptp(small, axis=2).mean()) < _GRAY
-        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] if self._gray[label] else image
+        return self._gray[label](image)
 
     def close(self) -> None:
         """Stop decoding and let go of both streams."""

@@ -16,53 +16,7 @@ from .drawing import draw_frame, draw_panel
 from .fusing import FusedFrame, FusedVideo
 from .scores import SequenceScores
 from .streams import StreamLost
-from .writing import FrameWriter, check_output
-
-LONGEST_HOLD = 10.0  # seconds without a fused frame that a video fills with the one before
-
-
-class FrameClock:
-    """Places of frames in a video of constant rate, so that it keeps the time of its source.
-
-    A frame may lie up to a place off, so that stamps that tremble cost nothing.
-
-    Args:
-        fps: Frames per second.
-
-    Attributes:
-        filled: Places that show the frame before.
-        skipped: Frames for which there was no place.
-        cut: Gaps longer than ten seconds, which are left out.
-
-    Examples:
-        >>> clock = FrameClock(10)
-        >>> [clock.gap(time) for time in (5.0, 5.1, 5.2, 5.5, 5.6, 5.6, 5.6)]  # frames to repeat first; None: leave this one out
-        [0, 0, 0, 2, 0, 0, None]
-    """
-
-    def __init__(self, fps: float) -> None:
-        self.fps, self._start, self._next = fps, None, 0
-        self.filled = self.skipped = self.cut = 0
-
-    def gap(self, now: float) -> Optional[int]:
-        """Places between the frame before and this one, or None where this one has no place.
-
-        Args:
-            now: Seconds, in order.
-        """
-        if self._start is None:
-            self._start = now
-        ahead = (now - self._start) * self.fps - self._next
-        if ahead <= -1.5:
-            self.skipped += 1
-            return None
-        missing = max(int(ahead + 0.25), 0)
-        if missing > LONGEST_HOLD * self.fps:
-            self.cut += 1
-            self._start, missing = self._start + missing / self.fps, 0
-        self.filled += missing
-        self._next += missing + 1
-        return missing
+from .writing import FrameClock, FrameWriter, check_output
 
 
 def output_paths(out: Union[str, Path], kinds: Sequence[str]) -> Dict[str, str]:

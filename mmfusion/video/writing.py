@@ -15,10 +15,11 @@ from mmfusion.fileio.image_writing import write_image
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.whole import temporary_path
 from mmfusion.utils.errors import UserError, WriteError
-from mmfusion.visualization.drawing import as_rgb
 
 #: Codec by the ending of the file: MPEG-4 part 2, motion JPEG, and FFV1, which loses nothing.
 CODECS: Dict[str, str] = {'.mp4': 'mp4v', '.mov': 'mp4v', '.m4v': 'mp4v', '.avi': 'MJPG', '.mkv': 'FFV1'}
+
+LONGEST_HOLD = 10.0  # seconds without a fused frame that a video fills with the one before
 
 
 def check_output(path: Union[str, Path], codec: Optional[str] = None) -> None:
@@ -37,6 +38,50 @@ def check_output(path: Union[str, Path], codec: Optional[str] = None) -> None:
     if suffix and os.path.isdir(path):
         raise UserError(f'{path} is a folder; give a file, or remove it')
     ensure_writable_dir(path if not suffix else os.path.dirname(os.path.abspath(path)))
+
+
+class FrameClock:
+    """Places of frames in a video of constant rate, so that it keeps the time of its source.
+
+    A frame may lie up to a place off, so that stamps that tremble cost nothing.
+
+    Args:
+        fps: Frames per second.
+
+    Attributes:
+        filled: Places that show the frame before.
+        skipped: Frames for which there was no place.
+        cut: Gaps longer than ten seconds, which are left out.
+
+    Examples:
+        >>> clock = FrameClock(10)
+        >>> [clock.gap(time) for time in (5.0, 5.1, 5.2, 5.5, 5.6, 5.6, 5.6)]  # frames to repeat first; None: leave this one out
+        [0, 0, 0, 2, 0, 0, None]
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.fps, self._start, self._next = fps, None, 0
+        self.filled = self.skipped = self.cut = 0
+
+    def gap(self, now: float) -> Optional[int]:
+        """Places between the frame before and this one, or None where this one has no place.
+
+        Args:
+            now: Seconds, in order.
+        """
+        if self._start is None:
+            self._start = now
+        ahead = (now - self._start) * self.fps - self._next
+        if ahead <= -1.5:
+            self.skipped += 1
+            return None
+        missing = max(int(ahead + 0.25), 0)
+        if missing > LONGEST_HOLD * self.fps:
+            self.cut += 1
+            self._start, missing = self._start + missing / self.fps, 0
+        self.filled += missing
+        self._next += missing + 1
+        return missing
 
 
 class FrameWriter:
@@ -149,7 +194,8 @@ class FrameWriter:
             write_image(os.path.join(self.path, f'{name}.png'), image)
             self.written += 1
             return
-        image = np.ascontiguousarray(as_rgb(image)[..., ::-1])
+        image = image[..., None] if image.ndim == 2 else image
+        image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))[..., ::-1])
         bottom, right = image.shape[0] % 2, image.shape[1] % 2
         if bottom or right:
             image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)

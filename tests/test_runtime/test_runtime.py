@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from without_torch import WITHOUT_TORCH
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.cli.main import main
@@ -18,16 +19,6 @@ from mmfusion.utils import UserError
 
 for package in exporting.NEEDED:
     pytest.importorskip(package, reason=f'{package} is not installed: {exporting.INSTALL}')
-WITHOUT_TORCH = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'onnx', 'scipy'):
-            raise ImportError(f'{name} is not there')
-sys.meta_path.insert(0, Refuse())
-from mmfusion.cli.main import main
-main(sys.argv[1:])
-"""
 
 
 @pytest.fixture(scope='module')
