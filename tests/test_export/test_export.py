@@ -19,10 +19,12 @@ for package in exporting.NEEDED:
 FAST = ('AverageFuser', 'DenseFuse')  # the others take ten seconds and more each
 # by fuser, the modules that ask whether they are exported
 WITH_OPEN_FORMS = {
-    'GIFNet': ['gifnet'],
-    'MoEFusion': ['moe_fusion.blocks', 'moe_fusion.fuser'],
-    'PlainConvFuser': ['base'],
-    'TCMoA': ['tc_moa.tiles', 'tc_moa.vit'],
+    'GIFNet': ['fusers.gifnet'],
+    'LaplacianPyramidFuser': ['layers.pyramid'],
+    'MoEFusion': ['fusers.moe_fusion.blocks', 'fusers.moe_fusion.fuser'],
+    'PlainConvFuser': ['fusers.base', 'fusers.plain_conv', 'layers.pyramid'],
+    'ReFusion': ['layers.restormer'],
+    'TCMoA': ['fusers.tc_moa.tiles', 'fusers.tc_moa.vit'],
 }
 FUSERS = sorted(
     name for name, entry in MODELS.module_dict.items() if isinstance(entry, type) and issubclass(entry, BaseFuser)
@@ -59,7 +61,7 @@ def test_forms_for_every_size_give_the_same(name, size, monkeypatch):
     with torch.no_grad():
         expected = fuser(*pair).fused
         for module in WITH_OPEN_FORMS[name]:
-            monkeypatch.setattr(f'mmfusion.models.fusers.{module}.exporting', lambda: True)
+            monkeypatch.setattr(f'mmfusion.models.{module}.exporting', lambda: True)
         got = fuser(*pair).fused
     torch.testing.assert_close(got, expected, rtol=0, atol=2e-6)
 

@@ -21,7 +21,7 @@ for package in exporting.NEEDED:
 #: What ``pip install numpy onnxruntime`` brings, by the names in site-packages, and what picture files want beside it.
 ARRAYS = ('numpy', 'numpy.libs', 'onnxruntime', 'flatbuffers', 'google', 'packaging')
 PICTURES = ('cv2', 'opencv_python_headless.libs', 'PIL', 'pillow.libs')
-MODEL = 'plain_conv_rendered'
+MODEL = 'plain_conv_det'
 
 
 @pytest.fixture(scope='module')
