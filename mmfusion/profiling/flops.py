@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mmfusion.models.couplings import BaseCoupling
-from mmfusion.utils.compat import fused_convolution
+from mmfusion.utils.compat import added_convolution, fused_convolution
 
 from .synthetic import synthetic_batch
 
@@ -73,16 +73,23 @@ def flop_counter() -> FlopCounterMode:
 
     See :class:`~mmfusion.models.layers.ConvAct` for the latter.
     """
-    fused = fused_convolution()
+    fused, added = fused_convolution(), added_convolution()
 
     def count(image: Sequence[int], weight: Sequence[int], *_, out_shape: Sequence[int], **__) -> int:
         return conv_flop_count(image, weight, out_shape)
+
+    def count_added(_, *shapes: Sequence[int], **arguments) -> int:
+        return count(*shapes, **arguments)
 
     def count_product(_, a: Sequence[int], b: Sequence[int], **__) -> int:
         return 2 * a[0] * a[1] * b[1]
 
     mapping: Dict[object, Callable] = {torch.ops.aten.addmm_: count_product}
-    return FlopCounterMode(display=False, custom_mapping=mapping if fused is None else {**mapping, fused: count})
+    if fused is not None:
+        mapping[fused] = count
+    if added is not None:
+        mapping[added.overloadpacket] = count_added
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 def _count(name: str, module: nn.Module, run: Callable[[], object], batch_size: int) -> tuple:

@@ -236,3 +236,12 @@ def fused_convolution() -> Optional[Callable]:
     if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, '_convolution_pointwise', None)
+
+
+def added_convolution() -> Optional[Callable]:
+    """oneDNN's convolution that adds to a tensor in its place; None where this build of torch has none."""
+    import torch
+
+    if fused_convolution() is None:
+        return None
+    return getattr(getattr(torch.ops.mkldnn, '_convolution_pointwise_', None), 'binary', None)

@@ -5,7 +5,7 @@ Written from a description of the method, without official code. Code and weight
 license, so none are shipped; ``mmfusion convert densefuse`` brings the official weights over.
 """
 
-from typing import Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -59,9 +59,9 @@ class DenseFuse(BaseFuser):
         self.dense = nn.ModuleList(_layer(width * (i + 1), width) for i in range(3))
         self.decoder = nn.Sequential(
             _layer(4 * width, 4 * width),
-            _layer(4 * width, 2 * width),
-            _layer(2 * width, width),
-            _layer(width, in_channels),
+            _layer(4 * width, 2 * width, padding=1),
+            _layer(2 * width, width, padding=1),
+            _layer(width, in_channels, padding=1),
         )
         last = self.decoder[-1][0]
         nn.init.normal_(
@@ -71,25 +71,24 @@ class DenseFuse(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, ``in_channels``, H, W) batches in [0, 1]."""
-        x = torch.lerp(*halves(self.encode(torch.cat([first, second]))), 0.5)
-        x = self.decoder[0](x)
-        for layer in self.decoder[1:]:
-            x = layer(_pad(x))
-        return FuserOutput(x, {})
+        features = self.encode(torch.cat([first, second]))
+        x = torch.cat([torch.lerp(*halves(part), 0.5) for part in features], dim=1)
+        return FuserOutput(self.decoder(x), {})
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Features of images (N, ``in_channels``, H, W), with reflected borders: (N, 4 ``width``, H + 2, W + 2).
+    def encode(self, image: Tensor) -> List[Tensor]:
+        """Features of images (N, ``in_channels``, H, W) with reflected borders: four times (N, ``width``, H + 2, W + 2).
 
-        New features get their border once, and keep it when they are joined with earlier ones and averaged.
+        New features get their border once, and keep it for all layers that read them and for the mean.
         """
-        x = _pad(self.stem(_pad(image)))
+        features = [_pad(self.stem(_pad(image)))]
         for layer in self.dense:
-            x = torch.cat([x, _pad(layer(x))], dim=1)
-        return x
+            features.append(_pad(layer.of_parts(features)))
+        return features
 
 
-def _layer(channels_in: int, channels_out: int) -> ConvAct:
-    return ConvAct(nn.Conv2d(channels_in, channels_out, 3), nn.ReLU(inplace=True))
+def _layer(channels_in: int, channels_out: int, padding: int = 0) -> ConvAct:
+    mode = 'reflect' if padding else 'zeros'
+    return ConvAct(nn.Conv2d(channels_in, channels_out, 3, padding=padding, padding_mode=mode), nn.ReLU(inplace=True))
 
 
 def _pad(x: Tensor) -> Tensor:

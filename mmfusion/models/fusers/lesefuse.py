@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfusion.models.layers import ConvAct, ConvNorm, SummedCell, channels_last, map_local
+from mmfusion.models.layers.conv_act import conv_norm_act
 from mmfusion.models.layers.summed_cell import Step, total
 from mmfusion.registry import MODELS
 
@@ -106,7 +107,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        x = self.pointwise(x)
+        x = conv_norm_act(x, self.pointwise)
         return total([self.plain(x), x])
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.models.layers import SummedCell, channels_last, map_local
+from mmfusion.models.layers.conv_act import conv_norm_act, fuses
 from mmfusion.models.layers.single_channel import conv_to_one_channel
 from mmfusion.models.layers.summed_cell import Step
 from mmfusion.registry import MODELS
@@ -127,8 +128,15 @@ class Separable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        for depthwise, pointwise in zip(self.depthwise, self.pointwise):
-            x = pointwise(depthwise(F.relu(x)))
+        x = F.relu(x)
+        last = len(self.pointwise) - 1
+        for number, (depthwise, pointwise) in enumerate(zip(self.depthwise, self.pointwise)):
+            activation = None if number == last else nn.ReLU()
+            if _is_fast(x):
+                x = conv_norm_act(conv_norm_act(x, depthwise), pointwise, activation=activation)
+            else:
+                x = pointwise(depthwise(x))
+                x = x if activation is None else activation(x)
         return x
 
 
@@ -163,6 +171,11 @@ class Attention(nn.Module):
         y = self.conv2(self.activation(x))
         weight = self.score(torch.cat([y.amax(1, keepdim=True), y.mean(1, keepdim=True)], dim=1)).sigmoid()
         return self.activation(y * weight + x)
+
+
+def _is_fast(x: Tensor) -> bool:
+    """Whether convolutions may be done the fast way: behind the levels, as it changes the last digits."""
+    return fuses(x) and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _build(name: str, channels: int) -> nn.Module:
@@ -203,23 +216,27 @@ def _weight_difference(first: Tensor, second: Tensor) -> Tensor:
         ):  # (H, W, C / 2) each
             tables = [_saliency(x) for x in parts[:2]]
             for *sources, rows in zip(*(x.split(ROWS) for x in parts)):
-                one, other = (table[_levels(x, largest)] for x, (table, largest) in zip(sources, tables))
-                rows.copy_((one - other) / 2)
+                one, other = (
+                    table.index_select(0, _levels(x, largest).flatten()) for x, (table, largest) in zip(sources, tables)
+                )
+                rows.copy_(one.sub_(other).div_(2).view(rows.shape))
     return result
 
 
 def _saliency(features: Tensor) -> Tuple[Tensor, Tensor]:
-    """Saliency of every level and of what is outside, (257,), and the largest feature."""
+    """Saliency of every level, with zeros for what is outside on both sides, (258,), and the largest feature."""
     largest = features.max()
     counts = sum(
-        torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 1) for rows in features.split(ROWS)
-    )
+        torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 2) for rows in features.split(ROWS)
+    )[1:-1]
     levels = torch.arange(LEVELS, device=features.device)
-    contrast = (levels - levels[:, None]).abs().double() @ counts[:LEVELS].double()  # exact: sums of integers
-    return F.pad(contrast / contrast.max().clamp_min(1), (0, 1)).to(features.dtype), largest
+    contrast = (levels - levels[:, None]).abs().double() @ counts.double()  # exact: sums of integers
+    return F.pad(contrast / contrast.max().clamp_min(1), (1, 1)).to(features.dtype), largest
 
 
 def _levels(features: Tensor, largest: Tensor) -> Tensor:
-    """Features over the largest one in 256 steps, cut towards zero; 256 for what is outside, and where nothing is positive."""
-    scaled = features / largest * (LEVELS - 1)
-    return torch.where((scaled > -1) & (scaled < LEVELS), scaled, LEVELS).int()
+    """Features over the largest one in 256 steps, cut towards zero, counted from 1; 0 and 257 for what is outside, and where nothing is positive."""
+    if largest == 0:
+        return torch.zeros_like(features, dtype=torch.int32)
+    # not by a condition: torch.where takes eight times as long
+    return (features / largest).mul_(LEVELS - 1).int().clamp_(-1, LEVELS).add_(1)

@@ -1,13 +1,13 @@
 """Convolution and activation as one layer, and as one operation in inference on a CPU."""
 
 from functools import lru_cache
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmfusion.utils.compat import fused_convolution
+from mmfusion.utils.compat import added_convolution, fused_convolution
 
 from .channels_last import channels_last
 from .conv_norm import ConvNorm, folded
@@ -17,6 +17,7 @@ from .strips import must_stay_whole
 _LARGE = 128
 
 _fused = lru_cache(maxsize=None)(fused_convolution)
+_added = lru_cache(maxsize=None)(added_convolution)
 
 
 class ConvAct(nn.Sequential):
@@ -47,6 +48,14 @@ class ConvAct(nn.Sequential):
             (layer.conv, layer.folded()) if isinstance(layer, ConvNorm) else (layer, (layer.weight, layer.bias))
         )
         return _fused_layer(x, conv, *weights, activation)
+
+    def of_parts(self, parts: Sequence[Tensor]) -> Tensor:
+        """The layer of tensors (N, c, H, W) side by side; where nothing learns they are not put together, each adds to the result in its place."""
+        layer, activation = self
+        plain = isinstance(layer, nn.Conv2d) and layer.padding_mode == 'zeros' and layer.groups == 1
+        if not (plain and isinstance(activation, nn.ReLU) and fuses(parts[0])):
+            return self(torch.cat(tuple(parts), dim=1))
+        return sum_of_convs(parts, layer.weight, layer.bias, activation, layer.padding, layer.dilation)
 
 
 def conv_norm_act(
@@ -102,6 +111,7 @@ def fuses(x: Tensor) -> bool:
         and not must_stay_whole()
         and torch.backends.mkldnn.enabled
         and _fused() is not None
+        and _added() is not None
     )
 
 
@@ -124,3 +134,22 @@ def fused_conv2d(
     else:
         name, scalars = 'relu', []
     return _fused()(x, weight, bias, padding, (1, 1), dilation, groups, name, scalars, '')
+
+
+def sum_of_convs(
+    parts: Sequence[Tensor],
+    weight: Tensor,
+    bias: Optional[Tensor],
+    activation: Optional[nn.ReLU] = None,
+    padding: Tuple[int, int] = (0, 0),
+    dilation: Tuple[int, int] = (1, 1),
+) -> Tensor:
+    """:func:`fused_conv2d` of tensors (N, c, H, W) side by side, which are not copied for it."""
+    weights = weight.split([part.shape[1] for part in parts], dim=1)
+    places = padding, (1, 1), dilation, 1
+    first = activation if len(parts) == 1 else None
+    result = fused_conv2d(channels_last(parts[0]), weights[0], bias, first, padding, dilation)
+    for number, (part, kernel) in enumerate(zip(parts[1:], weights[1:]), start=2):
+        last = 'relu' if activation is not None and number == len(parts) else None
+        _added()(result, channels_last(part), kernel, None, *places, 'add', 1.0, last, [], None)
+    return result

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .conv_act import fuses, sum_of_convs
+
 #: What makes one state: names of operations, each with the number of the state that it takes.
 Step = Sequence[Tuple[str, int]]
 
@@ -42,6 +44,8 @@ class SummedCell(nn.Module):
 
 def _enter(layer: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:
     """Pointwise convolution of the parts side by side, which are not copied for it."""
+    if fuses(parts[0]) and parts[0].is_contiguous(memory_format=torch.channels_last):
+        return sum_of_convs([F.relu(part) for part in parts], layer.weight, None)
     weights = layer.weight.split([part.shape[1] for part in parts], dim=1)
     return total([F.conv2d(F.relu(part), weight) for part, weight in zip(parts, weights)])
 

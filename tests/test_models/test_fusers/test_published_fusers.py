@@ -16,7 +16,7 @@ from mmfusion.cli.main import PUBLISHED as COMMANDS
 from mmfusion.cli.main import main as mmfusion
 from mmfusion.model_zoo import add_model
 from mmfusion.models.couplings import FusionOnly
-from mmfusion.models.fusers import published
+from mmfusion.models.fusers import published, smoa
 from mmfusion.models.fusers.published import PUBLISHED, convert_checkpoint, convert_state
 from mmfusion.models.layers import local, whole_images
 from mmfusion.models.layers.color import luminance, rgb_to_ycbcr
@@ -455,3 +455,15 @@ def test_tardal_of_the_second_version_lies_under_a_key(tmp_path):
     source, target = files(tmp_path, 'tardal', dict(fuse=state, disc_t={'conv.weight': torch.rand(1)}, use_eval=False))
     weights, _ = convert_checkpoint('tardal', source, target)
     assert torch.equal(weights['fuser.stem.0.conv.weight'], state['encoder.0.weight'])
+
+
+def test_smoa_levels():
+    """Cut towards zero; what is outside has a place of its own, and so has everything where the largest feature is zero."""
+    levels = smoa._levels(
+        torch.tensor([-3.0, -1.01 / 255, -0.99 / 255, 0.0, 0.5, 254.9 / 255, 1.0, 2.0]), torch.tensor(1.0)
+    )
+    assert levels.tolist() == [0, 0, 1, 1, 128, 255, 256, 257]
+    assert smoa._levels(torch.tensor([-1.0, 0.0]), torch.tensor(0.0)).tolist() == [0, 0]
+    table, largest = smoa._saliency(torch.tensor([[-1.0, 0.0, 1.0, 1.0]]))
+    assert largest == 1 and table.shape == (258,) and table[0] == table[-1] == 0
+    assert table[1] == 1 and table[256] == 0.5  # twice as far from two values as from one

@@ -50,6 +50,35 @@ def test_one_operation_or_two(layer, activation):
         torch.testing.assert_close(both(x), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('layer', LAYERS)
+@pytest.mark.parametrize('split', [(3,), (2, 1), (1, 1, 1)])
+def test_parts_side_by_side(layer, activation, split):
+    """Parts are read only, in any layout, and give what they give when put together."""
+    both = ConvAct(LAYERS[layer]().eval(), ACTIVATIONS[activation]).eval()
+    parts = list(torch.randn(2, 3, 9, 11).split(split, dim=1))
+    before = torch.cat(parts, dim=1)
+    with torch.no_grad():
+        got = both.of_parts(parts)
+        torch.testing.assert_close(got, both(before), atol=1e-5, rtol=1e-5)
+    assert torch.equal(torch.cat(parts, dim=1), before)
+    parts[0] = parts[0].clone().requires_grad_()
+    torch.testing.assert_close(both.of_parts(parts), got, atol=1e-5, rtol=1e-5)
+    assert both.of_parts(parts).requires_grad
+
+
+@pytest.mark.parametrize('bias', [False, True])
+def test_sum_of_convolutions(bias):
+    parts = [torch.randn(1, width, 8, 10) for width in (4, 1, 3)]
+    weight, offset = torch.randn(5, 8, 3, 3), torch.randn(5) if bias else None
+    with torch.no_grad():
+        for activation in (None, nn.ReLU()):
+            expected = torch.conv2d(torch.cat(parts, dim=1), weight, offset, padding=2, dilation=2)
+            expected = expected if activation is None else activation(expected)
+            got = conv_act.sum_of_convs(parts, weight, offset, activation, (2, 2), (2, 2))
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_where_it_stays_two():
     x = torch.rand(1, 3, 9, 9)
     assert not fuses(x)  # something may learn
