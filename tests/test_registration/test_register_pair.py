@@ -8,6 +8,7 @@ from warped_scenes import moved, scene
 from mmfusion.datasets import DemoPairs
 from mmfusion.registration import register_pair
 from mmfusion.registration.features import WIDE, Picture, align, content_mask, edge_features, similarity
+from mmfusion.registration.gate import Checks, judge
 from mmfusion.registration.geometry import center, corner_distance, similarity_matrix, warp
 from mmfusion.registration.refine import Level, refine
 from mmfusion.registration.search import scale_grid, search
@@ -73,6 +74,14 @@ def test_refused(name):
     assert result.confidence < 0.5 and 'is below 0.50' in result.reasons[0] and len(result.reasons) > 1
     with pytest.raises(UserError, match='was not registered: confidence'):
         result.warp(second[name])
+
+
+def test_open_corners_are_refused_however_well_the_rest_looks():
+    visible, infrared = scene(0)
+    checks = Checks(**register_pair(visible, infrared, 'translation').checks)
+    assert judge(checks, 0.5)[1] == []
+    confidence, reasons = judge(checks._replace(doubt=5.5, lead=9.0, similarity=1.0), 0.5)
+    assert confidence > 0.5 and reasons == ['the parts that agree leave the corners open by 6 pixels of 320']
 
 
 def test_warp_and_valid_go_together():
