@@ -29,6 +29,7 @@ PAGES = (
     'docs/en/large_images.md',
     'docs/en/doctor.md',
     'docs/en/registration.md',
+    'docs/en/export.md',
 )
 MARKER = re.compile(r'<!-- results: ([\w.-]+) -->')
 #: Numbers with decimals, but no versions (2.13.0), names of files, or parts of words.
