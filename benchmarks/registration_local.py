@@ -1,4 +1,4 @@
-"""Where the parts of the pairs of a registered set would rather lie: what a transform of the whole picture cannot mend.
+"""Offsets of the parts of the pairs of a registered set: what a transform of the whole picture cannot mend.
 
     python benchmarks/registration_local.py data/MSRS/train/vi data/MSRS/train/ir --limit 30
 

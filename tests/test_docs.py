@@ -49,6 +49,7 @@ FOREIGN_OPTIONS = {
     '--build-arg',
     '--rm',
     '--dist',
+    *('--onnx', '--save', '--min', '--opt', '--max'),  # of trtexec, whose names go on in capitals
 }
 
 
