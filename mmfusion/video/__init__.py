@@ -11,7 +11,7 @@ _LAZY = {
     'FrameWriter': 'writing',
     'FusedFrame': 'fusing',
     'FusedVideo': 'fusing',
-    'MotionTrack': 'offset',
+    'MotionTrack': 'motion',
     'OffsetEstimate': 'offset',
     'PairCounts': 'pairing',
     'PairedFrames': 'pairing',

@@ -159,7 +159,7 @@ class FusedVideo:
     def _estimate_offset(self, max_offset: float) -> OffsetEstimate:
         if self.streams[0].live:
             self._start()
-            tracks = track_live(*(iter(reader) for reader in self.readers.values()), LIVE_WINDOW)
+            tracks = track_live(*(iter(reader) for reader in self.readers.values()), LIVE_WINDOW, self._warps())
         else:
             tracks = tuple(
                 MotionTrack(_reopened(stream), prepare=prepare) for stream, prepare in zip(self.streams, self._warps())
@@ -167,7 +167,7 @@ class FusedVideo:
         estimate = estimate_offset(*tracks, max_offset)
         if not estimate.accepted:
             raise UserError(
-                f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.3f} s). '
+                f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.4f} s). '
                 'Something must move in both streams at places that coincide; otherwise give --offset SECONDS'
             )
         return estimate

@@ -75,6 +75,7 @@ class ReadAhead:
         while True:
             item = self._queue.get()
             if item is _END:
+                self._queue.put(_END)  # for whoever iterates next
                 if self._error is not None:
                     raise self._error
                 return

@@ -183,6 +183,12 @@ def remarks(summary: dict) -> List[str]:
             said.append(f'{source["name"]} claims {claimed} frames and holds {read}; is the file whole?')
     if summary['left_over']:
         said.append(f'{second["name"]} has ended, and {first["name"]} goes on for {summary["left_over"]} frames')
+    estimate = summary['offset_estimate']
+    if estimate is not None and estimate['doubtful'] > 0.01:
+        said.append(
+            f'the estimated offset may be wrong by {1000 * estimate["uncertainty"]:.0f} ms, at which {100 * estimate["doubtful"]:.0f} % of the '
+            'frames would have another partner; where each frame counts, measure it and give --offset SECONDS'
+        )
     for key, words in (
         ('outside_first', 'frames of the first stream before or after the second'),
         ('dropped_first', 'frames of the first stream without a partner, left out'),
