@@ -83,7 +83,7 @@ class Stub:
 
 def pairing(args):
     """Pairs with the known and with the estimated offset."""
-    print('| seed | rates | known offset: right | estimate | its error | right | within 5 ms |')
+    print('| sequence | rates | known offset: right | estimate | its error | right with it | within 5 ms |')
     print('|---|---|---|---|---|---|---|')
     for rates in ((25, 25), (25, 30), (25, 9)):
         for seed in range(args.sequences):

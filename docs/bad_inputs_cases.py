@@ -1142,6 +1142,18 @@ def _():
     return streams('vi.avi', 'empty.mp4')
 
 
+@case('video', 'a file that is cut off', fast=True)
+def _():
+    arguments = streams('vi.avi', 'cut.mp4')
+    writer = cv2.VideoWriter('cut.mp4', cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mp4v'), 25, SIZE[::-1])
+    for value in range(10):
+        writer.write(np.full((*SIZE, 3), value, np.uint8))
+    writer.release()
+    whole = Path('cut.mp4').read_bytes()
+    Path('cut.mp4').write_bytes(whole[: len(whole) // 2])  # its index comes last
+    return arguments
+
+
 @case('video', 'a folder without images', fast=True)
 def _():
     Path('frames').mkdir()
