@@ -13,8 +13,10 @@ def translations() -> Dict[Callable, Callable]:
     - GELU as a chain that onnxruntime knows and computes in one pass.
     - An enlargement by a given factor with that factor, so that its layout is known before the size is.
     - :func:`~mmfusion.models.layers.open_sizes.repeat_to_multiple` as one ``Pad``.
+    - The remainder after division by a size of the graph, which torch's exporter takes for a number.
     """
     from onnxscript import opset18 as op
+    from onnxscript.function_libs.torch_lib.ops.core import aten_remainder
 
     def gelu(x, approximate: str = 'none'):
         if approximate == 'tanh':
@@ -41,7 +43,11 @@ def translations() -> Dict[Callable, Callable]:
         pads = op.Concat(op.Constant(value_ints=[0] * 6), missing, axis=0)
         return op.Pad(x, pads, mode='edge')
 
+    def remainder(x, other):
+        return aten_remainder(x, op.CastLike(other, x))
+
     return {
+        torch.ops.aten.remainder.Scalar: remainder,
         torch.ops.aten.gelu.default: gelu,
         torch.ops.aten.upsample_bilinear2d.default: upsample_bilinear2d,
         torch.ops.mmfusion.extend.default: extend,

@@ -51,13 +51,6 @@ class _Reorder(Function):
         return reorder(grad, back, forth), None, None
 
 
-def _rolled(x: Tensor, by: int) -> Tensor:
-    """``x.roll((-by, -by), (0, 1))``, of which torch's exporter makes a remainder that it cannot write for open sizes."""
-    for axis in (0, 1):
-        x = torch.cat([x.narrow(axis, by, x.shape[axis] - by), x.narrow(axis, 0, by)], axis)
-    return x
-
-
 class WindowLayout:
     """How the tokens of a map lie in windows.
 
@@ -87,7 +80,7 @@ class WindowLayout:
         place = torch.arange(height * width, device=device).view(height, width)
         forth = self._cut(place)
         self.windows = Order(forth, forth.argsort())
-        rolled = self.windows.back[self._cut(_rolled(place, self.half))]
+        rolled = self.windows.back[self._cut(place.roll((-self.half, -self.half), (0, 1)))]
         self.rolled = Order(rolled, rolled.argsort())
 
     @property
