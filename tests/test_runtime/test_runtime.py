@@ -78,7 +78,7 @@ def test_equals_the_inferencer(model_file, fuser):
         expected, got = fuse(first, second)[0].fused, run(first, second).fused
         assert got.shape == expected.shape and got.dtype == np.uint8
         difference = np.abs(got.astype(int) - expected)
-        assert difference.max() <= 1 and (difference > 0).mean() <= 1e-3
+        assert difference.max() <= 1 and (difference > 0).mean() <= max(1e-4, 1.5 / difference.size)
 
 
 def test_process_without_torch(model_file, folders):

@@ -36,9 +36,11 @@ def map_local(function: Callable[..., Tensor], *images: Tensor, reach: int, widt
         ...     torch.equal(map_local(blur, image, reach=1, width=30000), blur(image))
         True
     """
+    if must_stay_whole():  # first, since a traced graph would keep what is asked of its sizes
+        return function(*images)
     number, _, rows, columns = images[0].shape
     height = max(2 * reach, 1, STRIP_BYTES // (width * columns * images[0].element_size()))
-    if images[0].device.type != 'cpu' or height >= rows or torch.is_grad_enabled() or must_stay_whole():
+    if images[0].device.type != 'cpu' or height >= rows or torch.is_grad_enabled():
         return function(*images)
     height = -(-rows // -(-rows // height))  # strips of about equal height
     result = None
