@@ -13,6 +13,7 @@ WEIGHTED = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 NOT_HALF = ('CumSum', 'NonMaxSuppression', 'Range', 'RoiAlign', 'TopK')  # stay in float32, with casts around them
 STAY_FLOAT = {'Resize': (1, 2)}  # inputs by index: regions and scales
 MAX_HALF = 65504.0
+HALF = '_half'  # ends the names of values in float16
 Feeds = Dict[str, np.ndarray]
 
 
@@ -50,7 +51,7 @@ def to_half(proto):
         for index, name in enumerate(node.input):
             if name not in floats or index in STAY_FLOAT.get(node.op_type, ()):
                 continue
-            half = node.input[index] = f'{name}_half'
+            half = node.input[index] = f'{name}{HALF}'
             if name in made_inside or half in halves:
                 continue
             halves.add(half)
@@ -63,10 +64,10 @@ def to_half(proto):
         nodes.append(node)
         for index, name in enumerate(node.output):
             if name in floats:
-                node.output[index] = f'{name}_half'
+                node.output[index] = f'{name}{HALF}'
                 if name in needed:
                     nodes.append(
-                        helper.make_node('Cast', [f'{name}_half'], [name], f'{name}_float', to=TensorProto.FLOAT)
+                        helper.make_node('Cast', [f'{name}{HALF}'], [name], f'{name}_float', to=TensorProto.FLOAT)
                     )
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
@@ -90,14 +91,11 @@ def as_accelerators_compute(half):
 
     model = onnx.ModelProto()
     model.CopyFrom(half)
-    rounded = {
-        value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
-    }
     nodes = []
     for node in model.graph.node:
         nodes.append(node)
         for index, name in enumerate(node.output):
-            if name in rounded and node.op_type != 'Cast':
+            if name.endswith(HALF) and node.op_type != 'Cast':
                 node.output[index] = f'{name}_computed'
                 # the largest of one: has a kernel for float16, and no optimizer takes it out
                 nodes.append(onnx.helper.make_node('Max', [node.output[index]], [name], f'{name}_rounded'))
