@@ -1,4 +1,4 @@
-"""What moves in a stream, in small pictures, and how well two streams agree in it at each shift in time."""
+"""Motion in a stream, in small pictures, and how well two streams agree in it at each shift in time."""
 
 from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
