@@ -1351,7 +1351,7 @@ def exported(*arguments, out='fuser.onnx'):
 
 @case('export', 'a model that is not there', fast=True)
 def _():
-    return exported('no_such_fuser')
+    return exported('no_such_config.py')
 
 
 @case('export', 'a file of another kind', fast=True)

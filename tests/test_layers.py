@@ -17,7 +17,7 @@ LAYERS = [
     'utils',
     'registry structures manifest registration thermal video.streams',
     'evaluation.functional',
-    'video.gray video.offset video.pairing video.reading video.steadying video.writing',
+    'video.gray video.pairing video.reading video.steadying video.writing',
     'evaluation.protocols runtime',
     'evaluation evaluation.reports',
     'evaluation.folders evaluation.metrics',
