@@ -283,7 +283,8 @@ def _finish(proto, info: GraphInfo) -> bytes:
 
 
 def _innermost(fuser: BaseFuser) -> BaseFuser:
-    return getattr(fuser, 'network', fuser)
+    network = getattr(fuser, 'network', None)
+    return network if isinstance(network, BaseFuser) else fuser
 
 
 def _name(model: ModelLike, built: BuiltModel) -> str:
