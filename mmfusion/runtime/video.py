@@ -86,7 +86,7 @@ def run_streams(
             f'streams need OpenCV and Pillow ({error}): pip install opencv-python-headless pillow'
         ) from error
     check_output(out)
-    streams = open_streams(_number(first), _number(second), fps)
+    streams = open_streams(str(first), str(second), fps)
     readers = [ReadAhead(stream) for stream in streams]
     stem = os.path.splitext(str(out))[0]
     tasks = {task['kind']: task for task in model.info.tasks.values()}
@@ -137,8 +137,3 @@ def run_streams(
 
 def _plain(image: np.ndarray) -> np.ndarray:
     return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-
-
-def _number(source: Union[str, Path]) -> Union[str, int]:
-    text = str(source)
-    return int(text) if text.isdigit() and not os.path.exists(text) else text
