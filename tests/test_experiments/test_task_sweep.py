@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import json
+import mmap
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -233,6 +234,15 @@ def test_memory_has_a_limit(tmp_path, monkeypatch):
 
     monkeypatch.setattr('mmfusion.experiments.task_sweep.run.attempt', greedy)
     assert module.in_a_process(FAMILIES['FCN'], tmp_path, 1, 8)['reached'] == 'refused'
+
+
+def test_what_the_parent_holds_does_not_count(tmp_path, monkeypatch):
+    from mmfusion.experiments.task_sweep import run as module
+
+    held = mmap.mmap(-1, 2**30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # set aside, never touched
+    monkeypatch.setattr(module, 'attempt', lambda *_: dict(reached=str(torch.ones(2**24).sum().item())))
+    assert module.in_a_process(FAMILIES['FCN'], tmp_path, 1, 0.5)['reached'] == str(float(2**24))
+    held.close()
 
 
 @pytest.mark.slow

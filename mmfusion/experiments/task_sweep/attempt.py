@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+import psutil
 import torch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -98,7 +99,11 @@ def described(error: BaseException) -> dict:
 
 
 def limit_memory(gib: float) -> None:
-    """Let allocations beyond so many GiB fail in this process, before they take the machine down."""
-    size = int(gib * 2**30)
+    """Let allocations of more GiB than these fail in this process, before they take the machine down.
+
+    What the process holds already does not count: a fork has all that its parent set aside, and could not allocate
+    anything if that is more than the limit.
+    """
+    size = int(gib * 2**30) + psutil.Process().memory_info().data
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
     torch.set_num_threads(1)
