@@ -43,11 +43,11 @@ def place_of(pair: LoadedPair) -> Place:
     return Place(pair.match, max(height, width) / max(pair.working[0].shape))
 
 
-def is_elsewhere(match: Match) -> bool:
-    """Whether the second image fits, but not where it lies."""
+def is_elsewhere(match: Match, least: float = FOUND) -> bool:
+    """Whether the second image fits, but not where it lies; what agrees less than ``least`` there does not fit at rest."""
     return (
         match.moved > AT_REST
-        and match.best >= (CERTAIN if match.rest < FOUND else FOUND)
+        and match.best >= (CERTAIN if match.rest < least else FOUND)
         and match.best > match.rest + LEAD
     )
 
@@ -87,10 +87,16 @@ class RegistrationCheck(Check):
                     yield Unjudged(self.name, case.entry, 'the images of this set share too little')
 
 
-def is_typical(group: Sequence[Case]) -> Tuple[bool, float]:
+def is_typical(group: Sequence[Case], least: float = FOUND) -> Tuple[bool, float]:
     """Whether the pairs of a set agree as a rule, so that one that does not is suspicious; and the part that does."""
-    matched = float(np.mean([case.fact.match.rest >= FOUND or is_elsewhere(case.fact.match) for case in group]))
+    matched = float(np.mean([case.fact.match.rest >= least or is_elsewhere(case.fact.match, least) for case in group]))
     return matched >= _TYPICAL and len(group) >= _LEAST_PAIRS, matched
+
+
+def _least_agreement(group: Sequence[Case]) -> float:
+    """What a pair of this set has to reach: more where pairs agree far better as a rule, as strangers at times pass the threshold."""
+    usual = float(np.median([case.fact.match.rest for case in group]))
+    return CERTAIN if usual >= 2 * FOUND and len(group) >= _LEAST_PAIRS else FOUND
 
 
 def _describe(match: Match, pixels: float) -> str:
@@ -122,8 +128,9 @@ class PartnerCheck(Check):
         """Pairs that fit nowhere, if those of their set usually do, or if the partner is found elsewhere."""
         budget = _Search(_SEARCHES)
         for group in by_set(cases).values():
-            lost = [case for case in group if case.fact.match.rest < FOUND and case.fact.match.best < _BEYOND_DOUBT]
-            typical, matched = is_typical(group)
+            least = _least_agreement(group)
+            lost = [case for case in group if case.fact.match.rest < least and case.fact.match.best < _BEYOND_DOUBT]
+            typical, matched = is_typical(group, least)
             for case in lost:
                 rest = case.fact.match.rest
                 other, agreement = budget.best_partner(case, group, lost)
@@ -133,11 +140,11 @@ class PartnerCheck(Check):
                         f'({agreement:.1f})'
                     )
                     yield self.finding(case.entry, message, rest, other, badness=10 + agreement)
-                elif is_elsewhere(case.fact.match):
+                elif is_elsewhere(case.fact.match, least):
                     continue  # moved, which the check of registration tells
                 elif typical:
                     message = (
-                        f'the images share nothing (agreement {rest:.1f} noise levels; {matched:.0%} of the set have more than {FOUND:g}), '
+                        f'the images share nothing (agreement {rest:.1f} noise levels; {matched:.0%} of the set have more than {least:g}), '
                         'and no other pair has one that fits'
                     )
                     yield self.finding(case.entry, message, rest, badness=FOUND - rest)
