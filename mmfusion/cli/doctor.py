@@ -52,7 +52,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs=2,
         default=('', ''),
         metavar=('FIRST', 'SECOND'),
-        help='endings of the names that tell the sources apart',
+        help='endings of the names, without extension, that tell the sources apart',
     )
     parser.add_argument('--checks', nargs='+', metavar='CHECK', help='checks to run (default: all); --list shows them')
     parser.add_argument('--skip', nargs='+', default=[], metavar='CHECK', help='checks to leave out')

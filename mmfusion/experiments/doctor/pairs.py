@@ -226,7 +226,11 @@ def pairs_of_folders(
         index = _index(folder) if folder else {}
         pairs = match_pairs(*(_index(part, suffix) for part, suffix in zip(couple, suffixes)))
         if not pairs:
-            raise UserError(f'{couple[0]} and {couple[1]} hold no image (png, jpg, bmp or tif, without subfolders)')
+            ends = ' and '.join(repr(suffix) for suffix in suffixes if suffix)
+            asked = f' with a name that ends with {ends} before its extension' if ends else ''
+            raise UserError(
+                f'{couple[0]} and {couple[1]} hold no image{asked} (png, jpg, bmp or tif, without subfolders)'
+            )
         for pair in pairs:
             entry = PairEntry(name, pair.stem, pair.first, pair.second, tuple(modalities), names=tuple(class_names))
             problems: List[Problem] = []
