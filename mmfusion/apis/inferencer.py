@@ -248,6 +248,7 @@ class FusionInferencer:
                     for kind, file in files.items():
                         if kind == 'temperatures':
                             write_json(file, thermal)
+                            files[kind] = os.path.abspath(file)
                         else:
                             files[kind] = write_image(file, pictures[kind])
                     result = self._result(item, sample, pictures if keep else {}, files, channel_order)

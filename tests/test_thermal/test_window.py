@@ -178,11 +178,12 @@ def test_temperatures_of_boxes():
     assert found[2] == dict(minimum=38, maximum=47, mean=42.5)
 
 
-def test_command_keeps_the_temperatures(tmp_path, capsys):
+def test_command_keeps_the_temperatures(tmp_path, capsys, monkeypatch):
     paths = files(tmp_path, COUNTS)
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / 'out.png'
     main(
-        [paths['first_path'], paths['second_path'], '--config', 'AverageFuser', '--out', str(out), '--bit-depth', '16']
+        [paths['first_path'], paths['second_path'], '--config', 'AverageFuser', '--out', 'out.png', '--bit-depth', '16']
         + [
             '--window',
             '20',
@@ -196,6 +197,7 @@ def test_command_keeps_the_temperatures(tmp_path, capsys):
             'cpu',
         ]
     )
+    assert str(tmp_path / 'out.json') in capsys.readouterr().out
     facts = json.loads((tmp_path / 'out.json').read_text())['second']
     assert facts['unit'] == 'celsius' and facts['window'] == [20, 40] and facts['boxes'] == []
     assert facts['minimum'] == pytest.approx(COUNTS.min() * 0.04 - 273.15, abs=1e-3)
