@@ -21,7 +21,7 @@ from mmfusion.models.fusers import BaseFuser
 from mmfusion.registry import DATASETS, MODELS, build_configured
 from mmfusion.running.checks import name_classes
 from mmfusion.running.source_order import warn_of_exchanged_sources
-from mmfusion.running.task_checkpoint import start_from_task_checkpoint, use_task_checkpoint
+from mmfusion.running.task_checkpoint import start_from_task_checkpoint, task_kind, use_task_checkpoint
 from mmfusion.utils import UserError, load_fusion_checkpoint, safe_load, select_device
 from mmfusion.utils.checkpoint import checkpoint_modalities, holds_fuser_alone
 from mmfusion.utils.config import load_config
@@ -49,7 +49,11 @@ class BuiltModel(NamedTuple):
 
 
 def build_coupling(
-    model: ModelLike, weights: Optional[Union[str, Path]] = None, device: Optional[str] = 'cpu', warn: bool = True
+    model: ModelLike,
+    weights: Optional[Union[str, Path]] = None,
+    device: Optional[str] = 'cpu',
+    warn: bool = True,
+    fuser: Optional[str] = None,
 ) -> BuiltModel:
     """Build a coupling, load its weights and move it to a device.
 
@@ -62,13 +66,16 @@ def build_coupling(
             values and a warning says so. With the name of a trained model, in place of its own weights.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         warn: Whether to warn about missing weights.
+        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a detector or segmentor alone.
 
     Raises:
-        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, the trained model is damaged, or there is no
-            such device.
+        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, the trained model is damaged, there is no
+            such device, or ``fuser`` cannot stand where the config's does.
         TypeError: ``model`` is none of these kinds.
     """
     device = select_device(device)
+    if fuser is not None:
+        return _with_fuser(fuser, model, weights, device, warn)
     if isinstance(model, str) and not model.endswith(CONFIG_SUFFIXES) and has_model(model):
         return _from_zoo(model, weights, device)
     cfg, model_cfg = None, None
@@ -127,6 +134,40 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
         logging.WARNING,
     )
     return alone
+
+
+def _with_fuser(
+    name: str, model: ModelLike, weights: Optional[Union[str, Path]], device: torch.device, warn: bool
+) -> BuiltModel:
+    """A config's coupling with the fuser of a trained model."""
+    loaded = load_model(name)
+    cfg = model if isinstance(model, (Config, dict)) else None
+    if isinstance(model, (str, Path)) and (str(model).endswith(CONFIG_SUFFIXES) or str(model) in config_names()):
+        cfg = load_config(model)
+    if cfg is None or 'model' not in cfg or not cfg['model'].get('tasks'):
+        raise UserError(
+            f'the fuser of {name} can stand in a config that has a detector or a segmentor, and {model} is none; give such a config '
+            '(average_msrs_det), or the name of the trained model alone'
+        )
+    if cfg['model'].get('guide'):
+        raise UserError(
+            f'the config guides its own fuser, which {name} cannot take the place of; choose one without a guide'
+        )
+    cfg = copy.deepcopy(cfg if isinstance(cfg, Config) else Config(cfg))
+    if weights is None or task_kind(str(weights)) is not None:
+        cfg.model.fuser = dict(type='AverageFuser')  # nothing of it would be loaded, and a random one is an error
+        cfg.model.fusion_loss = {}
+    if weights is None and warn:
+        warnings.warn(
+            'the task networks are used without weights: what they find is random. Give a checkpoint.', stacklevel=3
+        )
+    built = build_coupling(cfg, weights, device, warn=warn and weights is not None)
+    sources, given = tuple(loaded.card.sources), tuple(built.meta.get('modalities') or ())
+    exchanged = is_exchanged(sources)
+    if given and set(given) == set(sources):
+        exchanged = given != sources
+    built.coupling.fuser = (ExchangedSources(loaded.fuser) if exchanged else loaded.fuser).to(device).eval()
+    return built._replace(card=loaded.card)
 
 
 def _from_zoo(name: str, weights: Optional[Union[str, Path]], device: torch.device) -> BuiltModel:

@@ -9,6 +9,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmfusion.utils import UserError
+from mmfusion.utils.compat import without_init_listing
 from mmfusion.utils.errors import building
 from mmfusion.utils.state_dict import listing, state_dict_of
 from mmfusion.utils.unwrap import unwrap
@@ -30,16 +31,10 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
     Raises:
         UserError: The file cannot be loaded, or the config has no such task, or several.
     """
-    try:
-        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
-    except FileNotFoundError as error:
-        raise UserError(f'checkpoint not found: {checkpoint}') from error
-    names = list(state_dict_of(content, checkpoint))
-    if not any(name.startswith(MARK) for name in names):
+    kind = task_kind(checkpoint)
+    if kind is None:
         return None
-    kind, prefix = (
-        ('segmentor', 'mmseg') if any(name.startswith(SEGMENTATION_MARK) for name in names) else ('detector', 'mmdet')
-    )
+    prefix = dict(segmentor='mmseg', detector='mmdet')[kind]
     tasks = cfg.model.get('tasks') or {}
     fitting = [name for name, task in tasks.items() if str(task.get('type')).startswith(f'{prefix}.')]
     if len(fitting) != 1:
@@ -57,6 +52,22 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
         f'{checkpoint} is the checkpoint of a {kind} alone: model.tasks.{name} starts from it', 'current', logging.INFO
     )
     return name
+
+
+def task_kind(checkpoint: str) -> Optional[str]:
+    """``'detector'`` or ``'segmentor'`` where a file holds one alone, as mmdet or mmseg wrote it; None where it does not.
+
+    Raises:
+        UserError: The file cannot be loaded.
+    """
+    try:
+        content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='silent')
+    except FileNotFoundError as error:
+        raise UserError(f'checkpoint not found: {checkpoint}') from error
+    names = list(state_dict_of(content, checkpoint))
+    if not any(name.startswith(MARK) for name in names):
+        return None
+    return 'segmentor' if any(name.startswith(SEGMENTATION_MARK) for name in names) else 'detector'
 
 
 def forget_task_checkpoints(cfg: Config) -> None:
@@ -86,7 +97,7 @@ def start_from_task_checkpoint(model: nn.Module, name: str, checkpoint: str) -> 
             + '\nGive the checkpoint of the whole coupling, or test with a fuser that has no '
             'weights: --cfg-options model.fuser.type=AverageFuser'
         )
-    with building():
+    with building(), without_init_listing(model):
         model.init_weights()
 
 

@@ -218,6 +218,16 @@ def exporting() -> bool:
 
 
 @contextmanager
+def without_init_listing(module: Any) -> Iterator[None]:
+    """Leave out mmengine's listing of how each parameter was initialized, three lines each on the screen where no log file is open."""
+    module._dump_init_info = lambda: None
+    try:
+        yield
+    finally:
+        del module._dump_init_info
+
+
+@contextmanager
 def without_provenance() -> Iterator[None]:
     """Context in which torch.fx does not copy, for each node of a graph, where all nodes before it came from; an export takes a third of the time."""
     from torch.fx.traceback import NodeSource
