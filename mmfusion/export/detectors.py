@@ -94,11 +94,13 @@ class DetectionGraph(nn.Module):
         network = task.network
         head = getattr(network, 'bbox_head', None)
         if hasattr(network, 'roi_head') or type(head).__name__ not in HEADS:
-            why = 'cuts boxes out of features by an operator that ONNX has not' if hasattr(network, 'roi_head') else ''
-            found = why or f'has the head {type(head).__name__}'
+            if hasattr(network, 'roi_head'):
+                found = 'works in two stages and cuts boxes out of features by an operator that ONNX has not'
+            else:
+                found = 'has no dense head' if head is None else f'has the head {type(head).__name__}'
             raise UserError(
                 f'task {name!r} is a {type(network).__name__}, which {found}; detectors with {", ".join(HEADS)} are exported. Export the '
-                'fuser alone, and run this detector on the fused picture'
+                'fuser alone, without --tasks, and run this detector on the fused picture'
             )
         suppression = dict(head.test_cfg.nms)
         if suppression.get('type', 'nms') != 'nms' or suppression.get('class_agnostic'):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_detectors
 import torch
+from seeing_networks import detecting
 
 from mmfusion.cli.main import main
 from mmfusion.export import export_model, exporting
@@ -19,42 +20,7 @@ from mmfusion.utils import UserError
 
 for package in exporting.NEEDED:
     pytest.importorskip(package, reason=f'{package} is not installed: {exporting.INSTALL}')
-LAST = ('conv_cls', 'conv_reg', 'conv_centerness', 'retina_cls', 'retina_reg', 'gfl_cls', 'gfl_reg')
 NAMES = ('fcos', 'rtmdet', 'yolox', 'retinanet', 'gfl')
-
-
-def coupling(name):
-    """A rule and a detector of random weights, which sees many boxes."""
-    model = JointCoupling(dict(type='AverageFuser'), tasks=dict(det=getattr(tiny_detectors, name)(3))).eval()
-    torch.manual_seed(0)
-    network = model.tasks['det'].network
-    head = network.bbox_head
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-            if module.bias is not None:
-                torch.nn.init.zeros_(module.bias)
-    last = [getattr(head, part) for part in LAST if hasattr(head, part)]
-    last += [layer for part in ('cls', 'reg', 'obj') for layer in getattr(head, f'multi_level_conv_{part}', ())]
-    spread = {}
-    hooks = [
-        module.register_forward_hook(
-            lambda module, _, output: spread.update({module: max(output.abs().max().item() / 2, spread.get(module, 0))})
-        )
-        for module in last
-    ]
-    with torch.no_grad():
-        head(network.extract_feat(torch.rand(1, 3, 96, 128) * 255))
-        for module, value in spread.items():  # neither saturated scores, which tie, nor boxes without end
-            module.weight.div_(value)
-        if hasattr(head, 'gfl_reg'):  # small boxes, or each takes the others away
-            head.gfl_reg.bias.view(4, -1)[:, 1] += 5
-    for hook in hooks:
-        hook.remove()
-    head.test_cfg.update(score_thr=0.05)
-    if 'nms_pre' in head.test_cfg:
-        head.test_cfg.update(nms_pre=200)
-    return model
 
 
 def predicted(model, pair):
@@ -80,7 +46,7 @@ def predicted(model, pair):
 @pytest.mark.parametrize('name', NAMES)
 def test_graph_is_what_the_coupling_predicts(name):
     """Dense decoding, before any export."""
-    model = coupling(name)
+    model = detecting(name)
     pair = [torch.from_numpy(picture) for picture in example_pictures((2, 72, 99), (3, 1), 'uint8')]
     with torch.no_grad():
         found = {key: value.numpy() for key, value in FusionGraph(model, ['det'])(*pair).items()}
@@ -93,7 +59,7 @@ def test_graph_is_what_the_coupling_predicts(name):
 
 @pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow]) for name in NAMES])
 def test_export(name, tmp_path):
-    model, file = coupling(name), tmp_path / 'a.onnx'
+    model, file = detecting(name), tmp_path / 'a.onnx'
     report = export_model(model, file, tasks=['det'])
     assert report.info.tasks['det']['kind'] == 'detection' and report.info.smallest == 64
     pictures = example_pictures((1, 81, 75), (3, 1), 'uint8', seed=5)
@@ -110,15 +76,34 @@ def test_export(name, tmp_path):
     assert len(rows) == (result.scores >= 0.06).sum() and rows[0]['label'] == str(result.labels[0])
 
 
+TWO_STAGES = r'which works in two stages and cuts boxes out of features .* Export the fuser alone, without --tasks'
+
+
 @pytest.mark.parametrize(
     'name,message',
     [
-        ('faster_rcnn', 'a FasterRCNN, which cuts boxes out of features by an operator that ONNX has not'),
+        ('faster_rcnn', f'a FasterRCNN, {TWO_STAGES}'),
+        ('cascade_rcnn', f'a CascadeRCNN, {TWO_STAGES}'),
+        ('mask_rcnn', f'a MaskRCNN, {TWO_STAGES}'),
         ('yolov3', 'a YOLOV3, which has the head YOLOV3Head; detectors with RTMDetHead'),
+        ('detr', 'a DETR, which has the head DETRHead'),
     ],
 )
-def test_refusals(name, message, tmp_path):
+def test_refusals(name, message, tmp_path, monkeypatch):
+    """Before anything that takes time: nothing is traced, and pairs and labels are not looked at."""
+    monkeypatch.setattr(exporting, 'trace', lambda *args: pytest.fail('traced before the refusal'))
     model = JointCoupling(dict(type='AverageFuser'), tasks=dict(det=getattr(tiny_detectors, name)(3))).eval()
-    with pytest.raises(UserError, match=message):
-        export_model(model, tmp_path / 'a.onnx', tasks=['det'])
+    for options in {}, dict(precision='half', calibrate=('missing', 'missing'), labels='missing'):
+        with pytest.raises(UserError, match=message):
+            export_model(model, tmp_path / 'a.onnx', tasks=['det'], **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_refusal_of_a_shipped_config(tmp_path, capsys):
+    """As a user meets it: one line, and exit code 2."""
+    arguments = ['--tasks', 'det', '--out', str(tmp_path / 'a.onnx')]
+    with pytest.raises(SystemExit) as error:
+        main(['export', 'moe_fusion_llvip_faster_rcnn', *arguments])
+    said = capsys.readouterr().err
+    assert error.value.code == 2 and 'FasterRCNN, which works in two stages' in said and 'Traceback' not in said
     assert not list(tmp_path.iterdir())

@@ -1,55 +1,28 @@
 """A fuser and a segmentor as one graph: class maps against the coupling's own prediction, what is refused, and the runtime."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from mmengine.config import Config
+from seeing_networks import segmenting
 
 from mmfusion.cli.main import main
 from mmfusion.export import export_model, exporting
 from mmfusion.export.checking import example_pictures
 from mmfusion.export.graph import FusionGraph
-from mmfusion.models.couplings import JointCoupling
 from mmfusion.runtime import RuntimeModel
 from mmfusion.structures import FusionDataSample
 from mmfusion.utils import UserError
 
 for package in exporting.NEEDED:
     pytest.importorskip(package, reason=f'{package} is not installed: {exporting.INSTALL}')
-FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'segmentors'
 NAMES = ('fcn_small', 'bisenetv2', 'segformer_b0', 'mobilenet_v2_light', 'deeplabv3plus_r50')
-
-
-def coupling(name, **changes):
-    """A rule and a segmentor that has seen nothing, but tells pixels apart."""
-    torch.manual_seed(0)
-    cfg = Config.fromfile(FOLDER / f'{name}.py').segmentor.to_dict()
-    cfg['backbone'].pop('init_cfg', None)
-    cfg.update(changes)
-    model = JointCoupling(dict(type='AverageFuser'), tasks=dict(seg=cfg))
-    model.init_weights()
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.running_mean.normal_(std=0.1)
-                module.weight.uniform_(0.8, 1.2)
-        layer = model.tasks['seg'].network.decode_head.conv_seg
-        layer.weight.normal_(std=0.5)
-        picture = torch.from_numpy(example_pictures((1, 72, 99), (3, 1), 'float32')[0]).permute(0, 3, 1, 2)
-        network = model.eval().tasks['seg'].network
-        logits = network.encode_decode(F.pad(picture * 2 - 1, (0, 29, 0, 24)), [dict(img_shape=(96, 128))])
-        layer.bias.sub_(logits[..., :72, :99].mean((0, 2, 3)))  # no class is ahead everywhere
-    return model.eval()
 
 
 @pytest.mark.parametrize('name', NAMES[:4])
 def test_graph_is_what_the_coupling_predicts(name):
     """The arithmetic of the preprocessor without lists and samples, before any export."""
-    model = coupling(name)
+    model = segmenting(name)
     pair = [torch.from_numpy(picture) for picture in example_pictures((2, 72, 99), (3, 1), 'uint8')]
     samples = [FusionDataSample(metainfo=dict(img_shape=(72, 99), ori_shape=(72, 99))) for _ in range(2)]
     with torch.no_grad():
@@ -62,7 +35,7 @@ def test_graph_is_what_the_coupling_predicts(name):
 
 @pytest.mark.parametrize('name', [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
 def test_export(name, tmp_path):
-    model, file = coupling(name), tmp_path / 'a.onnx'
+    model, file = segmenting(name), tmp_path / 'a.onnx'
     report = export_model(model, file, tasks=['seg'])
     task = report.info.tasks['seg']
     assert task['kind'] == 'segmentation' and task['head'] == type(model.tasks['seg'].network.decode_head).__name__
@@ -88,7 +61,7 @@ def test_export(name, tmp_path):
     ],
 )
 def test_refusals(change, message, tmp_path):
-    model = coupling('fcn_small', **(change if isinstance(change, dict) else {}))
+    model = segmenting('fcn_small', **(change if isinstance(change, dict) else {}))
     with pytest.raises(UserError, match=message):
         export_model(model, tmp_path / 'a.onnx', tasks=['seg' if isinstance(change, dict) else change])
     assert not list(tmp_path.iterdir())
