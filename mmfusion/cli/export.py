@@ -18,6 +18,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='name of a trained model (mmfusion models list), config file, or name of a fuser without parameters',
     )
     parser.add_argument('--weights', help='checkpoint that was trained with the config')
+    parser.add_argument(
+        '--fuser',
+        metavar='NAME',
+        help='trained model whose fuser takes the place of the one in the config, before its detector or segmentor (with --tasks)',
+    )
     parser.add_argument('--out', required=True, help='file to write, .onnx')
     parser.add_argument(
         '--channels',
@@ -60,6 +65,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--labels',
         help='boxes of these pairs, for a detector in half or int8: COCO .json, or folder of .xml (VOC) or .txt (YOLO, with classes.txt)',
     )
+    parser.add_argument(
+        '--float-tasks',
+        action='store_true',
+        help='half or int8 for the fuser alone: detector and segmentor stay in float32',
+    )
     args = parser.parse_args(argv)
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
@@ -84,6 +94,8 @@ def main(argv=None) -> None:
         precision=args.precision,
         calibrate=args.calibrate,
         labels=args.labels,
+        fuser=args.fuser,
+        float_tasks=args.float_tasks,
     )
     print(f'compared with {report.info.fuser}, largest difference of the fused picture in [0, 1]:')
     for check in report.checks:

@@ -69,6 +69,8 @@ def export_model(
     precision: str = 'float32',
     calibrate: Optional[Tuple[Union[str, Path], Union[str, Path]]] = None,
     labels: Optional[Union[str, Path]] = None,
+    fuser: Optional[str] = None,
+    float_tasks: bool = False,
 ) -> ExportReport:
     """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the network.
 
@@ -89,13 +91,15 @@ def export_model(
         calibrate: Folders of the first and the second source, matched by file name, for ``half`` and ``int8``: their pairs show the ranges
             of values, and what is kept of the result.
         labels: Boxes of these pairs, which a detector in half precision or int8 is judged by; see :class:`~.judging.UserPairs`.
+        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a detector or segmentor alone.
+        float_tasks: Leave the task networks in float32 where ``precision`` is less.
 
     Raises:
         UserError: A package is missing, the model cannot be built, its fuser cannot be exported, the graph differs from the network, or half
             precision or int8 loses more than :data:`~.judging.MIN_PSNR` and its neighbors allow. No file is written then.
     """
     check_packages()
-    check_precision(precision, calibrate, labels)
+    check_precision(precision, calibrate, labels, float_tasks)
     if input not in DTYPES or output not in DTYPES:
         raise InputError(f'input and output must be out of {DTYPES}, got {input!r} and {output!r}')
     if len(channels) != 2 or not set(channels) <= {1, 3}:
@@ -105,86 +109,96 @@ def export_model(
     if Path(out).is_dir():
         raise InputError(f'{out} is a folder; name a file')
     register_all_modules()
-    built = build_coupling(model, weights)
+    built = build_coupling(model, weights, fuser=fuser)
     coupling = built.coupling
     unknown = sorted(set(fuser_options or {}) - set(coupling.fuser.options()))
     if unknown:
         known = ', '.join(coupling.fuser.options()) or 'none'
         raise UserError(f'{type(coupling.fuser).__name__} has no option {", ".join(unknown)}; it has {known}')
     coupling.fuser_options = dict(fuser_options or {})
-    fuser = coupling.fuser
+    graph = FusionGraph(coupling, tasks).eval()  # refuses what cannot be exported, before anything that takes time
+    network = coupling.fuser
     pairs = UserPairs(*calibrate, labels) if calibrate is not None else None
-    if (
-        pairs is not None
-        and labels is None
-        and any(coupling.tasks[name].kind == 'detection' for name in tasks if name in coupling.tasks)
-    ):
-        raise UserError(
-            f'{precision} with a detector is judged by mAP50 on your pairs, which needs their boxes: --labels PATH'
-        )
-    graph = FusionGraph(coupling, tasks).eval()
-    smallest = max(fuser.graph_min_size, SMALLEST if tasks else 0)
-    parts = [fuser, *(coupling.tasks[name].network for name in tasks)]
+    if pairs is not None and any(coupling.tasks[name].kind == 'detection' for name in tasks):
+        if labels is None:
+            raise UserError(
+                f'{precision} with a detector is judged by mAP50 on your pairs, which needs their boxes: --labels PATH'
+            )
+        pairs.check_labels(built.meta.get('classes') or ())
+    smallest = max(network.graph_min_size, SMALLEST if tasks else 0)
+    parts = [network, *(coupling.tasks[name].network for name in tasks)]
     proto = trace(graph, channels, input, smallest, ' with '.join(type(part).__name__ for part in parts))
-    checks = check_graph(graph, open_session(proto), channels, input, smallest, fuser.size_multiple)
+    checks = check_graph(graph, open_session(proto), channels, input, smallest, network.size_multiple)
     info = GraphInfo(
-        name=_name(model, built),
-        fuser=type(_innermost(fuser)).__name__,
+        name=_name(model, built, fuser),
+        fuser=type(_innermost(network)).__name__,
         made_with=__version__,
         sources=tuple(built.meta.get('modalities') or ('first', 'second')),
         channels=tuple(channels),
         input=input,
         output=output,
         smallest=smallest,
-        keeps_gray=fuser.color_space == 'luminance' or 1 in fuser.channels,
+        keeps_gray=network.color_space == 'luminance' or 1 in network.channels,
         options=dict(coupling.fuser_options),
         sha256=_sha256(weights, built),
-        license=built.card.license if built.card is not None and weights is None else '',
+        fuser_sha256=built.card.sha256 if built.card is not None and fuser is not None else None,
+        license=built.card.license if built.card is not None and (weights is None or fuser is not None) else '',
         opset=OPSET,
         tasks={name: _describe(coupling.tasks[name], built.meta) for name in tasks},
         checked=tuple(map(str, checks)),
     )
     kept = None
     if pairs is not None:
-        proto, kept = make_smaller(proto, precision, pairs, info)
-        info = replace(info, precision=precision, kept=kept.to_dict())
+        proto, kept = make_smaller(proto, precision, pairs, info, float_tasks)
+        info = replace(info, precision=precision, float_tasks=float_tasks, kept=kept.to_dict())
     data = _finish(proto, info)
     write_bytes(out, data)
     return ExportReport(os.path.abspath(out), info, checks, len(data), kept)
 
 
-def check_precision(precision: str, calibrate: Optional[Sequence], labels: Optional[Union[str, Path]]) -> None:
+def check_precision(
+    precision: str, calibrate: Optional[Sequence], labels: Optional[Union[str, Path]], float_tasks: bool = False
+) -> None:
     """Raise an error where the precision and what it is judged by do not belong together.
 
     Raises:
-        UserError: The precision is unknown, pairs are missing, or pairs or labels are given for float32.
+        UserError: The precision is unknown, pairs are missing, or what is for half precision and int8 is given for float32.
     """
     if precision not in PRECISIONS:
         raise InputError(f'precision must be out of {PRECISIONS}, got {precision!r}')
-    if precision == 'float32' and (calibrate is not None or labels is not None):
+    if precision == 'float32' and (calibrate is not None or labels is not None or float_tasks):
         raise InputError(
-            'pairs and labels are for half precision and int8; add --precision half or int8, or leave them out'
+            'pairs, labels and --float-tasks are for half precision and int8; add --precision half or int8, or leave them out'
         )
     if precision != 'float32' and calibrate is None:
         raise InputError(f'{precision} is judged by your pairs of pictures: --calibrate FIRST_FOLDER SECOND_FOLDER')
 
 
-def make_smaller(proto, precision: str, pairs: UserPairs, info: GraphInfo) -> Tuple[Any, Figures]:
+def make_smaller(
+    proto, precision: str, pairs: UserPairs, info: GraphInfo, float_tasks: bool = False
+) -> Tuple[Any, Figures]:
     """A graph in half precision or int8, and what it keeps.
 
     Raises:
         UserError: It has no weights, does not run, or loses more than is allowed.
     """
+    until = FLOATS if float_tasks else None
     with _quiet():
-        smaller = to_half(proto) if precision == 'half' else to_int8(proto, pairs.feeds(info, MAX_CALIBRATED))
+        smaller = (
+            to_half(proto, until) if precision == 'half' else to_int8(proto, pairs.feeds(info, MAX_CALIBRATED), until)
+        )
     check_it_runs(open_session(smaller), info)
     judged = as_accelerators_compute(smaller) if precision == 'half' else smaller
     kept = compare(open_session(proto), open_session(judged), pairs, info)
     if not kept.passed:
+        remedies = [
+            '--precision half' if precision == 'int8' else '',
+            '--float-tasks' if kept.only_tasks_fail and not float_tasks else '',
+        ]
         raise UserError(
             f'{precision} loses too much here: {kept}. Required are {MIN_PSNR:g} dB for every pair, at most {MAX_MAP_LOSS:g} point of mAP50 '
             f'less, and another class on at most {100 * MAX_OTHER_CLASS:g} % of the pixels. No file was written; '
-            + ('try --precision half' if precision == 'int8' else 'export without --precision')
+            + ('try ' + ' or '.join(filter(None, remedies)) if any(remedies) else 'export without --precision')
         )
     return smaller, kept
 
@@ -287,7 +301,9 @@ def _innermost(fuser: BaseFuser) -> BaseFuser:
     return network if isinstance(network, BaseFuser) else fuser
 
 
-def _name(model: ModelLike, built: BuiltModel) -> str:
+def _name(model: ModelLike, built: BuiltModel, fuser: Optional[str]) -> str:
+    if fuser is not None:
+        return f'{fuser} with {Path(str(model)).stem}' if isinstance(model, (str, Path)) else fuser
     if built.card is not None:
         return built.card.name
     return Path(str(model)).stem if isinstance(model, (str, Path)) else type(_innermost(built.coupling.fuser)).__name__

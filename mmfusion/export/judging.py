@@ -57,6 +57,11 @@ class Figures(NamedTuple):
             and (self.other_class or 0) <= MAX_OTHER_CLASS
         )
 
+    @property
+    def only_tasks_fail(self) -> bool:
+        """Whether the picture is within its bound, and what the task networks find in it is not."""
+        return not self.passed and self.psnr >= MIN_PSNR
+
     def __str__(self) -> str:
         text = f'PSNR to float32 at least {self.psnr:.1f} dB, {self.mean_psnr:.1f} in the mean of {self.pairs} pairs'
         if self.map50 is not None:
@@ -112,6 +117,14 @@ class UserPairs:
             ]
             check_pair(*pictures, info)
             yield {name: picture[None] for name, picture in zip(('first', 'second'), pictures)}
+
+    def check_labels(self, classes: Sequence[str]) -> None:
+        """Look for the labels of every pair before anything is computed.
+
+        Raises:
+            UserError: As :meth:`truth`.
+        """
+        self.truth(classes, np.full((len(self), 2), 1000))  # a size that only scales boxes
 
     def truth(self, classes: Sequence[str], sizes: np.ndarray) -> List[Row]:
         """Boxes of all pairs.

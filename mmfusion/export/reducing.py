@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Set
+from typing import Dict, Iterable, Iterator, List, Optional, Set
 
 import numpy as np
 
@@ -17,7 +17,7 @@ HALF = '_half'  # ends the names of values in float16
 Feeds = Dict[str, np.ndarray]
 
 
-def to_half(proto):
+def to_half(proto, until: Optional[str] = None):
     """A copy that computes in float16 from the first convolution or matrix product with weights to the last one.
 
     What comes before and after stays in float32: color, what a fuser adds to its sources, coordinates of boxes. Inputs and outputs keep
@@ -26,6 +26,7 @@ def to_half(proto):
 
     Args:
         proto: ONNX model in float32.
+        until: Name of a value; what does not lead to it stays in float32.
 
     Raises:
         UserError: It has no weights.
@@ -37,7 +38,7 @@ def to_half(proto):
     model.CopyFrom(proto)
     graph = model.graph
     _name_nodes(model)
-    inside = _between_weights(graph)
+    inside = _between_weights(graph, until)
     floats = _float_names(model)
     made_inside = {name for node in graph.node if node.name in inside for name in node.output if name in floats}
     needed = {value.name for value in graph.output}
@@ -106,7 +107,7 @@ def as_accelerators_compute(half):
     return model
 
 
-def to_int8(proto, feeds: Iterable[Feeds]):
+def to_int8(proto, feeds: Iterable[Feeds], until: Optional[str] = None):
     """A copy whose convolutions and matrix products with weights compute with 8-bit integers (static, ``QuantizeLinear`` and ``DequantizeLinear``).
 
     Weights have one scale per channel and 7 bits, so that processors without VNNI do not overflow; values between have 8 bits over the range
@@ -115,6 +116,7 @@ def to_int8(proto, feeds: Iterable[Feeds]):
     Args:
         proto: ONNX model in float32.
         feeds: Inputs to calibrate on, by name.
+        until: Name of a value; what does not lead to it stays in float32.
 
     Raises:
         UserError: It has no weights.
@@ -138,7 +140,7 @@ def to_int8(proto, feeds: Iterable[Feeds]):
         )  # folds batch norms, which would have scales of their own
         model = onnx.load(prepared)
         _name_nodes(model)
-        nodes = _weighted(model.graph)
+        nodes = _weighted(model.graph, until)
         quantize_static(
             model,
             out,
@@ -163,14 +165,27 @@ def _name_nodes(proto) -> None:
         node.name = node.name or f'node_{index}'
 
 
-def _weighted(graph) -> List:
-    """Nodes whose second operand is a stored array.
+def _leading_to(graph, value: str) -> Set[str]:
+    """Names of the nodes that a value is made by."""
+    wanted, found = {value}, set()
+    for node in reversed(graph.node):  # in the order of computation
+        if wanted & set(node.output):
+            found.add(node.name)
+            wanted |= _reads(node)
+    return found
+
+
+def _weighted(graph, until: Optional[str] = None) -> List:
+    """Nodes whose second operand is a stored array, all or those that lead to a value.
 
     Raises:
         UserError: There is none.
     """
     stored = {entry.name for entry in graph.initializer}
     found = [node for node in graph.node if node.op_type in WEIGHTED and node.input[1] in stored]
+    if until is not None:
+        leading = _leading_to(graph, until)
+        found = [node for node in found if node.name in leading]
     if not found:
         raise UserError(
             'the fuser has no weights, so nothing would be smaller or faster; export it without --precision'
@@ -178,9 +193,9 @@ def _weighted(graph) -> List:
     return found
 
 
-def _between_weights(graph) -> Set[str]:
+def _between_weights(graph, until: Optional[str] = None) -> Set[str]:
     """Names of the nodes that depend on a weighted one and on which a weighted one depends, both included, as far as they know float16."""
-    weighted = {node.name for node in _weighted(graph)}
+    weighted = {node.name for node in _weighted(graph, until)}
     after: Set[str] = set()
     for node in graph.node:  # in the order of computation
         if node.name in weighted or after & _reads(node):

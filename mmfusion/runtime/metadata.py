@@ -26,11 +26,13 @@ class GraphInfo:
         keeps_gray: Whether a pair of gray pictures has a gray result.
         options: Options of the fuser, which are fixed in the file.
         sha256: Of the weights file; None where there was none.
+        fuser_sha256: The same of the trained model whose fuser stands before the task networks of a config; None elsewhere.
         license: Terms on which the weights may be used, as far as they are known.
         opset: Of ONNX.
         tasks: By name of the task network: ``kind``, ``type``, ``classes`` and ``palette``.
         checked: Sizes that were compared with the network, with the differences.
         precision: ``'float32'``, ``'half'`` or ``'int8'``.
+        float_tasks: Whether the task networks are in float32 all the same.
         kept: Of ``half`` and ``int8``, what was measured against float32: ``pairs``, ``psnr`` (dB, lowest of the pairs, None where nothing
             differs), ``mean_psnr``, ``map50`` and ``map50_float32`` (points) with a detector, ``other_class`` (share of pixels) with a segmentor.
     """
@@ -46,11 +48,13 @@ class GraphInfo:
     keeps_gray: bool = True
     options: Dict[str, Any] = field(default_factory=dict)
     sha256: Optional[str] = None
+    fuser_sha256: Optional[str] = None
     license: str = ''
     opset: int = 18
     tasks: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     checked: Tuple[str, ...] = ()
     precision: str = 'float32'
+    float_tasks: bool = False
     kept: Dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
