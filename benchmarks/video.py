@@ -37,7 +37,7 @@ from mmfusion.video import (  # noqa: E402
     record,
     write_stream,
 )
-from mmfusion.video.rendered import right_pairs  # noqa: E402
+from mmfusion.video.pairing import right_pairs  # noqa: E402
 
 FUSERS = ['LaplacianPyramidFuser', 'plain_conv_det', 'plain_conv_rendered', 'tim', 'moe_fusion', 'tdfusion']
 LOOSE = 0.005  # seconds by which another frame may be nearer, since stamps and estimates are no truer than that

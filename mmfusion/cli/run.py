@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from typing import Union
 
 from mmfusion.utils import UserError, friendly_main
 
@@ -30,20 +31,45 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument('--skip-bad', action='store_true', help='go on after pairs that cannot be read')
     parser.add_argument('--skip-existing', action='store_true', help='leave out pairs whose picture is there already')
+    parser.add_argument(
+        '--registration',
+        metavar='RIG',
+        help='rig file, made by mmfusion register, for sources that do not lie on each other (needs PyYAML); for pictures also auto, which '
+        'estimates each pair (needs scipy too)',
+    )
     streams = parser.add_argument_group('videos')
     streams.add_argument('--video', action='store_true', help='take folders of numbered images for streams too')
     streams.add_argument(
-        '--offset', type=float, default=0.0, metavar='SECONDS', help='to add to the times of the second'
+        '--offset',
+        type=_offset,
+        default=0.0,
+        metavar='SECONDS|auto',
+        help='what to add to the times of the second; auto estimates it from what moves (default: 0)',
+    )
+    streams.add_argument(
+        '--max-offset', type=float, default=2.0, metavar='SECONDS', help='largest offset that auto tries (default: 2)'
     )
     streams.add_argument('--tolerance', type=float, metavar='SECONDS', help='farthest partner of a frame')
     streams.add_argument('--fps', type=float, help='frames per second of folders (default: 25)')
     streams.add_argument('--frames', type=int, metavar='N', help='stop after so many fused frames')
     streams.add_argument('--no-steady', action='store_true', help='do not smooth over time what stands still')
     args = parser.parse_args(argv)
-    for name in ('tolerance', 'fps', 'frames'):
+    for name in ('tolerance', 'fps', 'frames', 'max_offset'):
         if getattr(args, name) is not None and not getattr(args, name) > 0:
-            parser.error(f'--{name} must be above 0, got {getattr(args, name)}')
+            parser.error(f'--{name.replace("_", "-")} must be above 0, got {getattr(args, name)}')
     return args
+
+
+def _offset(text: str) -> Union[float, str]:
+    if text == 'auto':
+        return text
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'a number of seconds or auto, got {text!r}') from None
+    if not abs(seconds) < 1e6:
+        raise argparse.ArgumentTypeError(f'seconds between -1e6 and 1e6, got {text}')
+    return seconds
 
 
 @friendly_main
@@ -61,7 +87,15 @@ def main(argv=None) -> None:
     options = dict(tile=args.tile, overlap=args.overlap, bits=args.bits, bit_depth=args.bit_depth)
     done = skipped = 0
     for pair in run_pairs(
-        model, args.first, args.second, out, args.skip_bad, args.skip_existing, args.score_thr, **options
+        model,
+        args.first,
+        args.second,
+        out,
+        args.skip_bad,
+        args.skip_existing,
+        args.score_thr,
+        args.registration,
+        **options,
     ):
         if pair.skipped:
             skipped += 1
@@ -89,11 +123,15 @@ def _run_streams(model, args: argparse.Namespace) -> None:
         args.frames,
         not args.no_steady,
         args.score_thr,
+        args.registration,
+        args.max_offset,
         tile=args.tile,
         overlap=args.overlap,
         bit_depth=args.bit_depth,
     )
     print('wrote ' + ', '.join(found.files.values()))
     print(
-        f'{found.frames} frames fused by {model.info.name}' + (f', {found.left_out} left out' if found.left_out else '')
+        f'{found.frames} frames fused by {model.info.name}'
+        + (f', {found.left_out} left out' if found.left_out else '')
+        + (f', offset {found.offset:+.3f} s' if found.offset else '')
     )

@@ -1,7 +1,15 @@
-"""Registration of pairs: how the second image lies on the first, and whether to believe it."""
+"""Registration of pairs: how the second image lies on the first, and whether to believe it. Names are resolved on first use."""
 
-from .registering import Registration, register_pair
-from .registrar import build_registrar
-from .rig import Lens, Rig, estimate_rig
+from mmfusion.utils.lazy import lazy_names
 
-__all__ = ['Lens', 'Registration', 'Rig', 'build_registrar', 'estimate_rig', 'register_pair']
+_LAZY = {
+    'Lens': 'rig',
+    'Registration': 'registering',
+    'Rig': 'rig',
+    'build_registrar': 'registrar',
+    'estimate_rig': 'rig',
+    'register_pair': 'registering',
+}
+
+__all__ = [*_LAZY]
+__getattr__, __dir__ = lazy_names(globals(), _LAZY)

@@ -2,9 +2,11 @@
 
 from typing import Callable, NamedTuple, Optional, Union
 
+import cv2
 import numpy as np
 
-from .registering import register_pair
+from mmfusion.fileio.image_reading import to_working_range
+
 from .rig import Rig
 
 
@@ -53,6 +55,26 @@ def build_registrar(
     return _Fixed(Rig.load(registration))
 
 
+def fill_unknown(first: np.ndarray, second: np.ndarray, valid: np.ndarray, name: str = 'first') -> np.ndarray:
+    """A second image on the pixels of the first that shows the first, in gray where it is gray itself, where it has nothing.
+
+    Args:
+        first: (H, W, 1 or 3) BGR.
+        second: (H, W, 1 or 3) BGR.
+        valid: (H, W) bool, where the second has something.
+        name: What messages call the first.
+
+    Raises:
+        PairDataError: Values of the first have no known range.
+    """
+    filler = to_working_range(first, name)
+    if second.shape[2] == 1 and filler.shape[2] == 3:
+        filler = cv2.cvtColor(filler, cv2.COLOR_BGR2GRAY)[..., None]
+    if filler.dtype != second.dtype:
+        filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
+    return np.where(valid[..., None], second, filler)
+
+
 class _Estimated:
     """Estimates a transform for each pair."""
 
@@ -60,6 +82,8 @@ class _Estimated:
         self.options = options
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> RegisteredPair:
+        from .registering import register_pair  # needs scipy, which a rig does not
+
         result = register_pair(first, second, **self.options)
         return RegisteredPair(
             first, result.warp(second), _summary(result.matrix, result.confidence, result.valid), result.valid

@@ -1,21 +1,22 @@
 """A fixed pair of cameras: one transform from many pairs, kept in a small yaml file."""
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 import yaml
 
+from mmfusion.fileio.plain_yaml import load_yaml
 from mmfusion.fileio.reading import read_text
 from mmfusion.fileio.whole import write_text
-from mmfusion.fileio.yaml_handler import PlainYamlHandler
 from mmfusion.utils.errors import UserError
 
 from .geometry import MODELS, Shape, check_matrix, corner_distance, corners, lay, transform_points, valid_region
-from .registering import Registration
+
+if TYPE_CHECKING:
+    from .registering import Registration
 
 FORMAT = 1
 LEAST_PAIRS = 3
@@ -92,7 +93,7 @@ class Rig:
             UserError: It is absent, no rig file, or its values cannot be used; the message names the entry.
         """
         try:
-            content = PlainYamlHandler().load_from_fileobj(io.StringIO(read_text(path)))
+            content = load_yaml(read_text(path))
         except FileNotFoundError:
             raise UserError(
                 f'rig file {path} does not exist; `mmfusion register FIRST SECOND --rig {path}` makes one from folders'
@@ -143,7 +144,7 @@ class Rig:
         return first, lay(second, self.matrix, valid), valid
 
 
-def estimate_rig(registrations: Sequence[Registration], lenses: Optional[Dict[str, Lens]] = None) -> Rig:
+def estimate_rig(registrations: Sequence['Registration'], lenses: Optional[Dict[str, Lens]] = None) -> Rig:
     """One transform from the accepted registrations of many pairs.
 
     The corners of the second image are taken to their median place, pairs whose corners lie more than three times as far from it as the median pair

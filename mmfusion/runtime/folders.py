@@ -9,6 +9,7 @@ import numpy as np
 from mmfusion.utils.errors import InputError, MissingFileError, UserError
 
 from .model import RuntimeModel, RuntimeResult
+from .registering import registrar
 
 PathLike = Union[str, Path]
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.npy')
@@ -39,6 +40,7 @@ def run_pairs(
     skip_bad: bool = False,
     skip_existing: bool = False,
     score_thr: float = 0.3,
+    registration: Optional[str] = None,
     **options,
 ) -> Iterator[PairRun]:
     """Fuse two files, or two folders matched by file name, and write the pictures.
@@ -51,6 +53,8 @@ def run_pairs(
         skip_bad: Go on after a pair that cannot be read or fused.
         skip_existing: Leave out pairs whose picture is there.
         score_thr: Boxes from this score on are written.
+        registration: Rig file of ``mmfusion register`` (needs OpenCV, Pillow and PyYAML), or ``'auto'`` to estimate for each pair where the second
+            lies on the first (needs scipy too).
         options: Of :meth:`RuntimeModel.__call__`.
 
     Yields:
@@ -59,6 +63,7 @@ def run_pairs(
     Raises:
         UserError: A path does not exist, there is no pair, a file cannot be read or written, or a pair cannot be fused.
     """
+    register = registrar(registration)
     pairs, folder = _pairs(str(first), str(second), skip_bad)
     if options.get('bits', 8) == 16 and not folder and Path(out).suffix.lower() not in DEEP:
         raise InputError(f'{out} cannot hold 16 bits; use one of {", ".join(DEEP)}')
@@ -68,7 +73,10 @@ def run_pairs(
             yield PairRun(name, {}, None, f'{target} exists')
             continue
         try:
-            result = model(read_picture(path_a), read_picture(path_b), names=(path_a, path_b), **options)
+            pictures, names = [read_picture(path) for path in (path_a, path_b)], (path_a, path_b)
+            if register is not None:
+                pictures = register.pictures(pictures, names, options.get('bit_depth'))
+            result = model(*pictures, names=names, **options)
         except UserError as error:
             if not skip_bad:
                 raise

@@ -100,7 +100,8 @@ def check_pair(first: np.ndarray, second: np.ndarray, info: GraphInfo) -> Tuple[
     if second.shape[:2] != size:
         (h1, w1), (h2, w2) = size, second.shape[:2]
         raise InputError(
-            f'the sources differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other (mmfusion register)'
+            f'the sources differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other; --registration RIG '
+            'brings the second onto the first, and mmfusion register makes RIG from a few pairs'
         )
     if min(size) < info.smallest:
         raise InputError(

@@ -10,6 +10,7 @@ from mmfusion.utils.errors import UserError
 
 from .folders import box_rows
 from .model import RuntimeModel
+from .registering import registrar
 
 VIDEOS = ('.mp4', '.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.ts', '.wmv')
 
@@ -21,11 +22,13 @@ class StreamRun(NamedTuple):
         files: What was written, by kind.
         frames: Frames fused.
         left_out: Frames of the first stream without a partner.
+        offset: Seconds that were added to the times of the second stream.
     """
 
     files: Dict[str, str]
     frames: int
     left_out: int
+    offset: float = 0.0
 
 
 def is_stream(source: Union[str, Path]) -> bool:
@@ -44,12 +47,14 @@ def run_streams(
     first: Union[str, Path],
     second: Union[str, Path],
     out: Union[str, Path],
-    offset: float = 0.0,
+    offset: Union[float, str] = 0.0,
     tolerance: Optional[float] = None,
     fps: Optional[float] = None,
     limit: Optional[int] = None,
     steady: bool = True,
     score_thr: float = 0.3,
+    registration: Optional[str] = None,
+    max_offset: Optional[float] = None,
     **options,
 ) -> StreamRun:
     """Fuse two streams frame by frame, as :class:`~mmfusion.video.FusedVideo` does; a few frames are in memory at a time.
@@ -62,20 +67,26 @@ def run_streams(
         second: Likewise; frames are fused with the nearest in time.
         out: ``.mp4``, ``.mov``, ``.avi`` or ``.mkv`` file, or a folder for one picture per frame. Boxes go to ``NAME_boxes.json``, one entry per
             frame, class maps to pictures in the folder ``NAME_classes``.
-        offset: Seconds to add to the times of the second stream.
+        offset: Seconds to add to the times of the second stream; ``'auto'`` estimates them from what moves, as :class:`~mmfusion.video.FusedVideo`
+            does.
         tolerance: Farthest partner in seconds; 0.6 of the interval of the second stream when missing.
         fps: Frames per second of folders, or in place of the time stamps of files.
         limit: Stop after so many fused frames.
         steady: Smooth over time what stands still.
         score_thr: Boxes from this score on are written.
+        registration: Rig file of ``mmfusion register``, for streams that do not coincide; needs PyYAML.
+        max_offset: Largest offset that ``'auto'`` tries, in seconds between the beginnings of both streams; 2 when missing.
         options: ``tile`` and ``overlap`` of :meth:`RuntimeModel.__call__`.
 
     Raises:
-        UserError: A stream cannot be read, the frames cannot be fused, nothing can be written, or no frame has a partner.
+        UserError: A stream cannot be read, the frames cannot be fused or differ in size without a registration, the registration is none of a
+            fixed rig, the offset cannot be estimated, nothing can be written, or no frame has a partner.
     """
     try:
         from mmfusion.fileio import write_json
+        from mmfusion.video.aligning import check_sizes, find_offset
         from mmfusion.video.gray import GrayStream
+        from mmfusion.video.offset import MAX_OFFSET
         from mmfusion.video.pairing import PairedFrames
         from mmfusion.video.reading import ReadAhead
         from mmfusion.video.steadying import SteadyPicture
@@ -86,8 +97,29 @@ def run_streams(
             f'streams need OpenCV and Pillow ({error}): pip install opencv-python-headless pillow'
         ) from error
     check_output(out)
+    if registration == 'auto':
+        raise UserError(
+            'a video needs one transform for all frames, or the picture trembles: make a rig file from a few pairs by '
+            '`mmfusion register FIRST SECOND --rig rig.yaml`, and give that'
+        )
+    register = registrar(registration)
+    plain = None if register is None else register.plain
     streams = open_streams(str(first), str(second), fps)
-    readers = [ReadAhead(stream) for stream in streams]
+    readers: List[ReadAhead] = []
+
+    def start() -> List[ReadAhead]:
+        readers.extend(ReadAhead(stream) for stream in streams[len(readers) :])
+        return readers
+
+    try:
+        check_sizes(streams, plain)
+        if offset == 'auto':
+            offset = find_offset(streams, start, plain, max_offset or MAX_OFFSET).offset
+        start()
+    except BaseException:
+        for opened in readers or streams:
+            opened.close()
+        raise
     stem = os.path.splitext(str(out))[0]
     tasks = {task['kind']: task for task in model.info.tasks.values()}
     paths = dict(fused=str(out), **(dict(class_map=f'{stem}_classes') if 'segmentation' in tasks else {}))
@@ -100,7 +132,10 @@ def run_streams(
         writers = {kind: FrameWriter(path, streams[0].fps) for kind, path in paths.items()}
         try:
             for pair in pairs:
-                frames = [side(frame.image)[..., ::-1] for side, frame in zip(gray, pair[:2])]
+                frames = [side(frame.image) for side, frame in zip(gray, pair[:2])]
+                if register is not None:
+                    frames = register(*frames)
+                frames = [frame[..., ::-1] for frame in frames]
                 result = model(*frames, names=[f'{stream.name}: a frame' for stream in streams], **options)
                 fused = result.fused if smooth is None else smooth(result.fused, [_plain(frame) for frame in frames])
                 missing = clock.gap(pair.first.time)
@@ -132,7 +167,7 @@ def run_streams(
             reader.close()
     if isinstance(stopped, StreamLost):
         raise StreamLost(f'{stopped}; {pairs.counts.paired} frames until then are in {out}') from None
-    return StreamRun(files, pairs.counts.paired, pairs.counts.dropped_first + pairs.counts.outside_first)
+    return StreamRun(files, pairs.counts.paired, pairs.counts.dropped_first + pairs.counts.outside_first, float(offset))
 
 
 def _plain(image: np.ndarray) -> np.ndarray:

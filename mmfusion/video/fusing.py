@@ -3,7 +3,7 @@
 import copy
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Dict, Iterator, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -11,17 +11,16 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import UserError
 from mmfusion.visualization import SampleView
 
+from .aligning import Registrar, check_sizes, find_offset
 from .gray import GrayStream
-from .offset import MAX_OFFSET, MotionTrack, OffsetEstimate, estimate_offset, track_live
+from .offset import MAX_OFFSET, OffsetEstimate
 from .pairing import FramePair, PairCounts, PairedFrames
 from .reading import ReadAhead
 from .steadying import SteadyPicture, SteadyWindow
-from .streams import Frame, Stream, StreamLike, open_streams
+from .streams import StreamLike, open_streams
 
 if TYPE_CHECKING:
     from mmfusion.apis import FusionInferencer
-
-LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
 
 
 class FusedFrame(NamedTuple):
@@ -112,8 +111,10 @@ class FusedVideo:
         self.seconds: Dict[str, float] = defaultdict(float)
         self._read = False
         try:
-            self._check_sizes()
-            self.estimate = self._estimate_offset(max_offset) if offset == 'auto' else None
+            check_sizes(self.streams, self.fuse.load.register)
+            self.estimate = None
+            if offset == 'auto':
+                self.estimate = find_offset(self.streams, self._start, self._registrar(), max_offset)
             self.offset = float(offset) if self.estimate is None else self.estimate.offset
             self._pairs = PairedFrames((), (), self.offset, tolerance, 1 / self.streams[1].fps)
         except BaseException:
@@ -144,41 +145,13 @@ class FusedVideo:
         """Frames that the first stream claims to hold, 0 where that is not known."""
         return self.streams[0].count or 0
 
-    def _check_sizes(self) -> None:
-        one, other = self.streams
-        if self.fuse.load.register is None and one.size != other.size:
-            raise UserError(
-                f'the frames of {one.name} have {_size(one)} pixels, those of {other.name} {_size(other)}; '
-                'register them: `mmfusion register` makes a rig file from a few pairs, --registration RIG applies it'
-            )
-
-    def _start(self) -> None:
+    def _start(self) -> List[ReadAhead]:
         for label, stream in zip(('first', 'second'), self.streams):
             self.readers.setdefault(label, ReadAhead(stream))
+        return list(self.readers.values())
 
-    def _estimate_offset(self, max_offset: float) -> OffsetEstimate:
-        if self.streams[0].live:
-            self._start()
-            tracks = track_live(*(iter(reader) for reader in self.readers.values()), LIVE_WINDOW, self._warps())
-        else:
-            tracks = tuple(
-                MotionTrack(_reopened(stream), prepare=prepare) for stream, prepare in zip(self.streams, self._warps())
-            )
-        estimate = estimate_offset(*tracks, max_offset)
-        if not estimate.accepted:
-            raise UserError(
-                f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.4f} s). '
-                'Something must move in both streams at places that coincide; otherwise give --offset SECONDS'
-            )
-        return estimate
-
-    def _warps(self) -> tuple:
-        """How each stream comes to lie on the other for the offset, None where it does already."""
-        register = self.fuse.load.register
-        if register is None:
-            return None, None
-        blanks = [np.zeros((*stream.size[::-1], 1), np.uint8) for stream in self.streams]
-        return lambda image: register(image, blanks[1]).first, lambda image: register(blanks[0], image).second
+    def _registrar(self) -> Optional[Registrar]:
+        return None if self.fuse.load.register is None else self.fuse.load.register.registrar
 
     def __iter__(self) -> Iterator[FusedFrame]:
         if self._read:
@@ -244,22 +217,8 @@ class FusedVideo:
         self.close()
 
 
-def _size(stream: Stream) -> str:
-    return '{}x{}'.format(*stream.size)
-
-
 def _picture(image: np.ndarray) -> np.ndarray:
     """(H, W, 1 or 3) BGR, uint8 or float in [0, 1], as an RGB or gray picture."""
     if image.dtype != np.uint8:
         image = np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return image[..., 0] if image.shape[2] == 1 else image[..., ::-1]
-
-
-def _reopened(stream: Stream) -> Iterator[Frame]:
-    """The frames of a stored stream from its beginning, without using it up."""
-    again = stream.reopen()
-    try:
-        yield from again
-    finally:
-        if again is not stream:
-            again.close()

@@ -8,7 +8,7 @@ import numpy as np
 from mmfusion.utils.errors import UserError
 
 from .motion import WINDOW, Agreement, Comparison, MotionTrack, track_live
-from .rendered import right_pairs
+from .pairing import right_pairs
 
 __all__ = ['MAX_OFFSET', 'WINDOW', 'MotionTrack', 'OffsetEstimate', 'estimate_offset', 'track_live']
 

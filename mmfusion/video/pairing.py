@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import Deque, Dict, Iterable, Iterator, NamedTuple, Optional
+from typing import Deque, Dict, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -147,3 +147,10 @@ class PairedFrames:
         if frame is not None and last is not None:
             self._gaps.append(frame.time - last.time)
         return frame
+
+
+def right_pairs(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    """For each true time of the first stream the index of the nearest of the second."""
+    first, second = np.asarray(first), np.asarray(second)
+    after = np.searchsorted(second, first).clip(1, len(second) - 1)
+    return after - (first - second[after - 1] <= second[after] - first)

@@ -1,7 +1,7 @@
 """Streams of a rendered sequence: known truth for tests, benchmarks and demonstrations."""
 
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Union
+from typing import Iterator, List, Optional, Union
 
 import numpy as np
 
@@ -75,10 +75,3 @@ def write_stream(stream: Stream, path: Union[str, Path], codec: Optional[str] = 
     except BaseException:
         writer.discard()
         raise
-
-
-def right_pairs(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
-    """For each true time of the first stream the index of the nearest of the second."""
-    first, second = np.asarray(first), np.asarray(second)
-    after = np.searchsorted(second, first).clip(1, len(second) - 1)
-    return after - (first - second[after - 1] <= second[after] - first)

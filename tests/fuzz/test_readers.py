@@ -25,7 +25,7 @@ PLACES = {
         'size of an image',
         'png image',
     ),
-    'fileio/yaml_handler.py': ('yaml config', 'rig file'),
+    'fileio/plain_yaml.py': ('yaml config', 'rig file'),
     'utils/checkpoint.py': (
         'checkpoint',
         'checkpoint to resume',

@@ -104,6 +104,34 @@ def test_process_without_torch(model_file, folders):
         np.testing.assert_array_equal(cv2.imread(str(folders / 'out' / f'{name}.png'))[..., ::-1], expected)
 
 
+@pytest.mark.parametrize('deep', [False, True])
+def test_registration_by_a_rig(deep, model_file, fuser, float_file, tmp_path):
+    """The inferencer brings them onto each other in the same way; neither torch nor scipy is there."""
+    from mmfusion.registration import Rig
+
+    first, second = pictures()
+    wide = np.roll(np.pad(second, ((5, 9), (7, 3)), mode='edge'), 3, axis=1)
+    if deep:
+        wide = wide.astype(np.uint16) * 200 + 100
+    for name, picture in (('a', first[..., ::-1]), ('b', wide)):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), picture)
+    height, width = first.shape[:2]
+    matrix = np.array([[1.02, 0.01, -12.0], [-0.01, 1.02, -3], [0, 0, 1]])
+    Rig(matrix, 'similarity', (height, width), (height + 14, width + 10)).save(tmp_path / 'rig.yaml')
+    file, extra = (float_file, ['--bits', '16']) if deep else (model_file, [])
+    files = [tmp_path / name for name in ('a.png', 'b.png')]
+    command = ['run', file, *files, '--registration', tmp_path / 'rig.yaml', '--out', tmp_path / 'out.png', *extra]
+    done = subprocess.run([sys.executable, '-c', WITHOUT_TORCH, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    fuse = FusionInferencer('AverageFuser' if deep else fuser, load=dict(registration=str(tmp_path / 'rig.yaml')))
+    (expected,) = fuse(*files, return_images=True, bit_depth=16 if deep else 8)
+    got = cv2.imread(str(tmp_path / 'out.png'), cv2.IMREAD_UNCHANGED)
+    got = got[..., ::-1] if got.ndim == 3 else got
+    difference = np.abs(got.astype(int) - expected.fused)
+    assert got.dtype == expected.fused.dtype and difference.max() <= (2 if deep else 1)
+    assert deep or (difference > 0).mean() <= 1e-4
+
+
 def test_sixteen_bits(float_file, tmp_path):
     rng = np.random.default_rng(0)
     first, second = (rng.integers(0, 2**14, (20, 30), dtype=np.uint16) for _ in range(2))
@@ -171,6 +199,8 @@ def test_tiles_cover_the_picture():
         (['none.onnx', 'vi', 'ir'], 'there is no file none.onnx'),
         (['damaged.onnx', 'vi', 'ir'], 'damaged.onnx cannot be run'),
         (['foreign.onnx', 'vi', 'ir'], 'foreign.onnx was not made by mmfusion export'),
+        (['{m}', 'vi/a.png', 'ir/a.png', '--registration', 'none.yaml'], 'rig file none.yaml does not exist'),
+        (['{m}', 'vi/a.png', 'ir/a.png', '--registration', 'auto'], 'vi/a.png and ir/a.png: '),
         (['{m}', 'vi', 'more'], '1 pictures have no partner of the same name: c'),
     ],
 )

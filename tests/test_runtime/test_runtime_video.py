@@ -1,6 +1,7 @@
 """Streams through an exported file: frames as the model fuses them, pairing by time, what is written, without torch, bad input."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from without_torch import WITHOUT_TORCH
 
+from mmfusion.apis import FusionInferencer
 from mmfusion.cli.main import main
 from mmfusion.datasets import DemoSequence
 from mmfusion.export import export_model, exporting
+from mmfusion.registration import Rig
 from mmfusion.runtime import RuntimeModel, RuntimeResult, run_streams
-from mmfusion.video import RenderedStream, open_stream, write_stream
+from mmfusion.video import FrameWriter, FusedVideo, RenderedStream, open_stream, write_stream
 
 for package in exporting.NEEDED:
     pytest.importorskip(package, reason=f'{package} is not installed: {exporting.INSTALL}')
@@ -79,6 +82,38 @@ def test_process_without_torch(model_file, videos, tmp_path):
             np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], wanted)
 
 
+@pytest.fixture(scope='module')
+def apart(tmp_path_factory):
+    """Two streams and their rig: the infrared camera began 120 ms later and sees 8 pixels more on each side."""
+    folder = tmp_path_factory.mktemp('apart')
+    sequence = DemoSequence((96, 128), seed=1)
+    write_stream(RenderedStream(sequence, 'visible', 75, 25), folder / 'visible.mkv')
+    writer = FrameWriter(str(folder / 'infrared.mkv'), 25)
+    for frame in RenderedStream(sequence, 'infrared', 72, 25, 0.12):
+        writer.write(np.pad(frame.image[..., 0], 8, mode='edge'), frame.name)
+    writer.finish()
+    Rig(np.array([[1.0, 0, -8], [0, 1, -8], [0, 0, 1]]), 'translation', (96, 128), (112, 144)).save(folder / 'rig.yaml')
+    return [str(folder / name) for name in ('visible.mkv', 'infrared.mkv', 'rig.yaml')]
+
+
+def test_offset_and_registration_without_torch(model_file, apart, tmp_path):
+    """As ``mmfusion video`` finds and fuses them; neither scipy nor mmengine is there."""
+    *videos, rig = apart
+    options = ['--registration', rig, '--offset', 'auto', '--max-offset', '0.5', '--no-steady', '--frames', '8']
+    command = ['run', model_file, *videos, '--out', tmp_path / 'out', *options]
+    done = subprocess.run([sys.executable, '-c', WITHOUT_TORCH, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    offset = float(re.search(r'offset ([+-][\d.]+) s', done.stdout)[1])
+    assert abs(offset - 0.12) < 0.01
+    fuse = FusionInferencer('AverageFuser', load=dict(registration=rig))
+    with FusedVideo(*videos, fuse, offset='auto', max_offset=0.5, steady=False) as video:
+        assert video.offset == pytest.approx(offset, abs=5e-4)
+        wanted = [frame.view.fused for _, frame in zip(range(8), video)]
+    for file, expected in zip(sorted((tmp_path / 'out').glob('*.png')), wanted, strict=True):
+        difference = np.abs(cv2.imread(str(file))[..., ::-1].astype(int) - expected)
+        assert difference.max() <= 1 and (difference > 0).mean() <= 1e-4
+
+
 class Tasks:
     """A model with a detector and a segmentor, whose results are known."""
 
@@ -128,12 +163,18 @@ def test_what_was_fused_before_ctrl_c_stays(videos, tmp_path):
         (['{a}', '{b}', '--out', 'fused.gif'], 'the ending must be one of'),
         (['{a}', '{b}', '--bits', '16'], 'videos have 8 bits'),
         (['{a}', '{b}', '--frames', '0'], '--frames must be above 0'),
+        (['{a}', '{large}'], 'infrared.mkv 144x112; register them'),
+        (['{a}', '{b}', '--registration', 'auto'], 'a video needs one transform for all frames'),
+        (['{a}', '{b}', '--registration', 'none.yaml'], 'rig file none.yaml does not exist'),
+        (['{a}', '{b}', '--registration', '{rig}'], 'the rig was made for'),
+        (['{a}', '{b}', '--offset', 'often'], "a number of seconds or auto, got 'often'"),
+        (['{a}', '{b}', '--offset', 'auto'], 'the offset cannot be estimated'),
         (['{b}', '{a}'], 'is a color picture, and the model takes a gray one'),
     ],
 )
-def test_bad_input(arguments, message, model_file, videos, tmp_path, monkeypatch, capsys):
+def test_bad_input(arguments, message, model_file, videos, apart, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    places = dict(zip(('{a}', '{b}'), videos))
+    places = dict(zip(('{a}', '{b}', '{large}', '{rig}'), (*videos, *apart[1:])))
     with pytest.raises(SystemExit) as error:
         main(['run', str(model_file), *(places.get(part, part) for part in arguments)])
     assert error.value.code == 2 and message in capsys.readouterr().err

@@ -8,7 +8,7 @@ from mmfusion.datasets import DemoSequence
 from mmfusion.video import Frame, FusedVideo, MotionTrack, PairedFrames, ReadAhead, RenderedStream, estimate_offset
 from mmfusion.video.motion import track_live
 from mmfusion.video.offset import OffsetEstimate, _reasons, doubtful_pairs
-from mmfusion.video.rendered import right_pairs
+from mmfusion.video.pairing import right_pairs
 
 
 def frames(*times):
@@ -155,7 +155,7 @@ def frames_of(number):
 
 
 def test_the_offset_of_two_cameras_is_estimated_before_they_are_fused(monkeypatch):
-    monkeypatch.setattr('mmfusion.video.fusing.LIVE_WINDOW', 4.0)
+    monkeypatch.setattr('mmfusion.video.aligning.LIVE_WINDOW', 4.0)
     sequence = DemoSequence((96, 128), seed=1)
     streams = [
         RenderedStream(sequence, 'visible', 125, 25),

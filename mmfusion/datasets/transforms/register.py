@@ -7,13 +7,13 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmfusion.fileio.errors import PairDataError
-from mmfusion.fileio.image_reading import to_working_range
 from mmfusion.registration import build_registrar
 from mmfusion.registration.geometry import transform_points, warp
+from mmfusion.registration.registrar import fill_unknown
 from mmfusion.registry import TRANSFORMS
 from mmfusion.utils.errors import InputError, InputKeyError, UserError
 
-from .sources import SOURCES, convert_color, source_name
+from .sources import SOURCES, source_name
 
 _CLASS_MAPS = ('gt_seg_map', 'gt_edge_map')
 _NO_CLASS = 255
@@ -80,16 +80,13 @@ class Register(BaseTransform):
             first, second, results['registration'], valid = self.registrar(results['first'], results['second'])
         except UserError as error:
             raise PairDataError('not registered', f'{names["first"]} and {names["second"]}: {error}') from None
-        color = 'color' if second.shape[2] == 3 else 'grayscale'
-        filler = convert_color(to_working_range(first, names['first']), color)
-        if filler.dtype != second.dtype:
-            filler = filler / np.float32(255) if second.dtype == np.float32 else (filler * 255).round().astype(np.uint8)
+        filled = fill_unknown(first, second, valid, names['first'])
         if 'second' in results.get('thermal_values', {}):
             values, matrix = results['thermal_values'], np.asarray(results['registration']['matrix'], np.float64)
             values['second'] = cv2.warpPerspective(
                 values['second'], matrix, first.shape[1::-1], borderValue=float('nan')
             )
-        results['first'], results['second'] = first, np.where(valid[..., None], second, filler)
+        results['first'], results['second'] = first, filled
         results['valid_map'] = valid.astype(np.uint8)
         results['img_shape'] = results['ori_shape'] = first.shape[:2]
         if self.labels == 'second':
