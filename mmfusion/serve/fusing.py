@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from mmfusion.evaluation.protocols import PROTOCOLS, evaluate_metrics, expand_names, prepare_images
 from mmfusion.fileio.image_reading import read_image, to_working_range
 from mmfusion.fileio.image_writing import FileNames, write_image
+from mmfusion.models.fusers.tiling import TileLike, watch_tiles
 from mmfusion.utils.errors import InputError, UserError
 from mmfusion.visualization import to_picture
 from mmfusion.visualization.palette import class_colors
@@ -26,6 +27,8 @@ from .settings import ServeSettings
 from .uploads import Upload, Uploads
 
 METRICS = ('EN', 'SD', 'SF', 'AG', 'MI', 'SCD', 'VIF', 'Qabf', 'SSIM')
+#: Sides of tiles that the page offers; smaller ones leave nothing of most receptive fields.
+TILES = (512, 768, 1024)
 LEAST_SCORE = 0.05  # boxes below it are not sent to the page
 
 
@@ -43,6 +46,7 @@ class FusionRequest:
         metrics: Judge the result.
         protocol: Protocol of the metrics.
         bits: 8 or 16, of each value of the fused picture.
+        tile: Side of the tiles that large pictures are fused in, ``'auto'`` for what fits into memory, or None for what the model does by itself.
     """
 
     pairs: List[List[str]]
@@ -54,6 +58,7 @@ class FusionRequest:
     metrics: bool = True
     protocol: str = 'default'
     bits: int = 8
+    tile: Union[int, str, None] = None
 
     @classmethod
     def from_json(cls, content: Any) -> 'FusionRequest':
@@ -74,11 +79,12 @@ class FusionRequest:
             metrics=bool,
             protocol=str,
             bits=int,
+            tile=int,
         )
         for key, value in content.items():
             if key not in kinds:
                 raise InputError(f'unknown key {key!r}; there are {", ".join(kinds)}')
-            if not isinstance(value, kinds[key]):
+            if key != 'tile' and not isinstance(value, kinds[key]):
                 raise InputError(f'{key} must be of type {kinds[key].__name__}')
         missing = [key for key in ('pairs', 'model') if key not in content]
         if missing:
@@ -92,6 +98,8 @@ class FusionRequest:
             raise InputError('pairs must be a list of at least one [first, second]')
         if request.bits not in (8, 16):
             raise InputError('bits must be 8 or 16')
+        if request.tile not in (None, 'auto') and not (type(request.tile) is int and request.tile in TILES):
+            raise InputError(f'tile must be null, "auto" or one of {", ".join(map(str, TILES))}, got {request.tile!r}')
         if request.protocol not in PROTOCOLS:
             raise InputError(f'unknown protocol {request.protocol!r}; there are {", ".join(PROTOCOLS)}')
         if not all(isinstance(value, (int, float, str)) for value in request.fuser_options.values()):
@@ -106,6 +114,11 @@ class FusionRequest:
             **(dict(stretch=(1, 99)) if self.stretch else {}),
         }
         return options or None
+
+    @property
+    def tile_size(self) -> TileLike:
+        """As :class:`~mmfusion.apis.FusionInferencer` takes it."""
+        return (self.tile, self.tile) if isinstance(self.tile, int) else self.tile
 
 
 class Fusing:
@@ -157,7 +170,7 @@ class Fusing:
         return job
 
     def _work(self, job: Job, request: FusionRequest, pairs: Sequence[tuple], folder: str) -> dict:
-        fuse = self.models.get(request.model, request.load)
+        fuse = self.models.get(request.model, request.load, request.tile_size)
         fuse.fuser_options = request.fuser_options
         names, results = FileNames(), []
         for index, (first, second) in enumerate(pairs):
@@ -165,13 +178,14 @@ class Fusing:
             name = names(os.path.splitext(first.name)[0], index)
             result = dict(name=name, first=first.name, second=second.name)
             try:
-                result.update(self._fuse(fuse, request, first, second, os.path.join(folder, str(index))))
+                with watch_tiles(job.count_tiles):
+                    result.update(self._fuse(fuse, request, first, second, os.path.join(folder, str(index))))
             except UserError as error:
                 if len(pairs) == 1:
                     raise InputError(_without_paths(str(error), first, second)) from None
                 result['skipped'] = _without_paths(str(error), first, second)
             results.append(result)
-            job.done = index + 1
+            job.done, job.tiles = index + 1, None
         return dict(results=results, command=command(request, self.settings, self.models.config_name, pairs))
 
     def _fuse(self, fuse, request: FusionRequest, first: Upload, second: Upload, folder: str) -> dict:
@@ -280,5 +294,6 @@ def command(request: FusionRequest, settings: ServeSettings, config_name: Option
         words += ['--fuser-options', *(f'{key}={value}' for key, value in request.fuser_options.items())]
     words += ['--registration', 'auto'] if request.registration else []
     words += ['--bit-depth', '16'] if request.bits == 16 else []
+    words += ['--tile', str(request.tile)] if request.tile is not None else []
     text = ' '.join(map(shlex.quote, words))
     return f'{text}  # and, from Python, FusionInferencer(load=dict(stretch=(1, 99)))' if request.stretch else text

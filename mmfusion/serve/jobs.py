@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from mmengine.logging import print_log
 
@@ -29,6 +29,7 @@ class Job:
     Attributes:
         state: ``'queued'``, ``'running'``, ``'done'``, ``'failed'`` or ``'canceled'``.
         done: Steps that are done.
+        tiles: Of a step that works in tiles, how many of them are done and how many there are; None of others.
         result: What ``work`` returned.
         error: One line for the visitor, of a failed job.
         asked: Time at which somebody last asked for it.
@@ -38,8 +39,13 @@ class Job:
         self.key = secrets.token_urlsafe(16)
         self.work, self.total, self.end = work, total, end
         self.state, self.done, self.result, self.error = 'queued', 0, None, ''
+        self.tiles: Optional[Tuple[int, int]] = None
         self.asked = time.monotonic()
         self.canceled, self.ended = threading.Event(), threading.Event()
+
+    def count_tiles(self, done: int, number: int) -> None:
+        """Note how far the current step is."""
+        self.tiles = done, number
 
     def check(self) -> None:
         """Go on, or not.

@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, Optional
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.model_zoo.catalog import DEFAULT_MODEL, list_models
+from mmfusion.models.fusers.tiling import TileLike
 from mmfusion.registry import MODELS
 from mmfusion.utils.errors import InputError
 
@@ -69,18 +70,19 @@ class OfferedModels:
             )
         return described
 
-    def get(self, name: str, load: Optional[dict] = None) -> FusionInferencer:
+    def get(self, name: str, load: Optional[dict] = None, tile: TileLike = None) -> FusionInferencer:
         """The model of a name, ready to fuse.
 
         Args:
             name: One of those that :meth:`describe` lists.
             load: Config of :class:`~mmfusion.datasets.transforms.LoadPair`, without ``type``.
+            tile: As :class:`~mmfusion.apis.FusionInferencer` takes it.
 
         Raises:
             InputError: There is none of this name.
             UserError: It cannot be built.
         """
-        key = name, repr(sorted((load or {}).items()))
+        key = name, repr(sorted((load or {}).items())), tile
         if key not in self._built:
             if name == self.config_name and name:
                 model, weights = self.settings.config, self.settings.weights
@@ -88,7 +90,7 @@ class OfferedModels:
                 model, weights = name, None
             else:
                 raise InputError(f'there is no model {name!r} on this page')
-            built = FusionInferencer(model, weights, self.settings.device, load=load)
+            built = FusionInferencer(model, weights, self.settings.device, load=load, tile=tile)
             for module in built.coupling.modules():
                 module.register_forward_pre_hook(lambda module, arguments: self._check())
             self._built[key] = built

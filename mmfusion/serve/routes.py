@@ -19,7 +19,7 @@ from mmfusion.evaluation.protocols import PROTOCOLS
 from mmfusion.utils.errors import InputError, UserError
 
 from .errors import NotHere, TooLarge
-from .fusing import FusionRequest, picture_of
+from .fusing import TILES, FusionRequest, picture_of
 
 PAGE = Path(__file__).resolve().parent / 'page'
 FILES = {
@@ -86,6 +86,7 @@ async def _models(request):
             models=state.fusing.models.describe(),
             protocols=list(PROTOCOLS),
             pairs=list(SHIPPED_PAIRS),
+            tiles=list(TILES),
             max_bytes=state.settings.max_bytes,
         )
     )
@@ -168,6 +169,8 @@ async def _job(request):
     queue = request.app.state.queue
     job = queue[request.path_params['key']]
     content = dict(state=job.state, before=queue.waiting_before(job), done=job.done, total=job.total, error=job.error)
+    if job.tiles is not None and job.state == 'running':
+        content['tiles'] = job.tiles
     if job.state == 'done':
         content.update(job.result)
     return JSONResponse(content)

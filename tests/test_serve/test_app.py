@@ -15,6 +15,7 @@ import tiny_models
 from tiny_config import write_tiny_config
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.serve.jobs import Job
 from mmfusion.serve.settings import ServeSettings
 from mmfusion.utils import UserError
 
@@ -86,6 +87,35 @@ def test_sixteen_bits(page, files, tmp_path):
     assert [metric for metric, value in metrics[0].items() if value is None] == ['VIF']  # too small for its windows
     for metric, value in metrics[0].items():
         assert value is None or value == pytest.approx(metrics[1][metric], rel=1e-2)
+
+
+def smooth(height, width, channels):
+    """A picture that packs well."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([127 + 120 * np.sin(x / 40 + part) * np.cos(y / 30) for part in range(channels)], -1).astype(
+        np.uint8
+    )
+
+
+def test_tiles(page, tmp_path):
+    """As the inferencer cuts, with progress for each tile and the same command line."""
+    for name, channels in (('vi', 3), ('ir', 1)):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), smooth(520, 560, channels))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page.state.settings, 'max_bytes', 2**24)
+        keys = [page.send(name, (tmp_path / name).read_bytes()).json['key'] for name in ('vi.png', 'ir.png')]
+    seen, count = [], Job.count_tiles
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, 'count_tiles', lambda job, *tiles: seen.append((tiles, job.done)) or count(job, *tiles))
+        job = page.run(pairs=[keys, keys], model='AverageFuser', tile=512, metrics=False)
+        assert seen == [((done, 4), pair) for pair in (0, 1) for done in range(5)]
+        job = page.run(pairs=[keys], model='plain_conv', tile=512, metrics=False)
+    assert job['state'] == 'done' and 'tiles' not in job and len(seen) == 15, job
+    FusionInferencer('plain_conv', tile=(512, 512))(
+        tmp_path / 'vi.png', tmp_path / 'ir.png', out_dir=tmp_path / 'fused.png'
+    )
+    assert page.ask(f'/jobs/{job["key"]}/0/fused.png').content == (tmp_path / 'fused.png').read_bytes()
+    assert job['command'] == 'mmfusion fuse vi.png ir.png --model plain_conv --tile 512'
 
 
 def test_boxes_of_a_config_with_a_detector(page, files):
@@ -174,6 +204,8 @@ def test_cancelling_stops_the_network(page, files):
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "out_dir": "/tmp"}', "unknown key 'out_dir'"),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "metrics": 1}', 'metrics must be of type bool'),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "bits": 12}', 'bits must be 8 or 16'),
+        (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "tile": 257}', 'tile must be null, "auto" or one of 512'),
+        (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "tile": [512]}', 'tile must be null, "auto" or one of 512'),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "protocol": "x"}', "unknown protocol 'x'"),
         (b'{"model": "AverageFuser", "pairs": [["a", "b"]], "fuser_options": {"shift": 1}}', 'has no option shift'),
     ],

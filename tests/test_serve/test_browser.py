@@ -1,22 +1,17 @@
 """The page in a real browser: upload, fuse, look, folders; by keyboard, on a narrow screen, without any request elsewhere."""
 
-import os
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+from browser_tab import choose, fuse, open_tab
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.serve.settings import ServeSettings
 
-sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (requirements/tests.txt)')
 pytest.importorskip('uvicorn', reason='the page needs uvicorn (requirements/serve.txt)')
 from page_server import running_page  # noqa: E402
-
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='no chromium')
-PATIENCE = 120_000  # milliseconds; the machine may be busy
 
 
 @pytest.fixture(scope='module')
@@ -38,44 +33,14 @@ def served(registered_modules):
         yield page
 
 
-@pytest.fixture(scope='module')
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def tab(browser, served):
-    """The page, opened; at the end nothing was asked of another address and nothing went wrong in it."""
-    context = browser.new_context(viewport=dict(width=1200, height=900), accept_downloads=True)
-    tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
-    asked, wrong = [], []
-    tab.on('request', lambda request: asked.append(request.url))
-    tab.on('pageerror', lambda error: wrong.append(str(error)))
-    tab.goto(served.address)
-    tab.locator('body[data-ready=yes]').wait_for()
-    yield tab
-    assert not wrong
-    assert asked and all(address.startswith((served.address, 'blob:')) for address in asked)
-    context.close()
-
-
-def choose(tab, folders, first='vi/a.png', second='ir/a.png'):
-    for kind, name in (('first', first), ('second', second)):
-        tab.locator(f'#file-{kind}').set_input_files(folders / name)
-        tab.locator(f'#drop-{kind} .name', has_text=os.path.basename(name)).wait_for()
-
-
-def fuse(tab):
-    tab.locator('#fuse:enabled').click()
-    tab.locator('#result:not([hidden])').wait_for()
+    with open_tab(browser, served.address) as tab:
+        yield tab
 
 
 def test_upload_fuse_and_download(tab, folders, tmp_path):
-    choose(tab, folders)
+    choose(tab, folders / 'vi' / 'a.png', folders / 'ir' / 'a.png')
     fuse(tab)
     with tab.expect_download() as caught:
         tab.get_by_text('Download fused').click()
@@ -88,7 +53,7 @@ def test_upload_fuse_and_download(tab, folders, tmp_path):
 
 
 def test_boundary_and_zoom_by_keyboard_alone(tab, folders):
-    choose(tab, folders)
+    choose(tab, folders / 'vi' / 'a.png', folders / 'ir' / 'a.png')
     tab.locator('#fuse').focus()
     tab.keyboard.press('Enter')
     tab.locator('#result:not([hidden])').wait_for()
@@ -109,7 +74,7 @@ def test_boundary_and_zoom_by_keyboard_alone(tab, folders):
 
 
 def test_sizes_that_differ_offer_registration(tab, folders):
-    choose(tab, folders, 'vi/c.png')
+    choose(tab, folders / 'vi' / 'c.png', folders / 'ir' / 'a.png')
     assert 'sizes differ' in tab.locator('#advice').inner_text() and '72 x 40' in tab.locator('#advice').inner_text()
     tab.locator('#fuse').click()
     tab.locator('#message.bad').wait_for()
@@ -160,7 +125,7 @@ def test_options_of_a_model(tab, served, monkeypatch):
 def test_a_narrow_screen_and_both_schemes(tab, folders, scheme):
     tab.set_viewport_size(dict(width=360, height=740))
     tab.emulate_media(color_scheme=scheme)
-    choose(tab, folders)
+    choose(tab, folders / 'vi' / 'a.png', folders / 'ir' / 'a.png')
     fuse(tab)
     assert tab.evaluate('document.documentElement.scrollWidth') <= 360
     paper, ink = (

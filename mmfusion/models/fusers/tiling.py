@@ -2,7 +2,7 @@
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ PROBES, STEP = (128, 192), 64
 CONTEXT, BLEND = 16, 128
 
 _shown: ContextVar[bool] = ContextVar('shown', default=False)
+_watcher: ContextVar[Optional[Callable[[int, int], None]]] = ContextVar('watcher', default=None)
 
 
 class Tiling(NamedTuple):
@@ -74,6 +75,20 @@ def show_tiles(shown: bool = True) -> Iterator[None]:
         yield
     finally:
         _shown.reset(token)
+
+
+@contextlib.contextmanager
+def watch_tiles(watcher: Callable[[int, int], None]) -> Iterator[None]:
+    """Context in which a function hears of every tile of a batch that is cut: how many are done, and how many there are.
+
+    Args:
+        watcher: Called with both numbers, at first with 0 done.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class Cut(NamedTuple):
@@ -194,16 +209,18 @@ def fuse_tiles(fuser: 'BaseFuser', cutting: Cut, first: Tensor, second: Tensor, 
         if isinstance(value, Tensor) and value.dim() == 4 and tuple(value.shape[-2:]) == size
     }
     pieces = cut(first, *cutting), cut(second, *cutting)
-    batch = fuser.tiling.batch
+    batch, watcher = fuser.tiling.batch, _watcher.get() or (lambda done, number: None)
 
     def tiles() -> Iterator[Tensor]:
         with progress_bar(cutting.number, 'tiles', shown=_shown.get()) as bar:
+            watcher(0, cutting.number)
             for start in range(0, cutting.number, batch):
                 group = slice(start, start + batch)
                 of_tile = {**extra, **{key: _together(parts[group]) for key, parts in maps.items()}}
                 fused = fuser.fuse(*(_together(parts[group]) for parts in pieces), **of_tile).fused
                 yield from fused.split(len(first))
                 bar.update(len(fused) // len(first))
+                watcher(min(start + batch, cutting.number), cutting.number)
 
     return blend(tiles(), *cutting, size)
 

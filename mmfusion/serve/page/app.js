@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const KINDS = ['first', 'second'];
 const chosen = { first: null, second: null };
 const folders = { first: [], second: [] };
-let about = { models: [], protocols: [], pairs: [] };
+let about = { models: [], protocols: [], pairs: [], tiles: [] };
 let running = null;  // key of the job that is waited for
 let boundary = null;  // picture of the comparison that is cut
 const stages = {};
@@ -125,7 +125,7 @@ function showModel() {
 function settings() {
   const options = {};
   for (const input of $('options').querySelectorAll('[data-option]')) options[input.dataset.option] = input.type === 'range' ? Number(input.value) : input.value;
-  return { model: $('model').value, fuser_options: options, registration: $('registration').checked, stretch: $('stretch').checked, bits: $('deep').checked ? 16 : 8 };
+  return { model: $('model').value, fuser_options: options, registration: $('registration').checked, stretch: $('stretch').checked, bits: $('deep').checked ? 16 : 8, tile: $('tile').value === 'auto' ? 'auto' : Number($('tile').value) || null };
 }
 
 // ---- jobs
@@ -141,8 +141,9 @@ async function run(request) {
       const job = await ask(`jobs/${key}`);
       if (job.state === 'queued') say(job.before ? `${job.before} before this one ...` : 'Waiting ...');
       if (job.state === 'running') {
-        say(job.total > 1 ? `Fusing: ${job.done} of ${job.total} ...` : 'Fusing ...');
-        if (job.total > 1) bar.value = job.done; else bar.removeAttribute('value');
+        const parts = [...(job.total > 1 ? [`${job.done} of ${job.total}`] : []), ...(job.tiles ? [`tile ${job.tiles[0]} of ${job.tiles[1]}`] : [])];
+        say(parts.length ? `Fusing: ${parts.join(', ')} ...` : 'Fusing ...');
+        if (parts.length) bar.value = job.done + (job.tiles ? job.tiles[0] / job.tiles[1] : 0); else bar.removeAttribute('value');
       }
       if (job.state === 'failed') throw new Error(job.error);
       if (job.state === 'canceled') throw new Error('Canceled.');
@@ -295,6 +296,7 @@ $('model').addEventListener('change', showModel);
 action(async () => {
   about = await ask('models');
   $('model').append(...about.models.map(({ name }) => new Option(name, name)));
+  $('tile').append(...about.tiles.map((side) => new Option(`${side} x ${side}`, side)));
   $('protocol').append(...about.protocols.map((name) => new Option(name, name)), new Option('none', ''));
   $('pairs').append(...about.pairs.map((name) => {
     const button = document.createElement('button');

@@ -7,6 +7,7 @@ function show() {
   for (const { stage, view } of views) {
     stage.style.transform = `translate(${-100 * place.x * place.zoom}%, ${-100 * place.y * place.zoom}%) scale(${place.zoom})`;
     view.classList.toggle('near', place.zoom >= 3);
+    view.classList.toggle('whole', place.zoom === 1);  // a finger then scrolls the page
   }
 }
 
@@ -38,19 +39,24 @@ export function addView(view) {
     const { left, top, width, height } = view.getBoundingClientRect();
     zoomBy(event.deltaY < 0 ? 1.25 : 0.8, (event.clientX - left) / width, (event.clientY - top) / height);
   }, { passive: false });
+  const held = new Map();  // fingers, or the mouse, by their number
   view.addEventListener('pointerdown', (event) => {
     view.setPointerCapture(event.pointerId);
-    let last = event;
-    const drag = (next) => {
-      const { width, height } = view.getBoundingClientRect();
-      moveTo(place.x - (next.clientX - last.clientX) / width / place.zoom, place.y - (next.clientY - last.clientY) / height / place.zoom, place.zoom);
-      last = next;
-    };
-    view.addEventListener('pointermove', drag);
-    const end = () => view.removeEventListener('pointermove', drag);
-    view.addEventListener('pointerup', end, { once: true });
-    view.addEventListener('pointercancel', end, { once: true });
+    held.set(event.pointerId, event);
   });
+  view.addEventListener('pointermove', (event) => {
+    if (!held.has(event.pointerId)) return;
+    const { left, top, width, height } = view.getBoundingClientRect();
+    const before = [...held.values()];
+    held.set(event.pointerId, event);
+    const now = [...held.values()];
+    const middle = (events, name) => events.reduce((sum, each) => sum + each[name], 0) / events.length;
+    const spread = ([one, other]) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+    const x = middle(now, 'clientX'), y = middle(now, 'clientY');
+    moveTo(place.x - (x - middle(before, 'clientX')) / width / place.zoom, place.y - (y - middle(before, 'clientY')) / height / place.zoom, place.zoom);
+    if (now.length === 2 && spread(before) > 0) zoomBy(spread(now) / spread(before), (x - left) / width, (y - top) / height);
+  });
+  for (const name of ['pointerup', 'pointercancel']) view.addEventListener(name, (event) => held.delete(event.pointerId));
   view.addEventListener('keydown', (event) => {
     const step = 0.1 / place.zoom;
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
