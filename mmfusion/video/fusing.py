@@ -13,7 +13,7 @@ from mmfusion.visualization import SampleView
 
 from .aligning import Registrar, check_sizes, find_offset
 from .gray import GrayStream
-from .offset import MAX_OFFSET, OffsetEstimate
+from .offset import MAX_OFFSET
 from .pairing import FramePair, PairCounts, PairedFrames
 from .reading import ReadAhead
 from .steadying import SteadyPicture, SteadyWindow
