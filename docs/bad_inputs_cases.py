@@ -1,11 +1,13 @@
 """The cases of docs/bad_inputs.py: each function makes files in the current folder and returns a tool and its arguments."""
 
 import errno
+import functools
 import io
 import itertools
 import json
 import os
 import struct
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -1404,3 +1406,96 @@ def _():
         f"model = dict(type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(det={detector!r}))\n"
     )
     return exported('config.py', '--tasks', 'det')
+
+
+@case('export', 'the fuser of a trained model before no detector', fast=True)
+def _():
+    return exported('AverageFuser', '--fuser', 'plain_conv_det')
+
+
+@case('export', 'a detector in int8 without labels', fast=True)
+def _():
+    return exported('average_msrs_det', '--tasks', 'det', '--precision', 'int8', '--calibrate', 'vi', 'ir')
+
+
+@case('export', 'labels of other pictures', fast=True)
+def _():
+    Path('labels').mkdir()
+    pairs = ('--calibrate', 'vi', 'ir', '--labels', 'labels')
+    return exported('average_msrs_det', '--tasks', 'det', '--precision', 'int8', *pairs)
+
+
+@functools.lru_cache(1)
+def average_file():
+    """Bytes of an exported file."""
+    from mmfusion.export import export_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_model('AverageFuser', f'{folder}/fuser.onnx')
+        return Path(f'{folder}/fuser.onnx').read_bytes()
+
+
+def ran(*arguments, second=(64, 64), kind=np.uint8):
+    """The command that needs no torch, called with arguments, in a folder with a pair and an exported file."""
+    from mmfusion.cli.run import main as run
+
+    picture('vi/1.png', (64, 64, 3))
+    picture('ir/1.png', second, kind=kind)
+    Path('fuser.onnx').write_bytes(average_file())
+    return run, *(arguments or ('fuser.onnx', 'vi', 'ir'))
+
+
+@case('running', 'a file that is not there', fast=True)
+def _():
+    return ran('none.onnx', 'vi', 'ir')
+
+
+@case('running', 'a file that is no graph', fast=True)
+def _():
+    return ran('vi/1.png', 'vi', 'ir')
+
+
+@case('running', 'a picture without partner', fast=True)
+def _():
+    picture('vi/2.png')
+    return ran()
+
+
+@case('running', 'sizes that differ', fast=True)
+def _():
+    return ran(second=(48, 80))
+
+
+@case('running', '16-bit files, and a file for 8 bits', fast=True)
+def _():
+    return ran(kind=np.uint16)
+
+
+@case('running', 'color where the file takes gray', fast=True)
+def _():
+    return ran('fuser.onnx', 'ir', 'vi')
+
+
+@case('running', 'a rig for other sizes', fast=True)
+def _():
+    from mmfusion.registration import Rig
+
+    Rig(np.eye(3), 'translation', (48, 80), (48, 80)).save('rig.yaml')
+    return ran('fuser.onnx', 'vi', 'ir', '--registration', 'rig.yaml')
+
+
+@case('running', 'videos, and a registration that is to be estimated', fast=True)
+def _():
+    streams()
+    return ran('fuser.onnx', 'vi.avi', 'ir.avi', '--registration', 'auto')
+
+
+@case('running', 'a still video whose offset is to be estimated', fast=True)
+def _():
+    streams()
+    return ran('fuser.onnx', 'vi.avi', 'ir.avi', '--offset', 'auto')
+
+
+@case('running', 'tiles too small for the overlap', fast=True)
+def _():
+    return ran('fuser.onnx', 'vi', 'ir', '--tile', 32)

@@ -115,7 +115,7 @@ class UserPairs:
             pictures = [
                 to_input(read_picture(file), channels, info.input, file) for file, channels in zip(files, info.channels)
             ]
-            check_pair(*pictures, info)
+            check_pair(*pictures, info, files)
             yield {name: picture[None] for name, picture in zip(('first', 'second'), pictures)}
 
     def check_labels(self, classes: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ class RuntimeModel:
             to_input(np.asarray(picture), channels, self.info.input, name, bit_depth)
             for picture, channels, name in zip((first, second), self.info.channels, names)
         ]
-        size = check_pair(*inputs, self.info)
+        size = check_pair(*inputs, self.info, names)
         if tile is not None:
             check_tile(tile, overlap, self.info.smallest)
             if self.info.tasks:

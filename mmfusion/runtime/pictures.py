@@ -1,6 +1,6 @@
 """Pictures between what users have and what a graph takes."""
 
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -90,7 +90,9 @@ def to_output(fused: np.ndarray, bits: int, gray: bool) -> np.ndarray:
     return np.floor(fused * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
 
 
-def check_pair(first: np.ndarray, second: np.ndarray, info: GraphInfo) -> Tuple[int, int]:
+def check_pair(
+    first: np.ndarray, second: np.ndarray, info: GraphInfo, names: Sequence[str] = ('first', 'second')
+) -> Tuple[int, int]:
     """(H, W) of a pair that the graph can take.
 
     Raises:
@@ -100,11 +102,11 @@ def check_pair(first: np.ndarray, second: np.ndarray, info: GraphInfo) -> Tuple[
     if second.shape[:2] != size:
         (h1, w1), (h2, w2) = size, second.shape[:2]
         raise InputError(
-            f'the sources differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other; --registration RIG '
-            'brings the second onto the first, and mmfusion register makes RIG from a few pairs'
+            f'{names[0]} and {names[1]} differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other: --registration RIG brings '
+            'the second onto the first, and mmfusion register makes RIG from a few pairs'
         )
     if min(size) < info.smallest:
         raise InputError(
-            f'{size[1]}x{size[0]} pixels are too small: {info.name} takes pictures from {info.smallest}x{info.smallest} on'
+            f'{names[0]} has {size[1]}x{size[0]} pixels, which are too few: {info.name} takes pictures from {info.smallest}x{info.smallest} on'
         )
     return size

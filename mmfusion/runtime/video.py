@@ -84,7 +84,7 @@ def run_streams(
     """
     try:
         from mmfusion.fileio import write_json
-        from mmfusion.video.aligning import check_sizes, find_offset
+        from mmfusion.video.aligning import ONE_TRANSFORM, check_sizes, find_offset
         from mmfusion.video.gray import GrayStream
         from mmfusion.video.offset import MAX_OFFSET
         from mmfusion.video.pairing import PairedFrames
@@ -98,10 +98,7 @@ def run_streams(
         ) from error
     check_output(out)
     if registration == 'auto':
-        raise UserError(
-            'a video needs one transform for all frames, or the picture trembles: make a rig file from a few pairs by '
-            '`mmfusion register FIRST SECOND --rig rig.yaml`, and give that'
-        )
+        raise UserError(ONE_TRANSFORM)
     register = registrar(registration)
     plain = None if register is None else register.plain
     streams = open_streams(str(first), str(second), fps)

@@ -11,7 +11,7 @@ from mmfusion.structures import FusionDataSample
 from mmfusion.utils.errors import UserError
 from mmfusion.visualization import SampleView
 
-from .aligning import Registrar, check_sizes, find_offset
+from .aligning import ONE_TRANSFORM, Registrar, check_sizes, find_offset
 from .gray import GrayStream
 from .offset import MAX_OFFSET
 from .pairing import FramePair, PairCounts, PairedFrames
@@ -95,10 +95,7 @@ class FusedVideo:
                 'this model has no detector and no segmentor; give the config and the weights of a coupling'
             )
         if not isinstance(fuse.load.registration, (str, type(None))) or fuse.load.registration == 'auto':
-            raise UserError(
-                'a video needs one transform for all frames, or the picture trembles: make a rig file from a few pairs by '
-                '`mmfusion register FIRST SECOND --rig rig.yaml`, and give that'
-            )
+            raise UserError(ONE_TRANSFORM)
         self.fuse, self.predict = fuse, predict
         self._steady = SteadyPicture() if steady else None
         self._load, self._windows = fuse.load, {}
