@@ -2,6 +2,9 @@
 
     python benchmarks/registration_recovery.py --limit 10 --model translation --work-dir work_dirs/recovery
     python benchmarks/registration_recovery.py --pairs msrs m3fd --detect --work-dir work_dirs/recovery
+    mmfusion train laplacian_demo_det --work-dir work_dirs/laplacian_demo_det
+    python benchmarks/registration_recovery.py --pairs --rendered 150 --detect --detector laplacian_demo_det \
+        work_dirs/laplacian_demo_det/epoch_12.pth --work-dir work_dirs/recovery
 
 Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the first. Qabf is rated within the
 largest rectangle that all variants of a pair know, and counted in several ways, since the sets are not registered to the pixel themselves:
@@ -15,7 +18,8 @@ largest rectangle that all variants of a pair know, and counted in several ways,
 - against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration counts. Distance says how
   far (mean of the corners, pixels) the two results are apart, and how far the result is from the set.
 
-Refused pairs are counted and left out of Qabf; for the detector they stay shifted. Sets and detector are those of ``configs/league_ivif.py``.
+Refused pairs are counted and left out of Qabf; for the detector they stay shifted. Sets and detector are those of ``configs/league_ivif.py``, but
+for ``--rendered``: pairs whose place is known exactly, with a detector that was trained on such pairs.
 """
 
 import argparse
@@ -32,16 +36,18 @@ from mmfusion.apis import FusionInferencer
 from mmfusion.evaluation.functional import mutual_information, qabf
 from mmfusion.experiments.league.measure import load_record, picture_files, test_network
 from mmfusion.experiments.league.pair_set import PairSet
-from mmfusion.experiments.league.settings import read_settings
+from mmfusion.experiments.league.settings import Network, Pairs, read_settings
 from mmfusion.experiments.league.standing import judge_network
 from mmfusion.fileio.image_writing import write_image
 from mmfusion.fileio.whole import write_json
 from mmfusion.registration import register_pair
 from mmfusion.registration.geometry import corner_distance, lay, valid_region
 from mmfusion.structures import valid_window
+from mmfusion.utils.config import read_config
 
 VARIANTS = ('set', 'shifted', 'truth', 'registered')
-DETECTED = ('set', 'shifted', 'registered')
+DETECTED = ('set', 'shifted', 'truth', 'registered')
+RENDERED_SIZE = (240, 320)
 
 
 class Shifted:
@@ -131,6 +137,18 @@ def rate(pair: Shifted, fuse: FusionInferencer) -> Dict[str, float]:
     return values
 
 
+def rendered_pairs(count: int) -> Pairs:
+    """Pairs of the demo data set that no training saw."""
+    return Pairs('rendered', 'rendered', dict(type='DemoPairs', length=count, size=RENDERED_SIZE, split='test', seed=1))
+
+
+def own_detector(config: str, weights: str) -> Network:
+    """Detector of a config with the weights of a training."""
+    detector = read_config(config).model.tasks.det.to_dict()
+    start = dict(type='Pretrained', prefix='tasks.det.', checkpoint=weights)
+    return Network('own', 'own', dict(detector, init_cfg=start))
+
+
 def won_back(rows: List[dict], whole: str, lost: str, after: str) -> float:
     """Share of the lost mean that came back, in percent."""
     high, low, now = (np.mean([row[name] for row in rows]) for name in (whole, lost, after))
@@ -140,7 +158,11 @@ def won_back(rows: List[dict], whole: str, lost: str, after: str) -> float:
 def main() -> None:
     """Measure, and print a line for each set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--pairs', nargs='+', default=['msrs', 'roadscene', 'm3fd'], help='sets of the league')
+    parser.add_argument('--pairs', nargs='*', default=['msrs', 'roadscene', 'm3fd'], help='sets of the league')
+    parser.add_argument('--rendered', type=int, default=0, metavar='N', help='rendered pairs, as a set of their own')
+    parser.add_argument(
+        '--detector', nargs=2, metavar=('CONFIG', 'WEIGHTS'), help='in place of the YOLOX-nano of the league'
+    )
     parser.add_argument('--limit', type=int, default=1000, help='most pairs of a set, evenly spread')
     parser.add_argument('--shift', type=float, default=8, help='pixels')
     parser.add_argument('--model', default='translation', help='kind of transform that is estimated')
@@ -151,10 +173,13 @@ def main() -> None:
     parser.add_argument('--work-dir', required=True)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    settings = read_settings('league_ivif', only=['average'], pairs=args.pairs)
+    settings = read_settings('league_ivif', only=['average'], pairs=args.pairs or None)
     fuse, root = FusionInferencer(args.fuser), Path(args.work_dir)
-    network = settings.networks['yolox_nano']
-    for name, wanted in settings.pairs.items():
+    network = own_detector(*args.detector) if args.detector else settings.networks['yolox_nano']
+    sets = {name: wanted for name, wanted in settings.pairs.items() if name in args.pairs}
+    if args.rendered:
+        sets['rendered'] = rendered_pairs(args.rendered)
+    for name, wanted in sets.items():
         count = len(PairSet(wanted))
         chosen = np.unique(np.linspace(0, count - 1, min(args.limit, count)).round().astype(int)).tolist()
         chosen = [wanted.dataset.get('indices', range(count))[index] for index in chosen]
@@ -216,11 +241,13 @@ def main() -> None:
             draws = np.random.default_rng(0).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 200)
             answers = judge_network(network.name, records, draws.astype(float))
             content['mAP50'] = {key: answers.values[key].value for key in DETECTED}
-            share = won_back([content['mAP50']], *DETECTED)
+            content['mAP50_intervals'] = {key: list(answers.values[key][1:]) for key in DETECTED}
+            shares = {key: won_back([content['mAP50']], 'set', 'shifted', key) for key in ('truth', 'registered')}
+            content['mAP50_won_back'] = shares
             line += (
                 '; mAP50 '
                 + ', '.join(f'{key} {value:.3f}' for key, value in content['mAP50'].items())
-                + f', won back {share:.0f} %'
+                + f', won back {shares["registered"]:.0f} %, by the truth {shares["truth"]:.0f} %'
             )
         kind = f'{args.model}_detector' if args.detect else args.model
         write_json(root / f'{name}_{kind}.json', json.loads(json.dumps(content)))

@@ -29,6 +29,7 @@ class Level(NamedTuple):
 
 
 FROM_FAR = (Level(80, WIDE), Level(160, WIDE))
+FROM_NEAR = (Level(160),)
 TO_THE_END = (Level(160, WIDE), Level(320, WIDE), Level(320))
 
 

@@ -13,14 +13,16 @@ from .agreement import window_agreement
 from .features import WIDE, Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, lay, scale_matrix, valid_region
-from .refine import FROM_FAR, TO_THE_END, Level, refine
-from .search import DEGREES, scale_grid, search
+from .refine import FROM_FAR, FROM_NEAR, TO_THE_END, Level, refine
+from .search import COARSE_WIDTH, DEGREES, WIDTH, scale_grid, search
 
 WORKING_WIDTH = 320
 FULL_WIDTH = 640  # at which an accepted transform is refined last
 MIN_SIDE = 64
 THRESHOLD = 0.5
-_KEPT = 6  # coarse candidates that are refined
+_FINALISTS = 4  # places that are refined to the end
+_HOPELESS = 0.6  # of the best score at a width of 160: places below are not refined further
+_SAME = 0.01  # of the width: refined places closer than this are one
 _APART = 0.04  # of the width: candidates closer than this are one
 _PRIOR = 0.1  # taken from a score per width of movement: of two equal places the nearer one
 _NEAR = 4.0  # pixels of 320: how far the steps on the full pictures may lead
@@ -82,6 +84,18 @@ class Registration:
             first_size=list(self.first_shape[::-1]),
             second_size=list(self.second_shape[::-1]),
         )
+
+
+class _Start(NamedTuple):
+    """A search, how many of its candidates are kept, and how these are refined up to a width of 160."""
+
+    width: int
+    count: int
+    levels: Tuple[Level, ...]
+
+
+# Places that share fine edges alone do not show in the coarse search, blurred pictures hardly in the fine one.
+_STARTS = _Start(WIDTH, 8, FROM_NEAR), _Start(COARSE_WIDTH, 2, FROM_FAR)
 
 
 class _Place(NamedTuple):
@@ -230,27 +244,41 @@ class _Pair:
         return float(inside.sum()) / max(1.0, min(inside.size, spread))
 
     def find(self, model: str, scales: np.ndarray, max_shift: float) -> Tuple[_Place, float]:
-        """Best place, and the score (at a width of 160) of the best one elsewhere."""
-        coarse = search(self.first, self.second, scales, (0.0,) if model == 'translation' else DEGREES, max_shift)
-        ranked = sorted(coarse, key=lambda candidate: _PRIOR * self.moved(candidate.matrix) - candidate.score)
-        kept: List[np.ndarray] = []
-        for candidate in ranked:
-            if all(self.moved(candidate.matrix, other) > _APART for other in kept):
-                kept.append(candidate.matrix)
-            if len(kept) == _KEPT:
-                break
-        if not kept:  # an image without content
+        """Best place, and the score of the best one elsewhere (at a width of 160 alone where it was not refined to the end)."""
+        rough = self._rough_places(model, scales, max_shift)
+        if not rough:  # an image without content
             return _Place(0.0, self.rest), 0.0
-        simple = model if model == 'translation' else 'similarity'
-        matrices = [refine(self.first, self.second, matrix, simple, FROM_FAR) for matrix in kept]
-        places = sorted(
-            (_Place(self.score(matrix, (160,)), matrix) for matrix in matrices), key=lambda place: -place.score
-        )
-        finals = [refine(self.first, self.second, place.matrix, model, TO_THE_END) for place in places[:3]]
-        best = max((_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals), key=lambda place: place.score)
-        elsewhere = [place.score for place in places if self.moved(place.matrix, best.matrix) > _APART]
-        elsewhere += [self.score(matrix, (160,)) for matrix in finals if self.moved(matrix, best.matrix) > _APART]
+        chosen: List[_Place] = []
+        left: List[_Place] = []
+        for place in rough:
+            known = any(self.moved(place.matrix, other.matrix) <= _SAME for other in chosen)
+            if len(chosen) < _FINALISTS and place.score >= _HOPELESS * rough[0].score and not known:
+                chosen.append(place)
+            else:
+                left.append(place)
+        levels = TO_THE_END[1:] if model in ('translation', 'similarity') else TO_THE_END
+        finals = [refine(self.first, self.second, place.matrix, model, levels) for place in chosen]
+        places = [_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals]
+        best = max(places, key=lambda place: place.score)
+        elsewhere = [place.score for place in places + left if self.moved(place.matrix, best.matrix) > _APART]
         return best, max(elsewhere, default=0.0)
+
+    def _rough_places(self, model: str, scales: np.ndarray, max_shift: float) -> List[_Place]:
+        """Candidates of all searches, refined and rated at a width of 160, best first."""
+        degrees, simple = ((0.0,), model) if model == 'translation' else (DEGREES, 'similarity')
+        kept: List[np.ndarray] = []
+        places: List[_Place] = []
+        for start in _STARTS:
+            found = search(self.first, self.second, scales, degrees, max_shift, start.width)
+            most = len(kept) + start.count
+            for candidate in sorted(found, key=lambda one: _PRIOR * self.moved(one.matrix) - one.score):
+                if len(kept) == most:
+                    break
+                if all(self.moved(candidate.matrix, other) > _APART for other in kept):
+                    kept.append(candidate.matrix)
+                    matrix = refine(self.first, self.second, candidate.matrix, simple, start.levels)
+                    places.append(_Place(self.score(matrix, (160,)), matrix))
+        return sorted(places, key=lambda place: -place.score)
 
     def check(self, best: _Place, runner_up: float, model: str) -> Checks:
         """The figures that the gate looks at."""
@@ -259,9 +287,9 @@ class _Pair:
         there_and_back = self.moved(np.linalg.inv(back), best.matrix) * WORKING_WIDTH
         scale = np.sqrt(abs(np.linalg.det(best.matrix[:2, :2])) / abs(np.linalg.det(self.rest[:2, :2])))
         return Checks(
-            similarity=self.likeness(best.matrix, 160),
+            similarity=float(np.mean([self.likeness(best.matrix, width) for width in (160, 320)])),
             gain=best.score - self.score(self.rest, (160, 320)),
-            lead=self.score(best.matrix, (160,)) - runner_up,
+            lead=best.score - runner_up,
             windows=windows.share,
             window_distance=windows.distance,
             contrast=windows.contrast,

@@ -8,7 +8,8 @@ from scipy import fft
 from .features import Picture, edge_features
 from .geometry import center, scale_matrix, similarity_matrix
 
-WIDTH = 96
+WIDTH = 160
+COARSE_WIDTH = 96
 DEGREES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 SCALE_STEP = 0.04  # in ln(scale)
 _LEAST_OVERLAP = 0.5  # of the smaller image; a score with less is lowered in proportion
@@ -38,6 +39,7 @@ def search(
     scales: Sequence[float],
     degrees: Sequence[float] = DEGREES,
     max_shift: float = 0.25,
+    width: int = WIDTH,
 ) -> List[Candidate]:
     """Best shift for every turn and scale, best first.
 
@@ -47,11 +49,13 @@ def search(
         scales: Of the second image once its width is that of the first.
         degrees: Turns.
         max_shift: Largest shift of the centers against each other, as a part of width and height.
+        width: To which the first image is reduced; never enlarged.
     """
-    small = first.resized(WIDTH / first.shape[1])
+    small = first.resized(width / first.shape[1])
     factor = small.shape[1] / first.shape[1]
     height, width = small.shape
-    size = [fft.next_fast_len(2 * length, real=True) for length in small.shape]
+    # room for the largest shift, so that nothing comes in again from the other side
+    size = [fft.next_fast_len(length + int(max_shift * length) + 1, real=True) for length in small.shape]
     rows, columns = (_offsets(length, whole, max_shift) for length, whole in zip(small.shape, size))
     features = edge_features(small)
     values = features.centered(features.weight)

@@ -165,11 +165,28 @@ def test_search_finds_every_shift():
     """Against the score of the definition: the place that the Fourier transform finds is the shift that was made."""
     visible, infrared = (image.astype(np.float32) for image in scene(3, (96, 96)))
     ones = np.ones((96, 96), np.uint8)
-    for x, y in ((0, 0), (9, -7), (-14, 5)):
+    for x, y in ((0, 0), (9, -7), (-14, 5), (23, -20)):  # the last nearly as far as is searched
         second, truth = moved(infrared, 1, 0, (x, y))
         mask = warp(ones, np.linalg.inv(truth), (96, 96), nearest=True)
         best = search(Picture(visible, ones), Picture(second, mask), [1.0], [0.0])[0]
         assert np.allclose(best.matrix[:2, 2], (-x, -y), atol=1.5)
+
+
+@pytest.mark.parametrize('seed', [3, 4])
+def test_fine_texture_that_coarse_shapes_hide(seed):
+    """What both share is too fine for a search of coarse pictures alone."""
+    rng = np.random.default_rng(seed)
+
+    def texture(width):
+        noise = cv2.GaussianBlur(rng.normal(size=(240, 320)).astype(np.float32), (0, 0), width)
+        return cv2.normalize(noise, None, -1, 1, cv2.NORM_MINMAX)
+
+    shared = texture(1.3)
+    images = [128 + 110 * gain * shared + 120 * texture(5) for gain in (1, -1)]
+    visible, infrared = (np.clip(image, 0, 255).astype(np.uint8) for image in images)
+    second, truth = moved(infrared)
+    result = register_pair(visible, second)
+    assert result.accepted and corner_distance(result.matrix, truth, second.shape) < 1.5
 
 
 def test_refine_from_near():
