@@ -14,7 +14,7 @@ from .features import WIDE, Picture, align, content_mask, similarity
 from .gate import Checks, judge
 from .geometry import MODELS, corner_distance, fitting_matrix, lay, scale_matrix, valid_region
 from .refine import FROM_FAR, FROM_NEAR, TO_THE_END, Level, refine
-from .search import COARSE_WIDTH, DEGREES, WIDTH, scale_grid, search
+from .search import COARSE_WIDTH, DEGREES, WIDTH, nearby_shift, scale_grid, search
 
 WORKING_WIDTH = 320
 FULL_WIDTH = 640  # at which an accepted transform is refined last
@@ -24,6 +24,8 @@ _FINALISTS = 4  # places that are refined to the end
 _HOPELESS = 0.6  # of the best score at a width of 160: places below are not refined further
 _SAME = 0.01  # of the width: refined places closer than this are one
 _APART = 0.04  # of the width: candidates closer than this are one
+_ASIDE = 0.05  # of the width: how far around the best place another shift is looked for
+_STAYS = 3.0  # pixels of 320: a better shift closer than this is left to the steps
 _PRIOR = 0.1  # taken from a score per width of movement: of two equal places the nearer one
 _NEAR = 4.0  # pixels of 320: how far the steps on the full pictures may lead
 _SAME_VIEW = (0.88, 1.14)
@@ -113,9 +115,10 @@ def register_pair(
 ) -> Registration:
     """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
 
-    A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 96 pixels wide; the best six places are refined by
-    Gauss-Newton steps on edge features up to a width of 320 (:mod:`~mmfusion.registration.features`). An accepted transform is refined
-    once more at a width of 640, beside a distortion of the lens that is not returned: it is the one that fits the picture as a whole.
+    A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 160 and 96 pixels wide; the best ten places are
+    refined by Gauss-Newton steps on edge features, up to four of them to a width of 320 (:mod:`~mmfusion.registration.features`), and shifts of
+    the best one are tried once more. An accepted transform is refined at a width of 640, beside a distortion of the lens that is not returned:
+    it is the one that fits the picture as a whole.
     The result is only as good as its confidence: below the threshold it says why, and must not be used.
 
     Args:
@@ -260,8 +263,25 @@ class _Pair:
         finals = [refine(self.first, self.second, place.matrix, model, levels) for place in chosen]
         places = [_Place(self.score(matrix, (160, 320)), matrix) for matrix in finals]
         best = max(places, key=lambda place: place.score)
+        aside = self._aside(best.matrix, model)
+        if aside is not None:
+            places.append(aside)
+            best = max(best, aside, key=lambda place: place.score)
         elsewhere = [place.score for place in places + left if self.moved(place.matrix, best.matrix) > _APART]
         return best, max(elsewhere, default=0.0)
+
+    def _aside(self, matrix: np.ndarray, model: str) -> Optional[_Place]:
+        """Where another shift of the whole picture fits better than the place that the steps came to, which may be a fence one post too far."""
+        aligned = align(self.first, self.second, matrix, WORKING_WIDTH, WIDE)
+        shift = nearby_shift(aligned, int(_ASIDE * WORKING_WIDTH))
+        if np.hypot(*shift) <= _STAYS:
+            return None
+        move = np.eye(3)
+        move[:2, 2] = shift / aligned.factor
+        simple = model if model == 'translation' else 'similarity'
+        found = refine(self.first, self.second, move @ matrix, simple, FROM_NEAR)
+        found = refine(self.first, self.second, found, model, TO_THE_END[1:])
+        return _Place(self.score(found, (160, 320)), found)
 
     def _rough_places(self, model: str, scales: np.ndarray, max_shift: float) -> List[_Place]:
         """Candidates of all searches, refined and rated at a width of 160, best first."""

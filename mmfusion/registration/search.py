@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Sequence
 import numpy as np
 from scipy import fft
 
-from .features import Picture, edge_features
+from .features import Aligned, Features, Picture, edge_features
 from .geometry import center, scale_matrix, similarity_matrix
 
 WIDTH = 160
@@ -58,8 +58,7 @@ def search(
     size = [fft.next_fast_len(length + int(max_shift * length) + 1, real=True) for length in small.shape]
     rows, columns = (_offsets(length, whole, max_shift) for length, whole in zip(small.shape, size))
     features = edge_features(small)
-    values = features.centered(features.weight)
-    spectra = [_spectrum(part, size) for part in (values, np.einsum('hwc,hwc->hw', values, values), features.weight)]
+    spectra = _spectra(features, size)
     found = []
     for scale in scales:
         shrink = min(1.0, scale * width / second.shape[1])
@@ -82,11 +81,32 @@ def search(
     return sorted(found, key=lambda candidate: -candidate.score)
 
 
+def nearby_shift(aligned: Aligned, reach: int) -> np.ndarray:
+    """Shift (x, y) of the second picture with the best score, in pixels of the aligned pictures.
+
+    Args:
+        aligned: Features of both images under a transform.
+        reach: Largest shift to each side.
+    """
+    size = [fft.next_fast_len(length + reach + 1, real=True) for length in aligned.weight.shape]
+    rows, columns = (np.r_[0 : reach + 1, whole - reach : whole] for whole in size)
+    area = float(min(part.weight.sum() for part in (aligned.first, aligned.second)))
+    score = _correlate(_spectra(aligned.first, size), aligned.second, size, max(area, 1.0))[np.ix_(rows, columns)]
+    row, column = np.unravel_index(score.argmax(), score.shape)
+    return np.array([_signed(columns[column], size[1]), _signed(rows[row], size[0])])
+
+
+def _spectra(features: Features, size: Sequence[int]) -> List[np.ndarray]:
+    """Of the first image: values, their power, and where they are known."""
+    values = features.centered(features.weight)
+    return [_spectrum(part, size) for part in (values, np.einsum('hwc,hwc->hw', values, values), features.weight)]
+
+
 def _spectrum(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return fft.rfft2(array, size, axes=(0, 1))
 
 
-def _correlate(spectra: Sequence[np.ndarray], moving, size: Sequence[int], area: float) -> np.ndarray:
+def _correlate(spectra: Sequence[np.ndarray], moving: Features, size: Sequence[int], area: float) -> np.ndarray:
     """Correlation for every shift, each normalized by what overlaps there."""
     values = moving.centered(moving.weight)
     shared, power, other_power, overlap = fft.irfft2(

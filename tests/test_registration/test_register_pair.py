@@ -11,7 +11,8 @@ from mmfusion.registration.features import WIDE, Picture, align, content_mask, e
 from mmfusion.registration.gate import Checks, judge
 from mmfusion.registration.geometry import center, corner_distance, similarity_matrix, warp
 from mmfusion.registration.refine import Level, refine
-from mmfusion.registration.search import scale_grid, search
+from mmfusion.registration.registering import _Pair
+from mmfusion.registration.search import nearby_shift, scale_grid, search
 from mmfusion.utils import UserError
 
 
@@ -187,6 +188,25 @@ def test_fine_texture_that_coarse_shapes_hide(seed):
     second, truth = moved(infrared)
     result = register_pair(visible, second)
     assert result.accepted and corner_distance(result.matrix, truth, second.shape) < 1.5
+
+
+def test_nearby_shift_is_the_one_that_was_made():
+    visible, infrared = (Picture(image.astype(np.float32), np.ones(image.shape, np.uint8)) for image in scene(3))
+    for shift in ((0, 0), (7, -5), (-15, 14)):
+        matrix = np.eye(3)
+        matrix[:2, 2] = shift
+        found = nearby_shift(align(visible, infrared, matrix, 320, WIDE), 16)
+        assert np.abs(found + shift).max() <= 1
+
+
+def test_better_shift_of_a_place_is_found_and_refined():
+    visible, infrared = (Picture(image.astype(np.float32), np.ones(image.shape, np.uint8)) for image in scene(3))
+    pair, matrix = _Pair(visible, infrared), np.eye(3)
+    assert pair._aside(matrix, 'similarity') is None
+    matrix[:2, 2] = 3, -11
+    place = pair._aside(matrix, 'similarity')
+    assert corner_distance(place.matrix, np.eye(3), (240, 320)) < 1
+    assert place.score > pair.score(matrix, (160, 320)) + 0.2
 
 
 def test_refine_from_near():
