@@ -38,8 +38,8 @@ class Checks(NamedTuple):
 
 
 #: What the confidence is made of: a logistic function of these, fitted by ``benchmarks/registration.py --fit``.
-FEATURES: Dict[str, float] = dict(similarity=2.04, lead=1.62, windows=2.32, window_distance=0.95, doubt=2.09)
-BIAS = -0.85
+FEATURES: Dict[str, float] = dict(similarity=2.0, lead=1.56, windows=2.35, window_distance=0.91, doubt=2.11)
+BIAS = -0.82
 LEAST_OVERLAP = 0.35
 MOST_DOUBT = 5.0  # pixels of 320: who knows the corners no better cannot say that they are right
 
