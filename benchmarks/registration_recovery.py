@@ -4,7 +4,7 @@
     python benchmarks/registration_recovery.py --pairs msrs m3fd --detect --work-dir work_dirs/recovery
     mmfusion train laplacian_demo_det --work-dir work_dirs/laplacian_demo_det
     python benchmarks/registration_recovery.py --pairs --rendered 150 --detect --detector laplacian_demo_det \
-        work_dirs/laplacian_demo_det/epoch_8.pth --work-dir work_dirs/recovery
+        work_dirs/laplacian_demo_det/epoch_6.pth --work-dir work_dirs/recovery
 
 Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the first. Qabf is rated within the
 largest rectangle that all variants of a pair know, and counted in several ways, since the sets are not registered to the pixel themselves:

@@ -15,5 +15,5 @@ train_dataloader = dict(batch_size=8, dataset=dict(length=400, size=image_size))
 val_dataloader = dict(dataset=dict(length=60, size=image_size))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(max_epochs=6, val_interval=6)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
