@@ -41,7 +41,7 @@ def test_detector_of_a_training(recovery, repo_dir, tmp_path):
     pairs = PairSet(recovery.rendered_pairs(1))
     own = recovery.own_detector(config, str(file))
     loaded = _network_alone(own, pairs)
-    assert all(float(value.min()) == float(value.max()) == 2 for value in loaded.tasks['task'].parameters())
+    assert all(value.min().item() == value.max().item() == 2 for value in loaded.tasks['task'].parameters())
     assert unusable_network(own, pairs) == ''
 
 
