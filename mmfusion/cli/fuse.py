@@ -56,6 +56,13 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='file|KEY=VALUE',
         help='degrees from raw counts: file (constants of a radiometric JPEG), scale=0.01 offset=-273.15, or emissivity=0.98 ...',
     )
+    parser.add_argument(
+        '--stretch',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='percentiles of either source that become black and white, image by image, for files whose range is not known',
+    )
     parser.add_argument('--tone', choices=('clahe',), help='adapt the gray values of a window to their surroundings')
     parser.add_argument(
         '--palette',
@@ -112,6 +119,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         args.radiometry = parse_key_values(parser, '--radiometry', args.radiometry)
     if args.window is None and any(value is not None for value in (args.radiometry, args.tone, args.palette)):
         parser.error('--radiometry, --tone and --palette need --window LOW HIGH')
+    if args.window is not None and args.stretch is not None:
+        parser.error('--window and --stretch exclude each other; give one of them')
     args.fuser_options = parse_key_values(parser, '--fuser-options', args.fuser_options or [])
     return args
 
@@ -172,7 +181,7 @@ def main(argv=None) -> None:
 
 def loading(args: argparse.Namespace) -> dict:
     """Options of :class:`LoadPair` that were given."""
-    options = dict(registration=args.registration, window=args.window, radiometry=args.radiometry, tone=args.tone)
+    options = {name: getattr(args, name) for name in ('registration', 'window', 'radiometry', 'stretch', 'tone')}
     return {key: value for key, value in options.items() if value is not None}
 
 

@@ -284,7 +284,8 @@ def _without_paths(message: str, first: Upload, second: Upload) -> str:
 
 def command(request: FusionRequest, settings: ServeSettings, config_name: Optional[str], pairs: Sequence[tuple]) -> str:
     """The command line that does the same."""
-    words = ['mmfusion', 'fuse', *([upload.name for upload in pairs[0]] if len(pairs) == 1 else ['FIRST', 'SECOND'])]
+    files = [upload.name for upload in pairs[0]] if len(pairs) == 1 else ['FIRST', 'SECOND']
+    words = ['mmfusion', 'fuse', *(f'./{name}' if name.startswith('-') else name for name in files)]
     if request.model == config_name:
         words += ['--config', str(settings.config), *(['--weights', settings.weights] if settings.weights else [])]
         words += ['--boxes'] if request.predict else []
@@ -295,5 +296,5 @@ def command(request: FusionRequest, settings: ServeSettings, config_name: Option
     words += ['--registration', 'auto'] if request.registration else []
     words += ['--bit-depth', '16'] if request.bits == 16 else []
     words += ['--tile', str(request.tile)] if request.tile is not None else []
-    text = ' '.join(map(shlex.quote, words))
-    return f'{text}  # and, from Python, FusionInferencer(load=dict(stretch=(1, 99)))' if request.stretch else text
+    words += ['--stretch', '1', '99'] if request.stretch else []
+    return ' '.join(map(shlex.quote, words))

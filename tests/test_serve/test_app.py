@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import tiny_models
 from tiny_config import write_tiny_config
 
 from mmfusion.apis import FusionInferencer
+from mmfusion.cli.main import main
 from mmfusion.serve.jobs import Job
 from mmfusion.serve.settings import ServeSettings
 from mmfusion.utils import UserError
@@ -87,6 +90,28 @@ def test_sixteen_bits(page, files, tmp_path):
     assert [metric for metric, value in metrics[0].items() if value is None] == ['VIF']  # too small for its windows
     for metric, value in metrics[0].items():
         assert value is None or value == pytest.approx(metrics[1][metric], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    'request_, words',
+    [
+        (dict(model='plain_conv_rendered'), ['--model', 'plain_conv_rendered']),
+        (dict(model='LaplacianPyramidFuser', bits=16), ['--config', 'LaplacianPyramidFuser', '--bit-depth', '16']),
+        (dict(model='AverageFuser', stretch=True), ['--config', 'AverageFuser', '--stretch', '1', '99']),
+        (dict(model='AverageFuser', tile='auto'), ['--config', 'AverageFuser', '--tile', 'auto']),
+    ],
+)
+def test_the_command_line_does_the_same(request_, words, page, files, tmp_path, monkeypatch):
+    names = '-vi of today.png', 'ir.png'  # a name is no option
+    for name, file in zip(names, ('vi.png', 'ir.png')):
+        shutil.copy(files / file, tmp_path / name)
+    keys = [page.send(name.replace(' ', '%20'), (tmp_path / name).read_bytes()).json['key'] for name in names]
+    job = page.run(pairs=[keys], metrics=False, **request_)
+    command = shlex.split(job['command'])
+    assert command == ['mmfusion', 'fuse', './-vi of today.png', 'ir.png', *words]
+    monkeypatch.chdir(tmp_path)
+    main([*command[1:], '--out', 'mine.png', '--device', 'cpu'])
+    assert (tmp_path / 'mine.png').read_bytes() == page.ask(f'/jobs/{job["key"]}/0/fused.png').content
 
 
 def smooth(height, width, channels):

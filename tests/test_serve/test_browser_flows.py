@@ -1,5 +1,6 @@
 """What a visitor does with the page beyond the first picture: keys alone, drops, depths, tiles, cancels, options, boxes, tokens, two fingers."""
 
+import shutil
 import threading
 import zlib
 
@@ -140,6 +141,22 @@ def test_tiles_progress_and_cancel(tab, tmp_path, monkeypatch):
     assert tab.locator('#cancel').is_disabled() and tab.locator('#result').is_hidden()
     fuse(tab)
     assert tab.locator('#command').inner_text().endswith('--tile 512')
+
+
+def test_sending_of_folders_can_be_canceled(tab, served, tmp_path):
+    for kind in ('first', 'second'):
+        (tmp_path / kind).mkdir()
+        shutil.copy(png_pair(tmp_path)[kind == 'second'], tmp_path / kind / 'a.png')
+        tab.locator(f'#folder-{kind}').set_input_files(tmp_path / kind)
+    tab.route('**/uploads', lambda route: None)  # never answered
+    tab.locator('#fuse-folders').click()
+    tab.locator('#message', has_text='Sending pair 1 of 1').wait_for()
+    assert tab.locator('#fuse-folders').is_disabled()
+    tab.locator('#cancel').click()
+    tab.locator('#message.bad', has_text='Canceled.').wait_for()
+    tab.unroute('**/uploads')
+    tab.locator('#fuse-folders:enabled').click()
+    tab.locator('#message', has_text='1 of 1 pairs fused').wait_for()
 
 
 def test_sizes_that_differ_are_registered(tab, tmp_path):

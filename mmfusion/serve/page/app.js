@@ -6,6 +6,7 @@ const chosen = { first: null, second: null };
 const folders = { first: [], second: [] };
 let about = { models: [], protocols: [], pairs: [], tiles: [] };
 let running = null;  // key of the job that is waited for
+let sending = null;  // of the pairs of two folders, which can be given up
 let boundary = null;  // picture of the comparison that is cut
 const stages = {};
 
@@ -14,7 +15,8 @@ async function ask(address, options = {}) {
   let answer;
   try {
     answer = await fetch(address, options);
-  } catch {
+  } catch (error) {
+    if (error.name === 'AbortError') throw new Error('Canceled.');
     throw new Error('mmfusion serve does not answer; was it ended?');
   }
   if (answer.status === 204) return null;
@@ -41,9 +43,9 @@ function action(work) {
 
 const forget = (key) => fetch(`uploads/${key}`, { method: 'DELETE' }).catch(() => {});
 
-async function send(file) {
+async function send(file, signal) {
   if (file.size > about.max_bytes) throw new Error(`${file.name} is larger than ${Math.round(about.max_bytes / 2 ** 20)} MiB; mmfusion serve --max-megabytes takes more`);
-  return ask('uploads', { method: 'POST', body: file, headers: { 'x-file-name': encodeURIComponent(file.name) } });
+  return ask('uploads', { method: 'POST', body: file, headers: { 'x-file-name': encodeURIComponent(file.name) }, signal });
 }
 
 // ---- images
@@ -65,9 +67,10 @@ function place(kind, upload) {
 
 function ready() {
   const { first, second } = chosen;
-  $('fuse').disabled = !(first && second) || running !== null;
-  $('fuse-folders').disabled = !matches().length || running !== null;
-  $('cancel').disabled = running === null;
+  const busy = running !== null || sending !== null;
+  $('fuse').disabled = !(first && second) || busy;
+  $('fuse-folders').disabled = !matches().length || busy;
+  $('cancel').disabled = !busy;
   const differ = first && second && (first.width !== second.width || first.height !== second.height);
   $('advice').hidden = !differ || $('registration').checked;
   $('advice').textContent = differ ? `The sizes differ (${first.width} x ${first.height} and ${second.width} x ${second.height}); tick "Register the second image onto the first" to fuse them all the same.` : '';
@@ -157,7 +160,7 @@ async function run(request) {
   }
 }
 
-$('cancel').addEventListener('click', action(async () => { if (running) await ask(`jobs/${running}`, { method: 'DELETE' }); }));
+$('cancel').addEventListener('click', action(async () => { sending?.abort(); if (running) await ask(`jobs/${running}`, { method: 'DELETE' }); }));
 
 $('fuse').addEventListener('click', action(async () => {
   const pairs = [[chosen.first.key, chosen.second.key]];
@@ -263,12 +266,14 @@ $('fuse-folders').addEventListener('click', action(async () => {
   const pairs = matches(), keys = [];
   $('archive').hidden = true;
   $('batch').replaceChildren();
+  sending = new AbortController();
+  ready();
   try {
     for (const [index, files] of pairs.entries()) {
       say(`Sending pair ${index + 1} of ${pairs.length} ...`);
       const sent = [];
       keys.push(sent);
-      for (const file of files) sent.push((await send(file)).key);
+      for (const file of files) sent.push((await send(file, sending.signal)).key);
     }
     const job = await run({ ...settings(), pairs: keys, metrics: false });
     const skipped = job.results.filter((result) => result.skipped);
@@ -286,6 +291,8 @@ $('fuse-folders').addEventListener('click', action(async () => {
     $('archive').href = `jobs/${job.key}/all.zip`;
     $('archive').hidden = skipped.length === job.results.length;
   } finally {
+    sending = null;
+    ready();
     for (const sent of keys) sent.forEach(forget);
   }
 }));
