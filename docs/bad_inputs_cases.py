@@ -1498,4 +1498,4 @@ def _():
 
 @case('running', 'tiles too small for the overlap', fast=True)
 def _():
-    return ran('fuser.onnx', 'vi', 'ir', '--tile', 32)
+    return ran('fuser.onnx', 'vi', 'ir', '--tile', 32, '--overlap', 64)

@@ -22,7 +22,13 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--out', help='file for two files, folder for two folders (default: fused.png, fused/, fused.mp4)'
     )
     parser.add_argument('--tile', type=int, help='side of the tiles for larger pictures, which bounds the memory')
-    parser.add_argument('--overlap', type=int, default=64, help='pixels that tiles share at least (default: 64)')
+    parser.add_argument(
+        '--overlap',
+        type=int,
+        metavar='PIXELS',
+        help='that tiles share at least (default: what the receptive field needs, which gives the result of the whole picture; 64 where it is '
+        'the whole picture)',
+    )
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='of the fused picture (default: 8)')
     parser.add_argument('--bit-depth', type=int, help='significant bits of 16-bit files')
     parser.add_argument('--threads', type=int, default=0, help='threads (default: one per core)')

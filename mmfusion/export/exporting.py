@@ -16,6 +16,7 @@ from mmfusion.fileio import write_bytes
 from mmfusion.fileio.reading import sha256
 from mmfusion.models.couplings import TaskNetwork
 from mmfusion.models.fusers import BaseFuser
+from mmfusion.models.fusers.reach import UNSTATED
 from mmfusion.runtime.metadata import KEY, GraphInfo
 from mmfusion.utils import UserError, register_all_modules
 from mmfusion.utils.compat import without_provenance
@@ -35,6 +36,7 @@ OPSET = 18
 DTYPES = ('uint8', 'float32')
 LARGEST = 65536  # height and width
 MAX_BATCH = 1024
+SIDE = 1001  # of a picture that is a multiple of nothing
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 INSTALL = 'pip install -c requirements/constraints.txt -r requirements/export.txt'
 
@@ -138,6 +140,8 @@ def export_model(
         input=input,
         output=output,
         smallest=smallest,
+        reach=_reach(network),
+        multiple=network.tile_multiple(),
         keeps_gray=network.color_space == 'luminance' or 1 in network.channels,
         options=dict(coupling.fuser_options),
         sha256=_sha256(weights, built),
@@ -294,6 +298,15 @@ def _finish(proto, info: GraphInfo) -> bytes:
         node.ClearField('metadata_props')  # traces of the source code
         node.ClearField('doc_string')
     return proto.SerializeToString()
+
+
+def _reach(fuser: BaseFuser) -> Optional[int]:
+    """Its receptive field where tiles of the graph can give what the whole picture gives."""
+    inner = _innermost(fuser)
+    plain = type(inner).prepare is BaseFuser.prepare and type(inner).finish is BaseFuser.finish
+    if not plain or inner.postprocess or fuser.reach == UNSTATED:
+        return None
+    return fuser.reach_at(SIDE, SIDE)
 
 
 def _innermost(fuser: BaseFuser) -> BaseFuser:

@@ -112,15 +112,17 @@ def _pairs(first: str, second: str, skip_bad: bool) -> Tuple[List[Tuple[str, str
     if not kinds[0]:
         return [(Path(first).stem, first, second)], False
     found = [_by_stem(folder) for folder in (first, second)]
-    alone = sorted(set(found[0]) ^ set(found[1]))
+    alone, common = sorted(set(found[0]) ^ set(found[1])), sorted(set(found[0]) & set(found[1]))
+    listing = ', '.join(alone[:5]) + (f' and {len(alone) - 5} more' if len(alone) > 5 else '')
+    if not common:
+        raise UserError(
+            f'{first} and {second} hold no pair of pictures with the same name ({", ".join(SUFFIXES)})'
+            + (f'; without partner: {listing}. --video pairs folders of numbered images by time' if alone else '')
+        )
     if alone and not skip_bad:
-        listing = ', '.join(alone[:5]) + (f' and {len(alone) - 5} more' if len(alone) > 5 else '')
         raise UserError(
             f'{len(alone)} pictures have no partner of the same name: {listing}. Add them, or use --skip-bad'
         )
-    common = sorted(set(found[0]) & set(found[1]))
-    if not common:
-        raise UserError(f'{first} and {second} hold no pair of pictures with the same name ({", ".join(SUFFIXES)})')
     return [(stem, found[0][stem], found[1][stem]) for stem in common], True
 
 

@@ -23,6 +23,8 @@ class GraphInfo:
         input: ``'uint8'``, or ``'float32'`` in [0, 1]; pictures are (N, H, W, C).
         output: The same of the fused picture.
         smallest: Smallest height and width.
+        reach: Pixels to each side that a pixel of the fused picture depends on; None where it is the whole picture, or is not known.
+        multiple: Tiles start at multiples of this, for a result that is that of the whole picture.
         keeps_gray: Whether a pair of gray pictures has a gray result.
         options: Options of the fuser, which are fixed in the file.
         sha256: Of the weights file; None where there was none.
@@ -53,6 +55,8 @@ class GraphInfo:
     opset: int = 18
     tasks: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     checked: Tuple[str, ...] = ()
+    reach: Optional[int] = None
+    multiple: int = 1
     precision: str = 'float32'
     float_tasks: bool = False
     kept: Dict[str, Any] = field(default_factory=dict)

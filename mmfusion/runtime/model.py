@@ -11,7 +11,7 @@ from mmfusion.utils.errors import InputError, MissingFileError, UserError
 
 from .metadata import GraphInfo, read_info
 from .pictures import check_pair, is_gray, to_input, to_output
-from .tiling import check_tile, run_tiled
+from .tiling import plan_cutting, run_tiled
 
 INSTALL = "pip install onnxruntime (or mmfusion's requirements/runtime_only.txt)"
 
@@ -90,7 +90,7 @@ class RuntimeModel:
         first: np.ndarray,
         second: np.ndarray,
         tile: Optional[int] = None,
-        overlap: int = 64,
+        overlap: Optional[int] = None,
         bits: int = 8,
         bit_depth: Optional[int] = None,
         names: Sequence[str] = ('first', 'second'),
@@ -101,7 +101,8 @@ class RuntimeModel:
             first: (H, W), (H, W, 1) or (H, W, 3) RGB; uint8, or uint16 or float in [0, 1] where the file takes float32.
             second: Likewise, of the same size.
             tile: Run in tiles of this side where the picture is larger, for bounded memory; the whole picture at once without.
-            overlap: Pixels that neighboring tiles share at least.
+            overlap: Pixels that neighboring tiles share at least. None for as many as the receptive field needs, which gives the result of the whole
+                picture, and for 64 where the network looks at all of it, which gives one that is near.
             bits: 8 or 16, of the fused picture.
             bit_depth: Significant bits of uint16.
             names: What messages call the sources.
@@ -120,13 +121,13 @@ class RuntimeModel:
         ]
         size = check_pair(*inputs, self.info, names)
         if tile is not None:
-            check_tile(tile, overlap, self.info.smallest)
+            cutting = plan_cutting(tile, overlap, self.info)
             if self.info.tasks:
                 raise InputError(
                     f'{self.path} detects or segments, which needs the whole picture: run it without tiles'
                 )
         if tile is not None and max(size) > tile:
-            fused = run_tiled(lambda a, b: self._run(a, b)[self._fused], *inputs, tile, overlap)
+            fused = run_tiled(lambda a, b: self._run(a, b)[self._fused], *inputs, cutting)
             return RuntimeResult(to_output(fused, bits, gray))
         found = self._run(*inputs)
         others = {name: found[name] for name in ('boxes', 'scores', 'labels', 'class_map') if name in found}

@@ -13,6 +13,7 @@ import pytest
 from mmfusion.apis import FusionInferencer
 from mmfusion.datasets import DemoSequence
 from mmfusion.export import export_model, exporting
+from mmfusion.registration import Rig
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +91,20 @@ def test_fuses_as_the_network_does(environment, pairs, tmp_path):
         assert got.shape == expected.shape and difference.max() <= 1 and (difference > 0).mean() <= 1e-4
     first = cv2.imread(str(out / f'{Path(names[0]).stem}.png'), -1)
     np.testing.assert_array_equal(np.load(tmp_path / 'fused.npy'), first if first.ndim == 2 else first[..., ::-1])
+
+
+def test_registers_by_a_rig(environment, pairs, tmp_path):
+    """With PyYAML beside the others, and a message that names it without."""
+    first, second = (pairs / kind / '0.png' for kind in ('vi', 'ir'))
+    rig, out = tmp_path / 'rig.yaml', tmp_path / 'fused.png'
+    Rig(np.array([[1.01, 0, -3], [0, 1.01, 2], [0, 0, 1]]), 'similarity', (96, 130), (96, 130)).save(rig)
+    command = 'run', pairs / 'model.onnx', first, second, '--out', out, '--registration'
+    done = environment(*command, rig, packages=ARRAYS + PICTURES)
+    assert done.returncode == 2 and 'pip install opencv-python-headless pillow pyyaml' in done.stderr
+    done = environment(*command, rig, packages=ARRAYS + PICTURES + ('yaml', '_yaml'))
+    assert done.returncode == 0, done.stderr
+    (expected,) = FusionInferencer(MODEL, load=dict(registration=str(rig)))(first, second, return_images=True)
+    difference = np.abs(cv2.imread(str(out))[..., ::-1].astype(int) - expected.fused)
+    assert difference.max() <= 1 and (difference > 0).mean() <= 1e-4
+    done = environment(*command, 'auto')
+    assert done.returncode == 2 and 'estimating a registration needs scipy' in done.stderr

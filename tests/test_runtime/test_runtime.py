@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from mmfusion.cli.main import main
 from mmfusion.export import export_model, exporting
 from mmfusion.models.fusers import PlainConvFuser
 from mmfusion.runtime import RuntimeModel
-from mmfusion.runtime.tiling import run_tiled, tile_starts
+from mmfusion.runtime.tiling import Cutting, run_tiled, tile_starts
 from mmfusion.utils import UserError
 
 for package in exporting.NEEDED:
@@ -158,14 +159,34 @@ def test_arrays_of_numpy_files(float_file, tmp_path):
     )
 
 
-def test_tiles(float_file, model_file):
+def test_tiles(float_file):
     first, second = pictures(150, 190)
-    whole, run = RuntimeModel(float_file), RuntimeModel(model_file)
+    whole = RuntimeModel(float_file)
     # a rule that works pixel by pixel does not see the tiles
-    np.testing.assert_array_equal(whole(first, second).fused, whole(first, second, tile=64, overlap=16).fused)
-    expected, got = (run(first, second, **options).fused.astype(int) for options in ({}, dict(tile=96, overlap=32)))
-    assert 0 < np.abs(expected - got).mean() < 2 and np.abs(expected - got).max() < 40
-    assert got.shape == expected.shape
+    for options in {}, dict(overlap=16):
+        np.testing.assert_array_equal(whole(first, second).fused, whole(first, second, tile=64, **options).fused)
+
+
+def test_tiles_are_the_whole_picture_where_the_network_allows(model_file, fuser, tmp_path):
+    """Whatever the sides, and where a network pads and halves, tiles begin where it does."""
+    run = RuntimeModel(model_file)
+    reach, multiple = run.info.reach, run.info.multiple
+    assert reach == fuser.reach and multiple == fuser.tile_multiple() > 1
+    first, second = pictures(151, 190)
+    whole = run(first, second).fused.astype(int)
+    near, equal = (run(first, second, tile=96, **options).fused for options in (dict(overlap=2), {}))
+    difference = np.abs(whole - equal)
+    assert difference.max() <= 1 and (difference > 0).mean() <= 1e-4
+    assert 0 < np.abs(whole - near).mean() < 2
+    files = [str(tmp_path / name) for name in ('a.png', 'b.png', 'c.png')]
+    for file, picture in zip(files, (first[..., ::-1], second)):
+        cv2.imwrite(file, picture)
+    main(['run', str(model_file), *files[:2], '--out', files[2], '--tile', '96'])
+    np.testing.assert_array_equal(cv2.imread(files[2])[..., ::-1], equal)
+    with pytest.raises(UserError, match=f'needs tiles of at least {2 * reach + 2 + 2 * multiple} pixels'):
+        run(first, second, tile=2 * reach)
+    run.info = replace(run.info, reach=None, multiple=1)  # as of a network that looks at all of the picture
+    assert 0 < np.abs(whole - run(first, second, tile=96).fused).mean() < 2
 
 
 def test_tiles_cover_the_picture():
@@ -173,12 +194,11 @@ def test_tiles_cover_the_picture():
     fused = run_tiled(
         lambda a, b: seen.append(a.shape) or (a + b) / 2,
         *(np.full((37, 90, 1), value, np.float32) for value in (0.2, 0.6)),
-        tile=32,
-        overlap=8,
+        Cutting(32, 8),
     )
     np.testing.assert_allclose(fused, 0.4, rtol=1e-6)
     assert set(seen) == {(32, 32, 1)} and len(seen) == 2 * 4
-    assert tile_starts(37, 32, 8) == [0, 5] and tile_starts(32, 32, 8) == [0]
+    assert tile_starts(37, Cutting(32, 8)) == ([0, 5], 32) and tile_starts(32, Cutting(32, 8)) == ([0], 32)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +214,7 @@ def test_tiles_cover_the_picture():
         (['{m}', 'vi/a.png', 'ir/a.png', '--tile', '8'], 'tiles must have at least 16 pixels'),
         (
             ['{m}', 'vi/a.png', 'ir/a.png', '--tile', '64', '--overlap', '40'],
-            'the overlap must lie between 1 and half a tile',
+            'the overlap of tiles of 64 pixels must lie between 1 and 32, got 40',
         ),
         (['none.onnx', 'vi', 'ir'], 'there is no file none.onnx'),
         (['damaged.onnx', 'vi', 'ir'], 'damaged.onnx cannot be run'),
@@ -202,6 +222,10 @@ def test_tiles_cover_the_picture():
         (['{m}', 'vi/a.png', 'ir/a.png', '--registration', 'none.yaml'], 'rig file none.yaml does not exist'),
         (['{m}', 'vi/a.png', 'ir/a.png', '--registration', 'auto'], 'vi/a.png and ir/a.png: '),
         (['{m}', 'vi', 'more'], '1 pictures have no partner of the same name: c'),
+        (
+            ['{m}', 'vi', 'other'],
+            'no pair of pictures with the same name (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .npy); without partner: a, b, z.',
+        ),
     ],
 )
 def test_bad_input(arguments, message, model_file, folders, monkeypatch, capsys):
@@ -213,7 +237,9 @@ def test_bad_input(arguments, message, model_file, folders, monkeypatch, capsys)
     cv2.imwrite('small.png', np.zeros((30, 40), np.uint8))
     cv2.imwrite('tiny.png', np.zeros((12, 15), np.uint8))
     cv2.imwrite('deep.png', np.zeros((45, 61), np.uint16))
-    (folders / 'more').mkdir()
+    for folder in ('more', 'other'):
+        (folders / folder).mkdir()
+    cv2.imwrite('other/z.png', pictures()[1])
     for name in 'abc':
         cv2.imwrite(f'more/{name}.png', pictures()[1])
     (folders / 'damaged.onnx').write_bytes(model_file.read_bytes()[:2000])
