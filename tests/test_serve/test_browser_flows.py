@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 import zlib
 
 import cv2
@@ -12,6 +13,7 @@ from browser_tab import choose, fuse, open_tab, png_pair
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.datasets import DemoPairs
+from mmfusion.serve.fusing import Fusing
 from mmfusion.serve.jobs import Job
 from mmfusion.serve.settings import ServeSettings
 
@@ -141,6 +143,34 @@ def test_tiles_progress_and_cancel(tab, tmp_path, monkeypatch):
     assert tab.locator('#cancel').is_disabled() and tab.locator('#result').is_hidden()
     fuse(tab)
     assert tab.locator('#command').inner_text().endswith('--tile 512')
+
+
+def test_progress_of_folders(tab, served, tmp_path, monkeypatch):
+    """The bar and the message count the pairs, and nothing that was sent stays."""
+    go_on, begun, fuse_one, before = threading.Event(), [], Fusing._fuse, len(served.state.uploads)
+
+    def hold(fusing, *given):
+        begun.append(given)
+        if len(begun) == 2:
+            go_on.wait(60)
+        return fuse_one(fusing, *given)
+
+    monkeypatch.setattr(Fusing, '_fuse', hold)
+    for kind, file in zip(('first', 'second'), png_pair(tmp_path)):
+        (tmp_path / kind).mkdir()
+        for name in 'abc':
+            shutil.copy(file, tmp_path / kind / f'{name}.png')
+        tab.locator(f'#folder-{kind}').set_input_files(tmp_path / kind)
+    tab.locator('#fuse-folders').click()
+    tab.locator('#message', has_text='Fusing: 1 of 3').wait_for()
+    assert tab.locator('#progress').evaluate('bar => [bar.value, bar.max]') == [1, 3]
+    go_on.set()
+    tab.locator('#message', has_text='3 of 3 pairs fused').wait_for()
+    assert tab.locator('#batch a').all_inner_texts() == ['a', 'b', 'c'] and tab.locator('#progress').is_hidden()
+    deadline = time.monotonic() + 30
+    while len(served.state.uploads) > before and time.monotonic() < deadline:
+        tab.wait_for_timeout(50)
+    assert len(served.state.uploads) == before
 
 
 def test_sending_of_folders_can_be_canceled(tab, served, tmp_path):
