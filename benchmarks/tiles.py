@@ -4,9 +4,9 @@
     python benchmarks/tiles.py --size 3000 4000 --tile auto --only-tiled --tiles 2
 
 Sources are a pair of files, enlarged to the size, or a rendered pair. Every fuser runs in a process of its own, whose highest resident memory counts,
-with all libraries and both images in it. Differences are in gray levels of 255. A seam is the mean jump of the difference between tiled and whole
-across a line at which a tile begins or ceases to count, over runs of 64 pixels along that line; of all runs the largest counts. ``--tiles`` stops
-after so many, for the memory alone: later tiles take what the first ones took.
+with all libraries and both images in it. Differences are in gray levels of 255. A seam is what the tiled picture jumps by, from one pixel to the
+next, and the whole one does not, across a line at which a tile begins or ceases to count; of all pixels along all such lines the largest jump
+counts. ``--tiles`` stops after so many, for the memory alone: later tiles take what the first ones took.
 """
 
 import argparse
@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import torch
 
-RUN = 64
-HEAD = '| fuser | receptive field | tile | largest difference | mean difference | seam | pixels computed | memory whole | memory tiled |'
+COLUMNS = ('fuser', 'receptive field', 'sums', 'looks', 'tile', 'largest difference', 'mean difference', 'seam')
+HEAD = f'| {" | ".join(COLUMNS)} | pixels computed | memory whole | memory tiled |'
 
 
 def sources(args: argparse.Namespace) -> List[np.ndarray]:
@@ -61,9 +61,7 @@ def seam(difference: torch.Tensor, cutting) -> float:
             counted = weight.nonzero().flatten()
             lines |= {start + int(counted[0]), start + int(counted[-1]) + 1}
         for line in lines - {0, len(image)}:
-            jump = image[line] - image[line - 1]
-            runs = jump[: len(jump) // RUN * RUN].view(-1, RUN).mean(1)
-            worst = max(worst, runs.abs().max().item())
+            worst = max(worst, (image[line] - image[line - 1]).abs().max().item())
     return worst
 
 
@@ -71,16 +69,31 @@ class _Enough(Exception):
     """So many tiles were fused as were asked for."""
 
 
-def stop_after(fuser, number: int) -> None:
-    """Let a fuser raise when it is given one tile more."""
-    fuse, left = fuser.fuse, iter(range(number))
+def count_looks(fuser, stop_after: int) -> List[int]:
+    """Note each look at all tiles for sums over the picture. With ``stop_after``, so many tiles are looked at, and then fused before it ends."""
+    from mmfusion.models.fusers import tiling
+    from mmfusion.models.layers.whole_picture import PictureStatistics
+
+    fuse, look, settle, looks, fused = fuser.fuse, tiling._look, PictureStatistics.settle, [], []
 
     def counted(*sources, **extra):
-        if max(sources[0].shape[-2:]) > 256 and next(left, None) is None:  # smaller ones measure its need for memory
+        if stop_after and len(fused) == stop_after:
             raise _Enough
-        return fuse(*sources, **extra)
+        output = fuse(*sources, **extra)
+        if max(sources[0].shape[-2:]) > 256:  # smaller ones measure its need for memory
+            fused.append(1)
+        return output
 
-    fuser.fuse = counted
+    def short_look(fuse, statistics, parts):
+        look(fuse, statistics, parts[: stop_after or None])
+        fused.clear()
+
+    def noted(statistics, tolerance):
+        looks.append(1)
+        return settle(statistics, tolerance)
+
+    fuser.fuse, tiling._look, PictureStatistics.settle = counted, short_look, noted
+    return looks
 
 
 def one(args: argparse.Namespace) -> dict:
@@ -97,8 +110,7 @@ def one(args: argparse.Namespace) -> dict:
     tile = 'auto' if args.tile == ['auto'] else (int(args.tile[0]), int(args.tile[-1]))
     for kind in args.kinds:
         fuser.set_tile(tile if kind == 'tiled' else None)
-        if args.tiles:
-            stop_after(fuser, args.tiles)
+        looks = count_looks(fuser, args.tiles) if kind == 'tiled' else []
         with torch.no_grad():
             with contextlib.suppress(_Enough):
                 results[kind] = fuser(first, second).fused
@@ -107,7 +119,9 @@ def one(args: argparse.Namespace) -> dict:
     if cutting is not None:
         record['tile'] = cutting.rows.weights.shape[1], cutting.columns.weights.shape[1]
         record['computed'] = cutting.number * record['tile'][0] * record['tile'][1] / first.shape[-2:].numel()
-        record['reach'] = fuser.reach_at(*first.shape[-2:])
+        reach = fuser.reach_at(*first.shape[-2:])
+        record['sums'], record['reach'] = (0, reach) if reach is not None else fuser.held_reach()
+        record['looks'] = len(looks)
     if len(results) == 2 and cutting is not None:
         difference = (results['tiled'] - results['whole'])[0].mean(0) * 255
         record.update(
@@ -150,7 +164,7 @@ def main() -> None:
 
         args.fusers = [name for name, path in card_files().items() if path.parent == SHIPPED]
     print(HEAD)
-    print('|---|---|---|---|---|---|---|---|---|')
+    print('|---' * 11 + '|')
     for name in args.fusers:
         tiled = measure(args, name, ['tiled'])
         whole = None if args.only_tiled else measure(args, name, ['whole'])
@@ -161,9 +175,11 @@ def main() -> None:
 def row(name: str, tiled: Optional[dict], whole: Optional[dict], both: Optional[dict]) -> str:
     """A line of the table."""
     if tiled is None:
-        return f'| {name} | failed |' + ' |' * 7
+        return f'| {name} | failed |' + ' |' * 9
     reach = tiled.get('reach', '')
-    cells = [name, 'whole image' if reach is None else f'{reach}', '{}x{}'.format(*tiled.get('tile', ('', '')))]
+    cells = [name, 'whole image' if reach is None else f'{reach}']
+    cells += [f'{tiled[key]}' if key in tiled else '' for key in ('sums', 'looks')]
+    cells += ['{}x{}'.format(*tiled.get('tile', ('', '')))]
     found = [f'{both[key]:.2g}' for key in ('largest', 'mean', 'seam')] if both and 'largest' in both else ['', '', '']
     computed = f'{tiled["computed"]:.2f}' if 'computed' in tiled else '1'
     cells += [*found, computed, *(f'{run["peak"] / 2**30:.2f} GiB' if run else '' for run in (whole, tiled))]

@@ -20,6 +20,7 @@ class ExchangedSources(BaseFuser):
         self.graph_min_size = fuser.graph_min_size
         self.guidance_keys, self.option_keys = fuser.guidance_keys, fuser.option_keys
         self.reach, self.stride, self.size_multiple = fuser.reach, fuser.stride, fuser.size_multiple
+        self.reach_without_sums = fuser.reach_without_sums
 
     def set_tile(self, tile: TileLike) -> None:
         """Of the network, which cuts."""

@@ -15,7 +15,7 @@ from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError, InputTypeError
 from mmfusion.utils.renamed import FORMER_TASK, name_fusion_task
 
-from .reach import UNSTATED, probe_reach
+from .reach import UNSTATED, HeldReach, count_sums, probe_reach
 from .tiling import TileLike, Tiling, check_tile, fuse_tiles, measure_need, plan_cut
 
 MIN_SIZE = 16
@@ -67,8 +67,11 @@ class BaseFuser(BaseModule):
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
         graph_min_size: Smallest H and W of an exported graph, where the network itself does something else below that.
         reach: Pixels to each side that a pixel of the result depends on in eval mode, the radius of the receptive field: tiles that overlap by it
-            give what the whole image gives. None where it is the whole image (attention, gates, statistics of the image): tiles are blended then,
-            and results differ. A fuser that does not state it is probed; see :func:`~mmfusion.models.fusers.reach.probe_reach`.
+            give what the whole image gives. None where it is the whole image. Where that is for sums over the image (means, norms, gates, products
+            of channels) that the fuser asks :mod:`~mmfusion.models.layers.whole_picture` for, tiles get those of the whole image, and results are
+            the same too; otherwise (attention between all pixels) tiles are blended, and results differ. A fuser that does not state it is probed;
+            see :func:`~mmfusion.models.fusers.reach.probe_reach`.
+        reach_without_sums: The same when those sums are given; probed where the fuser does not state it.
         stride: Results are the same only after shifts by multiples of this, as behind layers of half or a quarter of the size.
         tiling: How images are cut in eval mode, None for not at all; see :meth:`set_tile`.
     """
@@ -80,6 +83,7 @@ class BaseFuser(BaseModule):
     size_multiple: int = 1
     graph_min_size: int = MIN_SIZE
     reach: Union[int, str, None] = UNSTATED
+    reach_without_sums: Union[int, str, None] = UNSTATED
     stride: int = 1
     tiling: Optional[Tiling] = None
 
@@ -100,8 +104,9 @@ class BaseFuser(BaseModule):
     def set_tile(self, tile: TileLike) -> None:
         """Fuse images larger than ``tile`` piece by piece in eval mode, for bounded memory.
 
-        Pieces overlap by the receptive field where that is finite (:attr:`reach`), and the result is that of the whole image up to rounding.
-        Otherwise they are blended: no seams are left, but what the network makes of a piece differs from what it makes of the image.
+        Pieces overlap by the receptive field where that is finite (:attr:`reach`), and the result is that of the whole image up to rounding. So it is
+        where sums over the whole image are all that makes it infinite: they are taken from all pieces first, which costs a few more passes over
+        them. Otherwise pieces are blended, and what the network makes of a piece differs from what it makes of the image.
 
         Args:
             tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory holds, at most 768 MiB.
@@ -117,6 +122,14 @@ class BaseFuser(BaseModule):
         if self.reach == UNSTATED:
             self.reach = probe_reach(self)
         return self.reach
+
+    def held_reach(self) -> HeldReach:
+        """The sums over the picture that the fuser asks for, and :attr:`reach_without_sums`; for fusers whose :attr:`reach` is None."""
+        if '_sums' not in self.__dict__:
+            self.__dict__['_sums'] = count_sums(self)
+        if self.reach_without_sums == UNSTATED:
+            self.reach_without_sums = probe_reach(self, held=True) if self.__dict__['_sums'] else None
+        return HeldReach(self.__dict__['_sums'], self.reach_without_sums)
 
     def tile_multiple(self) -> int:
         """Tiles start at multiples of this."""

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mmfusion.models.layers import channels_last, map_local
 from mmfusion.models.layers.open_sizes import reflect, round_up
 from mmfusion.models.layers.strips import differentiated_again
+from mmfusion.models.layers.whole_picture import picture_variance
 from mmfusion.registry import MODELS
 from mmfusion.utils.compat import exporting
 
@@ -51,6 +52,7 @@ class GIFNet(BaseFuser):
 
     color_space = 'luminance'
     reach = None  # norms over the whole image
+    reach_without_sums = 20  # convolutions, and two windows of which the second lies half a window off
     stride = WINDOW
 
     def __init__(
@@ -178,7 +180,7 @@ class Stream(BaseModule):
 
         The norm is an affine map once its statistics are known, so it is part of the projection.
         """
-        variance, mean = torch.var_mean(x.flatten(1), dim=1, keepdim=True, correction=0)  # (N, 1)
+        variance, mean = picture_variance(x.permute(0, 3, 1, 2))  # (N, 1)
         deviation = torch.sqrt(variance + 1e-5)
         gain = self.norm_weight / deviation
         offset = self.norm_bias - mean * gain  # (N, C)

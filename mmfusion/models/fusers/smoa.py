@@ -15,6 +15,7 @@ from mmfusion.models.layers import SummedCell, channels_last, map_local
 from mmfusion.models.layers.conv_act import conv_norm_act, fuses
 from mmfusion.models.layers.single_channel import conv_to_one_channel
 from mmfusion.models.layers.summed_cell import Step
+from mmfusion.models.layers.whole_picture import picture_sum, tile_part
 from mmfusion.registry import MODELS
 from mmfusion.utils.compat import exporting
 
@@ -73,6 +74,7 @@ class SMoA(BaseFuser):
 
     color_space = 'luminance'
     reach = None  # saliency by the histogram of the image
+    reach_without_sums = ENCODER_REACH + DECODER_REACH
 
     def __init__(
         self, width: int = 16, postprocess: Sequence[str] = (), init_cfg: Optional[Union[dict, list]] = None
@@ -242,10 +244,11 @@ def _saliency_map(features: Tensor) -> Tensor:
 
 
 def _saliency(features: Tensor) -> Tuple[Tensor, Tensor]:
-    """Saliency of every level, with zeros for what is outside on both sides, (258,), and the largest feature."""
-    largest = features.max()
-    counts = sum(
-        torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 2) for rows in features.split(ROWS)
+    """Saliency of every level of (H, W, C), with zeros for what is outside on both sides, (258,), and the largest feature."""
+    inside = features[part.slices(*features.shape[:2])] if (part := tile_part()) else features
+    largest = picture_sum(inside.max(), torch.maximum)
+    counts = picture_sum(
+        sum(torch.bincount(_levels(rows, largest).flatten(), minlength=LEVELS + 2) for rows in inside.split(ROWS))
     )[1:-1]
     levels = torch.arange(LEVELS, device=features.device)
     contrast = (levels - levels[:, None]).abs().double() @ counts.double()  # exact: sums of integers

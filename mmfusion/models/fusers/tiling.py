@@ -5,9 +5,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmfusion.models.layers.tiles import Axis, blend, cut, plan_axis
+from mmfusion.models.layers.whole_picture import Part, PictureStatistics
 from mmfusion.utils.errors import InputError
 from mmfusion.utils.memory_use import available_memory, peak_tensor_bytes
 from mmfusion.utils.progress import progress_bar
@@ -25,8 +27,12 @@ SHARE, MOST_BYTES = 0.5, 768 * 2**20
 INSIDES = 1.5
 #: Sides of the sources that the need of a fuser for memory is measured with, and the step in which 'auto' chooses the side of a tile.
 PROBES, STEP = (128, 192), 64
-#: Of a fuser without a finite receptive field: pixels at the edge of a tile that do not count, and the largest width of the blending behind them.
+#: Of a fuser that sees the whole image, sums aside: pixels at the edge of a tile that do not count, and the largest width of the blending behind
+#: them.
 CONTEXT, BLEND = 16, 128
+
+#: The largest change of a sum over the picture, by its largest value, that is none. Results are those of the whole picture within 1e-5 then.
+SETTLED = 1e-4
 
 _shown: ContextVar[bool] = ContextVar('shown', default=False)
 _watcher: ContextVar[Optional[Callable[[int, int], None]]] = ContextVar('watcher', default=None)
@@ -92,15 +98,49 @@ def watch_tiles(watcher: Callable[[int, int], None]) -> Iterator[None]:
 
 
 class Cut(NamedTuple):
-    """Tiles of one image: along its height and along its width."""
+    """Tiles of one image.
+
+    Attributes:
+        rows: Where they lie along its height.
+        columns: Likewise along its width.
+        multiple: They start at multiples of this.
+        sums: How many sums over the whole picture its network asks for.
+    """
 
     rows: Axis
     columns: Axis
+    multiple: int = 1
+    sums: int = 0
 
     @property
     def number(self) -> int:
         """How many tiles there are."""
         return len(self.rows.starts) * len(self.columns.starts)
+
+    def parts(self, size: Tuple[int, int]) -> List[Part]:
+        """The parts of the tiles that count in sums over an image of a size; they lie side by side."""
+        tile = self.rows.weights.shape[1], self.columns.weights.shape[1]
+        along, across = (
+            _spans(axis.starts, side, self.multiple) for axis, side in zip((self.rows, self.columns), tile)
+        )
+        return [
+            Part(rows, columns, (y, x), tile, size)
+            for y, rows in zip(self.rows.starts, along)
+            for x, columns in zip(self.columns.starts, across)
+        ]
+
+
+def _spans(starts: List[int], side: int, multiple: int) -> List[Tuple[int, int]]:
+    """First and last + 1 pixel of each tile's part, in the tile: up to the middle of what it shares with its neighbors.
+
+    Examples:
+        >>> _spans([0, 6, 12], 10, 1), _spans([0, 8], 12, 4)
+        ([(0, 8), (2, 8), (2, 10)], [(0, 8), (0, 12)])
+    """
+    middles = [(start + after + side) // 2 // multiple * multiple for start, after in zip(starts[:-1], starts[1:])]
+    return [
+        (begin - start, end - start) for start, begin, end in zip(starts, [0, *middles], [*middles, starts[-1] + side])
+    ]
 
 
 def plan_cut(fuser: 'BaseFuser', first: Tensor) -> Optional[Cut]:
@@ -112,7 +152,9 @@ def plan_cut(fuser: 'BaseFuser', first: Tensor) -> Optional[Cut]:
     tiling, size = fuser.tiling, tuple(first.shape[-2:])
     if tiling is None or fuser.training:
         return None
-    reach = fuser.reach_at(*size)
+    reach, sums = fuser.reach_at(*size), 0
+    if reach is None:
+        sums, reach = fuser.held_reach()
     multiple = fuser.tile_multiple()
     tile = tiling.tile
     if isinstance(tile, str):
@@ -133,7 +175,7 @@ def plan_cut(fuser: 'BaseFuser', first: Tensor) -> Optional[Cut]:
                 "Give larger ones, or tile='auto'"
             )
         axes.append(plan_axis(length, side, overlap, margin, multiple))
-    return Cut(*axes)
+    return Cut(*axes, multiple, sums)
 
 
 def borders(reach: Optional[int], side: int) -> Tuple[int, int]:
@@ -202,27 +244,68 @@ def fuse_tiles(fuser: 'BaseFuser', cutting: Cut, first: Tensor, second: Tensor, 
         second: Second source, the same N, H and W.
         extra: Guidance and options.
     """
-    size = tuple(first.shape[-2:])
+    size, axes = tuple(first.shape[-2:]), (cutting.rows, cutting.columns)
     maps = {
-        key: cut(value, *cutting)
+        key: cut(value, *axes)
         for key, value in extra.items()
         if isinstance(value, Tensor) and value.dim() == 4 and tuple(value.shape[-2:]) == size
     }
-    pieces = cut(first, *cutting), cut(second, *cutting)
-    batch, watcher = fuser.tiling.batch, _watcher.get() or (lambda done, number: None)
+    pieces = cut(first, *axes), cut(second, *axes)
+    batch, watcher = 1 if cutting.sums else fuser.tiling.batch, _watcher.get() or (lambda done, number: None)
+
+    def fuse(group: slice) -> Tensor:
+        of_tile = {**extra, **{key: _together(parts[group]) for key, parts in maps.items()}}
+        return fuser.fuse(*(_together(parts[group]) for parts in pieces), **of_tile).fused
 
     def tiles() -> Iterator[Tensor]:
         with progress_bar(cutting.number, 'tiles', shown=_shown.get()) as bar:
             watcher(0, cutting.number)
             for start in range(0, cutting.number, batch):
-                group = slice(start, start + batch)
-                of_tile = {**extra, **{key: _together(parts[group]) for key, parts in maps.items()}}
-                fused = fuser.fuse(*(_together(parts[group]) for parts in pieces), **of_tile).fused
+                with statistics.hold(counted[start]) if cutting.sums else contextlib.nullcontext():
+                    fused = fuse(slice(start, start + batch))
                 yield from fused.split(len(first))
                 bar.update(len(fused) // len(first))
                 watcher(min(start + batch, cutting.number), cutting.number)
 
-    return blend(tiles(), *cutting, size)
+    if cutting.sums:
+        counted, statistics = cutting.parts(size), PictureStatistics()
+        with torch.no_grad():
+            _first_look(fuser, statistics, cutting, first, second, extra, maps)
+            _look(fuse, statistics, counted)
+    return blend(tiles(), *axes, size)
+
+
+def _first_look(
+    fuser: 'BaseFuser',
+    statistics: PictureStatistics,
+    cutting: Cut,
+    first: Tensor,
+    second: Tensor,
+    extra: dict,
+    maps: dict,
+) -> None:
+    """Sums over the picture at the size of a tile, to begin with."""
+    tile = cutting.rows.weights.shape[1], cutting.columns.weights.shape[1]
+    scale = min(1.0, *(side / whole for side, whole in zip(tile, first.shape[-2:])))
+    sides = [
+        max(round(scale * whole) // cutting.multiple, -(-16 // cutting.multiple)) * cutting.multiple
+        for whole in first.shape[-2:]
+    ]
+    small = {key: F.interpolate(extra[key], sides, mode='area') for key in maps}
+    with statistics.begin(*sides):
+        fuser.fuse(*(F.interpolate(image, sides, mode='area') for image in (first, second)), **{**extra, **small})
+
+
+def _look(fuse: Callable[[slice], Tensor], statistics: PictureStatistics, parts: List[Part]) -> None:
+    """Sums over the picture from all of its tiles, again until they are those of the whole picture: after as many looks as there are sums at most."""
+    for look in range(len(statistics.known)):
+        with progress_bar(len(parts), f'looking at all tiles ({look + 1})', shown=_shown.get()) as bar:
+            for index, part in enumerate(parts):
+                with statistics.collect(part):
+                    fuse(slice(index, index + 1))
+                bar.update()
+        if statistics.settle(SETTLED):
+            return
 
 
 def _together(tiles: List[Tensor]) -> Tensor:

@@ -2,8 +2,9 @@
 
 from typing import Tuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .whole_picture import picture_norm
 
 
 class ConvNorm(nn.Module):
@@ -41,7 +42,7 @@ class ConvNorm(nn.Module):
         if self.norm.training:
             return self.norm(self.conv(x))
         if self.per_image:
-            return F.instance_norm(self.conv(x), weight=self.norm.weight, bias=self.norm.bias, eps=self.norm.eps)
+            return picture_norm(self.conv(x), self.norm.weight, self.norm.bias, self.norm.eps)
         return self.conv._conv_forward(x, *self.folded())
 
     @property

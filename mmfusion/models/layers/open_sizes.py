@@ -77,11 +77,11 @@ def average_on_grid(x: Tensor, grid: Tuple[int, int]) -> Tensor:
         >>> torch.allclose(average_on_grid(x, (3, 4)), torch.nn.functional.adaptive_avg_pool2d(x, (3, 4)))
         True
     """
-    rows, columns = (_cells(size, cells, x) for size, cells in zip(x.shape[-2:], grid))
+    rows, columns = (cell_weights(size, cells, x) for size, cells in zip(x.shape[-2:], grid))
     return rows @ (x @ columns.t())
 
 
-def _cells(size: int, cells: int, like: Tensor) -> Tensor:
+def cell_weights(size: int, cells: int, like: Tensor) -> Tensor:
     """(cells, size) matrix that averages each cell."""
     place = torch.arange(size, device=like.device)
     cell = torch.arange(cells, device=like.device)[:, None]
@@ -89,3 +89,15 @@ def _cells(size: int, cells: int, like: Tensor) -> Tensor:
     end = torch.div((cell + 1) * size + cells - 1, cells, rounding_mode='floor')
     inside = ((place >= start) & (place < end)).to(like.dtype)
     return inside / inside.sum(1, keepdim=True)
+
+
+def point_weights(size: int, points: int, like: Tensor) -> Tensor:
+    """(points, size) matrix that samples at points from end to end, linearly, as ``F.interpolate`` does with aligned corners.
+
+    Examples:
+        >>> point_weights(5, 3, torch.zeros(())).tolist()
+        [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]]
+    """
+    step = (size - 1) / (points - 1) if points > 1 else 0.0
+    place = torch.arange(points, dtype=like.dtype, device=like.device)[:, None] * step
+    return (1 - (torch.arange(size, dtype=like.dtype, device=like.device) - place).abs()).clamp_min(0)

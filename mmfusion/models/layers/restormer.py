@@ -21,6 +21,7 @@ from mmfusion.utils.compat import exporting
 
 from .depthwise import depthwise_conv3x3
 from .strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
+from .whole_picture import part_mask, picture_sum
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
@@ -72,10 +73,14 @@ def pixel_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)
 
 
-def gram(*features: Tensor) -> Tensor:
-    """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W) with D channels in all."""
+def gram(*features: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W) with D channels in all.
+
+    Pixels count where ``mask`` (N, 1, H, W) is 1, or all of them.
+    """
     with torch.autocast(features[0].device.type, enabled=False):
         x = features[0] if len(features) == 1 else torch.cat(features, dim=1)
+        x = x if mask is None else x * mask
         if exporting():
             x = x.flatten(2)
             return x @ x.transpose(1, 2)
@@ -177,15 +182,17 @@ class ChannelAttention(BaseModule):
         """Values of (N, C, H, W) behind ``norm``, and the matrix (N, C, C) that attention and projection apply to them."""
         channels = x.shape[1]
 
-        def function(above, below, x, scale, shift, *convs):
+        def function(above, below, x, mask, scale, shift, *convs):
             x = pixel_norm(x, scale, shift, norm.eps)
             query_key, value = local_parts(above, below, x, (2 * channels, channels), *convs)
-            return gram(query_key), value
+            return gram(query_key, mask=mask), value
 
-        plan = Plan(function, (HALO, *[SHARED] * 6), (IMAGE, ROWS))
+        mask = part_mask(x)
+        plan = Plan(function, (HALO, SHARED if mask is None else ROWS, *[SHARED] * 6), (IMAGE, ROWS))
         products, value = map_strips(
             plan,
             x,
+            mask,
             norm.weight,
             norm.bias,
             self.qkv.weight,
@@ -194,7 +201,7 @@ class ChannelAttention(BaseModule):
             self.qkv_depthwise.bias,
             width=3 * channels,
         )
-        attention = attention_from_gram(products, 0, channels, channels, self.temperature)
+        attention = attention_from_gram(picture_sum(products), 0, channels, channels, self.temperature)
         return value, attention_matrix(attention, self.project.weight)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmfusion.models.fusers.base import BaseFuser, FuserOutput
 from mmfusion.models.layers import NoisyTopKGate, balance_loss, images_and_grid
 from mmfusion.models.layers.open_sizes import average_on_grid
+from mmfusion.models.layers.whole_picture import picture_grid, tile_part
 from mmfusion.registry import MODELS
 from mmfusion.utils.compat import exporting
 from mmfusion.utils.errors import InputError
@@ -94,6 +95,7 @@ class MoEFusion(BaseFuser):
         self.gate_pooling, self.combine = gate_pooling, combine
         self.balance_weights = tuple(balance_weights)
 
+        self.reach_without_sums = 7 + len(decoder_channels)  # 3x3 convolutions one after the other
         c = base_channels
         self.encoder_first, self.encoder_second = DenseEncoder(c), DenseEncoder(c)
         groups = 2 if topk_per_modality else 1
@@ -145,6 +147,9 @@ class MoEFusion(BaseFuser):
 
     def _images_and_grid(self, parts: Sequence[Tensor], grid: Tuple[int, int]) -> Tuple[Sequence[Tensor], Tensor]:
         """Parts of the features side by side: the images of the batch one by one (all at once for a graph), and all on a grid."""
+        if tile_part() is not None:
+            x = torch.cat(list(parts), dim=1)
+            return x.split(1), picture_grid(x, grid, self.gate_pooling == 'average')
         if self.gate_pooling == 'sample' and not exporting():
             return images_and_grid(parts, grid)
         x = torch.cat(list(parts), dim=1)

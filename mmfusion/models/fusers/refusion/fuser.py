@@ -55,6 +55,9 @@ class ReFusion(BaseFuser):
         if blocks < 1:
             raise ValueError(f'blocks must be at least 1, got {blocks}')
         self.stretch = stretch
+        self.reach_without_sums = (
+            5 + 4 * blocks
+        )  # two 3x3 convolutions in each block and in the fusion, three beside them
         self.stem_first = nn.Conv2d(1, channels, 3, padding=1, bias=False)
         self.stem_second = nn.Conv2d(1, channels, 3, padding=1, bias=False)
         options = dict(heads=heads, factor=factor)

@@ -1,6 +1,6 @@
 """Fusion module of ReFusion."""
 
-from typing import List
+from typing import List, Optional
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mmfusion.models.layers.restormer import (
     pointwise,
 )
 from mmfusion.models.layers.strips import HALO, IMAGE, ROWS, SHARED, Plan, map_strips
+from mmfusion.models.layers.whole_picture import part_mask, picture_sum
 
 SIDES = ('first', 'second')
 
@@ -53,10 +54,12 @@ class AttentionFusion(BaseModule):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Fuse features of both sources, each (N, c, H, W), into (N, 2c, H, W)."""
         c = first.shape[1]
-        plan = Plan(_attend, (HALO, HALO, *[SHARED] * 4), (IMAGE, ROWS, ROWS))
+        mask = part_mask(first)
+        plan = Plan(_attend, (HALO, HALO, SHARED if mask is None else ROWS, *[SHARED] * 4), (IMAGE, ROWS, ROWS))
         products, value_first, value_second = map_strips(
-            plan, first, second, *self._weights('qkv_{}', 'qkv_{}_depthwise'), width=6 * c
+            plan, first, second, mask, *self._weights('qkv_{}', 'qkv_{}_depthwise'), width=6 * c
         )
+        products = picture_sum(products)
         # channels of the products: query and key of the first source, query and key of the second
         attention_first = attention_from_gram(products, 2 * c, c, c, self.temperature_first)
         attention_second = attention_from_gram(products, 0, 3 * c, c, self.temperature_second)
@@ -82,12 +85,12 @@ class AttentionFusion(BaseModule):
         return [self.get_submodule(name.format(side)).weight for side in SIDES for name in names]
 
 
-def _attend(above: int, below: int, first: Tensor, second: Tensor, *weights: Tensor) -> tuple:
+def _attend(above: int, below: int, first: Tensor, second: Tensor, mask: Optional[Tensor], *weights: Tensor) -> tuple:
     """Products of both sources' queries and keys (N, 4c, 4c), and their values."""
     c = first.shape[1]
     one, value_first = local_parts(above, below, first, (2 * c, c), weights[0], None, weights[1], None)
     other, value_second = local_parts(above, below, second, (2 * c, c), weights[2], None, weights[3], None)
-    return gram(one, other), value_first, value_second
+    return gram(one, other, mask=mask), value_first, value_second
 
 
 def _merge(

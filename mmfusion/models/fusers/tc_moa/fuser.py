@@ -87,7 +87,7 @@ class TCMoA(BaseFuser):
     color_space = 'rgb'
     channels = (3,)
     option_keys = ('fusion_task', 'scale', 'shift')
-    reach = None  # attention, and positions in the whole image
+    reach = reach_without_sums = None  # windows of attention, every other rolled, and positions in the whole image
 
     @renamed('TCMoA', tasks='fusion_tasks', task='fusion_task')
     def __init__(

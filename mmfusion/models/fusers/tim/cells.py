@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mmfusion.models.layers import PReLU, conv_norm_act, total
 from mmfusion.models.layers.conv_act import fuses
+from mmfusion.models.layers.whole_picture import picture_mean
 
 from .genotype import Cell
 from .operations import BatchNorm, build_operation, conv, operation_reach
@@ -131,7 +132,7 @@ class SelectiveMerge(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features of one shape (N, C, H, W) to (N, C, H, W)."""
-        weights = self.weights(sum(x.mean((2, 3), keepdim=True) for x in features))
+        weights = self.weights(sum(picture_mean(x, keepdim=True) for x in features))
         (first, *others), (weight, *rest) = features, weights.unbind(1)
         merged = first * weight
         for x, w in zip(others, rest):

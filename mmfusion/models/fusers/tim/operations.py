@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from mmfusion.models.layers import PReLU, conv_norm_act, depthwise_conv3x3, total
 from mmfusion.models.layers.channels_last import channels_last
 from mmfusion.models.layers.conv_act import fused_conv2d, fuses
+from mmfusion.models.layers.whole_picture import picture_mean, picture_norm
 from mmfusion.utils.compat import traced
 from mmfusion.utils.errors import InputError
 
@@ -69,7 +70,7 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         if self.image_statistics and not self.training:
-            return F.instance_norm(x, None, None, self.weight, self.bias, use_input_stats=True, eps=self.eps)
+            return picture_norm(x, self.weight, self.bias, self.eps)
         return super().forward(x)
 
 
@@ -179,7 +180,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        weights = self.weights(x.mean((2, 3)))
+        weights = self.weights(picture_mean(x))
         if (
             fuses(x) and len(x) == 1
         ):  # the weights of one image are part of the kernel; a graph must not ask for the batch
