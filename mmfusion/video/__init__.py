@@ -17,6 +17,7 @@ _LAZY = {
     'PairedFrames': 'pairing',
     'ReadAhead': 'reading',
     'RenderedStream': 'rendered',
+    'SequenceEvaluation': 'sequences',
     'SequenceScores': 'scores',
     'SteadyPicture': 'steadying',
     'SteadyWindow': 'steadying',
@@ -26,6 +27,7 @@ _LAZY = {
     'open_stream': 'streams',
     'open_streams': 'streams',
     'record': 'recording',
+    'score_sequences': 'sequences',
     'write_stream': 'rendered',
 }
 

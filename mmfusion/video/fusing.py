@@ -186,7 +186,7 @@ class FusedVideo:
         self.seconds['network'] += time.perf_counter() - loaded
         from mmfusion.apis.inferencer import found_boxes
 
-        sources = [_picture(item[label]) for label in ('first', 'second')]
+        sources = [as_picture(item[label]) for label in ('first', 'second')]
         begin = time.perf_counter()
         if self._steady is not None:
             fused = self._steady(fused, sources)
@@ -214,8 +214,8 @@ class FusedVideo:
         self.close()
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1 or 3) BGR, uint8 or float in [0, 1], as an RGB or gray picture."""
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3) BGR, uint8 or float in [0, 1], as an RGB or gray picture (H, W, 3) or (H, W) uint8."""
     if image.dtype != np.uint8:
         image = np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return image[..., 0] if image.shape[2] == 1 else image[..., ::-1]

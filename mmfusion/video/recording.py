@@ -160,6 +160,7 @@ def summarize(
     return dict(
         sources=sources,
         offset=round(video.offset, 4),
+        start=None if clock.begin is None else round(clock.begin, 4),
         offset_estimate=None if video.estimate is None else video.estimate.to_dict(),
         left_over=video.left_over,
         frames=dict(counts.to_dict(), filled=clock.filled, skipped=clock.skipped, gaps_cut=clock.cut),

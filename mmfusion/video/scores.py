@@ -23,6 +23,9 @@ class SequenceScores:
         metrics: Names of image metrics; ``'all'`` for all but the slow ones, none for the temporal ones alone.
         protocol: Whose conventions the image metrics follow.
 
+    Attributes:
+        frames: Frames rated so far.
+
     Raises:
         KeyError: The protocol or a metric is unknown.
     """
@@ -30,6 +33,7 @@ class SequenceScores:
     def __init__(self, metrics: Sequence[str] = (), protocol: str = 'default') -> None:
         self.metrics = tuple(expand_names(metrics, protocol)) if metrics else ()
         self.protocol = protocol
+        self.frames = 0
         self._summary = Summary(self.metrics, protocol) if metrics else None
         self._before: Optional[Dict[str, np.ndarray]] = None
         self._errors = {kind: [0.0, 0] for kind in KINDS}
@@ -38,15 +42,32 @@ class SequenceScores:
 
     def __call__(self, frame: FusedFrame) -> None:
         """Rate one frame."""
-        pictures = dict(fused=frame.view.fused, first=frame.view.first, second=frame.view.second)
+        self.add(frame.name, frame.view.fused, frame.view.first, frame.view.second)
+
+    def add(self, name: str, fused: np.ndarray, first: np.ndarray, second: np.ndarray) -> Dict[str, float]:
+        """Rate one frame.
+
+        Args:
+            name: Of the frame.
+            fused: (H, W) or (H, W, 3) RGB uint8.
+            first: Likewise.
+            second: Likewise.
+
+        Returns:
+            The image metrics of this frame.
+        """
+        pictures, values = dict(fused=fused, first=first, second=second), {}
+        self.frames += 1
         if self._summary is not None:
             images = prepare_images([_batch(pictures[kind]) for kind in KINDS], self.protocol)
-            values = evaluate_metrics(self.metrics, *images, protocol=self.protocol)
-            self._summary.add(frame.name, {key: value.item() for key, value in values.items()})
+            found = evaluate_metrics(self.metrics, *images, protocol=self.protocol)
+            values = {key: value.item() for key, value in found.items()}
+            self._summary.add(name, values)
         now = {kind: _gray(image) for kind, image in pictures.items()}
         if self._before is not None:
             self._compare(self._before, now)
         self._before = now
+        return values
 
     def _compare(self, before: Dict[str, np.ndarray], now: Dict[str, np.ndarray]) -> None:
         forward = temporal.optical_flow(before['first'], now['first'])

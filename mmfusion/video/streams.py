@@ -226,11 +226,18 @@ def open_streams(first: StreamLike, second: StreamLike, fps: Optional[float] = N
         raise UserError(
             f'{live.name} is live and {stored.name} is not, so their times cannot be compared; record {live.name} first'
         )
-    if isinstance(one, FolderStream) and isinstance(other, FolderStream):
-        overlap = one.numbers[0] <= other.numbers[-1] and other.numbers[0] <= one.numbers[-1]
-        if overlap and one.step == other.step:
-            one.origin = other.origin = min(one.numbers[0], other.numbers[0])
+    share_origin(one, other)
     return one, other
+
+
+def share_origin(one: Stream, other: Stream) -> bool:
+    """Let frames of equal number in two folders be taken at the same time, where their numbers overlap. Returns whether they do."""
+    if not (isinstance(one, FolderStream) and isinstance(other, FolderStream)) or one.step != other.step:
+        return False
+    if one.numbers[0] > other.numbers[-1] or other.numbers[0] > one.numbers[-1]:
+        return False
+    one.origin = other.origin = min(one.origin, other.origin)
+    return True
 
 
 def is_url(source: StreamLike) -> bool:

@@ -49,6 +49,7 @@ class FrameClock:
         fps: Frames per second.
 
     Attributes:
+        begin: Time of the first frame; None before it.
         filled: Places that show the frame before.
         skipped: Frames for which there was no place.
         cut: Gaps longer than ten seconds, which are left out.
@@ -61,6 +62,7 @@ class FrameClock:
 
     def __init__(self, fps: float) -> None:
         self.fps, self._start, self._next = fps, None, 0
+        self.begin: Optional[float] = None
         self.filled = self.skipped = self.cut = 0
 
     def gap(self, now: float) -> Optional[int]:
@@ -70,7 +72,7 @@ class FrameClock:
             now: Seconds, in order.
         """
         if self._start is None:
-            self._start = now
+            self.begin = self._start = now
         ahead = (now - self._start) * self.fps - self._next
         if ahead <= -1.5:
             self.skipped += 1
