@@ -15,7 +15,7 @@ LAYERS = [
     'utils.errors utils.lazy',
     'fileio',
     'utils',
-    'registry structures manifest registration thermal video.streams',
+    'registry structures manifest registration thermal video.streams video.threads',
     'evaluation.functional',
     'video.gray video.motion video.pairing video.reading video.steadying video.writing',
     'video.offset',

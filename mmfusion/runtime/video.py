@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def run_streams(
         from mmfusion.video.reading import ReadAhead
         from mmfusion.video.steadying import SteadyPicture
         from mmfusion.video.streams import StreamLost, open_streams
-        from mmfusion.video.writing import FrameClock, FrameWriter, check_output
+        from mmfusion.video.writing import FrameClock, check_output, open_writers
     except ImportError as error:
         raise UserError(
             f'streams need OpenCV and Pillow ({error}): pip install opencv-python-headless pillow'
@@ -120,13 +120,13 @@ def run_streams(
     stem = os.path.splitext(str(out))[0]
     tasks = {task['kind']: task for task in model.info.tasks.values()}
     paths = dict(fused=str(out), **(dict(class_map=f'{stem}_classes') if 'segmentation' in tasks else {}))
-    writers: Dict[str, FrameWriter] = {}
+    writers: Dict[str, Any] = {}
     rows: List[dict] = []
     stopped: Optional[BaseException] = None
     gray, smooth, clock = (GrayStream(), GrayStream()), SteadyPicture() if steady else None, FrameClock(streams[0].fps)
     pairs = PairedFrames(*readers, offset, tolerance, 1 / streams[1].fps)
     try:
-        writers = {kind: FrameWriter(path, streams[0].fps) for kind, path in paths.items()}
+        writers = open_writers(paths, streams[0].fps)
         try:
             for pair in pairs:
                 frames = [side(frame.image) for side, frame in zip(gray, pair[:2])]

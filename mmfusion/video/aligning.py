@@ -58,9 +58,11 @@ def find_offset(
         tracks = tuple(MotionTrack(_reopened(stream), prepare=prepare) for stream, prepare in zip(streams, warps))
     estimate = estimate_offset(*tracks, max_offset)
     if not estimate.accepted:
+        remedy = 'Something must move in both streams at places that coincide; otherwise give --offset SECONDS'
+        if estimate.doubtful_alone:
+            remedy = f'Where frames a few milliseconds apart do as well, --offset {estimate.offset:.4f} takes it'
         raise UserError(
-            f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.4f} s). '
-            'Something must move in both streams at places that coincide; otherwise give --offset SECONDS'
+            f'the offset cannot be estimated: {"; ".join(estimate.reasons)} (best {estimate.offset:+.4f} s). {remedy}'
         )
     return estimate
 

@@ -144,7 +144,8 @@ class FusedVideo:
 
     def _start(self) -> List[ReadAhead]:
         for label, stream in zip(('first', 'second'), self.streams):
-            self.readers.setdefault(label, ReadAhead(stream))
+            if label not in self.readers:  # those of cameras run since their offset was estimated
+                self.readers[label] = ReadAhead(stream)
         return list(self.readers.values())
 
     def _registrar(self) -> Optional[Registrar]:

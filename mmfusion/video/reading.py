@@ -7,7 +7,9 @@ import time
 from typing import Iterator, Optional
 
 from .streams import Frame, Stream
+from .threads import stop_at_exit
 
+LONGEST_WAIT = 15.0  # seconds for a frame that is being decoded; a network stream gives up after ten
 _END = object()
 
 
@@ -38,6 +40,7 @@ class ReadAhead:
         self._error: Optional[BaseException] = None
         self._thread = threading.Thread(target=self._run, name=f'decode {stream.name}', daemon=True)
         self._thread.start()
+        stop_at_exit(self)
 
     def _run(self) -> None:
         last, begin = None, time.perf_counter()
@@ -81,9 +84,13 @@ class ReadAhead:
                 return
             yield item
 
+    def abandon(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join(timeout=LONGEST_WAIT)
+
     def close(self) -> None:
         """Stop the thread and let go of the stream."""
-        self._stop.set()
-        self._thread.join(timeout=15)
+        self.abandon()
         if not self._thread.is_alive():  # a thread that hangs in a dead camera keeps it
             self.stream.close()

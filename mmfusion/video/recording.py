@@ -16,7 +16,7 @@ from .drawing import draw_frame, draw_panel
 from .fusing import FusedFrame, FusedVideo
 from .scores import SequenceScores
 from .streams import StreamLost
-from .writing import FrameClock, FrameWriter, check_output
+from .writing import FrameClock, FrameWriter, check_output, open_writers
 
 
 def output_paths(out: Union[str, Path], kinds: Sequence[str]) -> Dict[str, str]:
@@ -70,7 +70,7 @@ def record(
     paths = output_paths(out, kinds)
     for path in paths.values():
         check_output(path, codec)
-    writers = {kind: FrameWriter(path, video.fps, codec) for kind, path in paths.items()}
+    writers = open_writers(paths, video.fps, codec)
     clock, begin, stopped = FrameClock(video.fps), time.perf_counter(), None
     total = min(video.length or limit or 0, limit or video.length)
     try:
@@ -184,11 +184,11 @@ def remarks(summary: dict) -> List[str]:
             said.append(f'{source["name"]} claims {claimed} frames and holds {read}; is the file whole?')
     if summary['left_over']:
         said.append(f'{second["name"]} has ended, and {first["name"]} goes on for {summary["left_over"]} frames')
-    estimate = summary['offset_estimate']
-    if estimate is not None and estimate['doubtful'] > 0.01:
+    rates = first['fps'], second['fps']
+    if abs(rates[0] - rates[1]) > 0.02 * max(rates):
         said.append(
-            f'the estimated offset may be wrong by {1000 * estimate["uncertainty"]:.0f} ms, at which {100 * estimate["doubtful"]:.0f} % of the '
-            'frames would have another partner; where each frame counts, measure it and give --offset SECONDS'
+            f'{first["name"]} has {rates[0]:g} frames a second and {second["name"]} {rates[1]:g}: '
+            f'{frames["repeated"]} frames got a second frame that the one before has too'
         )
     for key, words in (
         ('outside_first', 'frames of the first stream before or after the second'),

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from pathlib import Path
-from typing import Dict, Optional, Union
+from typing import Dict, Mapping, Optional, Union
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from mmfusion.fileio.image_writing import write_image
 from mmfusion.fileio.paths import ensure_writable_dir
 from mmfusion.fileio.whole import temporary_path
 from mmfusion.utils.errors import UserError, WriteError
+
+from .threads import stop_at_exit
 
 #: Codec by the ending of the file: MPEG-4 part 2, motion JPEG, and FFV1, which loses nothing.
 CODECS: Dict[str, str] = {'.mp4': 'mp4v', '.mov': 'mp4v', '.m4v': 'mp4v', '.avi': 'MJPG', '.mkv': 'FFV1'}
@@ -86,6 +88,30 @@ class FrameClock:
         return missing
 
 
+def open_writers(
+    paths: Mapping[str, Union[str, Path]], fps: float, codec: Optional[str] = None
+) -> Dict[str, 'FrameWriter']:
+    """A writer for each path, or none at all.
+
+    Args:
+        paths: By kind.
+        fps: See :class:`FrameWriter`.
+        codec: Likewise.
+
+    Raises:
+        UserError: See :func:`check_output`.
+    """
+    writers: Dict[str, FrameWriter] = {}
+    try:
+        for kind, path in paths.items():
+            writers[kind] = FrameWriter(path, fps, codec)
+    except BaseException:
+        for writer in writers.values():
+            writer.discard()
+        raise
+    return writers
+
+
 class FrameWriter:
     """Take frames and write them in a thread.
 
@@ -120,6 +146,7 @@ class FrameWriter:
         self._temporary: Optional[str] = temporary_path(self.path, suffix) if suffix else None
         self._thread = threading.Thread(target=self._run, name=f'encode {self.path}', daemon=True)
         self._thread.start()
+        stop_at_exit(self)
 
     def write(self, image: np.ndarray, name: str) -> None:
         """Hand a frame over.
@@ -162,6 +189,11 @@ class FrameWriter:
         """Leave nothing of a video; images of a folder that were written stay, each is whole."""
         self._end()
         self._remove()
+
+    def abandon(self) -> None:
+        """Leave nothing of a video that nobody finished."""
+        if self._thread.is_alive():
+            self.discard()
 
     def _end(self) -> None:
         if self._thread.is_alive():

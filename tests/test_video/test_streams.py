@@ -1,5 +1,8 @@
 """Frames and their times from files, folders and cameras, and what is no video."""
 
+import subprocess
+import sys
+import threading
 import time
 
 import cv2
@@ -7,10 +10,12 @@ import numpy as np
 import pytest
 from variable_rate import set_times
 
+from mmfusion.apis import FusionInferencer
 from mmfusion.datasets import DemoSequence
 from mmfusion.utils import UserError
-from mmfusion.video import FrameWriter, ReadAhead, RenderedStream, StreamLost, open_stream, write_stream
+from mmfusion.video import FrameWriter, FusedVideo, ReadAhead, RenderedStream, StreamLost, open_stream, write_stream
 from mmfusion.video.streams import open_streams
+from mmfusion.video.writing import open_writers
 
 SIZE = (64, 80)
 
@@ -203,3 +208,45 @@ def test_a_file_that_did_not_become_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='did not become whole; is the disk full'):
         writer.finish()
     assert not list(tmp_path.iterdir())
+
+
+def test_cameras_have_one_thread_each_after_their_offset_was_estimated(monkeypatch):
+    """Two threads at one camera would take each other's frames, and one of them would outlive the video."""
+    monkeypatch.setattr('mmfusion.video.fusing.LIVE_WINDOW', 2.0)
+    sequence = DemoSequence((96, 128), seed=1)
+    streams = [RenderedStream(sequence, camera, 70, 25) for camera in ('visible', 'infrared')]
+    for stream in streams:
+        stream.live = True
+    monkeypatch.setattr('mmfusion.video.fusing.ReadAhead', lambda stream: ReadAhead(stream, size=100))
+    before = set(threading.enumerate())
+    with FusedVideo(*streams, FusionInferencer('AverageFuser'), offset='auto', max_offset=0.5) as video:
+        next(iter(video))
+        started = [thread for thread in threading.enumerate() if thread not in before]
+        assert len([thread for thread in started if thread.name.startswith('decode')]) <= 2
+        assert len(video.readers) == 2
+    assert not [thread for thread in threading.enumerate() if thread not in before]
+
+
+def test_threads_end_with_the_interpreter(tmp_path):
+    """Nothing is closed here, while both threads are inside OpenCV: the process ends as if nothing had been open, and leaves no file."""
+    source = tmp_path / 'a.mkv'
+    write_stream(RenderedStream(DemoSequence((64, 80), seed=1), 'visible', 20, 10), source)
+    program = (
+        'import sys, numpy as np\n'
+        'from mmfusion.video import FrameWriter, ReadAhead, open_stream\n'
+        f'reader = ReadAhead(open_stream({str(source)!r}), size=2)\n'
+        f'writer = FrameWriter({str(tmp_path / "b.mp4")!r}, 10)\n'
+        'for frame in range(8):\n'
+        '    writer.write(np.zeros((720, 960, 3), np.uint8), str(frame))\n'
+        'next(iter(reader))\n'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.mkv']
+
+
+def test_a_writer_that_cannot_begin_leaves_no_thread(tmp_path):
+    before = set(threading.enumerate())
+    with pytest.raises(UserError, match='the ending must be'):
+        open_writers(dict(fused=tmp_path / 'a.mp4', panel=tmp_path / 'a.gif'), 10)
+    assert set(threading.enumerate()) == before and not list(tmp_path.iterdir())
