@@ -5,9 +5,10 @@ import pytest
 
 from mmfusion.apis import FusionInferencer
 from mmfusion.datasets import DemoSequence
+from mmfusion.utils import UserError
 from mmfusion.video import Frame, FusedVideo, MotionTrack, PairedFrames, ReadAhead, RenderedStream, estimate_offset
 from mmfusion.video.motion import track_live
-from mmfusion.video.offset import OffsetEstimate, _reasons, doubtful_pairs
+from mmfusion.video.offset import MOST_DOUBTFUL, OffsetEstimate, _reasons, doubtful_pairs
 from mmfusion.video.pairing import right_pairs
 
 
@@ -117,8 +118,23 @@ def test_an_offset_that_is_too_uncertain_is_refused_with_the_figures():
     assert _reasons(estimate, 0.04, False, 2.0) == [
         'it may be wrong by 12 ms, at which 20 % of the frames would get another partner'
     ]
-    estimate.doubtful = 0.01
+    estimate.reasons = _reasons(estimate, 0.04, False, 2.0)
+    assert estimate.doubtful_alone
+    estimate.lead = 0.0
+    estimate.reasons = _reasons(estimate, 0.04, False, 2.0)
+    assert not estimate.accepted and not estimate.doubtful_alone
+    estimate.lead, estimate.doubtful = 0.2, MOST_DOUBTFUL
     assert _reasons(estimate, 0.04, False, 2.0) == []
+
+
+def test_a_refusal_for_doubtful_frames_says_how_to_take_the_value(monkeypatch):
+    estimate = OffsetEstimate(0.1234, 0.005, 0.04, 0.3, 0.2, (0.12, 0.12), (0.12, 0.12))
+    estimate.reasons = _reasons(estimate, 0.04, False, 2.0)
+    monkeypatch.setattr('mmfusion.video.aligning.estimate_offset', lambda *tracks: estimate)
+    sequence = DemoSequence((64, 80), seed=1)
+    streams = [RenderedStream(sequence, camera, 10, 10) for camera in ('visible', 'infrared')]
+    with pytest.raises(UserError, match=r'4 % of the frames .* --offset 0.1234 takes it'):
+        FusedVideo(*streams, FusionInferencer('AverageFuser'), offset='auto')
 
 
 def test_sixteen_bits_and_a_rig_change_nothing():

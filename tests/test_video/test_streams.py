@@ -212,7 +212,7 @@ def test_a_file_that_did_not_become_whole(tmp_path, monkeypatch):
 
 def test_cameras_have_one_thread_each_after_their_offset_was_estimated(monkeypatch):
     """Two threads at one camera would take each other's frames, and one of them would outlive the video."""
-    monkeypatch.setattr('mmfusion.video.fusing.LIVE_WINDOW', 2.0)
+    monkeypatch.setattr('mmfusion.video.aligning.LIVE_WINDOW', 2.0)
     sequence = DemoSequence((96, 128), seed=1)
     streams = [RenderedStream(sequence, camera, 70, 25) for camera in ('visible', 'infrared')]
     for stream in streams:
