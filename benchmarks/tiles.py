@@ -85,6 +85,7 @@ def count_looks(fuser, stop_after: int) -> List[int]:
         return output
 
     def short_look(fuse, statistics, parts):
+        fused.clear()
         look(fuse, statistics, parts[: stop_after or None])
         fused.clear()
 
@@ -110,6 +111,8 @@ def one(args: argparse.Namespace) -> dict:
     tile = 'auto' if args.tile == ['auto'] else (int(args.tile[0]), int(args.tile[-1]))
     for kind in args.kinds:
         fuser.set_tile(tile if kind == 'tiled' else None)
+        if fuser.reach_at(*first.shape[-2:]) is None:
+            fuser.held_reach()  # while its method is its own: what replaces it holds for no copy
         looks = count_looks(fuser, args.tiles) if kind == 'tiled' else []
         with torch.no_grad():
             with contextlib.suppress(_Enough):
