@@ -320,6 +320,12 @@ def _():
     return DEMO, *sources, '--config', 'SeAFusion', '--tile', '16'
 
 
+@case('images', 'an image smaller than a tile', fast=True)
+def _():
+    marked('wrote')
+    return DEMO, picture('a.png'), picture('b.png'), '--config', 'SeAFusion', '--tile', '512', '--out', 'fused.png'
+
+
 @case('images', 'a float tif file in 0..255')
 def _():
     arguments = llvip()
@@ -1117,11 +1123,11 @@ def on_full_disk(arguments, ending):
     return (main, *rest)
 
 
-def streams(*arguments, seconds=0.4, size=SIZE):
+def streams(*arguments, seconds=0.4, size=SIZE, rate=25):
     """Two small videos, and the call that fuses them."""
-    for name, shape, length in (('vi.avi', SIZE, 10), ('ir.avi', size, int(25 * seconds))):
-        writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'MJPG'), 25, shape[::-1])
-        for value in range(length):
+    for name, shape, fps in (('vi.avi', SIZE, 25), ('ir.avi', size, rate)):
+        writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'MJPG'), fps, shape[::-1])
+        for value in range(10 if name == 'vi.avi' else int(rate * seconds)):
             writer.write(np.full((*shape, 3), value, np.uint8))
         writer.release()
     return VIDEO, *(arguments or ('vi.avi', 'ir.avi')), '--config', 'AverageFuser'
@@ -1156,6 +1162,14 @@ def _():
     return arguments
 
 
+@case('video', 'a video without frames', fast=True)
+def _():
+    arguments = streams('vi.avi', 'bare.avi')
+    whole = Path('vi.avi').read_bytes()
+    Path('bare.avi').write_bytes(whole[: whole.index(b'movi') + 4])  # its header alone
+    return arguments
+
+
 @case('video', 'a folder without images', fast=True)
 def _():
     Path('frames').mkdir()
@@ -1171,6 +1185,17 @@ def _():
 def _():
     marked('has ended')
     return streams(seconds=0.2)
+
+
+@case('video', 'another frame rate of one stream', fast=True)
+def _():
+    marked('frames a second')
+    return streams(rate=10)
+
+
+@case('video', 'another frame rate, and too few frames for an offset', fast=True)
+def _():
+    return streams('vi.avi', 'ir.avi', '--offset', 'auto', rate=10)
 
 
 @case('video', 'streams that never meet', fast=True)
@@ -1218,6 +1243,18 @@ def _():
             runpy.run_path(str(REPO / VIDEO))['main']([*argv, '--tolerance', '60'])
 
     return run, *arguments[1:]
+
+
+@case('video', 'a fused sequence of another size', fast=True)
+def _():
+    streams(size=(32, 64))
+    return scoring('--sequence', 'ir.avi', 'vi.avi', 'vi.avi')
+
+
+@case('video', 'a fused sequence that lies at another time', fast=True)
+def _():
+    streams()
+    return scoring('--sequence', 'mine=vi.avi', 'vi.avi', 'ir.avi', '--offset', 100)
 
 
 @case('machine', 'the disk is full when a fused picture is written')
