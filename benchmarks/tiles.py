@@ -84,9 +84,9 @@ def count_looks(fuser, stop_after: int) -> List[int]:
             fused.append(1)
         return output
 
-    def short_look(fuse, statistics, parts):
+    def short_look(fuse, statistics, parts, watcher):
         fused.clear()
-        look(fuse, statistics, parts[: stop_after or None])
+        look(fuse, statistics, parts[: stop_after or None], watcher)
         fused.clear()
 
     def noted(statistics, tolerance):

@@ -18,6 +18,7 @@ from mmfusion.fileio.whole import write_json
 from mmfusion.utils.errors import UserError
 from mmfusion.utils.progress import progress_bar
 
+from .aligning import check_sizes
 from .fusing import as_picture
 from .gray import GrayStream
 from .pairing import PairedFrames
@@ -167,11 +168,7 @@ def sequence_frames(
             raise UserError('sequences that are scored are files or folders, not cameras or network streams')
         if share_origin(sources[0], result):
             start = 0.0
-        if loader.register is None and sources[0].size != sources[1].size:
-            raise UserError(
-                f'the frames of {first} have {_pixels(sources[0])} pixels, those of {second} {_pixels(sources[1])}; '
-                '--registration RIG applies the rig that they were fused with'
-            )
+        check_sizes(sources, loader.register)
         _check_size(result, sources[0])
         pairs = PairedFrames(*sources, offset, None, 1 / sources[1].fps)
         whole = (Frame(pair, pair.first.time, pair.first.name) for pair in pairs)  # a pair in the place of a picture

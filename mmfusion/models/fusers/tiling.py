@@ -85,7 +85,8 @@ def show_tiles(shown: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watch_tiles(watcher: Callable[[int, int], None]) -> Iterator[None]:
-    """Context in which a function hears of every tile of a batch that is cut: how many are done, and how many there are.
+    """Context in which a function hears of every tile of a batch that is cut: how many are done, and how many there are. Looks for sums over the
+    picture count from the beginning each.
 
     Args:
         watcher: Called with both numbers, at first with 0 done.
@@ -271,7 +272,7 @@ def fuse_tiles(fuser: 'BaseFuser', cutting: Cut, first: Tensor, second: Tensor, 
         counted, statistics = cutting.parts(size), PictureStatistics()
         with torch.no_grad():
             _first_look(fuser, statistics, cutting, first, second, extra, maps)
-            _look(fuse, statistics, counted)
+            _look(fuse, statistics, counted, watcher)
     return blend(tiles(), *axes, size)
 
 
@@ -296,7 +297,12 @@ def _first_look(
         fuser.fuse(*(F.interpolate(image, sides, mode='area') for image in (first, second)), **{**extra, **small})
 
 
-def _look(fuse: Callable[[slice], Tensor], statistics: PictureStatistics, parts: List[Part]) -> None:
+def _look(
+    fuse: Callable[[slice], Tensor],
+    statistics: PictureStatistics,
+    parts: List[Part],
+    watcher: Callable[[int, int], None],
+) -> None:
     """Sums over the picture from all of its tiles, again until they are those of the whole picture: after as many looks as there are sums at most."""
     for look in range(len(statistics.known)):
         with progress_bar(len(parts), f'looking at all tiles ({look + 1})', shown=_shown.get()) as bar:
@@ -304,6 +310,7 @@ def _look(fuse: Callable[[slice], Tensor], statistics: PictureStatistics, parts:
                 with statistics.collect(part):
                     fuse(slice(index, index + 1))
                 bar.update()
+                watcher(index + 1, len(parts))
         if statistics.settle(SETTLED):
             return
 

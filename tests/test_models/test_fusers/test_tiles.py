@@ -122,7 +122,7 @@ def test_sums_over_the_picture_give_what_the_whole_image_gives(name):
         wrong = (fuser(first, second).fused - whole).abs().max()
         fuser.held_reach = lambda: HeldReach(0, reach)
         wrong_alone = (fuser(first, second).fused - whole).abs().max()
-    assert wrong < 1e-5 and wrong < 0.1 * wrong_alone
+    assert wrong < 1e-5 and wrong < 0.3 * wrong_alone
 
 
 def test_parts_of_tiles_fill_the_picture():
