@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 LEAST_PAIRS = 3
 _OUTLIER = 3.0  # times the median distance from the middle
+_CLOSE = 0.5  # pixels of 320: pairs that lie closer are never left out, however small the median
 _STEADY = 8.0  # pixels of 320: a rig whose pairs scatter more is none
 _DISTORTION = (4, 5, 8, 12, 14)  # numbers of coefficients that OpenCV knows
 
@@ -147,8 +148,8 @@ class Rig:
 def estimate_rig(registrations: Sequence['Registration'], lenses: Optional[Dict[str, Lens]] = None) -> Rig:
     """One transform from the accepted registrations of many pairs.
 
-    The corners of the second image are taken to their median place, pairs whose corners lie more than three times as far from it as the median pair
-    are left out, and a transform is fitted to the mean corners of the rest.
+    The corners of the second image are taken to their median place, pairs whose corners lie more than three times as far from it as the median pair,
+    and farther than half a pixel at a width of 320, are left out, and a transform is fitted to the mean corners of the rest.
 
     Args:
         registrations: Results of :func:`~mmfusion.registration.register_pair` of one model; refused ones are left out.
@@ -169,10 +170,11 @@ def estimate_rig(registrations: Sequence['Registration'], lenses: Optional[Dict[
     points = corners(second)
     places = np.stack([transform_points(result.matrix, points) for result in used])
     distance = np.linalg.norm(places - np.median(places, axis=0), axis=2).mean(1)
-    kept = places[distance <= _OUTLIER * np.median(distance) + 1e-9]
+    unit = first[1] / 320
+    kept = places[distance <= max(_OUTLIER * np.median(distance), _CLOSE * unit)]
     matrix = _fit(model, points, kept.mean(0))
     spread = float(np.median([corner_distance(result.matrix, matrix, second) for result in used]))
-    if spread * 320 / first[1] > _STEADY:
+    if spread > _STEADY * unit:
         raise UserError(
             f'the pairs do not agree: their corners lie {spread:.1f} pixels from the common transform (median); '
             'is this one fixed pair of cameras?'
