@@ -129,7 +129,8 @@ def export_model(
         pairs.check_labels(built.meta.get('classes') or ())
     smallest = max(network.graph_min_size, SMALLEST if tasks else 0)
     parts = [network, *(coupling.tasks[name].network for name in tasks)]
-    proto = trace(graph, channels, input, smallest, ' with '.join(type(part).__name__ for part in parts))
+    title = ' with '.join(type(part).__name__ for part in parts)
+    proto = trace(graph, channels, input, smallest, title, for_processors=precision == 'float32')
     checks = check_graph(graph, open_session(proto), channels, input, smallest, network.size_multiple)
     info = GraphInfo(
         name=_name(model, built, fuser),
@@ -233,8 +234,10 @@ def check_packages() -> None:
         raise UserError(f'export needs {", ".join(missing)}: {INSTALL}')
 
 
-def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest: int, name: str):
-    """The graph as an ONNX model with all outputs.
+def trace(
+    graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest: int, name: str, for_processors: bool = True
+):
+    """The graph as an ONNX model with all outputs; ``for_processors`` as in :func:`~.rewriting.rewrite`.
 
     Raises:
         UserError: The network cannot be traced, or only for one size.
@@ -270,7 +273,7 @@ def trace(graph: torch.nn.Module, channels: Sequence[int], dtype: str, smallest:
         fixed = [axis.dim_value for axis in value.type.tensor_type.shape.dim[:3] if axis.HasField('dim_value')]
         if fixed:
             raise UserError(f'{name} cannot be exported for all sizes: {value.name} would be fixed to {fixed}')
-    return rewrite(proto)
+    return rewrite(proto, for_processors)
 
 
 def open_session(proto):

@@ -43,7 +43,7 @@ class FusionGraph(nn.Module):
         """
         image = self.coupling.fuse(dict(first=to_planes(first), second=to_planes(second))).image
         image = image.float().clamp(0, 1)
-        floats = image.permute(0, 2, 3, 1)
+        floats = image.flatten(2).transpose(1, 2).unflatten(1, image.shape[2:])
         outputs = {FUSED: (floats * 255 + (0.5 + TIE)).floor().to(torch.uint8), FLOATS: floats}
         for task in self.tasks.values():
             if isinstance(task, DetectionGraph):
@@ -55,5 +55,6 @@ class FusionGraph(nn.Module):
 
 def to_planes(pixels: Tensor) -> Tensor:
     """(N, H, W, C) uint8 or float32 to (N, C, H, W) float32 in [0, 1]."""
-    planes = pixels.permute(0, 3, 1, 2)
+    # not as one permutation: onnxruntime would move that behind the color conversion, and take the channels out of interleaved pixels
+    planes = pixels.flatten(1, 2).transpose(1, 2).unflatten(2, pixels.shape[1:3])
     return planes.to(torch.float32) / 255 if pixels.dtype == torch.uint8 else planes

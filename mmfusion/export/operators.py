@@ -13,6 +13,7 @@ def translations() -> Dict[Callable, Callable]:
     - GELU as a chain that onnxruntime knows and computes in one pass.
     - An enlargement by a given factor with that factor, so that its layout is known before the size is.
     - :func:`~mmfusion.models.layers.open_sizes.repeat_to_multiple` as one ``Pad``.
+    - ``lerp`` with a given weight without the form for the other half of the weights.
     - The remainder after division by a size of the graph, which torch's exporter takes for a number.
     """
     from onnxscript import opset18 as op
@@ -43,12 +44,20 @@ def translations() -> Dict[Callable, Callable]:
         pads = op.Concat(op.Constant(value_ints=[0] * 6), missing, axis=0)
         return op.Pad(x, pads, mode='edge')
 
+    def lerp(x, end, weight: float):
+        if weight == 0.5:
+            return op.Mul(op.Add(x, end), op.CastLike(op.Constant(value_float=weight), x))
+        if weight < 0.5:
+            return op.Add(x, op.Mul(op.Sub(end, x), op.CastLike(op.Constant(value_float=weight), x)))
+        return op.Sub(end, op.Mul(op.Sub(end, x), op.CastLike(op.Constant(value_float=1 - weight), x)))
+
     def remainder(x, other):
         return aten_remainder(x, op.CastLike(other, x))
 
     return {
         torch.ops.aten.remainder.Scalar: remainder,
         torch.ops.aten.gelu.default: gelu,
+        torch.ops.aten.lerp.Scalar: lerp,
         torch.ops.aten.upsample_bilinear2d.default: upsample_bilinear2d,
         torch.ops.mmfusion.extend.default: extend,
     }

@@ -1,90 +1,152 @@
 """Changes of a traced graph that leave its results alone and let a runtime do more at once."""
 
-from typing import Dict, List
+from typing import Dict, Optional
 
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from .borders import compute_borders_apart
+from .nodes import attribute, branches, constants, consumers, makers
+
+NARROW, WIDE = 2, 8  # channels
 
 
-def rewrite(proto: ModelProto) -> ModelProto:
+def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
     """Rewrite a model in place.
 
+    - What follows from stored arrays alone is computed.
     - A PReLU with one slope becomes a ``LeakyRelu``, which onnxruntime computes with the convolution before it; a ``Relu`` behind one takes its
       place.
     - A convolution with nothing but a pointwise one behind it becomes one convolution.
+    - A number that multiplies what a convolution reads goes into its weights.
     - Weights that only a branch of an ``If`` needs go there, as onnxruntime lays out only what it finds beside a convolution.
+
+    Args:
+        proto: The model.
+        for_processors: Also what onnxruntime's kernels for processors gain by: borders apart (:func:`~.borders.compute_borders_apart`), and a
+            convolution of many channels to one or two as a transposed one, since a convolution computes eight or sixteen channels at once.
 
     Returns:
         The same model.
     """
+    _fold_constants(proto)
     _merge_activations(proto.graph)
     _merge_pointwise(proto.graph)
+    _absorb_factors(proto.graph)
     _prune(proto.graph)
+    if for_processors:
+        compute_borders_apart(proto.graph)
+        _transpose_narrow(proto.graph)
+        _prune(proto.graph)
     _sink_weights(proto.graph)
     _prune(proto.graph)
     return proto
 
 
-def _constants(graph: GraphProto) -> Dict[str, onnx.TensorProto]:
-    return {tensor.name: tensor for tensor in graph.initializer}
+def _fold_constants(proto: ModelProto) -> None:
+    graph = proto.graph
+    stored = constants(graph)
+    for node in list(graph.node):
+        known = all(name in stored for name in node.input if name)
+        if not known or not any(node.input) or any(entry.HasField('g') for entry in node.attribute):
+            continue
+        values = [numpy_helper.to_array(stored[name]) if name else None for name in node.input]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+        inputs = [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(filter(None, node.input))]
+        single = helper.make_graph([node], 'single', inputs, outputs)
+        model = helper.make_model(single, opset_imports=proto.opset_import, functions=proto.functions)
+        found = ReferenceEvaluator(model).run(None, {name: value for name, value in zip(node.input, values) if name})
+        if sum(value.nbytes for value in found) > 4 * sum(value.nbytes for value in values if value is not None):
+            continue  # a file need not hold what is made from less
+        for name, value in zip(node.output, found):
+            graph.initializer.append(numpy_helper.from_array(value, name))
+            stored[name] = graph.initializer[-1]
+        graph.node.remove(node)
 
 
-def _attribute(node: NodeProto, name: str, default):
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return helper.get_attribute_value(attribute)
-    return default
+def _absorb_factors(graph: GraphProto) -> None:
+    stored, uses, maker_of = constants(graph), consumers(graph), makers(graph)
+    for node in graph.node:
+        if node.op_type != 'Conv' or node.input[1] not in stored or attribute(node, 'group', 1) != 1:
+            continue
+        beside = maker_of.get(node.input[0])
+        joined = beside is not None and beside.op_type == 'Concat' and attribute(beside, 'axis', 0) == 1
+        readers = beside if joined and uses[node.input[0]] == 1 else node
+        places = range(len(readers.input)) if readers is beside else (0,)
+        scaled = [maker_of.get(readers.input[place]) for place in places]
+        factors = {_factor(part, stored) if part is not None and uses[part.output[0]] == 1 else None for part in scaled}
+        if None in factors or len(factors) > 1:
+            continue
+        for place, part in zip(places, scaled):
+            readers.input[place] = part.input[0]
+        weight = numpy_helper.to_array(stored[node.input[1]]) * np.float32(factors.pop())
+        graph.initializer.append(numpy_helper.from_array(weight, f'{node.output[0]}_scaled'))
+        node.input[1] = graph.initializer[-1].name
 
 
-def _branches(graph: GraphProto) -> List[GraphProto]:
-    return [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField('g')]
+def _factor(node: NodeProto, stored: Dict[str, onnx.TensorProto]) -> Optional[float]:
+    """The stored number by which a node multiplies its first input."""
+    if node.op_type != 'Mul' or node.input[1] not in stored or np.prod(stored[node.input[1]].dims) != 1:
+        return None
+    return float(numpy_helper.to_array(stored[node.input[1]]).reshape(-1)[0])
 
 
-def _consumers(graph: GraphProto) -> Dict[str, int]:
-    """How often each value is used, in branches too."""
-    counts: Dict[str, int] = {output.name: 1 for output in graph.output}
-    for part in (graph, *_branches(graph)):
-        for node in part.node:
-            for name in node.input:
-                counts[name] = counts.get(name, 0) + 1
-        for output in part.output:
-            counts[output.name] = counts.get(output.name, 0) + 1
-    return counts
+def _transpose_narrow(graph: GraphProto) -> None:
+    stored = constants(graph)
+    for node in graph.node:
+        weight = stored.get(node.input[1]) if node.op_type == 'Conv' else None
+        if weight is None or len(weight.dims) != 4:
+            continue
+        out, into, *kernel = weight.dims
+        plain = attribute(node, 'group', 1) == 1 and set(attribute(node, 'strides', [1])) == {1}
+        plain &= set(attribute(node, 'dilations', [1])) == {1} and attribute(node, 'auto_pad', b'NOTSET') == b'NOTSET'
+        if not plain or out > NARROW or into < WIDE or kernel != [3, 3]:
+            continue
+        name = f'{node.input[1]}_transposed'
+        if name not in stored:
+            turned = numpy_helper.to_array(weight)[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(turned), name))
+            stored[name] = graph.initializer[-1]
+        pads = [2 - pad for pad in attribute(node, 'pads', [0] * 4)]
+        node.op_type, node.input[1] = 'ConvTranspose', name
+        del node.attribute[:]
+        node.attribute.extend([helper.make_attribute('kernel_shape', kernel), helper.make_attribute('pads', pads)])
 
 
 def _merge_activations(graph: GraphProto) -> None:
-    constants = _constants(graph)
-    makers = {name: node for node in graph.node for name in node.output}
+    stored = constants(graph)
+    maker_of = makers(graph)
     for node in graph.node:
-        if node.op_type == 'PRelu' and node.input[1] in constants:
-            slope = numpy_helper.to_array(constants[node.input[1]])
+        if node.op_type == 'PRelu' and node.input[1] in stored:
+            slope = numpy_helper.to_array(stored[node.input[1]])
             if slope.size == 1:
                 node.op_type = 'LeakyRelu'
                 del node.input[1]
                 node.attribute.append(helper.make_attribute('alpha', float(slope.reshape(-1)[0])))
-        maker = makers.get(node.input[0]) if node.input else None
+        maker = maker_of.get(node.input[0]) if node.input else None
         behind = node.op_type == 'Relu' and maker is not None and maker.op_type == 'LeakyRelu'
-        if behind and _attribute(maker, 'alpha', 0.01) >= 0:  # what is negative stays so, and is cut
+        if behind and attribute(maker, 'alpha', 0.01) >= 0:  # what is negative stays so, and is cut
             node.input[0] = maker.input[0]
 
 
 def _merge_pointwise(graph: GraphProto) -> None:
-    constants, uses = _constants(graph), _consumers(graph)
-    makers = {name: node for node in graph.node for name in node.output}
+    stored, uses = constants(graph), consumers(graph)
+    maker_of = makers(graph)
     for node in graph.node:
-        if node.op_type != 'Conv' or node.input[1] not in constants:
+        if node.op_type != 'Conv' or node.input[1] not in stored:
             continue
-        before = makers.get(node.input[0])
-        if before is None or before.op_type != 'Conv' or uses[before.output[0]] > 1 or before.input[1] not in constants:
+        before = maker_of.get(node.input[0])
+        if before is None or before.op_type != 'Conv' or uses[before.output[0]] > 1 or before.input[1] not in stored:
             continue
         named = [name for part in (before, node) for name in part.input[2:] if name]
-        if any(name not in constants for name in named):
+        if any(name not in stored for name in named):
             continue
-        last, first = (numpy_helper.to_array(constants[part.input[1]]) for part in (node, before))
-        plain = set(last.shape[2:]) == {1} and not any(_attribute(node, 'pads', [0]))
-        plain &= set(_attribute(node, 'strides', [1])) == {1} and _attribute(node, 'auto_pad', b'NOTSET') == b'NOTSET'
-        if not plain or _attribute(node, 'group', 1) != 1 or _attribute(before, 'group', 1) != 1:
+        last, first = (numpy_helper.to_array(stored[part.input[1]]) for part in (node, before))
+        plain = set(last.shape[2:]) == {1} and not any(attribute(node, 'pads', [0]))
+        plain &= set(attribute(node, 'strides', [1])) == {1} and attribute(node, 'auto_pad', b'NOTSET') == b'NOTSET'
+        if not plain or attribute(node, 'group', 1) != 1 or attribute(before, 'group', 1) != 1:
             continue
         if last.shape[0] > first.shape[0]:  # it would cost more
             continue
@@ -92,9 +154,9 @@ def _merge_pointwise(graph: GraphProto) -> None:
         weight = np.tensordot(matrix, first.astype(np.float64), 1)
         bias = np.zeros(last.shape[0])
         if len(before.input) > 2 and before.input[2]:
-            bias = matrix @ numpy_helper.to_array(constants[before.input[2]]).astype(np.float64)
+            bias = matrix @ numpy_helper.to_array(stored[before.input[2]]).astype(np.float64)
         if len(node.input) > 2 and node.input[2]:
-            bias = bias + numpy_helper.to_array(constants[node.input[2]])
+            bias = bias + numpy_helper.to_array(stored[node.input[2]])
         for kind, value in (('weight', weight), ('bias', bias)):
             graph.initializer.append(numpy_helper.from_array(value.astype(first.dtype), f'{node.output[0]}_{kind}'))
         inputs = [before.input[0], f'{node.output[0]}_weight', f'{node.output[0]}_bias']
@@ -102,13 +164,13 @@ def _merge_pointwise(graph: GraphProto) -> None:
         node.input.extend(inputs)
         del node.attribute[:]
         node.attribute.extend(before.attribute)
-        makers[node.output[0]], constants = node, _constants(graph)
+        maker_of[node.output[0]], stored = node, constants(graph)
 
 
 def _prune(graph: GraphProto) -> None:
     """Take out nodes and weights that nothing uses."""
     while True:
-        used = _consumers(graph)
+        used = consumers(graph)
         idle = [node for node in graph.node if not any(used.get(name) for name in node.output)]
         for node in idle:
             graph.node.remove(node)
@@ -119,18 +181,18 @@ def _prune(graph: GraphProto) -> None:
 
 
 def _sink_weights(graph: GraphProto) -> None:
-    constants, uses = _constants(graph), _consumers(graph)
-    for index, branch in enumerate(_branches(graph)):
+    stored, uses = constants(graph), consumers(graph)
+    for index, branch in enumerate(branches(graph)):
         inside: Dict[str, str] = {}
         for node in branch.node:
             for place, name in enumerate(node.input):
-                if name in constants and name not in inside:
+                if name in stored and name not in inside:
                     alone = uses[name] == sum(list(other.input).count(name) for other in branch.node)
                     inside[name] = name if alone else f'{name}_of_branch_{index}'
                     tensor = branch.initializer.add()
-                    tensor.CopyFrom(constants[name])
+                    tensor.CopyFrom(stored[name])
                     tensor.name = inside[name]
                     if alone:
-                        graph.initializer.remove(constants[name])
+                        graph.initializer.remove(stored[name])
                 if name in inside:
                     node.input[place] = inside[name]

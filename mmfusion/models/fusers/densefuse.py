@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfusion.models.layers import ConvAct, channels_last
-from mmfusion.models.layers.open_sizes import halves
+from mmfusion.models.layers.open_sizes import of_both
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -71,8 +71,7 @@ class DenseFuse(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, ``in_channels``, H, W) batches in [0, 1]."""
-        features = self.encode(torch.cat([first, second]))
-        x = torch.cat([torch.lerp(*halves(part), 0.5) for part in features], dim=1)
+        x = torch.cat([torch.lerp(*pair, 0.5) for pair in of_both(self.encode, first, second)], dim=1)
         return FuserOutput(self.decoder(x), {})
 
     def encode(self, image: Tensor) -> List[Tensor]:

@@ -5,7 +5,7 @@ Y. Zhang, Y. Liu, P. Sun, H. Yan, X. Zhao, L. Zhang, "IFCNN: a general image fus
 license, so none are shipped; ``mmfusion convert ifcnn`` brings the official weights over. Their first layer is that of torchvision's ResNet-101.
 """
 
-from typing import Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmfusion.models.layers import ConvAct, ConvNorm, channels_last
 from mmfusion.models.layers.color import COLOR_SPACES, LUMA
 from mmfusion.models.layers.conv_act import fused_conv2d, fuses
-from mmfusion.models.layers.open_sizes import halves
+from mmfusion.models.layers.open_sizes import of_both
 from mmfusion.registry import MODELS
 
 from .base import BaseFuser, FuserOutput
@@ -72,9 +72,12 @@ class IFCNN(BaseFuser):
 
     def fuse(self, first: Tensor, second: Tensor) -> FuserOutput:
         """Fuse two (N, 1 or 3, H, W) batches in [0, 1]."""
-        image = channels_last(torch.cat([first, second]))
-        x = self._encode_at_once(image) if fuses(image) and not self.training else self._encode(image)
-        return FuserOutput(self._picture(self.decoder(self._fuse(*halves(x)))), {})
+        ((x, y),) = of_both(self._features, first, second)
+        return FuserOutput(self._picture(self.decoder(self._fuse(x, y))), {})
+
+    def _features(self, image: Tensor) -> List[Tensor]:
+        image = channels_last(image)
+        return [self._encode_at_once(image) if fuses(image) and not self.training else self._encode(image)]
 
     def _fuse(self, first: Tensor, second: Tensor) -> Tensor:
         if self.fusion == 'max':

@@ -1,16 +1,35 @@
 """Extending and halving batches in a form that a graph can record for every size, without a branch on it."""
 
-from typing import Callable, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmfusion.utils.compat import exporting
 
 
 def halves(x: Tensor) -> Tuple[Tensor, Tensor]:
     """Both halves of a batch of even length; ``chunk`` would fix the length in an exported graph."""
     number = x.shape[0] // 2  # len() would be a number of the graph
     return x[:number], x[number:]
+
+
+def of_both(
+    function: Callable[[Tensor], Sequence[Tensor]], first: Tensor, second: Tensor
+) -> List[Tuple[Tensor, Tensor]]:
+    """Pairs of what ``function`` makes of two batches (N, C, H, W).
+
+    They go through it as one batch; in an export one after the other, since a graph would copy the features to take them apart again.
+
+    Examples:
+        >>> ((first, second),) = of_both(lambda x: [x + 1], torch.zeros(2, 1, 4, 5), torch.ones(2, 1, 4, 5))
+        >>> first.max().item(), second.min().item()
+        (1.0, 2.0)
+    """
+    if exporting():
+        return list(zip(function(first), function(second)))
+    return [halves(part) for part in function(torch.cat([first, second]))]
 
 
 def round_up(size: int, multiple: int) -> int:
