@@ -30,8 +30,9 @@ def integers(tensor: Optional[onnx.TensorProto]) -> Optional[List[int]]:
 
 
 def branches(graph: GraphProto) -> List[GraphProto]:
-    """Graphs inside the nodes of a graph."""
-    return [entry.g for node in graph.node for entry in node.attribute if entry.HasField('g')]
+    """Graphs inside the nodes of a graph, and inside theirs."""
+    found = [entry.g for node in graph.node for entry in node.attribute if entry.HasField('g')]
+    return [*found, *(inner for part in found for inner in branches(part))]
 
 
 def consumers(graph: GraphProto) -> Dict[str, int]:

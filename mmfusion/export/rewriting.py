@@ -8,9 +8,10 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from .borders import compute_borders_apart
-from .nodes import attribute, branches, constants, consumers, makers
+from .nodes import attribute, branches, constants, consumers, makers, reads
 
 NARROW, WIDE = 2, 8  # channels
+LAZY = ('Expand', 'If')  # go to the branch that needs them
 
 
 def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
@@ -21,6 +22,7 @@ def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
       place.
     - A convolution with nothing but a pointwise one behind it becomes one convolution.
     - A number that multiplies what a convolution reads goes into its weights.
+    - An ``If`` whose result only a branch of another one needs goes there.
     - Weights that only a branch of an ``If`` needs go there, as onnxruntime lays out only what it finds beside a convolution.
 
     Args:
@@ -38,16 +40,21 @@ def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
     _prune(proto.graph)
     if for_processors:
         compute_borders_apart(proto.graph)
-        _transpose_narrow(proto.graph)
+        for part in (proto.graph, *branches(proto.graph)):
+            _transpose_narrow(part, {**constants(proto.graph), **constants(part)})
         _prune(proto.graph)
+    _sink_branches(proto.graph)
     _sink_weights(proto.graph)
     _prune(proto.graph)
     return proto
 
 
 def _fold_constants(proto: ModelProto) -> None:
-    graph = proto.graph
-    stored = constants(graph)
+    for graph in (proto.graph, *branches(proto.graph)):
+        _fold_constants_of(graph, {**constants(proto.graph), **constants(graph)}, proto)
+
+
+def _fold_constants_of(graph: GraphProto, stored: Dict[str, onnx.TensorProto], proto: ModelProto) -> None:
     for node in list(graph.node):
         known = all(name in stored for name in node.input if name)
         if not known or not any(node.input) or any(entry.HasField('g') for entry in node.attribute):
@@ -93,8 +100,7 @@ def _factor(node: NodeProto, stored: Dict[str, onnx.TensorProto]) -> Optional[fl
     return float(numpy_helper.to_array(stored[node.input[1]]).reshape(-1)[0])
 
 
-def _transpose_narrow(graph: GraphProto) -> None:
-    stored = constants(graph)
+def _transpose_narrow(graph: GraphProto, stored: Dict[str, onnx.TensorProto]) -> None:
     for node in graph.node:
         weight = stored.get(node.input[1]) if node.op_type == 'Conv' else None
         if weight is None or len(weight.dims) != 4:
@@ -178,6 +184,27 @@ def _prune(graph: GraphProto) -> None:
             break
     for tensor in [tensor for tensor in graph.initializer if not used.get(tensor.name)]:
         graph.initializer.remove(tensor)
+
+
+def _sink_branches(graph: GraphProto) -> None:
+    for node in reversed(list(graph.node)):
+        if node.op_type not in LAZY:
+            continue
+        outputs = set(node.output)
+        readers = [other for other in graph.node if outputs & set(reads(other))]
+        inner = [entry.g for other in readers for entry in other.attribute if entry.HasField('g')]
+        wanting = [part for part in inner if any(outputs & set(reads(deep)) for deep in part.node)]
+        beside = any(outputs & set(other.input) for other in readers) or outputs & {value.name for value in graph.output}
+        if len(wanting) != 1 or beside:
+            continue
+        (part,) = wanting
+        moved = [NodeProto.FromString(other.SerializeToString()) for other in (node, *part.node)]
+        graph.node.remove(node)
+        del part.node[:]
+        part.node.extend(moved)
+    for part in branches(graph):
+        if any(node.op_type in LAZY for node in part.node):
+            _sink_branches(part)
 
 
 def _sink_weights(graph: GraphProto) -> None:

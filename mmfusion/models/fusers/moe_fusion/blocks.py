@@ -1,5 +1,6 @@
 """Parts of MoE-Fusion: the dense encoder of one source, the two kinds of experts, and running only the chosen ones."""
 
+from itertools import combinations
 from typing import Dict, List, Sequence, Tuple
 
 import torch
@@ -37,7 +38,7 @@ class DenseEncoder(BaseModule):
             tuple: All features before the last layer, (N, 2c, H, W) and (N, c, H, W), and the encoded feature (N, c, H, W).
         """
         x = F.relu_(self.stem(image))
-        if x.device.type == 'cpu':
+        if x.device.type == 'cpu' and not exporting():
             # oneDNN computes these few-channel layers two to three times faster this way; the layers behind inherit the layout.
             x = x.contiguous(memory_format=torch.channels_last)
         x = torch.cat([x, self.dense1(x)], dim=1)  # 2c
@@ -71,6 +72,8 @@ class ConvExpert(nn.Sequential):
 
 #: Channels of a 512-bit register: up to so many, oneDNN computes the outputs of several narrow convolutions in the time of one.
 _REGISTER = 16
+#: Up to so many experts, a graph has a branch for each pair of them.
+_PAIRED = 4
 
 
 def run_together(experts: Sequence[ConvExpert], x: Tensor) -> List[Tensor]:
@@ -161,7 +164,8 @@ def run_chosen(experts: ModuleList, sources: Sequence[Sequence[Tensor]], gate: G
 def _run_where_chosen(experts: ModuleList, inputs: Sequence[Tensor], gates: Tensor, mode: str) -> Tensor:
     """:func:`run_chosen` in a form that a graph can record: an expert runs, on the whole batch, where any image of it chose that expert.
 
-    The sum is that of the formula, without the shifts that keep ``exp`` of half precision from an overflow; what runs has a gate of zero for
+    Where these are two, as for a single image, they run as one network of twice the width; there is a branch for each pair. Otherwise each runs by
+    itself. The sum is that of the formula, without the shifts that keep ``exp`` of half precision from an overflow; what runs has a gate of zero for
     images that did not choose it, which adds nothing to them.
 
     Args:
@@ -170,15 +174,52 @@ def _run_where_chosen(experts: ModuleList, inputs: Sequence[Tensor], gates: Tens
         gates: (N, E).
         mode: See :func:`~mmfusion.models.layers.log_combine`.
     """
+    pairs = list(combinations(range(len(experts)), 2)) if len(experts) <= _PAIRED else []
+
+    def add(outputs: Sequence[Tensor], gates: Sequence[Tensor]) -> Tensor:
+        outputs = [output.to(gates[0].dtype) for output in outputs]
+        outputs = [output.exp() if mode == 'logsumexp' else output for output in outputs]
+        return sum(output * gate.view(-1, 1, 1, 1) for output, gate in zip(outputs, gates))
+
+    def keep(total: Tensor, *_: Tensor) -> Tensor:
+        return total.clone()
+
+    present = (gates > 0).any(0)
+    two = (present.sum() == 2) & torch.tensor(bool(pairs))
     number, _, height, width = inputs[0].shape
     total = gates.new_zeros(number, experts[0][-1].out_channels, height, width)
-    for expert, x, gate in zip(experts, inputs, gates.unbind(1)):
+    for expert, x, gate, chosen in zip(experts, inputs, gates.unbind(1), present.unbind()):
 
-        def add(total: Tensor, x: Tensor, gate: Tensor, expert: ConvExpert = expert) -> Tensor:
-            output = expert(x).to(total.dtype)
-            return total + (output.exp() if mode == 'logsumexp' else output) * gate.view(-1, 1, 1, 1)
+        def add_one(total: Tensor, gate: Tensor, x: Tensor, expert: ConvExpert = expert) -> Tensor:
+            return total + add([expert(x)], [gate])
 
-        total = torch.cond((gate > 0).any(), add, lambda total, x, gate: total.clone(), (total, x, gate))
+        total = torch.cond(chosen & ~two, add_one, keep, (total, gate, x))
+    for a, b in pairs:
+        sources = (inputs[a],) if inputs[a] is inputs[b] else (inputs[a], inputs[b])
+
+        def run_pair(
+            _: Tensor, gates: Tensor, *sources: Tensor, pair: Tuple[ConvExpert, ...] = (experts[a], experts[b])
+        ) -> Tensor:
+            return add(_pair(pair, sources), gates.unbind(1))
+
+        operands = (total, torch.stack([gates[:, a], gates[:, b]], dim=1), *sources)
+        total = torch.cond(present[a] & present[b] & two, run_pair, keep, operands)
     if mode == 'logsumexp':
         return total.clamp_min(torch.finfo(total.dtype).tiny).log()
     return total
+
+
+def _pair(experts: Sequence[ConvExpert], sources: Sequence[Tensor]) -> Sequence[Tensor]:
+    """What two experts make of one (N, C, H, W) for both or of one each, in layers for both: a runtime computes few channels as slowly as many."""
+    same = len(sources) == 1
+    x = torch.cat(list(sources), dim=1)
+    for depth in range(0, len(experts[0]), 2):
+        layers = [expert[depth] for expert in experts]
+        weights = [layer.weight for layer in layers]
+        x = F.relu(x) if depth else x
+        blocks = not any(size % _REGISTER for size in weights[0].shape[:2])
+        if depth and blocks:
+            x = F.conv2d(x, torch.cat(weights), torch.cat([layer.bias for layer in layers]), padding=1, groups=2)
+        else:
+            x = _convolve(x, torch.cat(weights) if same and not depth else _block_diagonal(weights), layers)
+    return x.split(x.shape[1] // 2, dim=1)
