@@ -225,7 +225,9 @@ class _Rewritten:
         self.nodes: List[NodeProto] = []
         earlier = {name: view.before(name) or [] for name in part.entries}
         places = sorted({*part.places}.union(*earlier.values()))
-        reach = part.reach + sum(view.step(view.graph.node[place]).reach for place in places if place not in part.places)
+        reach = part.reach + sum(
+            view.step(view.graph.node[place]).reach for place in places if place not in part.places
+        )
         whole = self._whole()
         thick = 2 * reach
         ends = dict(top=(2, 0, thick), bottom=(2, -thick, END), left=(3, 0, thick), right=(3, -thick, END))
@@ -256,7 +258,12 @@ class _Rewritten:
         made = {node.output[0]: node for node in self.nodes}
         for node in list(self.nodes):
             before = made.get(node.input[0])
-            if not _is_plain(node, stored) or before is None or not _is_plain(before, stored) or read.count(before.output[0]) > 1:
+            if (
+                not _is_plain(node, stored)
+                or before is None
+                or not _is_plain(before, stored)
+                or read.count(before.output[0]) > 1
+            ):
                 continue
             first, second = (numpy_helper.to_array(stored[part.input[1]]) for part in (before, node))
             size = first.shape[2] + second.shape[2] - 1
@@ -304,7 +311,9 @@ class _Rewritten:
         parts = {side: self._slice(strips[side], f'{strips[side]}_cut', *cut) for side, cut in cuts.items()}
         row = f'{name}{self.suffix}_row'
         self._add(helper.make_node('Concat', [parts['left'], middle, parts['right']], [row], row, axis=3))
-        self._add(helper.make_node('Concat', [parts['top'], row, parts['bottom']], [name], f'{name}{self.suffix}', axis=2))
+        self._add(
+            helper.make_node('Concat', [parts['top'], row, parts['bottom']], [name], f'{name}{self.suffix}', axis=2)
+        )
 
     def _copy(self, node: NodeProto, names: Dict[str, str], suffix: str) -> NodeProto:
         new = NodeProto.FromString(node.SerializeToString())
@@ -333,7 +342,9 @@ class _Rewritten:
 
 def _is_plain(node: NodeProto, stored: Dict[str, TensorProto]) -> bool:
     """Whether a node is a convolution without groups and dilation."""
-    plain = node.op_type == 'Conv' and attribute(node, 'group', 1) == 1 and set(attribute(node, 'dilations', [1])) == {1}
+    plain = (
+        node.op_type == 'Conv' and attribute(node, 'group', 1) == 1 and set(attribute(node, 'dilations', [1])) == {1}
+    )
     return plain and all(name in stored for name in node.input[1:] if name)
 
 

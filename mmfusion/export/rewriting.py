@@ -11,6 +11,7 @@ from .borders import compute_borders_apart
 from .nodes import attribute, branches, constants, consumers, makers, reads
 
 NARROW, WIDE = 2, 8  # channels
+STEEP = 1e38  # what it multiplies is a sign once it is cut
 LAZY = ('Expand', 'If')  # go to the branch that needs them
 
 
@@ -21,6 +22,7 @@ def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
     - A PReLU with one slope becomes a ``LeakyRelu``, which onnxruntime computes with the convolution before it; a ``Relu`` behind one takes its
       place.
     - A convolution with nothing but a pointwise one behind it becomes one convolution.
+    - A soft threshold needs no sign, which onnxruntime computes value by value.
     - A number that multiplies what a convolution reads goes into its weights.
     - An ``If`` whose result only a branch of another one needs goes there.
     - Weights that only a branch of an ``If`` needs go there, as onnxruntime lays out only what it finds beside a convolution.
@@ -35,6 +37,8 @@ def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
     """
     _fold_constants(proto)
     _merge_activations(proto.graph)
+    for part in (proto.graph, *branches(proto.graph)):
+        _shrink_by_bounds(part, {**constants(proto.graph), **constants(part)})
     _merge_pointwise(proto.graph)
     _absorb_factors(proto.graph)
     _prune(proto.graph)
@@ -71,6 +75,48 @@ def _fold_constants_of(graph: GraphProto, stored: Dict[str, onnx.TensorProto], p
             graph.initializer.append(numpy_helper.from_array(value, name))
             stored[name] = graph.initializer[-1]
         graph.node.remove(node)
+
+
+def _shrink_by_bounds(graph: GraphProto, stored: Dict[str, onnx.TensorProto]) -> None:
+    """sign(x) max(|x| - t, 0) as x - min(max(x, -t), t); where t is negative, x + sign(x) |t|, as x - min(max(-c x, t), -t) with a huge c."""
+    maker_of = makers(graph)
+
+    def chain(name: str, *kinds: str) -> Optional[NodeProto]:
+        """The first of some nodes one behind the other, the last of which makes a value."""
+        for kind in reversed(kinds):
+            node = maker_of.get(name)
+            if node is None or node.op_type != kind:
+                return None
+            name = node.input[0]
+        return node
+
+    for node in list(graph.node):
+        if node.op_type != 'Mul':
+            continue
+        for sign, rest in (node.input, reversed(node.input)):
+            signed, absolute, less = chain(sign, 'Sign'), chain(rest, 'Abs', 'Sub', 'Relu'), chain(rest, 'Sub', 'Relu')
+            if signed is None or absolute is None or signed.input[0] != absolute.input[0]:
+                continue
+            if less.input[1] not in stored:
+                continue
+            threshold = numpy_helper.to_array(stored[less.input[1]])
+            values = dict(above=np.abs(threshold), below=-np.abs(threshold))
+            if (threshold < 0).any():
+                values['steep'] = np.where(threshold < 0, np.float32(-STEEP), np.float32(1))
+            names = {key: f'{less.input[1]}_{key}' for key in values}
+            for key, value in values.items():
+                if names[key] not in stored:
+                    graph.initializer.append(numpy_helper.from_array(value, names[key]))
+                    stored[names[key]] = graph.initializer[-1]
+            x = value = signed.input[0]
+            place = list(graph.node).index(node)
+            for kind, key in (('Mul', 'steep'), ('Max', 'below'), ('Min', 'above')):
+                if key in names:
+                    made = f'{node.output[0]}_{key}'
+                    graph.node.insert(place, helper.make_node(kind, [value, names[key]], [made], made))
+                    place, value = place + 1, made
+            node.op_type, node.input[:] = 'Sub', [x, value]
+            break
 
 
 def _absorb_factors(graph: GraphProto) -> None:
@@ -176,11 +222,12 @@ def _merge_pointwise(graph: GraphProto) -> None:
 def _prune(graph: GraphProto) -> None:
     """Take out nodes and weights that nothing uses."""
     while True:
-        used = consumers(graph)
-        idle = [node for node in graph.node if not any(used.get(name) for name in node.output)]
-        for node in idle:
-            graph.node.remove(node)
-        if not idle:
+        used, removed = consumers(graph), False
+        for part in (graph, *branches(graph)):
+            for node in [node for node in part.node if not any(used.get(name) for name in node.output)]:
+                part.node.remove(node)
+                removed = True
+        if not removed:
             break
     for tensor in [tensor for tensor in graph.initializer if not used.get(tensor.name)]:
         graph.initializer.remove(tensor)
@@ -194,7 +241,9 @@ def _sink_branches(graph: GraphProto) -> None:
         readers = [other for other in graph.node if outputs & set(reads(other))]
         inner = [entry.g for other in readers for entry in other.attribute if entry.HasField('g')]
         wanting = [part for part in inner if any(outputs & set(reads(deep)) for deep in part.node)]
-        beside = any(outputs & set(other.input) for other in readers) or outputs & {value.name for value in graph.output}
+        beside = any(outputs & set(other.input) for other in readers) or outputs & {
+            value.name for value in graph.output
+        }
         if len(wanting) != 1 or beside:
             continue
         (part,) = wanting

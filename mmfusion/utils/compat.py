@@ -217,6 +217,13 @@ def exporting() -> bool:
     return torch.compiler.is_exporting()
 
 
+def scan(function: Callable, carry: Any, inputs: Any) -> Any:
+    """``function`` of what it carried on and of each slice of the inputs along their first axis, as one node of a graph that torch.export records."""
+    from torch._higher_order_ops.scan import scan as torch_scan
+
+    return torch_scan(function, carry, inputs)
+
+
 @contextmanager
 def without_init_listing(module: Any) -> Iterator[None]:
     """Leave out mmengine's listing of how each parameter was initialized, three lines each on the screen where no log file is open."""

@@ -149,3 +149,88 @@ def test_operators_of_an_export():
         values = session.run(None, dict(zip(('first', 'second'), pictures)))
         for output, value in zip(session.get_outputs(), values):
             np.testing.assert_allclose(value, expected[output.name].numpy(), atol=2e-6, err_msg=output.name)
+
+
+@pytest.mark.parametrize('out,kind', [(1, 'ConvTranspose'), (2, 'ConvTranspose'), (3, 'Conv')])
+@pytest.mark.parametrize('pad', [0, 1])
+def test_a_convolution_to_few_channels(out, kind, pad):
+    proto = model([conv('y', 'x')], weights('y', out, 8))
+    next(entry for entry in proto.graph.node[0].attribute if entry.name == 'pads').ints[:] = [pad] * 4
+    x = picture(2, 8, 9, 7)
+    (expected,) = run(proto, x)
+    rewrite(proto)
+    assert kinds(proto) == {kind: 1} and len(proto.graph.initializer) == 2
+    np.testing.assert_allclose(run(proto, x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_only_for_processors():
+    proto = model([conv('y', 'x')], weights('y', 1, 8))
+    assert kinds(rewrite(proto, for_processors=False)) == {'Conv': 1}
+
+
+def test_what_follows_from_stored_arrays():
+    tensors = {**weights('y', 4, CHANNELS, 3), 'more': np.ones((4, CHANNELS, 3, 3))}
+    nodes = [helper.make_node('Add', ['y.w', 'more'], ['w']), conv('y', 'x')]
+    nodes[1].input[0], nodes[1].input[1] = 'x', 'w'
+    proto = model(nodes, tensors)
+    (expected,) = run(proto, picture(1, CHANNELS, 4, 5))
+    assert kinds(rewrite(proto)) == {'Conv': 1} and len(proto.graph.initializer) == 2
+    np.testing.assert_allclose(run(proto, picture(1, CHANNELS, 4, 5))[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('factors,left', [((0.5, 0.5), 0), ((0.5, 0.25), 2)])
+def test_factors_go_into_weights(factors, left):
+    nodes = [helper.make_node('Mul', ['x', f'factor{index}'], [f'm{index}']) for index in (0, 1)]
+    nodes += [helper.make_node('Concat', ['m0', 'm1'], ['c'], axis=1), conv('y', 'c')]
+    tensors = {f'factor{index}': value for index, value in enumerate(factors)}
+    proto = model(nodes, {**weights('y', 4, 2 * CHANNELS), **tensors})
+    x = picture(1, CHANNELS, 4, 5)
+    (expected,) = run(proto, x)
+    assert kinds(rewrite(proto))['Mul'] == left
+    np.testing.assert_allclose(run(proto, x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('threshold', [[0.1, 0.4, 0.0], [0.1, -0.3, 0.0]])
+def test_soft_threshold(threshold):
+    nodes = [
+        helper.make_node('Sign', ['x'], ['s']),
+        helper.make_node('Abs', ['x'], ['a']),
+        helper.make_node('Sub', ['a', 't'], ['d']),
+        helper.make_node('Relu', ['d'], ['r']),
+        helper.make_node('Mul', ['s', 'r'], ['y']),
+    ]
+    proto = model(nodes, dict(t=np.reshape(threshold, (3, 1, 1))))
+    x = picture(2, CHANNELS, 9, 7)
+    x[0, :, 0, 0] = 0
+    (expected,) = run(proto, x)
+    found = kinds(rewrite(proto))
+    assert not found['Sign'] and found['Mul'] == (min(threshold) < 0)
+    np.testing.assert_allclose(run(proto, x)[0], expected, rtol=1e-6, atol=1e-7)
+
+
+def test_an_if_that_only_a_branch_needs():
+    """Of three, each used where the one behind it does nothing, one stays outside."""
+
+    def choice(number, before):
+        value = helper.make_tensor_value_info
+        yes = helper.make_node('Mul', ['x', f'factor{number}'], [f'yes{number}'])
+        no = helper.make_node('Identity', [before], [f'no{number}'])
+        parts = [
+            helper.make_graph([node], node.output[0], [], [value(node.output[0], TensorProto.FLOAT, None)])
+            for node in (yes, no)
+        ]
+        condition = helper.make_node('Greater', ['most', f'limit{number}'], [f'is{number}'])
+        out = f'c{number}' if number < 2 else 'y'
+        return condition, helper.make_node('If', [f'is{number}'], [out], then_branch=parts[0], else_branch=parts[1])
+
+    nodes = [helper.make_node('ReduceMax', ['x'], ['most'], keepdims=0)]
+    for number, before in enumerate(['x', 'c0', 'c1']):
+        nodes.extend(choice(number, before))
+    tensors = {f'factor{number}': 2.0 + number for number in range(3)}
+    tensors.update(limit0=3, limit1=2, limit2=1)
+    proto = model(nodes, tensors)
+    pictures = [np.full((1, 1, 2, 2), most, np.float32) for most in (0.5, 1.5, 2.5, 3.5)]
+    before = [run(proto, x)[0] for x in pictures]
+    assert kinds(rewrite(proto))['If'] == 1
+    for x, expected in zip(pictures, before):
+        np.testing.assert_array_equal(run(proto, x)[0], expected)

@@ -6,7 +6,7 @@ github.com/hli1221/imagefusion-LRRNet states no license for code and weights, so
 weights over.
 """
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mmfusion.models.layers.postprocess import stretch
 from mmfusion.models.layers.single_channel import add_shifted
 from mmfusion.models.layers.strips import must_stay_whole
 from mmfusion.registry import MODELS
+from mmfusion.utils.compat import exporting, scan
 
 from .base import BaseFuser, FuserOutput
 
@@ -106,7 +107,7 @@ class SparseCoding(BaseModule):
 
     def forward(self, image: Tensor) -> Tuple[Tensor, Tensor]:
         """(N, 1, H, W) to pictures of the low-rank and of the sparse part, each (N, 1, H, W)."""
-        step = self._step_in_blocks if self._in_blocks(image) else self._step
+        step = self._step_in_blocks if self._in_blocks(image) else self._step_in_scan if exporting() else self._step
         readers = [[layer] for layer in self.reconstruct] + [[self.picture_low_rank, self.picture_sparse]]
         codes, maps = None, None  # (N, HW, 2 width), (N, HW, 9 pictures)
         residual = image
@@ -119,9 +120,29 @@ class SparseCoding(BaseModule):
 
     def _step(self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor) -> Tuple[Tensor, Tensor]:
         """New codes and their sums for the pictures, of codes (N, HW, C), neighborhoods (N, HW, 10) and matrices (10, C) and (C, 9 pictures)."""
-        raw = around @ write if codes is None else self.scale * codes + around @ write
-        codes = raw.sign() * F.relu(raw.abs() - self.threshold)
+        codes = self._new_codes(codes, around, write)
         return codes, codes @ read
+
+    def _new_codes(self, codes: Optional[Tensor], around: Tensor, write: Tensor) -> Tensor:
+        raw = around @ write if codes is None else self.scale * codes + around @ write
+        return raw.sign() * F.relu(raw.abs() - self.threshold)
+
+    def _step_in_scan(
+        self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """The same in a form that a graph can record, as a loop over blocks of the pixels of all images; codes are (blocks, PIXELS, C)."""
+        number, pixels, _ = around.shape
+        flat = around.flatten(0, 1)
+        missing = -flat.shape[0] % PIXELS
+        flat = torch.cat([flat, flat.new_zeros(missing, flat.shape[1])])
+        inputs = [flat.unflatten(0, (-1, PIXELS))] if codes is None else [flat.unflatten(0, (-1, PIXELS)), codes]
+
+        def block(carry: Tensor, parts: List[Tensor]) -> Tuple[Tensor, Tuple[Tensor, Tensor]]:
+            new = self._new_codes(parts[1] if len(parts) > 1 else None, parts[0], write)
+            return carry.clone(), (new, new @ read)
+
+        _, (codes, maps) = scan(block, flat.new_zeros(1), inputs)
+        return codes, maps.flatten(0, 1)[: number * pixels].unflatten(0, (number, pixels))
 
     def _step_in_blocks(
         self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor
