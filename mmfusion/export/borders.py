@@ -16,10 +16,10 @@ from .nodes import attribute, constants, integers, makers, put_in_order, reads
 MAX_REACH = 12  # pixels; a strip is twice as thick, and takes time in proportion
 MIN_CHANNELS = 8  # to frame less is cheap
 DETOUR = 3  # pixels that strips may begin earlier, where the features are not in blocks
-POINTWISE = frozenset(
-    'Abs Add Cast Clip Div Elu Erf Exp Gelu HardSigmoid Identity LeakyRelu Log Max Mean Min Mul Neg PRelu Pow Relu Sigmoid Sign Softplus Sqrt Sub '
-    'Sum Tanh Where'.split()
-)
+POINTWISE = (
+    'Abs', 'Add', 'Cast', 'Clip', 'Div', 'Elu', 'Erf', 'Exp', 'Gelu', 'HardSigmoid', 'Identity', 'LeakyRelu', 'Log', 'Max', 'Mean',
+    'Min', 'Mul', 'Neg', 'PRelu', 'Pow', 'Relu', 'Sigmoid', 'Sign', 'Softplus', 'Sqrt', 'Sub', 'Sum', 'Tanh', 'Where',
+)  # fmt: skip
 REDUCTIONS = ('ReduceL2', 'ReduceMax', 'ReduceMean', 'ReduceMin', 'ReduceSum')
 BLOCKED = ('Add', 'Concat', 'Conv', 'LeakyRelu', 'Relu', 'Sigmoid', 'Sum', 'Tanh')  # read and write blocks of channels
 FRAMES = (b'reflect', b'edge')
