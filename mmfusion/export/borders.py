@@ -257,17 +257,17 @@ class _Rewritten:
         read = [name for node in self.nodes for name in node.input] + list(kept)
         made = {node.output[0]: node for node in self.nodes}
         for node in list(self.nodes):
-            before = made.get(node.input[0])
-            if (
-                not _is_plain(node, stored)
-                or before is None
-                or not _is_plain(before, stored)
-                or read.count(before.output[0]) > 1
-            ):
+            before = made.get(node.input[0]) or self._pointwise(node.input[0])
+            if before is None or not (_is_dense(before, stored) and _is_dense(node, stored)):
                 continue
             first, second = (numpy_helper.to_array(stored[part.input[1]]) for part in (before, node))
+            spreads = [attribute(part, 'dilations', [1, 1]) for part in (before, node)]
+            pointwise = first.shape[2:] == (1, 1)
+            if not pointwise and (set(spreads[0]) | set(spreads[1])) != {1}:
+                continue
             size = first.shape[2] + second.shape[2] - 1
-            if size**2 * first.shape[1] * len(second) >= first.size + second.size:
+            alone = before in self.nodes and read.count(before.output[0]) == 1  # otherwise it stays, for others
+            if size**2 * first.shape[1] * len(second) >= second.size + alone * first.size:
                 continue
             weight = np.zeros((len(second), first.shape[1], size, size))
             for row, column in np.ndindex(*second.shape[2:]):
@@ -281,11 +281,24 @@ class _Rewritten:
                 self.view.graph.initializer.append(numpy_helper.from_array(value.astype(first.dtype), name))
                 stored[name] = self.view.graph.initializer[-1]
                 inputs.append(name)
-            shape = dict(kernel_shape=[size] * 2, pads=[size // 2] * 4)
+            pads = [spreads[1][0] * (size // 2)] * 4
+            shape = dict(kernel_shape=[size] * 2, pads=pads, dilations=spreads[1])
             merged = helper.make_node('Conv', inputs, node.output, node.name, **shape)
-            self.nodes[self.nodes.index(node)] = merged
-            self.nodes.remove(before)
-            made[node.output[0]] = merged
+            self.nodes[self.nodes.index(node)] = made[node.output[0]] = merged
+            read.append(inputs[0])
+            read.remove(before.output[0])
+            if alone:
+                self.nodes.remove(before)
+                read.remove(inputs[0])
+
+    def _pointwise(self, name: str) -> Optional[NodeProto]:
+        """The pointwise convolution before this part that makes a value, if one does."""
+        node = self.view.makers.get(name)
+        if node is None or node.op_type != 'Conv' or name in self.view.margins:
+            return None
+        weight = self.view.stored.get(node.input[1])
+        step = self.view.step(node)
+        return node if weight is not None and set(weight.dims[2:]) == {1} and step == Step((node.input[0],)) else None
 
     def _strip(self, side: str, places: Iterable[int], axis: int, start: int, end: int) -> Dict[str, str]:
         """The part, with the nodes before it that take part, for one strip."""
@@ -340,12 +353,10 @@ class _Rewritten:
         return node
 
 
-def _is_plain(node: NodeProto, stored: Dict[str, TensorProto]) -> bool:
-    """Whether a node is a convolution without groups and dilation."""
-    plain = (
-        node.op_type == 'Conv' and attribute(node, 'group', 1) == 1 and set(attribute(node, 'dilations', [1])) == {1}
-    )
-    return plain and all(name in stored for name in node.input[1:] if name)
+def _is_dense(node: NodeProto, stored: Dict[str, TensorProto]) -> bool:
+    """Whether a node is a convolution without groups, of stored weights."""
+    dense = node.op_type == 'Conv' and attribute(node, 'group', 1) == 1
+    return dense and all(name in stored for name in node.input[1:] if name)
 
 
 def _bias(node: NodeProto, stored: Dict[str, TensorProto], channels: int) -> np.ndarray:

@@ -131,6 +131,18 @@ def test_convolutions_become_one_where_that_is_cheaper():
     assert sorted(sizes) == [3, 3, 5]
 
 
+def test_a_pointwise_convolution_that_others_read_too_goes_into_the_next_ones():
+    """From one channel, as the layers behind read only what it makes of that."""
+    nodes = [conv('a', 'x'), frame('p', 'a', 2), conv('b', 'p', 2), frame('q', 'a'), conv('c', 'q')]
+    nodes.append(helper.make_node('Sum', ['a', 'b', 'c'], ['y']))
+    tensors = {**weights('a', 8, 1, 1), **weights('b', 8, 8), **weights('c', 8, 8), **frames(1, 2)}
+    proto = model(nodes, tensors, dict(a=8, p=(8, 4), b=8, q=(8, 2), c=8, y=8), channels=1)
+    same_everywhere(proto, 1)
+    whole = [node for node in proto.graph.node if node.op_type == 'Conv' and node.name.endswith('whole')]
+    shapes = {tensor.name: list(tensor.dims) for tensor in proto.graph.initializer}
+    assert [shapes[node.input[1]] for node in whole] == [[8, 1, 3, 3]] * 2
+
+
 @pytest.mark.parametrize('case', ['narrow', 'far', 'stride', 'size', 'constant'])
 def test_what_stays(case):
     channels = 4 if case == 'narrow' else 8

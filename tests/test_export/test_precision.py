@@ -40,16 +40,21 @@ def full(tmp_path_factory):
     fuser = MODELS.build(dict(type='DenseFuse')).eval()
     file = tmp_path_factory.mktemp('full') / 'full.onnx'
     traced = []
+    trace = exporting.trace
+
+    def keep(*args, for_processors):  # half precision and int8 begin from the plain form
+        traced.append(trace(*args, for_processors=False))
+        return copy.deepcopy(traced[0])
+
     with pytest.MonkeyPatch.context() as patch:
-        trace = exporting.trace
-        patch.setattr(exporting, 'trace', lambda *args: traced.append(trace(*args)) or copy.deepcopy(traced[0]))
+        patch.setattr(exporting, 'trace', keep)
         export_model(fuser, file)
     return fuser, file, traced[0]
 
 
 @pytest.fixture
 def traced_once(full, monkeypatch):
-    monkeypatch.setattr(exporting, 'trace', lambda *args: copy.deepcopy(full[2]))
+    monkeypatch.setattr(exporting, 'trace', lambda *args, **kwargs: copy.deepcopy(full[2]))
 
 
 def kinds(model):
