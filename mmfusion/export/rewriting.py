@@ -190,7 +190,7 @@ def _merge_pointwise(graph: GraphProto) -> None:
         if node.op_type != 'Conv' or node.input[1] not in stored:
             continue
         before = maker_of.get(node.input[0])
-        if before is None or before.op_type != 'Conv' or uses[before.output[0]] > 1 or before.input[1] not in stored:
+        if before is None or before.op_type != 'Conv' or before.input[1] not in stored:
             continue
         named = [name for part in (before, node) for name in part.input[2:] if name]
         if any(name not in stored for name in named):
@@ -201,6 +201,8 @@ def _merge_pointwise(graph: GraphProto) -> None:
         if not plain or attribute(node, 'group', 1) != 1 or attribute(before, 'group', 1) != 1:
             continue
         if last.shape[0] > first.shape[0]:  # it would cost more
+            continue
+        if uses[before.output[0]] > 1 and first[0].size > last.shape[1]:  # as the first one stays for others
             continue
         matrix = last.reshape(last.shape[:2]).astype(np.float64)
         weight = np.tensordot(matrix, first.astype(np.float64), 1)

@@ -69,6 +69,16 @@ def test_convolutions_that_stay(case):
     assert kinds(rewrite(proto)) == {'Conv': 2}
 
 
+def test_pointwise_behind_what_others_read():
+    nodes = [conv('a', 'x', 1), conv('y', 'a', 1)]
+    proto = model(nodes, {**weights('a', 4, CHANNELS, 1), **weights('y', 4, 4, 1)}, ('y', 'a'))
+    x = picture(1, CHANNELS, 4, 5)
+    before = run(proto, x)
+    assert [node.input[0] for node in rewrite(proto).graph.node] == ['x', 'x']
+    for got, expected in zip(run(proto, x), before):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     'slope,expected',
     [
