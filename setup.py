@@ -1,4 +1,6 @@
-"""``mmfusion/.mim``: the configs, tools and model index that travel inside the package. The metadata stand in pyproject.toml."""
+"""``mmfusion/.mim``: the configs, tools and model index that travel inside the package. The metadata stand in
+pyproject.toml.
+"""
 
 import shutil
 import sys

@@ -45,7 +45,9 @@ def pipeline_of(dataset):
 
 
 def reduced(dataset):
-    """The config of a data set that decodes at a reduced size; None where its pipeline does not resize to a fixed one."""
+    """The config of a data set that decodes at a reduced size; None where its pipeline does not resize to a fixed
+    one.
+    """
     dataset = copy.deepcopy(dataset)
     pipeline = pipeline_of(dataset)
     for step in pipeline:

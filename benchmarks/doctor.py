@@ -3,10 +3,11 @@
     python benchmarks/doctor.py --work-dir work_dirs/doctor                      all faults, 300 pairs each
     python benchmarks/doctor.py --work-dir work_dirs/doctor --seed 1 --pairs 60 --faults partner boxes
 
-Sound pairs of six sizes, by day and by night, png and jpg, are rendered with boxes and class maps. For each fault every pair is made once more with
-the fault in it. Then sets are put together in which a fifth of the pairs has the fault and the others are sound, five of them, so that each pair is
-the faulty one once. A fault counts as found when the check that is made for it reports the pair. A sound pair counts as a false alarm when any
-check reports it, in the set without faults. A run that was stopped goes on where it was; remove the work dir after a change of the checks.
+Sound pairs of six sizes, by day and by night, png and jpg, are rendered with boxes and class maps. For each fault every
+pair is made once more with the fault in it. Then sets are put together in which a fifth of the pairs has the fault and
+the others are sound, five of them, so that each pair is the faulty one once. A fault counts as found when the check
+that is made for it reports the pair. A sound pair counts as a false alarm when any check reports it, in the set without
+faults. A run that was stopped goes on where it was; remove the work dir after a change of the checks.
 
 The checks were tuned with seeds of 100 and above; tables are made with others.
 """
@@ -122,7 +123,9 @@ def moved(seed: int, index: int, rng: np.random.Generator) -> Files:
 
 
 def same_scene(seed: int, index: int, rng: np.random.Generator) -> Files:
-    """A later frame of the scene: other places of the things, other noise, and the camera moved by up to 3 % of the width."""
+    """A later frame of the scene: other places of the things, other noise, and the camera moved by up to 3 % of the
+    width.
+    """
     draw = generator(seed, index, 0)
     scene = draw_scene(draw, size_of(index))
     height, width = scene.size
@@ -406,7 +409,8 @@ def main() -> None:
         names = {text.split(':')[0] for texts in wrong.values() for text in texts}
         silent = Counter(check for fact in facts for check, value in fact.items() if isinstance(value, NotJudged))
         print(
-            f'{len(entries)} sound pairs: {len(names)} reported ({len(names) / len(entries):.1%}); not judged {dict(silent)}',
+            f'{len(entries)} sound pairs: {len(names)} reported ({len(names) / len(entries):.1%}); '
+            f'not judged {dict(silent)}',
             flush=True,
         )
         print('\n'.join(f'  {check} {text}' for check, texts in wrong.items() for text in texts), flush=True)
@@ -415,7 +419,8 @@ def main() -> None:
             outcome = rate(fault, entries, facts, *make(pool, fault, args.seed, args.pairs, root / fault))
             report[fault] = outcome._asdict()
             row = (
-                f'| {checks[fault].title} | `{fault}` | {outcome.found} of {outcome.total} | {outcome.found / outcome.total:.1%} | '
+                f'| {checks[fault].title} | `{fault}` | {outcome.found} of {outcome.total} | '
+                f'{outcome.found / outcome.total:.1%} | '
                 f'{outcome.unjudged} | {outcome.alarms} of {outcome.sound} |'
             )
             lines.append(row)

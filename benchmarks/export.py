@@ -2,12 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/export.py moe_fusion plain_conv tdfusion average_msrs_det:det
 
-A task network of a config stands behind a colon; it has the weights that it begins with. The time is a ratio of CPU times to the eager network, the
-best of turns in one process, with the threads that OMP_NUM_THREADS says; memory is the peak of a process that holds numpy and onnxruntime alone.
+A task network of a config stands behind a colon; it has the weights that it begins with. The time is a ratio of CPU
+times to the eager network, the best of turns in one process, with the threads that OMP_NUM_THREADS says; memory is the
+peak of a process that holds numpy and onnxruntime alone.
 
     OMP_NUM_THREADS=1 python benchmarks/export.py moe_fusion --profile 12
 
-says where onnxruntime spends that time instead: shares of its kinds of operators and the slowest ones of them, with their shapes, by its own profile.
+says where onnxruntime spends that time instead: shares of its kinds of operators and the slowest ones of them, with
+their shapes, by its own profile.
 """
 
 import argparse
@@ -21,7 +23,10 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 HOLDING = ('If', 'Loop', 'Scan')  # their time is that of the operators inside
-HEAD = '| model | fuser | open sizes | largest difference | file | time to eager | memory, 480x640 | memory, 1536x2048 in tiles of 512 |'
+HEAD = (
+    '| model | fuser | open sizes | largest difference | file | time to eager | memory, 480x640 | memory, '
+    '1536x2048 in tiles of 512 |'
+)
 PEAK = """
 import sys
 import numpy as np
@@ -36,7 +41,9 @@ print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.st
 
 
 class Operator(NamedTuple):
-    """A node of a graph as onnxruntime runs it: its name there, its kind, the least milliseconds of all runs, shapes."""
+    """A node of a graph as onnxruntime runs it: its name there, its kind, the least milliseconds of all runs,
+    shapes.
+    """
 
     name: str
     kind: str
@@ -57,7 +64,9 @@ def in_turns(runs: Sequence[Callable[[], object]], repeats: int) -> List[float]:
 
 
 def profile(path: str, size: Sequence[int], repeats: int) -> List[Operator]:
-    """Operators of a file as onnxruntime runs them, the slowest first. Those inside of branches and loops stand for what holds them."""
+    """Operators of a file as onnxruntime runs them, the slowest first. Those inside of branches and loops stand for
+    what holds them.
+    """
     import onnxruntime
     import torch
 
@@ -200,7 +209,8 @@ def main() -> None:
             rows.append(measure(name, folder, args.size, args.repeats))
             row = rows[-1]
             print(
-                f'| `{row["model"]}` | {row["fuser"]} | {row["dynamic"]} | {row["difference"]:.1e} | {row["megabytes"]:.2f} MB | '
+                f'| `{row["model"]}` | {row["fuser"]} | {row["dynamic"]} | {row["difference"]:.1e} | '
+                f'{row["megabytes"]:.2f} MB | '
                 f'{row["ratio"]:.2f} | {row["peak_mb"]:.0f} MB | {_megabytes(row["peak_tiled_mb"])} |',
                 flush=True,
             )

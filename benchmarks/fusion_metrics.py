@@ -49,7 +49,8 @@ def main(argv=None):
         timings = measure(functions, args.repeats, 1)
     height, width = arrays[0].shape
     print(
-        f'{Path(args.images[0]).name if args.images else "made-up images"}, {width}x{height} pixels, CPU ms: best of {args.repeats}, '
+        f'{Path(args.images[0]).name if args.images else "made-up images"}, {width}x{height} pixels, CPU ms: '
+        f'best of {args.repeats}, '
         'ratio: median over rounds'
     )
     print(f'{"":10}{"literal":>10}{"mmfusion":>10}{"ratio":>8}{"value":>14}{"difference":>12}')

@@ -1,12 +1,14 @@
 #!/usr/bin/env python
 """Everything that wants to be looked at on a GPU, in pieces of less than ten minutes that leave json files.
 
-    python benchmarks/gpu.py                          all pieces that are not done yet, then the table (or: make gpu-check)
+    python benchmarks/gpu.py                          all pieces that are not done yet, then the table (or: make \
+        gpu-check)
     python benchmarks/gpu.py train-moe_fusion_llvip-fp16 metrics
     python benchmarks/gpu.py --list
     python benchmarks/gpu.py --device cpu --quick     the script itself, as far as a CPU goes; its figures mean nothing
 
-Each piece runs in a process of its own and writes OUT/PIECE.json; with the same command again, pieces that ended well are kept and the others run.
+Each piece runs in a process of its own and writes OUT/PIECE.json; with the same command again, pieces that ended well
+are kept and the others run.
 """
 
 import argparse

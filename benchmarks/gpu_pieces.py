@@ -93,7 +93,9 @@ def fuser_names() -> List[str]:
 
 
 def against_cpu(name: str, options: Options) -> dict:
-    """Forward and backward pass of a fuser, on the device and on the CPU, in float32 without TF32: largest differences and times."""
+    """Forward and backward pass of a fuser, on the device and on the CPU, in float32 without TF32: largest differences
+    and times.
+    """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     fuser = MODELS.build(dict(type=name, **(SMALL.get(name, {}) if options.quick else {}))).eval()
@@ -129,7 +131,9 @@ def against_cpu(name: str, options: Options) -> dict:
 
 
 def joint_training(config: str, precision: str, options: Options) -> dict:
-    """Steps of joint training on ready batches: pairs per second, peak memory, and where the step waits for the device."""
+    """Steps of joint training on ready batches: pairs per second, peak memory, and where the step waits for the
+    device.
+    """
     (size, pairs), cfg = JOINT[config], load_config(str(ROOT / 'configs' / f'{config}.py'))
     if options.quick:
         size, pairs = (64, 64), 2
@@ -153,7 +157,9 @@ def meta_training(config: str, options: Options) -> dict:
 
 
 def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
-    """TC-MoA at 448x448, float32 and bfloat16: inference, and training steps of its trainable part, with and without checkpointing."""
+    """TC-MoA at 448x448, float32 and bfloat16: inference, and training steps of its trainable part, with and without
+    checkpointing.
+    """
     result = {}
     for precision in ('fp32', 'bf16'):
         torch.manual_seed(0)
@@ -191,7 +197,9 @@ def tc_moa(arch: str, checkpointing: bool, options: Options) -> dict:
 
 
 def metrics(options: Options) -> dict:
-    """All metrics of the default protocol on a batch: largest relative difference from the CPU, images per second of both."""
+    """All metrics of the default protocol on a batch: largest relative difference from the CPU, images per second of
+    both.
+    """
     names = ['EN', 'SSIM'] if options.quick else expand_names(['all'], 'default')
     images = [
         image.double().repeat(2 if options.quick else 8, 1, 1, 1)
@@ -251,7 +259,9 @@ def two_processes(options: Options) -> dict:
 
 
 def compiled(name: str, options: Options) -> dict:
-    """``torch.compile`` and CUDA graphs against eager, forward pass in evaluation mode: ratio of times and largest difference."""
+    """``torch.compile`` and CUDA graphs against eager, forward pass in evaluation mode: ratio of times and largest
+    difference.
+    """
     fuser = MODELS.build(dict(type=name, **(SMALL.get(name, {}) if options.quick else {}))).eval().to(options.device)
     sources = [
         torch.rand(1, fuser.channels[-1], *((32, 48) if options.quick else (480, 640)), device=options.device)
@@ -325,7 +335,9 @@ class PairFiles(torch.utils.data.Dataset):
 
 
 def build(cfg: Config, options: Options) -> torch.nn.Module:
-    """The coupling of a config in training mode on the device, with the same random weights every time and nothing downloaded."""
+    """The coupling of a config in training mode on the device, with the same random weights every time and nothing
+    downloaded.
+    """
     torch.manual_seed(0)
     return without_downloads(MODELS.build(cfg.model)).to(options.device).train()
 
@@ -348,7 +360,8 @@ def timed_steps(step: Callable[[int], object], pairs: int, options: Options, wat
         watch: List the lines of Python at which a step waits for the device, in two more steps.
 
     Returns:
-        dict: ``steps``, ``pairs_per_s``, ``step_ms``, ``peak_mib`` (on a GPU) and ``synchronizations`` (place: times in a step).
+        dict: ``steps``, ``pairs_per_s``, ``step_ms``, ``peak_mib`` (on a GPU) and ``synchronizations`` (place: times in
+        a step).
     """
     steps = 2 if options.quick else options.steps
     wait = torch.cuda.synchronize if options.cuda else (lambda: None)

@@ -2,7 +2,8 @@
 """Resident and peak memory over a long training run, with glibc's allocator as it is and with freed memory kept.
 
     python benchmarks/memory_over_steps.py configs/moe_fusion_demo.py
-    python benchmarks/memory_over_steps.py configs/moe_fusion_msrs_light.py --steps 500 --every 25 --workers 2 --json work_dirs/memory.json
+    python benchmarks/memory_over_steps.py configs/moe_fusion_msrs_light.py --steps 500 --every 25 --workers 2 --json \
+        work_dirs/memory.json
 
 Each setting trains in a process of its own, with the data set and the pipeline of the config, from random weights; as
 in a real run, data workers start anew with every epoch. Printed as csv, every so many steps: resident set and peak of
@@ -100,7 +101,8 @@ def work(args):
     loader = Runner.build_dataloader(loader, seed=0)
     if not len(loader):
         raise UserError(
-            f'{args.config}: {len(loader.dataset)} pairs make no batch of {loader.batch_size}; choose a smaller --batch-size'
+            f'{args.config}: {len(loader.dataset)} pairs make no batch of {loader.batch_size}; '
+            f'choose a smaller --batch-size'
         )
     for step, batch in zip(range(1, args.steps + 1), batches(loader)):
         model.train_step(batch, wrapper)
@@ -127,7 +129,9 @@ def measure(setting, argv):
 
 
 def growth(rows):
-    """MiB of the resident set, from the mean of the first half of the warm measurements to that of the second half; None for fewer than four."""
+    """MiB of the resident set, from the mean of the first half of the warm measurements to that of the second half;
+    None for fewer than four.
+    """
     warm = [row['resident_mib'] for row in rows if row['step'] > WARM_PART * rows[-1]['step']]
     half = len(warm) // 2
     return sum(warm[-half:]) / half - sum(warm[:half]) / half if half >= 2 else None
@@ -155,7 +159,8 @@ def main(argv=None):
     for setting, rows in found.items():
         grown = growth(rows)
         print(
-            f'# {setting}: resident {rows[-1]["resident_mib"]:.0f} MiB after {rows[-1]["step"]} steps, peak {rows[-1]["peak_mib"]:.0f} MiB'
+            f'# {setting}: resident {rows[-1]["resident_mib"]:.0f} MiB after {rows[-1]["step"]} steps, '
+            f'peak {rows[-1]["peak_mib"]:.0f} MiB'
             + ('' if grown is None else f', {grown:+.0f} MiB from the first to the second half of the warm steps')
         )
     if args.json:

@@ -1,10 +1,12 @@
-"""Time published fusers against their plain formulations (tests/twins/published_twins.py), in one process, with weights made up.
+"""Time published fusers against their plain formulations (tests/twins/published_twins.py), in one process, with weights
+made up.
 
     python benchmarks/published_fusers.py                     # all of them
     python benchmarks/published_fusers.py densefuse sage --repeats 15
 
-The formulations take turns, so a load from outside hits both; on a busy machine believe the ratio of CPU time. ``floor`` is the ratio that
-all multiply-adds of the plain formulation would have at the rate of a matrix product of 1024x1024, in the same rounds, where all else took no time.
+The formulations take turns, so a load from outside hits both; on a busy machine believe the ratio of CPU time.
+``floor`` is the ratio that all multiply-adds of the plain formulation would have at the rate of a matrix product of
+1024x1024, in the same rounds, where all else took no time.
 """
 
 import argparse
@@ -77,7 +79,8 @@ def main():
         floor = ratio(timings['probe'], timings['plain'], 'cpu') * gmac * 1e9 / PROBE**3
         walls = [ratio(timings['ours'], timings['plain'], kind) for kind in ('wall', 'cpu')]
         print(
-            f'{name:10} {gmac:6.1f} {timings["plain"].median():8.3f} {timings["ours"].median():8.3f} {walls[0]:6.2f} {walls[1]:6.2f} '
+            f'{name:10} {gmac:6.1f} {timings["plain"].median():8.3f} {timings["ours"].median():8.3f} {walls[0]:6.2f} '
+            f'{walls[1]:6.2f} '
             f'{floor:6.2f} {difference:10.1e}',
             flush=True,
         )

@@ -1,9 +1,11 @@
-"""Compare published fusers with recorded outputs of the official programs, for the table of docs/en/published_fusers.md.
+"""Compare published fusers with recorded outputs of the official programs, for the table of
+docs/en/published_fusers.md.
 
     python benchmarks/published_parity.py FOLDER
 
-A file NAME.pt of the folder holds `state_dict` (official weights by their official keys), `inputs` (pairs by the names `visible` and `infrared`, as
-the official program takes them) and `outputs` (before anything is done to the picture). The names are those of tests/helpers/published_files.py.
+A file NAME.pt of the folder holds `state_dict` (official weights by their official keys), `inputs` (pairs by the names
+`visible` and `infrared`, as the official program takes them) and `outputs` (before anything is done to the picture).
+The names are those of tests/helpers/published_files.py.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""The nine metrics of the protocol cddfuse written down literally, with dense windows and one array operation per formula.
+"""The nine metrics of the protocol cddfuse written down literally, with dense windows and one array operation per
+formula.
 
-They are what the fast ones are timed against (fusion_metrics.py in this folder) and compared with: images in float32 and scipy's convolutions, as the
-programs in use have them.
+They are what the fast ones are timed against (fusion_metrics.py in this folder) and compared with: images in float32
+and scipy's convolutions, as the programs in use have them.
 """
 
 import numpy as np

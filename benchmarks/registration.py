@@ -1,12 +1,14 @@
 """Registration against known warps: errors, refusals, and the fit of the gate.
 
-    python benchmarks/registration.py --rendered 40 --pairs MSRS=data/MSRS/test/vi,data/MSRS/test/ir --warps 10 --out warps.json
+    python benchmarks/registration.py --rendered 40 --pairs MSRS=data/MSRS/test/vi,data/MSRS/test/ir --warps 10 --out \
+        warps.json
     python benchmarks/registration.py --fit warps.json
 
-Each pair is warped by seeded transforms: up to 12 pixels, 3 degrees and 6 % at a width of 320 (``known``), so far that it lies just outside a
-search that is narrowed for it, which finds the best wrong place nearby (``beside``), far outside (``far``), or it gets the second image of another
-pair (``stranger``). The error is the mean distance of the corners from where they belong, in pixels of a width of 320. Pairs of real data sets are
-taken as registered, which they are within 1 to 3 such pixels.
+Each pair is warped by seeded transforms: up to 12 pixels, 3 degrees and 6 % at a width of 320 (``known``), so far that
+it lies just outside a search that is narrowed for it, which finds the best wrong place nearby (``beside``), far outside
+(``far``), or it gets the second image of another pair (``stranger``). The error is the mean distance of the corners
+from where they belong, in pixels of a width of 320. Pairs of real data sets are taken as registered, which they are
+within 1 to 3 such pixels.
 """
 
 import argparse
@@ -89,7 +91,8 @@ def measure(cases: List[tuple], warps: Sequence[int], kinds: List[str], model: s
                         accepted=result.accepted,
                         before=corner_distance(np.eye(3), truth, shape) * unit,
                         checks=result.checks,
-                        # where the corners of the second image as it was come to lie: equal for all warps of a pair if nothing is left to chance
+                        # where the corners of the second image as it was come to lie: equal for all warps of a pair if
+                        # nothing is left to chance
                         corners=(transform_points(result.matrix @ matrix, corners(shape)) * unit).tolist(),
                     )
                 )
@@ -119,7 +122,9 @@ def report(rows: List[dict]) -> str:
 
 
 def scatter(rows: List[dict]) -> float:
-    """Median distance of accepted results from the median place of the same pair under all its warps: what is left to chance, without the set."""
+    """Median distance of accepted results from the median place of the same pair under all its warps: what is left to
+    chance, without the set.
+    """
     places: Dict[str, list] = {}
     for row in rows:
         if row['accepted']:
@@ -130,7 +135,8 @@ def scatter(rows: List[dict]) -> float:
 
 
 def fit(rows: List[dict]) -> Dict[str, float]:
-    """Logistic regression of right (below 3 px) against wrong (above 8 px), with a small ridge; both sides weigh the same.
+    """Logistic regression of right (below 3 px) against wrong (above 8 px), with a small ridge; both sides weigh the
+    same.
 
     No figure may count the wrong way, as one of a few that say the same does if it is let.
     """
@@ -150,7 +156,8 @@ def fit(rows: List[dict]) -> Dict[str, float]:
     found = minimize(loss, np.zeros(inputs.shape[1]), method='L-BFGS-B', bounds=bounds).x
     score = inputs @ found
     print(
-        f'{right.sum()} right, {(~right).sum()} wrong; refused at 0.5: {(score[right] < 0).mean():.1%} of the right ones, '
+        f'{right.sum()} right, {(~right).sum()} wrong; refused at 0.5: {(score[right] < 0).mean():.1%} of '
+        f'the right ones, '
         f'{(score[~right] < 0).mean():.1%} of the wrong ones'
     )
     return dict(zip([*FEATURES, 'bias'], found.round(2).tolist()))

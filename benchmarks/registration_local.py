@@ -2,10 +2,11 @@
 
     python benchmarks/registration_local.py data/MSRS/train/vi data/MSRS/train/ir --limit 30
 
-Windows of 96x96 pixels of the second image are moved by up to 7 pixels over the first, as the set has both, and stop where they correlate best, by
-the edge features of :mod:`mmfusion.registration` and by the bare strength of the gradient. Windows without a clear place are left out; the
-table has the median over all pairs for each of nine parts of the picture. A set that is registered shows noise about zero, one shift too
-many equal values, a lens that was not taken out a pull toward the center or away from it.
+Windows of 96x96 pixels of the second image are moved by up to 7 pixels over the first, as the set has both, and stop
+where they correlate best, by the edge features of :mod:`mmfusion.registration` and by the bare strength of the
+gradient. Windows without a clear place are left out; the table has the median over all pairs for each of nine parts of
+the picture. A set that is registered shows noise about zero, one shift too many equal values, a lens that was not taken
+out a pull toward the center or away from it.
 """
 
 import argparse

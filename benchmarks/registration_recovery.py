@@ -6,20 +6,26 @@
     python benchmarks/registration_recovery.py --pairs --rendered 150 --detect --detector laplacian_demo_det \
         work_dirs/laplacian_demo_det/epoch_6.pth --work-dir work_dirs/recovery
 
-Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the first. Qabf is rated within the
-largest rectangle that all variants of a pair know, and counted in several ways, since the sets are not registered to the pixel themselves:
+Each second image is shifted by ``--shift`` pixels in a seeded direction (bilinear), registered, and fused with the
+first. Qabf is rated within the largest rectangle that all variants of a pair know, and counted in several ways, since
+the sets are not registered to the pixel themselves:
 
-- against the set: every fused image is rated with the second image where the set has it; 100 % is the pair as it came, 0 % the shifted one;
-  ``truth`` undoes the shift exactly. A result that lies elsewhere than the set loses, whether edges coincide there or not;
-- by its own sources: each fused image is rated with the second image that it was fused from, so that no place is taken as right. Qabf hardly falls
-  with the shift then: it does not ask whether the edges of both sources coincide, so it says nothing about which place is right;
-- by two measures that registration does not use, mutual information of the gray levels and the edges of the first image kept in the second (Qabf
-  of the second for the first alone): for how many pairs they are higher where registration put the second image than where the set has it;
-- against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration counts. Distance says how
-  far (mean of the corners, pixels) the two results are apart, and how far the result is from the set.
+- against the set: every fused image is rated with the second image where the set has it; 100 % is the pair as it came,
+  0 % the shifted one; ``truth`` undoes the shift exactly. A result that lies elsewhere than the set loses, whether
+  edges coincide there or not;
+- by its own sources: each fused image is rated with the second image that it was fused from, so that no place is taken
+  as right. Qabf hardly falls with the shift then: it does not ask whether the edges of both sources coincide, so it
+  says nothing about which place is right;
+- by two measures that registration does not use, mutual information of the gray levels and the edges of the first image
+  kept in the second (Qabf of the second for the first alone): for how many pairs they are higher where registration put
+  the second image than where the set has it;
+- against itself: 100 % is the pair as registration lays it without a shift, so only what the shift does to registration
+  counts. Distance says how far (mean of the corners, pixels) the two results are apart, and how far the result is from
+  the set.
 
-Refused pairs are counted and left out of Qabf; for the detector they stay shifted. Sets and detector are those of ``configs/league_ivif.py``, but
-for ``--rendered``: pairs whose place is known exactly, with a detector that was trained on such pairs.
+Refused pairs are counted and left out of Qabf; for the detector they stay shifted. Sets and detector are those of
+``configs/league_ivif.py``, but for ``--rendered``: pairs whose place is known exactly, with a detector that was trained
+on such pairs.
 """
 
 import argparse

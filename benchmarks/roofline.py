@@ -6,10 +6,12 @@
 
 One pair in evaluation mode, CPU times. Printed are
 
-* the operations that ran (torch's counter: convolutions, matrix products, attention), and the time that they need at the peak of this machine:
-  the better of a 3x3 convolution of 64 channels at the size of the images and of a matrix product. No code of the same arithmetic is faster;
+* the operations that ran (torch's counter: convolutions, matrix products, attention), and the time that they need at
+  the peak of this machine: the better of a 3x3 convolution of 64 channels at the size of the images and of a matrix
+  product. No code of the same arithmetic is faster;
 * the same operations one by one, each alone on random numbers: what these kernels need without anything around them;
-* the bytes that all other operations read and write, and their time at the speed of a copy: what fusing them could save at most;
+* the bytes that all other operations read and write, and their time at the speed of a copy: what fusing them could save
+  at most;
 * the fuser, and the other one in turns with it.
 """
 
@@ -32,7 +34,9 @@ def parse_args(argv=None):
 
 
 def record(run):
-    """Operators of a run: heavy ones by name and arguments (shapes and layouts in place of tensors), and the bytes that the others touch."""
+    """Operators of a run: heavy ones by name and arguments (shapes and layouts in place of tensors), and the bytes that
+    the others touch.
+    """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_flatten, tree_map
@@ -154,10 +158,12 @@ def main(argv=None):
     times = measure({name: lambda name=name: run(name) for name in fusers}, args.repeats, 1)
     seconds = min(times['fuser'].cpu)
     print(
-        f'{args.config}, one pair of {args.shape[0]}x{args.shape[1]}, {torch.get_num_threads()} threads, CPU seconds, least of {args.repeats}'
+        f'{args.config}, one pair of {args.shape[0]}x{args.shape[1]}, {torch.get_num_threads()} threads, CPU seconds, '
+        f'least of {args.repeats}'
     )
     print(
-        f'peak            {rates["convolution"] / 1e9:.0f} GFLOP/s in a convolution, {rates["matrix"] / 1e9:.0f} in a matrix product; '
+        f'peak            {rates["convolution"] / 1e9:.0f} GFLOP/s in a convolution, '
+        f'{rates["matrix"] / 1e9:.0f} in a matrix product; '
         f'copies {copied / 1e9:.1f} GB/s, read and written'
     )
     print(f'arithmetic      {flops / 1e9:.1f} GFLOP, {least:.3f} s at the peak')
@@ -167,7 +173,8 @@ def main(argv=None):
     if args.compare:
         other = min(times['other'].cpu)
         print(
-            f'other           {other:.3f} s; ratio {ratio(times["fuser"], times["other"], "cpu"):.2f} (median over rounds); '
+            f'other           {other:.3f} s; ratio {ratio(times["fuser"], times["other"], "cpu"):.2f} '
+            f'(median over rounds); '
             f'least possible {least / other:.2f}, with these kernels {kernels / other:.2f}'
         )
     return dict(flops=flops, least=least, kernels=kernels, bytes=size, seconds=seconds)

@@ -1,6 +1,8 @@
-"""Time of the architecture search against plain training of the same supernet, as a config has it: batches, interval, tasks.
+"""Time of the architecture search against plain training of the same supernet, as a config has it: batches, interval,
+tasks.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests/twins:tests/helpers python benchmarks/search_step.py configs/tim_demo_search.py --rounds 6
+    OMP_NUM_THREADS=1 PYTHONPATH=tests/twins:tests/helpers python benchmarks/search_step.py configs/tim_demo_search.py \
+        --rounds 6
 
 CPU time, least of the rounds; both kinds of step take turns.
 """
@@ -55,10 +57,12 @@ def main():
         searching.append(time.process_time() - middle)
     step, search = min(training), min(searching)
     print(
-        f'training step, {pairs} pairs: {step:.3f} s of CPU time; search step with {upper} more pairs: {search:.3f} s, {search / step:.2f} times'
+        f'training step, {pairs} pairs: {step:.3f} s of CPU time; search step with {upper} more pairs: '
+        f'{search:.3f} s, {search / step:.2f} times'
     )
     print(
-        f'one search step in {interval} steps of the weights: {((interval - 1) * step + search) / (interval * step):.2f} times plain training'
+        f'one search step in {interval} steps of the weights: '
+        f'{((interval - 1) * step + search) / (interval * step):.2f} times plain training'
     )
 
 

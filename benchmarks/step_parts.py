@@ -2,9 +2,11 @@
 """CPU time of the parts of a joint training step, on random pictures, with random weights.
 
     OMP_NUM_THREADS=1 python benchmarks/step_parts.py configs/moe_fusion_msrs_light.py
-    OMP_NUM_THREADS=1 python benchmarks/step_parts.py configs/moe_fusion_llvip.py --shape 96 128 --batch-size 1 --rounds 2
+    OMP_NUM_THREADS=1 python benchmarks/step_parts.py configs/moe_fusion_llvip.py --shape 96 128 --batch-size 1 \
+        --rounds 2
 
-Printed is the least of some rounds for each part; the backward pass of all parts is one. What loading takes: benchmarks/data_loading.py.
+Printed is the least of some rounds for each part; the backward pass of all parts is one. What loading takes:
+benchmarks/data_loading.py.
 """
 
 import argparse

@@ -1,12 +1,14 @@
-"""Tiled against whole images: difference, seams, pixels computed and peak memory of fusers, for docs/en/large_images.md.
+"""Tiled against whole images: difference, seams, pixels computed and peak memory of fusers, for
+docs/en/large_images.md.
 
     python benchmarks/tiles.py --first vi.png --second ir.png --size 1536 2048 --tile 512
     python benchmarks/tiles.py --size 3000 4000 --tile auto --only-tiled --tiles 2
 
-Sources are a pair of files, enlarged to the size, or a rendered pair. Every fuser runs in a process of its own, whose highest resident memory counts,
-with all libraries and both images in it. Differences are in gray levels of 255. A seam is what the tiled picture jumps by, from one pixel to the
-next, and the whole one does not, across a line at which a tile begins or ceases to count; of all pixels along all such lines the largest jump
-counts. ``--tiles`` stops after so many, for the memory alone: later tiles take what the first ones took.
+Sources are a pair of files, enlarged to the size, or a rendered pair. Every fuser runs in a process of its own, whose
+highest resident memory counts, with all libraries and both images in it. Differences are in gray levels of 255. A seam
+is what the tiled picture jumps by, from one pixel to the next, and the whole one does not, across a line at which a
+tile begins or ceases to count; of all pixels along all such lines the largest jump counts. ``--tiles`` stops after so
+many, for the memory alone: later tiles take what the first ones took.
 """
 
 import argparse
@@ -70,7 +72,9 @@ class _Enough(Exception):
 
 
 def count_looks(fuser, stop_after: int) -> List[int]:
-    """Note each look at all tiles for sums over the picture. With ``stop_after``, so many tiles are looked at, and then fused before it ends."""
+    """Note each look at all tiles for sums over the picture. With ``stop_after``, so many tiles are looked at, and then
+    fused before it ends.
+    """
     from mmfusion.models.fusers import tiling
     from mmfusion.models.layers.whole_picture import PictureStatistics
 

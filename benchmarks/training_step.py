@@ -1,11 +1,13 @@
 #!/usr/bin/env python
-"""A training step here against the same step in another checkout, in processes that take turns: ratio of CPU times of one thread.
+"""A training step here against the same step in another checkout, in processes that take turns: ratio of CPU times of
+one thread.
 
     git worktree add ../before 87af940
     python benchmarks/training_step.py ../before configs/tim_msrs_light.py
     python benchmarks/training_step.py ../before configs/tdfusion_msrs_light.py --meta
 
-Both sides train the same config, that of this checkout (with --theirs that of the other one), with random weights, on the same random pictures.
+Both sides train the same config, that of this checkout (with --theirs that of the other one), with random weights, on
+the same random pictures.
 """
 
 import argparse
@@ -121,11 +123,13 @@ def main(argv=None):
         worker.stdin.close()
         worker.wait()
         print(
-            f'{name:7} least {min(seconds[name]):.3f} s, median {statistics.median(seconds[name]):.3f} s, peak {peak[name]:.0f} MiB'
+            f'{name:7} least {min(seconds[name]):.3f} s, median {statistics.median(seconds[name]):.3f} s, '
+            f'peak {peak[name]:.0f} MiB'
         )
     ratios = [here / before for here, before in zip(seconds['here'], seconds['before'])]
     print(
-        f'ratio of CPU times, median over rounds: {statistics.median(ratios):.3f} ({1 / statistics.median(ratios):.2f} times the pairs per second)'
+        f'ratio of CPU times, median over rounds: {statistics.median(ratios):.3f} '
+        f'({1 / statistics.median(ratios):.2f} times the pairs per second)'
     )
     return None
 

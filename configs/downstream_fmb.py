@@ -1,4 +1,6 @@
-"""SegFormer-B0, from Cityscapes, on FMB, for tools/downstream.py; as it stands it trains on the visible images alone."""
+"""SegFormer-B0, from Cityscapes, on FMB, for tools/downstream.py; as it stands it trains on the visible images
+alone.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/fmb_seg.py', './_base_/segmentors/segformer_b0_cityscapes.py',
     './_base_/schedules/downstream_300e.py'

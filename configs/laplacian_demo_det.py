@@ -1,6 +1,8 @@
-"""A small FCOS on rendered pairs that a Laplacian pyramid fuses, in minutes on two CPU cores: a detector whose truth is exact to the pixel.
+"""A small FCOS on rendered pairs that a Laplacian pyramid fuses, in minutes on two CPU cores: a detector whose truth is
+exact to the pixel.
 
-For measurements of what a fault of the sources costs a detector, as benchmarks/registration_recovery.py makes of a shift.
+For measurements of what a fault of the sources costs a detector, as benchmarks/registration_recovery.py makes of a
+shift.
 """
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/demo_pairs.py', './_base_/detectors/fcos_small.py', './_base_/schedules/warmup_cosine.py'

@@ -1,4 +1,5 @@
-"""League of infrared-visible fusers: rules, published networks with their own weights, and those of mmfusion, on three sets of pairs.
+"""League of infrared-visible fusers: rules, published networks with their own weights, and those of mmfusion, on three
+sets of pairs.
 
     mmfusion league league_ivif --work-dir work_dirs/league
 

@@ -1,4 +1,6 @@
-"""The demo: MoE-Fusion with a small FCOS on procedural pairs, minutes on two CPU cores, nothing to download. Ends with mAP and fused pictures."""
+"""The demo: MoE-Fusion with a small FCOS on procedural pairs, minutes on two CPU cores, nothing to download. Ends with
+mAP and fused pictures.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/demo_pairs.py', './_base_/fusers/moe_fusion_light.py', './_base_/detectors/fcos_small.py',
     './_base_/schedules/warmup_cosine.py'

@@ -1,9 +1,12 @@
-"""A narrow MoE-Fusion without a guide under a fixed fusion loss, on pairs of four sets: the fuser that ships under the name moe_fusion."""
+"""A narrow MoE-Fusion without a guide under a fixed fusion loss, on pairs of four sets: the fuser that ships under the
+name moe_fusion.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/ivif_pairs.py', './_base_/fusers/max_loss.py', './_base_/schedules/warmup_cosine.py'
 ]
 
-# Gates that average see a whole picture of any size; those of moe_fusion_light.py read grid points. No guide: attention is 0.5 everywhere.
+# Gates that average see a whole picture of any size; those of moe_fusion_light.py read grid points. No guide: attention
+# is 0.5 everywhere.
 fuser = dict(
     type='MoEFusion',
     base_channels=8,

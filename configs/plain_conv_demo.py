@@ -1,4 +1,6 @@
-"""The fuser, the loss and the schedule of plain_conv_ivif.py on rendered scenes alone: weights without conditions of a data set."""
+"""The fuser, the loss and the schedule of plain_conv_ivif.py on rendered scenes alone: weights without conditions of a
+data set.
+"""
 _base_ = ['./plain_conv_ivif.py']
 size = (160, 192)  # height, width of a scene
 

@@ -1,7 +1,8 @@
-"""A small color fuser and YOLOX-nano, from COCO, trained together on MSRS: crops around objects, cosine rate, averaged weights.
+"""A small color fuser and YOLOX-nano, from COCO, trained together on MSRS: crops around objects, cosine rate, averaged
+weights.
 
-The fuser starts from its rule and learns ten times faster than the detector, which stays near its COCO weights; docs/en/results.md says what
-was tried. The cascade for comparison: model.detach=True. All rows, with intervals:
+The fuser starts from its rule and learns ten times faster than the detector, which stays near its COCO weights;
+docs/en/results.md says what was tried. The cascade for comparison: model.detach=True. All rows, with intervals:
 
     mmfusion verdict configs/plain_conv_msrs_det.py --work-dir work_dirs/verdict_msrs --seeds 0 1 2
 """

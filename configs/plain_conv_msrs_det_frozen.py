@@ -1,4 +1,5 @@
-"""A fuser for a detector that stays as it is: YOLOX-nano from COCO is untouched, and the fuser learns what feeds it. MSRS.
+"""A fuser for a detector that stays as it is: YOLOX-nano from COCO is untouched, and the fuser learns what feeds it.
+MSRS.
 
 checkpoints/yolox_nano_coco_mmdet.pth holds the detector; docs/en/task_networks.md says where from.
 """

@@ -1,4 +1,6 @@
-"""A narrow ReFusion under a fixed fusion loss on pairs of four sets: the start of tdfusion_ivif.py, and a fuser by itself."""
+"""A narrow ReFusion under a fixed fusion loss on pairs of four sets: the start of tdfusion_ivif.py, and a fuser by
+itself.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/ivif_pairs.py', './_base_/fusers/refusion_light.py',
     './_base_/schedules/warmup_cosine.py'

@@ -1,4 +1,5 @@
-"""TC-MoA on the base masked autoencoder: one model for infrared-visible, multi-exposure and multi-focus fusion, schedule as published.
+"""TC-MoA on the base masked autoencoder: one model for infrared-visible, multi-exposure and multi-focus fusion,
+schedule as published.
 
     tools/train.py configs/tc_moa_base_3tasks.py --cfg-options model.fuser.mae=mae_visualize_vit_base.pth
 """

@@ -2,7 +2,8 @@
 
     tools/test.py configs/tc_moa_base_llvip.py CHECKPOINT
 
-The checkpoint is one of tc_moa_base_3tasks.py; that config rates all three tasks, this one LLVIP alone, with more metrics.
+The checkpoint is one of tc_moa_base_3tasks.py; that config rates all three tasks, this one LLVIP alone, with more
+metrics.
 """
 _base_ = ['./tc_moa_base_3tasks.py']
 

@@ -2,7 +2,8 @@
 
     tools/test.py configs/tc_moa_base_mfifb.py CHECKPOINT
 
-The checkpoint is one of tc_moa_base_3tasks.py; that config rates all three tasks, this one MFIFB alone, with more metrics.
+The checkpoint is one of tc_moa_base_3tasks.py; that config rates all three tasks, this one MFIFB alone, with more
+metrics.
 """
 _base_ = ['./tc_moa_base_3tasks.py']
 

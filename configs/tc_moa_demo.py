@@ -8,4 +8,5 @@ model = dict(type='FusionOnly', fuser=_base_.fuser, fusion_loss=_base_.fusion_lo
 
 train_cfg = dict(max_epochs=6, val_interval=6)
 optim_wrapper = dict(constructor='TrainableOptimWrapperConstructor', optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=10))
-default_hooks = dict(visualization=dict(panel=True, interval=10), logger=dict(interval=15))  # pictures of all three tasks
+# pictures of all three tasks
+default_hooks = dict(visualization=dict(panel=True, interval=10), logger=dict(interval=15))

@@ -1,4 +1,5 @@
-"""A tiny TC-MoA for two CPU cores: trained on MSRS and on procedural multi-exposure and multi-focus pairs, rated on MSRS, MEFB and MFIFB.
+"""A tiny TC-MoA for two CPU cores: trained on MSRS and on procedural multi-exposure and multi-focus pairs, rated on
+MSRS, MEFB and MFIFB.
 
 There is no masked autoencoder of this size, so all of it is trained, from scratch.
 """

@@ -1,4 +1,6 @@
-"""TDFusion in minutes on two CPU cores: a small FCOS teaches the fusion loss on procedural pairs. Pictures of the learned weights are saved."""
+"""TDFusion in minutes on two CPU cores: a small FCOS teaches the fusion loss on procedural pairs. Pictures of the
+learned weights are saved.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/demo_pairs.py', './_base_/fusers/refusion_light.py', './_base_/detectors/fcos_small.py',
     './_base_/schedules/tdfusion_40e.py'

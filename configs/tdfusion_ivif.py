@@ -1,4 +1,5 @@
-"""TDFusion's learned loss for the ReFusion of refusion_ivif.py: a frozen YOLOX-nano teaches it on MSRS, in minutes on a CPU.
+"""TDFusion's learned loss for the ReFusion of refusion_ivif.py: a frozen YOLOX-nano teaches it on MSRS, in minutes on a
+CPU.
 
 First train refusion_ivif.py, whose last checkpoint is the start. Held-out pairs are those of ivif_pairs.py.
 """

@@ -1,4 +1,5 @@
-"""TIM in minutes on two CPU cores: a small FCOS guides a narrow network over the optima of the fusion loss, on procedural pairs.
+"""TIM in minutes on two CPU cores: a small FCOS guides a narrow network over the optima of the fusion loss, on
+procedural pairs.
 
 The genotype is the published light one. After a search, tools/search.py puts the one that was found in its place.
 """

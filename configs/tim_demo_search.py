@@ -1,7 +1,8 @@
-"""Search for a TIM in minutes on two CPU cores: half of the procedural pairs for the weights, the other half for the architecture.
+"""Search for a TIM in minutes on two CPU cores: half of the procedural pairs for the weights, the other half for the
+architecture.
 
-A small FCOS beside it is the task that the architecture serves. Then train what was found: tools/search.py configs/tim_demo_search.py --then
-configs/tim_demo.py does both.
+A small FCOS beside it is the task that the architecture serves. Then train what was found: tools/search.py
+configs/tim_demo_search.py --then configs/tim_demo.py does both.
 """
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/demo_pairs.py', './_base_/fusers/tim_loss.py', './_base_/detectors/fcos_small.py',

@@ -1,4 +1,6 @@
-"""TIM on MRI and CT, by its fusion loss alone. For PET and SPECT change the task and the fuser, see docs/en/tim.md. Schedule and split ours."""
+"""TIM on MRI and CT, by its fusion loss alone. For PET and SPECT change the task and the fuser, see docs/en/tim.md.
+Schedule and split ours.
+"""
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/harvard.py', './_base_/fusers/tim_mri_ct.py', './_base_/fusers/tim_loss.py',
     './_base_/schedules/tim_100e.py'

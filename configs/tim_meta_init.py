@@ -1,7 +1,9 @@
-"""Pretext meta-initialization of a narrow TIM for two CPU cores: Reptile over infrared-visible, multi-exposure and multi-focus pairs. Ours.
+"""Pretext meta-initialization of a narrow TIM for two CPU cores: Reptile over infrared-visible, multi-exposure and
+multi-focus pairs. Ours.
 
-MRI and CT are held out: tools/analysis_tools/adaptation_curves.py measures how fast the result learns them. For fomaml set model.algorithm and an
-inner rate; for the control (plain training on all tasks) set algorithm='fomaml' and both inner_steps to 0.
+MRI and CT are held out: tools/analysis_tools/adaptation_curves.py measures how fast the result learns them. For fomaml
+set model.algorithm and an inner rate; for the control (plain training on all tasks) set algorithm='fomaml' and both
+inner_steps to 0.
 """
 _base_ = [
     './_base_/default_runtime.py', './_base_/datasets/fusion_tasks.py', './_base_/fusers/tim_light.py', './_base_/fusers/tim_loss.py'

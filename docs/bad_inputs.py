@@ -1,7 +1,9 @@
-"""Write the tables of docs/en/bad_inputs.md: ``python docs/bad_inputs.py`` after a change of messages. A test provokes them all again.
+"""Write the tables of docs/en/bad_inputs.md: ``python docs/bad_inputs.py`` after a change of messages. A test provokes
+them all again.
 
-Every row is provoked: a folder is prepared, a tool is called as the command line calls it, and what it printed, its exit code and the files that are
-new afterwards are written down. All run in one process, since starting one takes longer than most of them.
+Every row is provoked: a folder is prepared, a tool is called as the command line calls it, and what it printed, its
+exit code and the files that are new afterwards are written down. All run in one process, since starting one takes
+longer than most of them.
 """
 
 import contextlib
@@ -91,7 +93,9 @@ def provoke(one: Case) -> Outcome:
 
 
 def call(tool: object, arguments: Sequence[object]) -> int:
-    """Exit code of a tool, or of a function that stands for one. An error that it does not answer is printed as Python would print its last line."""
+    """Exit code of a tool, or of a function that stands for one. An error that it does not answer is printed as Python
+    would print its last line.
+    """
     try:
         main = tool if callable(tool) else runpy.run_path(str(REPO / tool))['main']
         main(list(map(str, arguments)))

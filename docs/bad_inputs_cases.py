@@ -1,4 +1,6 @@
-"""The cases of docs/bad_inputs.py: each function makes files in the current folder and returns a tool and its arguments."""
+"""The cases of docs/bad_inputs.py: each function makes files in the current folder and returns a tool and its
+arguments.
+"""
 
 import errno
 import functools
@@ -116,7 +118,10 @@ def with_options(text):
 
 def with_detector(change=''):
     """The config with a narrow RTMDet."""
-    narrow = '_base_.detector.backbone.widen_factor = 0.125\n_base_.detector.neck.update(in_channels=[32, 64, 128], out_channels=32)\n'
+    narrow = (
+        '_base_.detector.backbone.widen_factor = 0.125\n_base_.detector.neck.update(in_channels=[32, 64, 128], '
+        'out_channels=32)\n'
+    )
     narrow += '_base_.detector.bbox_head.update(in_channels=32, feat_channels=32, num_classes=1)\n'
     text = FUSION.replace("_base_ = '", f"_base_ = ['{REPO}/configs/_base_/detectors/rtmdet_tiny.py', '", 1).replace(
         "runtime.py'", "runtime.py']"
@@ -544,7 +549,8 @@ def _():
 def _():
     llvip()
     return broken(
-        f"_base_ = '{REPO}/configs/_base_/default_runtime.py'\nmodel = dict(type='FusionOnly', fuser=dict(type='AverageFuser'))\n"
+        f"_base_ = '{REPO}/configs/_base_/default_runtime.py'\nmodel = dict(type='FusionOnly', "
+        f"fuser=dict(type='AverageFuser'))\n"
     )
 
 
@@ -1099,7 +1105,9 @@ class _Full:
 
 
 def on_full_disk(arguments, ending):
-    """Let the disk be full as soon as a file is written whose name, or that of the file it stands in for, has this ending."""
+    """Let the disk be full as soon as a file is written whose name, or that of the file it stands in for, has this
+    ending.
+    """
     import builtins
     import runpy
 

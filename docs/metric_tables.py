@@ -1,4 +1,6 @@
-"""Write the tables of docs/en/metrics.md: ``python docs/metric_tables.py`` after a change of metrics or protocols. A test compares them."""
+"""Write the tables of docs/en/metrics.md: ``python docs/metric_tables.py`` after a change of metrics or protocols. A
+test compares them.
+"""
 
 import re
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Write the tables of docs/en/model_zoo.md from the cards: ``python docs/model_zoo_page.py`` after a change of models. A test compares them.
+"""Write the tables of docs/en/model_zoo.md from the cards: ``python docs/model_zoo_page.py`` after a change of models.
+A test compares them.
 
 The figures of the fixed rules stand in ``model_zoo_rules.json`` beside this file.
 """
@@ -29,7 +30,8 @@ def models_table() -> str:
         name = f'`{card.name}`' + (' (default)' if card.name == DEFAULT_MODEL else '')
         use = 'research' if 'research' in card.license else 'any use'
         rows.append(
-            f'| {name} | {card.summary} | `{card.fuser["type"]}` | {spaced(card.parameters)} | {card.size / 1000:.0f} kB | {use} |'
+            f'| {name} | {card.summary} | `{card.fuser["type"]}` | {spaced(card.parameters)} | '
+            f'{card.size / 1000:.0f} kB | {use} |'
         )
     return '\n'.join(rows)
 

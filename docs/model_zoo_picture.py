@@ -1,4 +1,5 @@
-"""Draw docs/en/images/model_zoo.jpg: rendered scenes by day, at night, with smoke and with glare, and what trained fusers make of them.
+"""Draw docs/en/images/model_zoo.jpg: rendered scenes by day, at night, with smoke and with glare, and what trained
+fusers make of them.
 
 python docs/model_zoo_picture.py [NAME ...] (default: the default model)
 """

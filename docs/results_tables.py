@@ -5,10 +5,11 @@
     python docs/results_tables.py add NAME --manifest work_dirs/compare_msrs --table work_dirs/compare_msrs/table.md
     python docs/results_tables.py stated PAGE --manifest work_dirs/compare_msrs
 
-A page has the line ``<!-- results: NAME -->`` above each table of figures, and ``docs/results/NAME.json`` holds the table and what it was made from:
-entries of the run's ``manifest.json``, without the lists of files. ``add`` makes such a record, from a table in markdown, or from the one that stands
-below the marker. ``stated`` records the figures in the sentences of a page that no record has yet. Figures that were measured before there were
-manifests, and timings, which have none, take ``--without-manifest REASON --command COMMAND`` instead; the commit is that of the checkout.
+A page has the line ``<!-- results: NAME -->`` above each table of figures, and ``docs/results/NAME.json`` holds the
+table and what it was made from: entries of the run's ``manifest.json``, without the lists of files. ``add`` makes such
+a record, from a table in markdown, or from the one that stands below the marker. ``stated`` records the figures in the
+sentences of a page that no record has yet. Figures that were measured before there were manifests, and timings, which
+have none, take ``--without-manifest REASON --command COMMAND`` instead; the commit is that of the checkout.
 """
 
 import argparse
@@ -49,7 +50,8 @@ KEPT = (
     'runs',
 )
 HELP = (
-    'Give each table of figures the line <!-- results: NAME --> above it and a record: python docs/results_tables.py add NAME --manifest WORK_DIR '
+    'Give each table of figures the line <!-- results: NAME --> above it and a record: '
+    'python docs/results_tables.py add NAME --manifest WORK_DIR '
     '(or --without-manifest REASON --command COMMAND); record figures in sentences by: '
     'python docs/results_tables.py stated PAGE, with the same options. docs/en/contributing.md explains it.'
 )
@@ -161,7 +163,8 @@ def problems() -> List[str]:
                 found.append(f'{where}: docs/results/{table.name}.json with a table is missing')
             elif to_markdown(record['table']) != table.lines:
                 found.append(
-                    f'{where}: the table is not that of docs/results/{table.name}.json; run python docs/results_tables.py'
+                    f'{where}: the table is not that of docs/results/{table.name}.json; '
+                    f'run python docs/results_tables.py'
                 )
         known = {figure for record in records.values() for figure in record.get('stated', {}).get(page, ())}
         cells = {

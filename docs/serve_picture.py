@@ -1,4 +1,5 @@
-"""Picture of the local page in docs/en/serve.md: ``python docs/serve_picture.py`` after a change of the page; needs playwright and chromium.
+"""Picture of the local page in docs/en/serve.md: ``python docs/serve_picture.py`` after a change of the page; needs
+playwright and chromium.
 
 A wide window in light colors on the left, a phone of 360 pixels in dark ones, zoomed, on the right.
 """

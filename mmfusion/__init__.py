@@ -1,6 +1,7 @@
 """mmfusion: image fusion coupled with mmdet detectors and mmseg segmentors.
 
-Importing the package loads nothing heavy; call :func:`mmfusion.utils.register_all_modules` before building from a config.
+Importing the package loads nothing heavy; call :func:`mmfusion.utils.register_all_modules` before building from a
+config.
 """
 
 from . import moved

@@ -82,6 +82,8 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope='session')
 def metrics_dir() -> Path:
-    """Folder with reference values of the metrics: of the programs in use where the reference data is there, else those that ship."""
+    """Folder with reference values of the metrics: of the programs in use where the reference data is there, else those
+    that ship.
+    """
     path = REPO.parent / 'shared' / 'reference' / 'metrics'
     return path if path.is_dir() else REPO / 'tests' / 'data' / 'metrics'

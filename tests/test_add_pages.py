@@ -1,4 +1,6 @@
-"""The pages on adding something: each is followed to the letter in a copy of the project, and what it adds works there."""
+"""The pages on adding something: each is followed to the letter in a copy of the project, and what it adds works
+there.
+"""
 
 import ast
 import os
@@ -13,7 +15,8 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted((REPO / 'docs' / 'en').glob('add_*.md'))
-#: Tests that sweep over everything that is registered or shipped and should cover what the pages add, by expression for ``pytest -k``.
+#: Tests that sweep over everything that is registered or shipped and should cover what the pages add, by expression for
+# ``pytest -k``.
 SWEEPS = {
     'tests/test_models/test_fusers/test_every_fuser.py': 'WeightMapFuser',
     'tests/test_models/test_losses/test_fusion_losses.py': 'Charbonnier',
@@ -35,7 +38,9 @@ class Piece(NamedTuple):
 
 
 def pieces(page):
-    """What a page asks for, in its order; rows are text blocks with a table row, for the page that is linked last before them."""
+    """What a page asks for, in its order; rows are text blocks with a table row, for the page that is linked last
+    before them.
+    """
     text = page.read_text()
     found = []
     for match in re.finditer(r'^```(python|text)\n(.*?)^```', text, re.S | re.M):

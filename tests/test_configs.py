@@ -47,7 +47,9 @@ INHERITING = [path for path in CONFIGS if path.stem.endswith('_from_scratch') an
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if path not in INHERITING], ids=ids)
 def test_model_builds_and_takes_a_training_step(path):
-    """Losses are finite, the optimizer holds what learns, and the class counts of data set, guide and task network agree."""
+    """Losses are finite, the optimizer holds what learns, and the class counts of data set, guide and task network
+    agree.
+    """
     cfg = Config.fromfile(path)
     model = MODELS.build(cfg.model).train()
     build_optim_wrapper(model, cfg.optim_wrapper)

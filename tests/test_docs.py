@@ -228,7 +228,9 @@ def test_the_tables_list_everything_that_ships():
 
 
 def public_packages():
-    """Packages that promise names of their own: those with an ``__all__`` that holds more than modules, down to the third level."""
+    """Packages that promise names of their own: those with an ``__all__`` that holds more than modules, down to the
+    third level.
+    """
     for file in sorted((REPO / 'mmfusion').glob('*/__init__.py')) + sorted((REPO / 'mmfusion').glob('*/*/__init__.py')):
         if '__all__' in file.read_text():
             package = importlib.import_module('.'.join(file.parent.relative_to(REPO).parts))

@@ -1,7 +1,8 @@
 """Runs that are killed, and started again with the same command, end as undisturbed ones, bit by bit.
 
-``pytest -m slow tests/test_kill.py`` kills every kind of run 50 times (``MMFUSION_KILLS`` says otherwise) at seeded moments spread over its
-duration, every fifth time in the middle of something that it does to a file. ``MMFUSION_KILL_TABLE`` names a file for the table.
+``pytest -m slow tests/test_kill.py`` kills every kind of run 50 times (``MMFUSION_KILLS`` says otherwise) at seeded
+moments spread over its duration, every fifth time in the middle of something that it does to a file.
+``MMFUSION_KILL_TABLE`` names a file for the table.
 """
 
 import csv
@@ -177,7 +178,9 @@ def digest(node):
 
 
 def results(work):
-    """Digest of every result below a folder, by name; logs and their folders are no results, and manifests state the time."""
+    """Digest of every result below a folder, by name; logs and their folders are no results, and manifests state the
+    time.
+    """
     skipped = ('.log', '.py', '.jsonl', '.tmp')
     files = [
         path

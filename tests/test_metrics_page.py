@@ -38,7 +38,9 @@ def test_tables_name_every_protocol_and_metric(tables, page, name):
 
 @pytest.mark.parametrize('name', ['worked', 'order', 'limits', 'handling'])
 def test_numbers_come_out_again(tables, page, name):
-    """To 1 %, or 0.3 points of a change in percent: another machine may render the scene or decode a JPEG one gray level apart here and there."""
+    """To 1 %, or 0.3 points of a change in percent: another machine may render the scene or decode a JPEG one gray
+    level apart here and there.
+    """
     printed, computed = table_in(page, name), cells(tables.TABLES[name]())
     assert [row[0] for row in printed] == [row[0] for row in computed] and printed[0] == computed[0], (
         'run python docs/metric_tables.py'

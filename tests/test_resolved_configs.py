@@ -1,4 +1,6 @@
-"""Resolved configs of version 0.1.0 and of today: equal, but for the renamed keys and the deliberate changes that are listed here."""
+"""Resolved configs of version 0.1.0 and of today: equal, but for the renamed keys and the deliberate changes that are
+listed here.
+"""
 
 import copy
 import io

@@ -155,9 +155,15 @@ def test_modules_begin_with_what_they_are():
 
 
 def test_the_checks_find_what_is_wrong():
-    module = '"""Colour of a neighbour, `colour` and expand_grey."""\n# the centre\nx = "a grey level"\ny = dict(colour=\'grey\')\n'
+    module = (
+        '"""Colour of a neighbour, `colour` and expand_grey."""\n# the centre\nx = "a grey level"\ny = '
+        "dict(colour='grey')\n"
+    )
     found = [word for _, line in prose_of_python(module) for word in WORD.findall(CODE.sub(' ', line))]
     assert found == ['Colour', 'neighbour', 'centre', 'grey']
-    page = 'Normalised, `grey`, "grey"\n```python\ncolour()  # a neighbour\n```\n```text\nfavour\n```\n[x](colour.md) recognised'
+    page = (
+        'Normalised, `grey`, "grey"\n```python\ncolour()  # a '
+        'neighbour\n```\n```text\nfavour\n```\n[x](colour.md) recognised'
+    )
     found = [word for _, line in prose_of_markdown(page) for word in WORD.findall(CODE.sub(' ', line))]
     assert found == ['Normalised', 'neighbour', 'favour', 'recognised']

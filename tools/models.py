@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Trained models by name: tools/models.py list | show NAME | add FILE --as KIND --license TEXT | remove NAME; see --help."""
+"""Trained models by name: tools/models.py list | show NAME | add FILE --as KIND --license TEXT | remove NAME; see
+--help.
+"""
 
 from mmfusion.cli.models import main
 

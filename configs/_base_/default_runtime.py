@@ -9,8 +9,9 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='FusionVisualizationHook'))
 
-# Yours to replace: what training depends on (the epoch told to losses and networks, random numbers by epoch, buffers averaged over processes,
-# gradients clipped by part) is done by RuntimeInfoHook, which every runner has in the scope mmfusion.
+# Yours to replace: what training depends on (the epoch told to losses and networks, random numbers by epoch, buffers
+# averaged over processes, gradients clipped by part) is done by RuntimeInfoHook, which every runner has in the scope
+# mmfusion.
 custom_hooks = [dict(type='DataSplitHook')]
 randomness = dict(seed=0)
 

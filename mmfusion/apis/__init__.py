@@ -1,4 +1,6 @@
-"""Python interface: fusing pictures, training, testing. Names are resolved on first use, so that the tools can check the installation first."""
+"""Python interface: fusing pictures, training, testing. Names are resolved on first use, so that the tools can check
+the installation first.
+"""
 
 from mmfusion.utils.lazy import lazy_names
 

@@ -58,19 +58,22 @@ def build_coupling(
     """Build a coupling, load its weights and move it to a device.
 
     Args:
-        model: Name of a trained model (``'tdfusion'``, ``'tim'``..., see :func:`mmfusion.model_zoo.list_models`); path of a config
-            file, or the name of one that ships; a config (with ``model``); the config of a coupling or of a fuser alone; the name of a fuser that
-            needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built coupling or fuser.
-        weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so. Where the fuser has no weights,
-            one of its detector or segmentor, as mmdet or mmseg wrote it. Without one, a model with learned parameters keeps its random initial
-            values and a warning says so. With the name of a trained model, in place of its own weights.
+        model: Name of a trained model (``'tdfusion'``, ``'tim'``..., see :func:`mmfusion.model_zoo.list_models`); path
+            of a config file, or the name of one that ships; a config (with ``model``); the config of a coupling or of a
+            fuser alone; the name of a fuser that needs no arguments, such as ``'LaplacianPyramidFuser'``; or a built
+            coupling or fuser.
+        weights: Checkpoint of it. One of its fuser alone leaves guide and task networks out, and a warning says so.
+            Where the fuser has no weights, one of its detector or segmentor, as mmdet or mmseg wrote it. Without one, a
+            model with learned parameters keeps its random initial values and a warning says so. With the name of a
+            trained model, in place of its own weights.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
         warn: Whether to warn about missing weights.
-        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a detector or segmentor alone.
+        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a
+            detector or segmentor alone.
 
     Raises:
-        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, the trained model is damaged, there is no
-            such device, or ``fuser`` cannot stand where the config's does.
+        UserError: The config or the checkpoint does not exist or does not fit, the name is unknown, the trained model
+            is damaged, there is no such device, or ``fuser`` cannot stand where the config's does.
         TypeError: ``model`` is none of these kinds.
     """
     device = select_device(device)
@@ -113,7 +116,8 @@ def build_coupling(
             print_log('{} takes {} first and {} second'.format(weights, *meta['modalities']), 'current')
     elif warn and not isinstance(model, nn.Module) and any(True for _ in coupling.parameters()):
         warnings.warn(
-            f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. Give a checkpoint.',
+            f'{type(coupling.fuser).__name__} is used without weights: everything it should have learned is random. '
+            f'Give a checkpoint.',
             stacklevel=3,
         )
     return BuiltModel(coupling.to(device).eval(), copy.deepcopy(list(dataset.get('pipeline') or [])), meta)
@@ -128,7 +132,8 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
     alone.data_preprocessor, alone.clamp = coupling.data_preprocessor, coupling.clamp
     load_fusion_checkpoint(alone, weights)
     print_log(
-        f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task networks, as '
+        f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: '
+        f'it fuses without guide and task networks, as '
         f'--config {type(coupling.fuser).__name__} would',
         'current',
         logging.WARNING,
@@ -146,7 +151,8 @@ def _with_fuser(
         cfg = load_config(model)
     if cfg is None or 'model' not in cfg or not cfg['model'].get('tasks'):
         raise UserError(
-            f'the fuser of {name} can stand in a config that has a detector or a segmentor, and {model} is none; give such a config '
+            f'the fuser of {name} can stand in a config that has a detector or a segmentor, and {model} is none; '
+            f'give such a config '
             '(average_msrs_det), or the name of the trained model alone'
         )
     if cfg['model'].get('guide'):
@@ -193,7 +199,8 @@ def _from_config(cfg: dict) -> BaseCoupling:
             if isinstance(entry, type) and issubclass(entry, BaseFuser)
         )
         raise UserError(
-            f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; fusers are '
+            f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) '
+            f'nor a registered one; fusers are '
             f'{", ".join(fusers)}'
         )
     if isinstance(cls, type) and issubclass(cls, BaseFuser):

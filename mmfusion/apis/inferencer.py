@@ -42,33 +42,38 @@ LABEL_LOADERS = ('LoadAnnotations', 'LoadPanopticAnnotations', 'LoadClassMap')
 class FusionInferencer:
     """Fuse registered pairs of images, and detect objects on the result on request.
 
-    The fused picture is made at the size of the sources, in their color. A detector, when asked for, runs on the test pipeline of the config, as in
-    ``tools/test.py``; its boxes come back in pixels of the sources.
+    The fused picture is made at the size of the sources, in their color. A detector, when asked for, runs on the test
+    pipeline of the config, as in ``tools/test.py``; its boxes come back in pixels of the sources.
 
     Args:
-        model: Name of a trained model (``'tdfusion'``, ``'moe_fusion'``, ``'tim'``, or one that was added; see ``mmfusion models list``), by default
-            the best of those that ship; path of a config file, a config, the name of a fuser without parameters (``'LaplacianPyramidFuser'``,
-            ``'AverageFuser'``, ``'MaximumFuser'``), the config of a fuser or a coupling, or a built one.
+        model: Name of a trained model (``'tdfusion'``, ``'moe_fusion'``, ``'tim'``, or one that was added; see
+            ``mmfusion models list``), by default the best of those that ship; path of a config file, a config, the name
+            of a fuser without parameters (``'LaplacianPyramidFuser'``, ``'AverageFuser'``, ``'MaximumFuser'``), the
+            config of a fuser or a coupling, or a built one.
         weights: Checkpoint for it.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
-        fuser_options: Keyword arguments for every call of the fuser, for fusers that have some: ``dict(fusion_task='multi_focus', shift=0.2)`` for
-            :class:`TCMoA`. They stand in the attribute ``fuser_options``, where they can be changed between calls.
-        load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says: ``dict(bit_depth=14)``,
-            ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``. ``dict(registration='auto')`` registers pairs that do not lie on each
-            other or differ in size, and refuses those it cannot place.
-        compile: Let ``torch.compile`` make the fuser faster, where that was measured to help. The first pair takes a minute, and the first of each
-            further size, so it is for many pairs of few sizes.
-        precision: ``'fp32'``, or autocast to ``'bf16'`` or (on a GPU) ``'fp16'``; the latter two move a picture by a gray level or two.
+        fuser_options: Keyword arguments for every call of the fuser, for fusers that have some:
+            ``dict(fusion_task='multi_focus', shift=0.2)`` for :class:`TCMoA`. They stand in the attribute
+            ``fuser_options``, where they can be changed between calls.
+        load: Config of :class:`LoadPair` (without ``type``) where files need more than the config says:
+            ``dict(bit_depth=14)``, ``dict(stretch=(1, 99))``, ``dict(color_type='grayscale')``.
+            ``dict(registration='auto')`` registers pairs that do not lie on each other or differ in size, and refuses
+            those it cannot place.
+        compile: Let ``torch.compile`` make the fuser faster, where that was measured to help. The first pair takes a
+            minute, and the first of each further size, so it is for many pairs of few sizes.
+        precision: ``'fp32'``, or autocast to ``'bf16'`` or (on a GPU) ``'fp16'``; the latter two move a picture by a
+            gray level or two.
 
-        tile: For large images: (height, width) of the pieces that they are fused in, or ``'auto'`` for pieces that fit into memory; see
-            :meth:`~mmfusion.models.fusers.BaseFuser.set_tile`. None leaves it to the config, which has whole images by default.
+        tile: For large images: (height, width) of the pieces that they are fused in, or ``'auto'`` for pieces that fit
+            into memory; see :meth:`~mmfusion.models.fusers.BaseFuser.set_tile`. None leaves it to the config, which has
+            whole images by default.
 
     Attributes:
         card: Card of a trained model: data, terms, figures. None for all else.
 
     Raises:
-        UserError: The config or checkpoint is missing or does not fit, the GPU asked for is not there, the fuser has no such option, it does not gain
-            by being compiled, or the precision is not known.
+        UserError: The config or checkpoint is missing or does not fit, the GPU asked for is not there, the fuser has no
+            such option, it does not gain by being compiled, or the precision is not known.
 
     Examples:
         >>> import numpy as np
@@ -156,29 +161,34 @@ class FusionInferencer:
         """Fuse all pairs.
 
         Args:
-            first: A file, a folder, an array (H, W) or (H, W, 3), uint8, uint16 or float in [0, 1], or a list of files and arrays.
+            first: A file, a folder, an array (H, W) or (H, W, 3), uint8, uint16 or float in [0, 1], or a list of files
+                and arrays.
             second: The partner or partners, of the same kind; folders are matched by file stem.
-            out_dir: Folder for ``NAME.png``, ``boxes/NAME.png`` and ``panel/NAME.png``; for a single pair also a file name such as ``fused.png``.
-                Every file is whole or absent.
+            out_dir: Folder for ``NAME.png``, ``boxes/NAME.png`` and ``panel/NAME.png``; for a single pair also a file
+                name such as ``fused.png``. Every file is whole or absent.
             draw_boxes: Detect, and draw the boxes on a picture of their own and in the panel.
             panel: Make the picture of both sources and the fused image side by side.
             score_thr: Boxes with a lower score are not drawn; ``instances`` holds them all.
             batch_size: Consecutive pairs of equal size are fused together, up to so many.
             predict: Run the task networks; as ``draw_boxes`` when None.
-            return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is written or there is one pair, so
-                that large folders fit in memory.
+            return_images: Keep the pictures (and ``data_sample.fused``) in the results. None: only when nothing is
+                written or there is one pair, so that large folders fit in memory.
             channel_order: ``'rgb'`` or ``'bgr'``: order of color arrays, given and returned.
-            on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'`` stops.
-            skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it stopped.
+            on_error: ``'skip'`` logs pairs that cannot be read and images without partner, and goes on; ``'raise'``
+                stops.
+            skip_existing: Leave out pairs whose files are all there, so that an interrupted run goes on where it
+                stopped.
             suffixes: Endings of the stems that tell the sources apart in folders, such as ``('_vi', '_ir')``.
-            progress: Show a progress bar (a line per tenth of the pairs where stderr is no terminal); for more than one pair when None.
+            progress: Show a progress bar (a line per tenth of the pairs where stderr is no terminal); for more than one
+                pair when None.
             bit_depth: Of the fused picture, 8 or 16 (png and tif files); pictures for looking at have 8 always.
             file_format: Extension of fused pictures in a folder: ``'png'``, ``'tif'``, ``'jpg'`` or ``'bmp'``.
-            palette: Also make ``thermal/NAME.png``, the thermal source in false color with a scale bar: ``'inferno'`` or another of
-                :data:`mmfusion.visualization.pseudo_color.PALETTES`. For sources with a window (``load=dict(window=...)``).
+            palette: Also make ``thermal/NAME.png``, the thermal source in false color with a scale bar: ``'inferno'``
+                or another of :data:`mmfusion.visualization.pseudo_color.PALETTES`. For sources with a window
+                (``load=dict(window=...)``).
 
-        Where :class:`LoadPair` has a ``window``, ``NAME.json`` beside the fused picture keeps the range of temperatures, and minimum, maximum
-        and mean in each detected box.
+        Where :class:`LoadPair` has a ``window``, ``NAME.json`` beside the fused picture keeps the range of
+        temperatures, and minimum, maximum and mean in each detected box.
 
         Returns:
             One result per pair, in order, skipped ones included.
@@ -211,7 +221,8 @@ class FusionInferencer:
         predict = draw_boxes if predict is None else predict
         if draw_boxes and not any(task.kind == 'detection' for task in self.coupling.tasks.values()):
             raise UserError(
-                'boxes were asked for, but this model has no detector; give the config and the weights of a coupling with one'
+                'boxes were asked for, but this model has no detector; give the config and the weights of a '
+                'coupling with one'
             )
         pairs = resolve_pairs(first, second, on_error, suffixes)
         if out_dir is not None and Path(out_dir).suffix.lower() in IMAGE_SUFFIXES and len(pairs) > 1:
@@ -336,7 +347,9 @@ class FusionInferencer:
                 yield
 
     def _fuse(self, batch: List[dict], samples: Sequence) -> List[torch.Tensor]:
-        """Fused images (C, H, W) at the size of the sources; taken from the predictions where these were made at that size."""
+        """Fused images (C, H, W) at the size of the sources; taken from the predictions where these were made at that
+        size.
+        """
         if all(_at_source_size(item, sample) for item, sample in zip(batch, samples)):
             images = [sample.fused.data for sample in samples]
         else:
@@ -346,7 +359,8 @@ class FusionInferencer:
         for image, item in zip(images, batch):
             if not all(extreme.isfinite() for extreme in image.aminmax()):  # quicker than each value
                 raise UserError(
-                    f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these weights diverge?'
+                    f'the fused image of {item["sample_id"]} holds NaN or infinite values; '
+                    f'did the training of these weights diverge?'
                 )
         return [image[:, : item['ori_shape'][0], : item['ori_shape'][1]].float() for image, item in zip(images, batch)]
 

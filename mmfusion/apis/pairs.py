@@ -38,8 +38,8 @@ def resolve_pairs(
 ) -> List[Pair]:
     """Find the pairs that two arguments mean.
 
-    Two files or two arrays are one pair; two folders are matched by file stem (the extension may differ); two lists of files or arrays are
-    matched by position.
+    Two files or two arrays are one pair; two folders are matched by file stem (the extension may differ); two lists of
+    files or arrays are matched by position.
 
     Args:
         first: First source or sources.
@@ -48,7 +48,8 @@ def resolve_pairs(
         suffixes: Endings of the stems in folders that tell the sources apart, such as ``('_vi', '_ir')``.
 
     Raises:
-        UserError: A file or folder does not exist, kinds or lengths differ, a folder's file has no partner, or no pair is left.
+        UserError: A file or folder does not exist, kinds or lengths differ, a folder's file has no partner, or no pair
+            is left.
         TypeError: An argument is none of these kinds.
 
     Examples:
@@ -59,7 +60,8 @@ def resolve_pairs(
     kinds = _kind(first, 'first'), _kind(second, 'second')
     if kinds[0] != kinds[1]:
         raise UserError(
-            f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); give two files, '
+            f'first is {_article(kinds[0])} ({_text(first)}) and second {_article(kinds[1])} ({_text(second)}); '
+            f'give two files, '
             'two folders, two arrays or two lists'
         )
     if kinds[0] == 'folder':
@@ -68,14 +70,16 @@ def resolve_pairs(
         first, second = [first], [second]
     elif len(first) != len(second) or not first:
         raise UserError(
-            f'the lists hold {len(first)} first and {len(second)} second sources; they must be of equal length, at least one'
+            f'the lists hold {len(first)} first and {len(second)} second sources; '
+            f'they must be of equal length, at least one'
         )
     names, pairs = FileNames(), []
     for index, sources in enumerate(zip(first, second)):
         for label, source in zip(('first', 'second'), sources):
             if _kind(source, label) not in ('file', 'array'):
                 raise UserError(
-                    f'entry {index} of {label} is {_article(_kind(source, label))} ({_text(source)}); a list may hold files and arrays'
+                    f'entry {index} of {label} is {_article(_kind(source, label))} ({_text(source)}); '
+                    f'a list may hold files and arrays'
                 )
         path = next((source for source in sources if not isinstance(source, np.ndarray)), None)
         pairs.append(Pair(names(Path(path).stem if path is not None else f'pair_{index}', index), *sources))
@@ -96,7 +100,8 @@ def _match_folders(first: str, second: str, on_error: str, suffixes: Sequence[st
         )
     if alone and on_error == 'raise':
         raise UserError(
-            f'{len(alone)} images have no partner of the same name in {first} or {second}: {listing}. Add the partners, or skip such '
+            f'{len(alone)} images have no partner of the same name in {first} or {second}: {listing}. '
+            f'Add the partners, or skip such '
             "images (on_error='skip', --skip-bad)"
         )
     if alone:

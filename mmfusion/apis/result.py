@@ -22,17 +22,21 @@ class FusionResult:
 
     Attributes:
         name: Name of the pair: the stem of its files.
-        fused: (H, W) or (H, W, 3) uint8 (uint16 with a bit depth of 16) at the size of the sources; None when not kept or not computed.
-        instances: ``bboxes`` (n, 4) xyxy in pixels of the sources, ``scores``, ``labels``, on the CPU; None when no detector ran.
+        fused: (H, W) or (H, W, 3) uint8 (uint16 with a bit depth of 16) at the size of the sources; None when not kept
+            or not computed.
+        instances: ``bboxes`` (n, 4) xyxy in pixels of the sources, ``scores``, ``labels``, on the CPU; None when no
+            detector ran.
         data_sample: Everything that the task networks predicted; None when none ran.
         boxes_image: Fused picture with boxes, (H, W, 3) uint8; None when not asked for or not kept.
         panel: Sources and fused picture side by side, (H', W', 3) uint8; likewise.
         thermal_image: Thermal source in false color with a scale bar, (H', W', 3) uint8; likewise.
-        thermal: For each source with a window of temperatures (``first``, ``second``) its unit, window, minimum, maximum and mean; with a scale in
-            degrees also ``boxes``, the same of each detected one. None without a window.
-        files: Files written, by kind: ``fused``, ``boxes``, ``panel``, ``thermal`` and ``temperatures`` (the facts above as JSON).
-        registration: Of a pair that was registered on loading: ``matrix`` from pixels of the second image to pixels of the first, ``confidence``,
-            ``coverage``; else None.
+        thermal: For each source with a window of temperatures (``first``, ``second``) its unit, window, minimum,
+            maximum and mean; with a scale in degrees also ``boxes``, the same of each detected one. None without a
+            window.
+        files: Files written, by kind: ``fused``, ``boxes``, ``panel``, ``thermal`` and ``temperatures`` (the facts
+            above as JSON).
+        registration: Of a pair that was registered on loading: ``matrix`` from pixels of the second image to pixels of
+            the first, ``confidence``, ``coverage``; else None.
         skipped: Why nothing was computed: an existing file, or an error that was skipped; empty otherwise.
     """
 
@@ -53,9 +57,11 @@ def output_files(out_dir: Optional[str], name: str, kinds: tuple, suffix: str = 
     """Files that one pair's pictures go to.
 
     Args:
-        out_dir: Folder; or, with an image extension, the file of the fused picture, beside which the others get ``_boxes`` and ``_panel``.
+        out_dir: Folder; or, with an image extension, the file of the fused picture, beside which the others get
+            ``_boxes`` and ``_panel``.
         name: Name of the pair.
-        kinds: Out of ``'fused'``, ``'boxes'``, ``'panel'``, ``'thermal'`` and ``'temperatures'``; the last is a JSON file beside the fused picture.
+        kinds: Out of ``'fused'``, ``'boxes'``, ``'panel'``, ``'thermal'`` and ``'temperatures'``; the last is a JSON
+            file beside the fused picture.
         suffix: Extension of fused pictures in a folder.
 
     Examples:

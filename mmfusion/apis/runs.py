@@ -31,8 +31,9 @@ def train(
         config: Path of a config, or the name of one that ships, such as ``'moe_fusion_demo'``.
         work_dir: Folder for logs, checkpoints and images; ``work_dirs/<name of the config>`` by default.
         cfg_options: Changes to the config, ``{'train_cfg.max_epochs': 1}``.
-        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one. mmengine chooses the device of a run when it is imported, so
-            ``'cpu'`` on a machine with GPUs needs ``CUDA_VISIBLE_DEVICES=-1`` in the environment.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one. mmengine chooses the device of a
+            run when it is imported, so ``'cpu'`` on a machine with GPUs needs ``CUDA_VISIBLE_DEVICES=-1`` in the
+            environment.
         amp: Mixed precision.
         resume: True to go on from the last checkpoint in the work dir, or the checkpoint to go on from.
         auto_scale_lr: Scale the learning rate with the total batch size.
@@ -77,7 +78,8 @@ def test(
 
     Args:
         config: Path of a config, or the name of one that ships.
-        checkpoint: Checkpoint trained with it; with a fuser that has no weights, also that of a detector or segmentor alone.
+        checkpoint: Checkpoint trained with it; with a fuser that has no weights, also that of a detector or segmentor
+            alone.
         work_dir: As in :func:`train`.
         cfg_options: As in :func:`train`.
         device: As in :func:`train`.

@@ -3,8 +3,9 @@
     mmfusion adapt configs/tim_meta_init.py --init meta=work_dirs/tim_meta_init/epoch_4.pth \\
         --seeds 0 1 2 --work-dir work_dirs/adaptation
 
-The entry `adaptation` of the config says on which pairs, how, and when it is measured; the pairs measured are those of test_dataloader. Finished runs
-are kept, so the command can be repeated. It writes adaptation.csv, adaptation.md and adaptation.png.
+The entry `adaptation` of the config says on which pairs, how, and when it is measured; the pairs measured are those of
+test_dataloader. Finished runs are kept, so the command can be repeated. It writes adaptation.csv, adaptation.md and
+adaptation.png.
 """
 
 import argparse
@@ -64,6 +65,7 @@ def main(argv=None):
     for name in inits:
         for step in [row['step'] for row in results[0]['rows']][:4]:
             print(
-                f'steps to the loss that {name} has after {step}: random needs {steps_to_reach(results, name, "random", step)}'
+                f'steps to the loss that {name} has after {step}: random needs '
+                f'{steps_to_reach(results, name, "random", step)}'
             )
     print('\nwritten: ' + ', '.join(paths.values()))

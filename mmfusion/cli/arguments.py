@@ -100,7 +100,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_with_options(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Parse a command line whose parser has ``--cfg-options`` (:func:`add_cfg_options`); the options come back as a dict, or None."""
+    """Parse a command line whose parser has ``--cfg-options`` (:func:`add_cfg_options`); the options come back as a
+    dict, or None.
+    """
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if args.cfg_options is not None:
         args.cfg_options = parse_key_values(parser, '--cfg-options', args.cfg_options)
@@ -128,7 +130,9 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_key_values(parser: argparse.ArgumentParser, flag: str, options: Sequence[str]) -> dict:
-    """Dict of the ``KEY=VALUE`` that were given under ``flag``; numbers and lists are read as such. Ends the program where they cannot be read."""
+    """Dict of the ``KEY=VALUE`` that were given under ``flag``; numbers and lists are read as such. Ends the program
+    where they cannot be read.
+    """
     from mmengine.config import DictAction
 
     for option in options:
@@ -142,7 +146,8 @@ def parse_key_values(parser: argparse.ArgumentParser, flag: str, options: Sequen
         RecursionError,
     ):  # mmengine's parser of values knows no dicts and trips over unbalanced brackets
         parser.error(
-            f'{flag}: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, with its brackets closed; '
+            f'{flag}: a value is a number, a string, or a list "[a,b]" or tuple "(a,b)" of them, '
+            f'with its brackets closed; '
             'write anything else into a config file'
         )
     return namespace.value

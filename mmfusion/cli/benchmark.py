@@ -79,7 +79,8 @@ def main(argv=None):
     if args.compare == EAGER:
         if not (args.amp or args.compile):
             raise UserError(
-                f'--compare {EAGER} compares --amp or --compile with the config as it is; give one of them, or a second config'
+                f'--compare {EAGER} compares --amp or --compile with the config as it is; give one of them, '
+                f'or a second config'
             )
         cfgs[EAGER] = copy.deepcopy(next(iter(cfgs.values())))
     register_all_modules()

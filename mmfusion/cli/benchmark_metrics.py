@@ -1,4 +1,5 @@
-"""Time fusion metrics, each by itself and all together: CPU time of one thread, or wall time per image of a batch on a GPU.
+"""Time fusion metrics, each by itself and all together: CPU time of one thread, or wall time per image of a batch on a
+GPU.
 
 mmfusion benchmark-metrics --protocol cddfuse
 mmfusion benchmark-metrics --images fused.png visible.png infrared.png --metrics VIF Qabf
@@ -52,7 +53,8 @@ def main(argv=None):
     machine, (height, width) = describe_machine(device), images[0].shape[-2:]
     kind = 'CPU time of one thread' if device == 'cpu' else f'wall time per image in batches of {batch_size}'
     print(
-        f'protocol {args.protocol!r}, {width}x{height} pixels, {kind}, {args.repeats} repeats; device {machine["device"]}, '
+        f'protocol {args.protocol!r}, {width}x{height} pixels, {kind}, {args.repeats} repeats; '
+        f'device {machine["device"]}, '
         f'torch {machine["torch"]}, load average {machine["load_average"]}'
     )
     print(format_costs(costs, args.protocol))

@@ -24,7 +24,9 @@ def parse_conversion(
 
 
 def conversion_config(args: argparse.Namespace, default: str) -> Any:
-    """The config that the result has to fit: ``--config`` or the shipped one named ``default``, changed by ``--cfg-options``."""
+    """The config that the result has to fit: ``--config`` or the shipped one named ``default``, changed by
+    ``--cfg-options``.
+    """
     from mmfusion.utils import register_all_modules
     from mmfusion.utils.config import read_config
     from mmfusion.utils.shipped import shipped_config

@@ -1,4 +1,5 @@
-"""Convert a checkpoint of the official MoE-Fusion code: fusion head, and two-stream detector where it is part of the file.
+"""Convert a checkpoint of the official MoE-Fusion code: fusion head, and two-stream detector where it is part of the
+file.
 
 Example: mmfusion convert moe_fusion epoch_24.pth moe_fusion_converted.pth
 """

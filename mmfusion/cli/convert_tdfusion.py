@@ -1,4 +1,5 @@
-"""Convert a checkpoint of the official TDFusion code, TDFusion_*.pth, or of its predecessor, ReFusion_*.pth: the fusion network.
+"""Convert a checkpoint of the official TDFusion code, TDFusion_*.pth, or of its predecessor, ReFusion_*.pth: the fusion
+network.
 
 Example: mmfusion convert tdfusion TDFusion_MSRS.pth tdfusion_msrs_converted.pth
 """
@@ -27,6 +28,7 @@ def main(argv=None):
 
     weights = convert_checkpoint(args.source, args.target, config)
     print(
-        f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the {MODALITIES[1]} one second. '
+        f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the '
+        f'{MODALITIES[1]} one second. '
         f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}'
     )

@@ -1,8 +1,11 @@
-"""Examine a data set of pairs: misregistered ones, wrong partners, exchanged sources, copies, damaged files, labels that do not fit.
+"""Examine a data set of pairs: misregistered ones, wrong partners, exchanged sources, copies, damaged files, labels
+that do not fit.
 
-    mmfusion doctor moe_fusion_msrs                              the data sets of a config, its splits against each other
+    mmfusion doctor moe_fusion_msrs                              the data sets of a config, its splits against each \
+        other
     mmfusion doctor data/vi data/ir                              two folders
-    mmfusion doctor train/vi train/ir test/vi test/ir --boxes train/labels test/labels --class-names person car --html sheet.html
+    mmfusion doctor train/vi train/ir test/vi test/ir --boxes train/labels test/labels --class-names person car --html \
+        sheet.html
 
 The worst is listed first, with what to do about it. What cannot be judged is counted as not judged, not as sound.
 The exit code is 0 when nothing was found, 1 when something was, 2 when the examination was not possible.
@@ -139,7 +142,8 @@ def describe_checks() -> str:
     for check in build_checks():
         made_for = f'  made for: {" and ".join(check.modalities)}\n' if check.modalities else ''
         blocks.append(
-            f'{check.name} ({check.severity}): {check.title}\n  measures: {check.measures}\n  threshold: {check.threshold:g}\n'
+            f'{check.name} ({check.severity}): {check.title}\n  measures: {check.measures}\n  threshold: '
+            f'{check.threshold:g}\n'
             f'{made_for}  what to do: {check.remedy}'
         )
     return '\n\n'.join(blocks)

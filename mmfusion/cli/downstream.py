@@ -1,8 +1,10 @@
 """Judge a fusion by a task: fuse train and test set, train a task network on the pictures, evaluate, tabulate.
 
-    mmfusion downstream configs/downstream_msrs_seg.py --fusion configs/tdfusion_msrs.py --weights epoch_40.pth --work-dir work_dirs/down
+    mmfusion downstream configs/downstream_msrs_seg.py --fusion configs/tdfusion_msrs.py --weights epoch_40.pth \
+        --work-dir work_dirs/down
 
-Pictures that are there are kept and unfinished training is resumed, so the command can be repeated until the result is there.
+Pictures that are there are kept and unfinished training is resumed, so the command can be repeated until the result is
+there.
 """
 
 import argparse

@@ -10,7 +10,8 @@ from .arguments import parse_key_values, prepare_process
 def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description='Write a model as one ONNX file for batches and pictures of any size, which runs without torch, and compare it '
+        description='Write a model as one ONNX file for batches and pictures of any size, '
+        'which runs without torch, and compare it '
         'with the network'
     )
     parser.add_argument(
@@ -21,7 +22,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--fuser',
         metavar='NAME',
-        help='trained model whose fuser takes the place of the one in the config, before its detector or segmentor (with --tasks)',
+        help='trained model whose fuser takes the place of the one in the config, '
+        'before its detector or segmentor (with --tasks)',
     )
     parser.add_argument('--out', required=True, help='file to write, .onnx')
     parser.add_argument(
@@ -53,7 +55,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--precision',
         choices=('float32', 'half', 'int8'),
         default='float32',
-        help='half and int8 are smaller; they are refused where the pairs of --calibrate show that too much is lost (default: float32)',
+        help='half and int8 are smaller; they are refused where the pairs of --calibrate show that too much is lost '
+        '(default: float32)',
     )
     parser.add_argument(
         '--calibrate',
@@ -63,7 +66,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--labels',
-        help='boxes of these pairs, for a detector in half or int8: COCO .json, or folder of .xml (VOC) or .txt (YOLO, with classes.txt)',
+        help='boxes of these pairs, for a detector in half or int8: COCO .json, or folder of .xml (VOC) '
+        'or .txt (YOLO, with classes.txt)',
     )
     parser.add_argument(
         '--float-tasks',

@@ -20,7 +20,8 @@ The sources are rendered: {first} and {second}. What to type next:
 def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description='Fuse registered images: two files, or two folders matched by file name. Without images, a demo pair'
+        description='Fuse registered images: two files, or two folders matched by file name. '
+        'Without images, a demo pair'
     )
     parser.add_argument('first', nargs='?', help='first source (visible): a file or a folder')
     parser.add_argument('second', nargs='?', help='second source (infrared): a file or a folder')
@@ -47,21 +48,24 @@ def parse_args(argv=None) -> argparse.Namespace:
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='for thermal files (16 bit, float, radiometric JPEG of FLIR): the values that become black and white in every image, in raw '
+        help='for thermal files (16 bit, float, radiometric JPEG of FLIR): the values that become black and white in '
+        'every image, in raw '
         'counts, or in degrees Celsius with --radiometry',
     )
     parser.add_argument(
         '--radiometry',
         nargs='+',
         metavar='file|KEY=VALUE',
-        help='degrees from raw counts: file (constants of a radiometric JPEG), scale=0.01 offset=-273.15, or emissivity=0.98 ...',
+        help='degrees from raw counts: file (constants of a radiometric JPEG), scale=0.01 offset=-273.15, '
+        'or emissivity=0.98 ...',
     )
     parser.add_argument(
         '--stretch',
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='percentiles of either source that become black and white, image by image, for files whose range is not known',
+        help='percentiles of either source that become black and white, image by image, '
+        'for files whose range is not known',
     )
     parser.add_argument('--tone', choices=('clahe',), help='adapt the gray values of a window to their surroundings')
     parser.add_argument(
@@ -79,7 +83,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        help='file for two files, folder for two folders and for the demo pair (default: fused.png, fused/, mmfusion_demo/)',
+        help='file for two files, folder for two folders and for the demo pair (default: fused.png, '
+        'fused/, mmfusion_demo/)',
     )
     parser.add_argument('--panel', action='store_true', help='also write both sources and the fused image side by side')
     parser.add_argument('--boxes', action='store_true', help='detect objects and also write the fused image with boxes')

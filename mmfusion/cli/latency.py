@@ -1,6 +1,7 @@
 """Measure what every candidate of a search costs on this device: mmfusion latency CONFIG [options]; see --help.
 
-The file is the ``latency_table`` of a ``SearchCoupling``. It holds for the device, the size and the width that it was measured with.
+The file is the ``latency_table`` of a ``SearchCoupling``. It holds for the device, the size and the width that it was
+measured with.
 """
 
 import argparse

@@ -1,11 +1,13 @@
-"""League of fusers: fuse, rate, detect and time, all methods on the same pairs, and put them into one table and one page.
+"""League of fusers: fuse, rate, detect and time, all methods on the same pairs, and put them into one table and one
+page.
 
     mmfusion league league_ivif --work-dir work_dirs/league
     mmfusion league league_ivif --work-dir work_dirs/league --method mine=results/mine --method other=other.py,other.pth
 
-A method of your own is a folder of fused pictures (FOLDER/SET/NAME.png, or FOLDER/NAME.png) or a config with its weights.
-Every measurement is kept: the same command goes on where it was stopped, and reads what is there. Rows without weights are
-left out with the reason. The exit code is 1 when something could not be measured; what could be is in tables and page.
+A method of your own is a folder of fused pictures (FOLDER/SET/NAME.png, or FOLDER/NAME.png) or a config with its
+weights. Every measurement is kept: the same command goes on where it was stopped, and reads what is there. Rows without
+weights are left out with the reason. The exit code is 1 when something could not be measured; what could be is in
+tables and page.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""The command ``mmfusion``: what there is, and running one of its commands. Nothing heavy is loaded before a command needs it."""
+"""The command ``mmfusion``: what there is, and running one of its commands. Nothing heavy is loaded before a command
+needs it.
+"""
 
 import difflib
 import sys
@@ -88,7 +90,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f'mmfusion {__version__}')
         return
     usage = (
-        'mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, from any folder: '
+        'mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, '
+        'from any folder: '
         'mmfusion train moe_fusion_demo'
     )
     _run('mmfusion', COMMANDS, arguments, usage)
@@ -130,7 +133,8 @@ def _run(program: str, commands: Dict[str, Command], arguments: List[str], usage
         if error.name not in NEEDED:
             raise
         print(
-            f'{program} {name}: error: {error.name} is not installed; without it there is `mmfusion run`, which fuses with exported files. '
+            f'{program} {name}: error: {error.name} is not installed; without it there is `mmfusion run`, '
+            f'which fuses with exported files. '
             'For everything else install mmfusion with its requirements (requirements/install.sh)',
             file=sys.stderr,
         )

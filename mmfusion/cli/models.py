@@ -26,8 +26,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--as',
         dest='kind',
         required=True,
-        help='what the file is: refusion (or tdfusion), moe_fusion, tim_ivif, tim_light, tim_mri_ct, tim_mri_pet, tim_mri_spect, '
-        'tc_moa_base, tc_moa_large, a published fuser by the name of its converter (densefuse), or checkpoint for a training with '
+        help='what the file is: refusion (or tdfusion), moe_fusion, tim_ivif, tim_light, tim_mri_ct, '
+        'tim_mri_pet, tim_mri_spect, '
+        'tc_moa_base, tc_moa_large, a published fuser by the name of its converter (densefuse), '
+        'or checkpoint for a training with '
         'mmfusion',
     )
     terms = add.add_mutually_exclusive_group(required=True)
@@ -97,7 +99,8 @@ def _add(args: argparse.Namespace) -> None:
             raise UserError(f'the terms cannot be read from {args.license_file}: {reason(error)}') from None
     card = add_model(args.files, args.kind, license, args.name, args.config, args.sources, args.summary)
     print(
-        f'added {card.name}: {card.fuser["type"]}, {card.parameters:,} parameters, {card.size / 1000:.0f} kB, sha256 {card.sha256}'
+        f'added {card.name}: {card.fuser["type"]}, {card.parameters:,} parameters, {card.size / 1000:.0f} kB, '
+        f'sha256 {card.sha256}'
     )
     print(f'use it: mmfusion fuse FIRST SECOND --model {card.name}')
 

@@ -22,7 +22,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         'second',
         nargs='?',
-        help='second image (infrared), or a folder; sizes may differ. Without it the first is a folder that holds both folders, such as vi and ir',
+        help='second image (infrared), or a folder; sizes may differ. Without it the first is a folder that holds '
+        'both folders, such as vi and ir',
     )
     parser.add_argument(
         '--model',

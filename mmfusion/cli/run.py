@@ -10,7 +10,8 @@ from mmfusion.utils import UserError, friendly_main
 def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
-        description='Fuse two files, or two folders matched by file name, or two videos, with a file of mmfusion export; needs numpy and '
+        description='Fuse two files, or two folders matched by file name, or two videos, '
+        'with a file of mmfusion export; needs numpy and '
         'onnxruntime (and OpenCV and Pillow for picture files and videos), not torch'
     )
     parser.add_argument('model', help='.onnx file')
@@ -26,7 +27,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--overlap',
         type=int,
         metavar='PIXELS',
-        help='that tiles share at least (default: what the receptive field needs, which gives the result of the whole picture; 64 where it is '
+        help='that tiles share at least (default: what the receptive field needs, '
+        'which gives the result of the whole picture; 64 where it is '
         'the whole picture)',
     )
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='of the fused picture (default: 8)')
@@ -40,7 +42,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--registration',
         metavar='RIG',
-        help='rig file, made by mmfusion register, for sources that do not lie on each other (needs PyYAML); for pictures also auto, which '
+        help='rig file, made by mmfusion register, for sources that do not lie on each other (needs PyYAML); '
+        'for pictures also auto, which '
         'estimates each pair (needs scipy too)',
     )
     streams = parser.add_argument_group('videos')

@@ -4,8 +4,9 @@
     mmfusion score mine=out/a theirs=out/b data/MSRS/test/vi data/MSRS/test/ir --metrics EN MI VIF --plot bars a.png
     mmfusion score --sequence mine=fused.mp4 visible.mp4 infrared.mp4 --metrics EN VIF
 
-Images are matched by name; extensions may differ. Every image is scored once: the same command goes on where it was stopped, and scores anew
-what has changed since. A sequence (videos, or folders of numbered images) is rated frame by frame and over time: warping error and flicker.
+Images are matched by name; extensions may differ. Every image is scored once: the same command goes on where it was
+stopped, and scores anew what has changed since. A sequence (videos, or folders of numbered images) is rated frame by
+frame and over time: warping error and flicker.
 """
 
 import argparse
@@ -23,18 +24,21 @@ def parse_args(argv=None):
         'folders',
         nargs='*',
         metavar='[NAME=]FUSED ... FIRST SECOND',
-        help='one folder of fused images per method, then the folders of the first (visible) and second (infrared) sources; videos with --sequence',
+        help='one folder of fused images per method, then the folders of the first (visible) and second (infrared) '
+        'sources; videos with --sequence',
     )
     parser.add_argument(
         '--sequence',
         action='store_true',
-        help='these are videos or folders of numbered frames: rate frame by frame, and over time (warping error, flicker)',
+        help='these are videos or folders of numbered frames: rate frame by frame, '
+        'and over time (warping error, flicker)',
     )
     parser.add_argument(
         '--offset',
         type=float,
         metavar='SECONDS',
-        help='of a sequence: what to add to the times of the second stream (default: that of NAME.json beside the fused video, or 0)',
+        help='of a sequence: what to add to the times of the second stream (default: '
+        'that of NAME.json beside the fused video, or 0)',
     )
     parser.add_argument('--fps', type=float, help='of a sequence: frames per second of folders (default: 25)')
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Make a scene-disjoint split of M3FD: mmfusion split-m3fd data/M3FD data/M3FD/splits; see --help.
 
-The rule is explained in mmfusion/datasets/scene_split.py. The configs look for the lists in data/M3FD/splits; where that folder cannot or must
-not be written, choose another one and give its absolute path as ann_file.
+The rule is explained in mmfusion/datasets/scene_split.py. The configs look for the lists in data/M3FD/splits; where
+that folder cannot or must not be written, choose another one and give its absolute path as ann_file.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Check a result: whether data, labels, weights, outputs and versions are still those that it was made from, and whether
+"""Check a result: whether data, labels, weights, outputs and versions are still those that it was made from, and
+whether
 a sample of its numbers comes out again.
 
     mmfusion verify work_dirs/eval_fusion
@@ -30,7 +31,8 @@ def parse_args(argv=None):
         action='append',
         default=[],
         metavar='NAME=DIR',
-        help='where a folder lies on this machine that the manifest calls NAME (data/MSRS) or @NAME; may be given several times',
+        help='where a folder lies on this machine that the manifest calls NAME (data/MSRS) or @NAME; '
+        'may be given several times',
     )
     parser.add_argument(
         '--other-versions', action='store_true', help='mention other versions of packages without counting them'

@@ -75,7 +75,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--metrics',
         nargs='*',
         metavar='NAME',
-        help='rate the frames: image metrics such as EN MI VIF, or all but the slow ones (all); warping error and flicker in any case',
+        help='rate the frames: image metrics such as EN MI VIF, or all but the slow ones (all); '
+        'warping error and flicker in any case',
     )
     parser.add_argument('--protocol', default='default', help='whose conventions the image metrics follow')
     parser.add_argument('--codec', help='four letters, such as XVID (default: mp4v, MJPG or FFV1, by the ending)')

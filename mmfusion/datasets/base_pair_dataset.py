@@ -31,37 +31,48 @@ def hash_ids(ids: Iterable[str]) -> str:
 class BasePairDataset(BaseDataset):
     """Registered pairs of source images, with or without boxes and class maps.
 
-    A subclass lists its pairs (:meth:`list_pairs`) and reads one annotation (:meth:`read_annotation`); checking, counting and the
-    items are made here. Classes are matched by name, never by index: ``metainfo=dict(classes=(...))`` may choose a subset or another
-    order of the known names, and boxes of known classes that were not chosen are left out.
+    A subclass lists its pairs (:meth:`list_pairs`) and reads one annotation (:meth:`read_annotation`); checking,
+    counting and the items are made here. Classes are matched by name, never by index: ``metainfo=dict(classes=(...))``
+    may choose a subset or another order of the known names, and boxes of known classes that were not chosen are left
+    out.
 
-    Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``, ``width``,
-    ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the original image, with ``mask`` where
-    annotations have masks),
-    ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` (class number in the file -> label) and ``reduce_zero_label``.
+    Every item is a dict with ``first_path``, ``second_path``, ``img_id`` (int), ``sample_id`` (file stem), ``height``,
+    ``width``, ``instances`` (list of ``dict(bbox=[x1, y1, x2, y2], bbox_label=int, ignore_flag=0|1)``, pixels of the
+    original image, with ``mask`` where annotations have masks),
+    ``seg_fields``, and where there are class maps ``seg_map_path``, ``label_map`` (class number in the file -> label)
+    and ``reduce_zero_label``.
 
-    ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images they were measured.
+    ``metainfo['split_hash']`` is the sha256 of the sorted sample names as listed, so that results state on which images
+    they were measured.
 
-    Sets of one kind are joined with ``dict(type='ConcatDataset', ignore_keys=['split_hash'], ...)``, since each keeps its own hash.
+    Sets of one kind are joined with ``dict(type='ConcatDataset', ignore_keys=['split_hash'], ...)``, since each keeps
+    its own hash.
 
     Attributes:
-        FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters does not matter.
+        FOLDERS: Accepted relative folders by key, the official one first; ``{split}`` is filled in. The case of letters
+            does not matter.
         LAYOUT: The expected layout, shown when a folder is missing.
         split: Part of the data set, fills ``{split}``.
 
     Args:
         data_root: Folder of the data set.
-        ann_file: Id list (one sample name per line) that chooses the pairs; all pairs when empty. Relative to ``data_root``.
-        data_prefix: Folders by key (``first``, ``second``, ``ann``, ``seg``), relative to ``data_root``; the official names when left out.
-        on_error: ``'raise'`` stops at the first problem. ``'skip'`` leaves the bad box (unknown class, outside the image, without area)
-            or the bad pair (missing partner, other size, unreadable file or annotation) out, counts and logs it. While training, a pair
-            that turns out unreadable when its pixels are decoded is replaced by another one; a test never replaces, it raises.
-        box_tolerance: Pixels by which a box may exceed the image before that is an error; see :func:`annotations.check_box`.
+        ann_file: Id list (one sample name per line) that chooses the pairs; all pairs when empty. Relative to
+            ``data_root``.
+        data_prefix: Folders by key (``first``, ``second``, ``ann``, ``seg``), relative to ``data_root``; the official
+            names when left out.
+        on_error: ``'raise'`` stops at the first problem. ``'skip'`` leaves the bad box (unknown class, outside the
+            image, without area) or the bad pair (missing partner, other size, unreadable file or annotation) out,
+            counts and logs it. While training, a pair that turns out unreadable when its pixels are decoded is replaced
+            by another one; a test never replaces, it raises.
+        box_tolerance: Pixels by which a box may exceed the image before that is an error; see
+            :func:`annotations.check_box`.
         clip_boxes: Cut boxes that exceed the image by more, instead of taking them for errors.
-        check_files: Read the headers of both images and compare their sizes with each other and with the annotation. Without it only files whose
-            format needs the size (YOLO) are opened.
-        filter_cfg: ``filter_empty_gt=True`` leaves images without boxes out, ``min_size=n`` images whose smaller side is below n; training only.
-        kwargs: Everything else that :class:`mmengine.dataset.BaseDataset` takes (``pipeline``, ``test_mode``, ``metainfo``, ``indices``, ...).
+        check_files: Read the headers of both images and compare their sizes with each other and with the annotation.
+            Without it only files whose format needs the size (YOLO) are opened.
+        filter_cfg: ``filter_empty_gt=True`` leaves images without boxes out, ``min_size=n`` images whose smaller side
+            is below n; training only.
+        kwargs: Everything else that :class:`mmengine.dataset.BaseDataset` takes (``pipeline``, ``test_mode``,
+            ``metainfo``, ``indices``, ...).
 
     Raises:
         FileNotFoundError: A folder or the id list is missing; the message shows the expected layout.
@@ -127,7 +138,9 @@ class BasePairDataset(BaseDataset):
         return None
 
     def label_map(self) -> Optional[Dict[int, int]]:
-        """Label of each class number in the files of class maps, 255 for those left out; None where numbers are labels."""
+        """Label of each class number in the files of class maps, 255 for those left out; None where numbers are
+        labels.
+        """
         return None
 
     def list_complete_pairs(self) -> List[PairFiles]:
@@ -246,14 +259,16 @@ class BasePairDataset(BaseDataset):
                     raise BoxProblem(
                         'no mask',
                         f'{self.annotation_path(pair)}: an object of class {box.name!r} has a box and no mask, and the '
-                        'pipeline loads masks (with_mask=True). Use a data set that has them, as CocoPairDataset, or a detector '
+                        'pipeline loads masks (with_mask=True). Use a data set that has them, '
+                        'as CocoPairDataset, or a detector '
                         'without masks',
                     )
                 if isinstance(box.mask, dict) and tuple(box.mask['size']) != tuple(size):
                     raise BoxProblem(
                         'size mismatch',
                         f'{self.annotation_path(pair)}: a mask of class {box.name!r} is of the size (height, width) '
-                        f'{tuple(box.mask["size"])}, its images are {tuple(size)}; use the original images or scale the annotation',
+                        f'{tuple(box.mask["size"])}, its images are {tuple(size)}; '
+                        f'use the original images or scale the annotation',
                     )
                 bbox, far = check_box(box, size, self.annotation_path(pair), self.box_tolerance, self.clip_boxes)
             except BoxProblem as error:
@@ -289,7 +304,10 @@ class BasePairDataset(BaseDataset):
 
     def _log_summary(self, listed: int, data_list: Sequence[dict]) -> None:
         boxes = sum(len(item.get('instances', ())) for item in data_list)
-        text = f'{type(self).__name__}: {len(data_list)} of {listed} pairs, {boxes} boxes, split hash {self._metainfo["split_hash"][:12]}'
+        text = (
+            f'{type(self).__name__}: {len(data_list)} of {listed} pairs, {boxes} boxes, '
+            f'split hash {self._metainfo["split_hash"][:12]}'
+        )
         maps = sum('seg_map_path' in item for item in data_list)
         text += f', {maps} class maps' if maps else ''
         trouble = self._problem_text()
@@ -313,7 +331,8 @@ class BasePairDataset(BaseDataset):
         unknown = set(self.filter_cfg) - {'filter_empty_gt', 'min_size'}
         if unknown:
             raise InputError(
-                f"{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; known are 'filter_empty_gt' and 'min_size'"
+                f'{type(self).__name__}: unknown keys in filter_cfg {sorted(unknown)}; '
+                f"known are 'filter_empty_gt' and 'min_size'"
             )
         empty, smallest = self.filter_cfg.get('filter_empty_gt', False), self.filter_cfg.get('min_size', 0)
         kept = [
@@ -330,7 +349,9 @@ class BasePairDataset(BaseDataset):
         return kept
 
     def prepare_data(self, idx: int) -> Optional[dict]:
-        """Run the pipeline; a pair that cannot be decoded while training is replaced when ``on_error`` is ``'skip'``."""
+        """Run the pipeline; a pair that cannot be decoded while training is replaced when ``on_error`` is
+        ``'skip'``.
+        """
         try:
             return super().prepare_data(idx)
         except PairDataError as error:

@@ -15,12 +15,13 @@ from .base_pair_dataset import BasePairDataset
 class CocoPairDataset(BasePairDataset):
     """Pairs in two folders, with the boxes and masks of all of them in one COCO json.
 
-    The json's ``file_name`` names a pair by its stem, whatever folder or extension it has. For instance segmentation, load the masks with
-    ``dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True)``.
+    The json's ``file_name`` names a pair by its stem, whatever folder or extension it has. For instance segmentation,
+    load the masks with ``dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True)``.
 
     Args:
         coco_file: The json, relative to ``data_root``.
-        metainfo: ``dict(classes=(...))`` chooses among the categories of the file, or their order; all by rising number when left out.
+        metainfo: ``dict(classes=(...))`` chooses among the categories of the file, or their order; all by rising number
+            when left out.
         split: Part of the data set, fills ``{split}`` in ``coco_file``.
         kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``.
 

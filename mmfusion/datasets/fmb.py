@@ -1,4 +1,5 @@
-"""FMB: Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion and Segmentation (SegMIF, Liu et al., ICCV 2023),
+"""FMB: Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion and Segmentation
+(SegMIF, Liu et al., ICCV 2023),
 https://github.com/JinyuanLiu-CV/SegMiF."""
 
 from mmfusion.registry import DATASETS
@@ -8,14 +9,17 @@ from .seg_pair_dataset import SegPairDataset
 
 @DATASETS.register_module()
 class FMBDataset(SegPairDataset):
-    """FMB with its official layout: 1220 pairs for training, 280 for test, 800x600, 14 classes and number 0 for what has none.
+    """FMB with its official layout: 1220 pairs for training, 280 for test, 800x600, 14 classes and number 0 for what
+    has none.
 
-    Protocol: two are published. Number 0, here ``unlabelled``, trained and counted as a class: 15 classes, the default here. Or it is left
-    out of training and mean: 14 classes, ``ignore_background=True``. The two means cannot be compared; say which one a figure is.
-    With the default, ``SegIoUMetric(ignore_background=True)`` leaves number 0 out of the mean alone.
+    Protocol: two are published. Number 0, here ``unlabelled``, trained and counted as a class: 15 classes, the default
+    here. Or it is left out of training and mean: 14 classes, ``ignore_background=True``. The two means cannot be
+    compared; say which one a figure is. With the default, ``SegIoUMetric(ignore_background=True)`` leaves number 0 out
+    of the mean alone.
 
     Args:
-        kwargs: See :class:`SegPairDataset`; ``split`` is ``'train'`` or ``'test'``. ``data_prefix`` keys: ``first``, ``second``, ``seg``.
+        kwargs: See :class:`SegPairDataset`; ``split`` is ``'train'`` or ``'test'``. ``data_prefix`` keys: ``first``,
+            ``second``, ``seg``.
     """
 
     METAINFO = dict(

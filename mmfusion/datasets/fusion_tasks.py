@@ -15,11 +15,12 @@ from .base_pair_dataset import hash_ids
 class FusionTasksDataset(ConcatDataset):
     """Data sets joined under names; every sample says in its metainfo under ``fusion_task`` which it comes from.
 
-    ``TaskBatchSampler`` and ``EpisodeBatchSampler`` draw batches of one fusion task from it, ``MetaInitCoupling`` learns over all.
+    ``TaskBatchSampler`` and ``EpisodeBatchSampler`` draw batches of one fusion task from it, ``MetaInitCoupling``
+    learns over all.
 
     Args:
-        fusion_tasks: Configs of data sets by name, each with its own pipeline; a list of configs where several sets make a fusion task. A name is an
-            identifier without "loss", since losses are logged under it.
+        fusion_tasks: Configs of data sets by name, each with its own pipeline; a list of configs where several sets
+            make a fusion task. A name is an identifier without "loss", since losses are logged under it.
         lazy_init: Leave the lists of files unread for now.
 
     Raises:
@@ -44,7 +45,8 @@ class FusionTasksDataset(ConcatDataset):
             for part in parts:
                 if not isinstance(part, BaseDataset):
                     raise TypeError(
-                        f'FusionTasksDataset: task {name!r} has a {type(part).__name__}; give data sets, or a list of them to join'
+                        f'FusionTasksDataset: task {name!r} has a {type(part).__name__}; give data sets, '
+                        f'or a list of them to join'
                     )
             if not parts:
                 raise ValueError(f'FusionTasksDataset: the list of data sets of task {name!r} is empty')

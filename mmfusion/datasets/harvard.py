@@ -1,6 +1,8 @@
-"""Medical pairs of the Whole Brain Atlas of Harvard Medical School (K. A. Johnson, J. A. Becker), https://www.med.harvard.edu/aanlib/.
+"""Medical pairs of the Whole Brain Atlas of Harvard Medical School (K. A. Johnson, J. A. Becker),
+https://www.med.harvard.edu/aanlib/.
 
-The layout is that of the collection that comes with CDDFuse (Zhao et al., CVPR 2023), which much of the literature on medical fusion uses.
+The layout is that of the collection that comes with CDDFuse (Zhao et al., CVPR 2023), which much of the literature on
+medical fusion uses.
 """
 
 import math
@@ -19,20 +21,25 @@ SPLITS = ('all', 'train', 'test')
 class HarvardDataset(BasePairDataset):
     """Brain slices of 256x256 pixels, without labels: MRI beside CT, PET or SPECT. MRI is the first source.
 
-    PET and SPECT are shown in false colors and stored as RGB. A luminance fuser gets their luma beside the gray MRI, and their chroma is put back
-    on the fused image, as for visible images; ``LoadPair(color_type='auto')`` loads what is gray in three equal channels as one.
+    PET and SPECT are shown in false colors and stored as RGB. A luminance fuser gets their luma beside the gray MRI,
+    and their chroma is put back on the fused image, as for visible images; ``LoadPair(color_type='auto')`` loads what
+    is gray in three equal channels as one.
 
-    There is no official split. ``split='train'`` and ``'test'`` are ours: the slices in the order of their numbers, the last ``test_share`` of them
-    (rounded up) for test. Slices of one patient follow each other, so the one cut runs through one patient at most.
+    There is no official split. ``split='train'`` and ``'test'`` are ours: the slices in the order of their numbers, the
+    last ``test_share`` of them (rounded up) for test. Slices of one patient follow each other, so the one cut runs
+    through one patient at most.
 
     Args:
-        task: ``'MRI_CT'``, ``'MRI_PET'`` or ``'MRI_SPECT'``: the folder below ``data_root``, whose hyphens may be underscores and whose case is free.
+        task: ``'MRI_CT'``, ``'MRI_PET'`` or ``'MRI_SPECT'``: the folder below ``data_root``, whose hyphens may be
+            underscores and whose case is free.
         split: ``'all'``, ``'train'`` or ``'test'``.
         test_share: Share of the pairs for test, between 0 and 1.
-        kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``. An ``ann_file`` takes the place of ``split``.
+        kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``. An ``ann_file`` takes the
+            place of ``split``.
 
     Raises:
-        ValueError: The task or the split is unknown, the share is out of range, or both a split and an id list are given.
+        ValueError: The task or the split is unknown, the share is out of range, or both a split and an id list are
+            given.
     """
 
     LAYOUT = """    Harvard/

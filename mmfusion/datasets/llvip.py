@@ -1,4 +1,6 @@
-"""LLVIP: A Visible-infrared Paired Dataset for Low-light Vision (Jia et al., ICCVW 2021), https://github.com/bupt-ai-cz/LLVIP."""
+"""LLVIP: A Visible-infrared Paired Dataset for Low-light Vision (Jia et al., ICCVW 2021),
+https://github.com/bupt-ai-cz/LLVIP.
+"""
 
 from mmfusion.registry import DATASETS
 
@@ -7,7 +9,8 @@ from .voc_pair_dataset import VOCPairDataset
 
 @DATASETS.register_module()
 class LLVIPDataset(VOCPairDataset):
-    """LLVIP with its official layout and split: pedestrians at night, 12025 pairs for training and 3463 for test, 1280x1024.
+    """LLVIP with its official layout and split: pedestrians at night, 12025 pairs for training and 3463 for test,
+    1280x1024.
 
     Args:
         split: ``'train'`` or ``'test'``.

@@ -1,4 +1,6 @@
-"""Lytro: Multi-focus image fusion using dictionary-based sparse representation (M. Nejati, S. Samavi and S. Shirani, Information Fusion 2015)."""
+"""Lytro: Multi-focus image fusion using dictionary-based sparse representation (M. Nejati, S. Samavi and S. Shirani,
+Information Fusion 2015).
+"""
 
 from mmfusion.registry import DATASETS
 

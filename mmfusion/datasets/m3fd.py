@@ -1,4 +1,6 @@
-"""M3FD: Target-aware Dual Adversarial Learning ... for Object Detection (Liu et al., CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL."""
+"""M3FD: Target-aware Dual Adversarial Learning ... for Object Detection (Liu et al., CVPR 2022),
+https://github.com/JinyuanLiu-CV/TarDAL.
+"""
 
 from typing import List
 
@@ -13,9 +15,9 @@ from .voc_pair_dataset import VOCPairDataset
 class M3FDDataset(VOCPairDataset):
     """M3FD detection pairs with their official layout: 4200 pairs, 1024x768, six classes.
 
-    There is no official split. Make a scene-disjoint one with ``mmfusion split-m3fd`` and give its id list as ``ann_file``; an
-    ``ann_file`` outside ``data_root`` needs an absolute path. Without ``ann_file`` all pairs are used. Objects marked ``difficult`` are ignored in
-    training and evaluation.
+    There is no official split. Make a scene-disjoint one with ``mmfusion split-m3fd`` and give its id list as
+    ``ann_file``; an ``ann_file`` outside ``data_root`` needs an absolute path. Without ``ann_file`` all pairs are used.
+    Objects marked ``difficult`` are ignored in training and evaluation.
 
     Args:
         kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``, ``ann``.

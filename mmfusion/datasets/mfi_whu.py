@@ -1,4 +1,5 @@
-"""MFI-WHU: MFF-GAN: An unsupervised generative adversarial network ... for multi-focus image fusion (H. Zhang et al., Information Fusion 2021),
+"""MFI-WHU: MFF-GAN: An unsupervised generative adversarial network ... for multi-focus image fusion (H. Zhang et al.,
+Information Fusion 2021),
 https://github.com/HaoZhang1018/MFI-WHU.
 """
 
@@ -9,7 +10,8 @@ from .two_folders import TwoFolderDataset
 
 @DATASETS.register_module()
 class MFIWHUDataset(TwoFolderDataset):
-    """Multi-focus pairs in color, with synthetic blur, of many sizes. The image with the far plane in focus (``source_2``) is the first source.
+    """Multi-focus pairs in color, with synthetic blur, of many sizes. The image with the far plane in focus
+    (``source_2``) is the first source.
 
     Args:
         kwargs: See :class:`TwoFolderDataset`.

@@ -1,4 +1,5 @@
-"""MFNet: Towards Real-Time Semantic Segmentation for Autonomous Vehicles with Multi-Spectral Scenes (Ha et al., IROS 2017),
+"""MFNet: Towards Real-Time Semantic Segmentation for Autonomous Vehicles with Multi-Spectral Scenes (Ha et al., IROS
+2017),
 https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/."""
 
 import os
@@ -28,14 +29,15 @@ MFNET_PALETTE = [
 class MFNetDataset(SegPairDataset):
     """MFNet: 1569 images of 640x480 with four channels (RGB and thermal) and class maps of 9 classes.
 
-    784 are for training, 392 for validation, 393 for test. The thermal image is the alpha channel of the png file; :class:`LoadPair` takes the
-    two apart.
+    784 are for training, 392 for validation, 393 for test. The thermal image is the alpha channel of the png file;
+    :class:`LoadPair` takes the two apart.
 
-    Protocol: number 0, ``unlabelled``, is the background, trained and counted as a class as published results do: the mean is over 9 classes.
-    ``ignore_background=True`` (here, or in ``SegIoUMetric`` alone) gives the mean over 8.
+    Protocol: number 0, ``unlabelled``, is the background, trained and counted as a class as published results do: the
+    mean is over 9 classes. ``ignore_background=True`` (here, or in ``SegIoUMetric`` alone) gives the mean over 8.
 
     Args:
-        split: ``'train'``, ``'val'`` or ``'test'``, the list that chooses the images; the official ``'test_day'`` and ``'test_night'`` too.
+        split: ``'train'``, ``'val'`` or ``'test'``, the list that chooses the images; the official ``'test_day'`` and
+            ``'test_night'`` too.
         ann_file: Another list, relative to ``data_root``; ``'{split}.txt'`` by default, all images when empty.
         kwargs: See :class:`SegPairDataset`. ``data_prefix`` keys: ``first`` (the images), ``seg``.
     """

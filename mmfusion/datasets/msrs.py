@@ -1,4 +1,5 @@
-"""MSRS: PIAFusion, a progressive infrared and visible image fusion network (Tang et al., Information Fusion 2022), https://github.com/Linfeng-Tang/MSRS.
+"""MSRS: PIAFusion, a progressive infrared and visible image fusion network (Tang et al., Information Fusion 2022),
+https://github.com/Linfeng-Tang/MSRS.
 
 Its images and class maps are those of MFNet, aligned and enhanced anew.
 """
@@ -20,11 +21,12 @@ from .seg_pair_dataset import SegPairDataset
 class MSRSSegDataset(SegPairDataset):
     """MSRS with class maps and without boxes: 1083 pairs for training, 361 for test, 9 classes.
 
-    Protocol: number 0, ``unlabelled``, is the background, trained and counted as a class as published results do: the mean is over 9 classes.
-    ``ignore_background=True`` (here, or in ``SegIoUMetric`` alone) gives the mean over 8.
+    Protocol: number 0, ``unlabelled``, is the background, trained and counted as a class as published results do: the
+    mean is over 9 classes. ``ignore_background=True`` (here, or in ``SegIoUMetric`` alone) gives the mean over 8.
 
     Args:
-        kwargs: See :class:`SegPairDataset`; ``split`` is ``'train'`` or ``'test'``. ``data_prefix`` keys: ``first``, ``second``, ``seg``.
+        kwargs: See :class:`SegPairDataset`; ``split`` is ``'train'`` or ``'test'``. ``data_prefix`` keys: ``first``,
+            ``second``, ``seg``.
     """
 
     METAINFO = dict(
@@ -45,14 +47,15 @@ class MSRSSegDataset(SegPairDataset):
 class MSRSDetDataset(MSRSSegDataset):
     """MSRS with YOLO text boxes, and class maps where there are any.
 
-    An empty label file is an image without objects. Class numbers are turned to names by ``classes_file`` and names to labels by
-    ``metainfo['classes']``.
+    An empty label file is an image without objects. Class numbers are turned to names by ``classes_file`` and names to
+    labels by ``metainfo['classes']``.
 
     Args:
         classes_file: Names of the class numbers, relative to ``data_root``.
-        empty_annotation: ``'background'`` takes an empty label file for an image without objects, ``'error'`` for a problem.
-        kwargs: See :class:`MSRSSegDataset`; ``seg_dir`` is ``Segmentation_labels`` if it exists by default. ``data_prefix`` keys: ``first``,
-            ``second``, ``ann``, ``seg``.
+        empty_annotation: ``'background'`` takes an empty label file for an image without objects, ``'error'`` for a
+            problem.
+        kwargs: See :class:`MSRSSegDataset`; ``seg_dir`` is ``Segmentation_labels`` if it exists by default.
+            ``data_prefix`` keys: ``first``, ``second``, ``ann``, ``seg``.
     """
 
     METAINFO = dict(

@@ -16,8 +16,8 @@ class PairFolderDataset(BasePairDataset):
     Args:
         data_prefix: ``dict(first=..., second=...)``, relative to ``data_root``.
         modalities: Names of the two sources.
-        suffixes: Endings of the stems that tell the sources apart and are not part of the sample's name, e.g. ``('_vi', '_ir')`` for
-            ``0001_vi.png`` and ``0001_ir.png``. Both prefixes may then name the same folder.
+        suffixes: Endings of the stems that tell the sources apart and are not part of the sample's name, e.g.
+            ``('_vi', '_ir')`` for ``0001_vi.png`` and ``0001_ir.png``. Both prefixes may then name the same folder.
         kwargs: See :class:`BasePairDataset`.
 
     Raises:
@@ -39,7 +39,8 @@ class PairFolderDataset(BasePairDataset):
         missing = {'first', 'second'} - set(data_prefix)
         if missing:
             raise ValueError(
-                f"data_prefix must name the folders 'first' and 'second'; {sorted(missing)} absent in {dict(data_prefix)}"
+                f"data_prefix must name the folders 'first' and 'second'; {sorted(missing)} absent in "
+                f'{dict(data_prefix)}'
             )
         if len(modalities) != 2 or len(suffixes) != 2:
             raise ValueError(f'modalities and suffixes need two entries each, got {modalities!r} and {suffixes!r}')

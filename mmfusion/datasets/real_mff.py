@@ -1,4 +1,5 @@
-"""Real-MFF: A large realistic multi-focus image dataset with ground truth (J. Zhang et al., Pattern Recognition Letters 2020, arXiv 2003.12779),
+"""Real-MFF: A large realistic multi-focus image dataset with ground truth (J. Zhang et al., Pattern Recognition Letters
+2020, arXiv 2003.12779),
 https://github.com/Zancelot/Real-MFF.
 """
 
@@ -9,7 +10,8 @@ from .two_folders import TwoFolderDataset
 
 @DATASETS.register_module()
 class RealMFFDataset(TwoFolderDataset):
-    """Multi-focus pairs in color, from a light field camera. The image with the far plane in focus (``imageB``) is the first source.
+    """Multi-focus pairs in color, from a light field camera. The image with the far plane in focus (``imageB``) is the
+    first source.
 
     Args:
         kwargs: See :class:`TwoFolderDataset`.

@@ -11,15 +11,18 @@ from .base_pair_dataset import BasePairDataset
 
 
 class SceneFolderDataset(BasePairDataset):
-    """Pairs in ``input/<scene>/``, where two images end in ``_A`` and ``_B``; no labels, no split. The name of the scene is that of the sample.
+    """Pairs in ``input/<scene>/``, where two images end in ``_A`` and ``_B``; no labels, no split. The name of the
+    scene is that of the sample.
 
-    The case of letters does not matter, neither in endings nor in extensions: published copies have ``Night_A.jpg`` beside ``Night_B.JPG``.
+    The case of letters does not matter, neither in endings nor in extensions: published copies have ``Night_A.jpg``
+    beside ``Night_B.JPG``.
 
     Attributes:
         ENDINGS: Endings of the first and the second source.
 
     Args:
-        kwargs: See :class:`BasePairDataset`. ``data_prefix`` key: ``input``, the folder that holds the scenes. ``ann_file`` lists scenes.
+        kwargs: See :class:`BasePairDataset`. ``data_prefix`` key: ``input``, the folder that holds the scenes.
+            ``ann_file`` lists scenes.
 
     Raises:
         FileNotFoundError: There is no folder of scenes.

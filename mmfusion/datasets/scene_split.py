@@ -1,8 +1,9 @@
 """Splits that share no scene, for sets of video frames without an official split (M3FD).
 
-Frames of one sequence in both train and test make a score mean little: the network has seen the test scene. Without scene labels, scenes are
-found in two steps. Frames with ids near each other are one scene if they look alike, and frames anywhere are one scene if they are nearly the
-same; whole scenes then go to one part. Wrongly joined scenes do no harm but make the parts less even.
+Frames of one sequence in both train and test make a score mean little: the network has seen the test scene. Without
+scene labels, scenes are found in two steps. Frames with ids near each other are one scene if they look alike, and
+frames anywhere are one scene if they are nearly the same; whole scenes then go to one part. Wrongly joined scenes do no
+harm but make the parts less even.
 
 The rule uses no random number and no hash order: the same images give the same lists.
 """
@@ -31,8 +32,8 @@ RULE_VERSION = 1
 class SplitOptions(NamedTuple):
     """Parameters of the rule.
 
-    The thresholds come from measurements with :func:`describe_pair`: of the pairs of frames of different scenes, 99 % are less similar
-    than 0.41 (MSRS), 0.62 (10 pairs of M3FD) and 0.67 (RoadScene).
+    The thresholds come from measurements with :func:`describe_pair`: of the pairs of frames of different scenes, 99 %
+    are less similar than 0.41 (MSRS), 0.62 (10 pairs of M3FD) and 0.67 (RoadScene).
 
     Attributes:
         train: Part of the images for training.
@@ -68,7 +69,8 @@ class SceneSplit(NamedTuple):
 def describe_pair(pair: PairFiles) -> np.ndarray:
     """Describe a pair by two small gray images, each of mean 0 and norm 1: (2 * 24 * 32, ) float64 of norm 1.
 
-    Small, since frames of a moving camera must still look alike; both sources, since the visible one of a night scene may be all black.
+    Small, since frames of a moving camera must still look alike; both sources, since the visible one of a night scene
+    may be all black.
     """
     features = []
     for path in (pair.first, pair.second):
@@ -84,7 +86,8 @@ def find_scenes(ids: Sequence[str], features: np.ndarray, options: SplitOptions)
     """Join frames to scenes.
 
     Args:
-        ids: Names of the frames. If all are numbers their difference says how near they are, otherwise their place in sorted order.
+        ids: Names of the frames. If all are numbers their difference says how near they are, otherwise their place in
+            sorted order.
         features: (n, d), rows of norm 1; the similarity is their product.
         options: Window and thresholds.
 
@@ -158,7 +161,8 @@ def make_scene_split(
 def write_scene_split(split: SceneSplit, folder: str) -> List[str]:
     """Write ``train.txt``, ``val.txt``, ``test.txt`` and ``split.json`` (rule, parameters, sizes, hashes, scenes).
 
-    The hash of a part is the one that data sets report as ``metainfo['split_hash']``. Each file appears complete or not at all.
+    The hash of a part is the one that data sets report as ``metainfo['split_hash']``. Each file appears complete or not
+    at all.
 
     Returns:
         The paths written.

@@ -1,5 +1,7 @@
-"""SICE: Learning a Deep Single Image Contrast Enhancer from Multi-Exposure Images (J. Cai, S. Gu and L. Zhang, IEEE TIP 2018),
-https://github.com/csjcai/SICE; in the arrangement of two exposures per scene that fusion methods train on and call SCIE.
+"""SICE: Learning a Deep Single Image Contrast Enhancer from Multi-Exposure Images (J. Cai, S. Gu and L. Zhang, IEEE TIP
+2018),
+https://github.com/csjcai/SICE; in the arrangement of two exposures per scene that fusion methods train on and call
+SCIE.
 """
 
 from mmfusion.registry import DATASETS

@@ -17,9 +17,10 @@ IGNORED = 255
 class SegPairDataset(BasePairDataset):
     """Pairs in two folders with one class map each in a third: a png of one channel whose values are class numbers.
 
-    Class number ``i`` of the files is the ``i``-th name of ``METAINFO['seg_classes']``. ``metainfo=dict(seg_classes=(...))`` may choose a subset or
-    another order of the known names; pixels of the others become 255, which losses and metrics ignore. A set that knows no names
-    (this class used as it is, with ``data_prefix``) takes the names given as those of the numbers. 255 in a file is ignored always, any other number
+    Class number ``i`` of the files is the ``i``-th name of ``METAINFO['seg_classes']``.
+    ``metainfo=dict(seg_classes=(...))`` may choose a subset or another order of the known names; pixels of the others
+    become 255, which losses and metrics ignore. A set that knows no names (this class used as it is, with
+    ``data_prefix``) takes the names given as those of the numbers. 255 in a file is ignored always, any other number
     without a name is an error that :class:`LoadClassMap` raises with the name of the file.
 
     There are no boxes: ``metainfo['classes']`` is empty, the names are in ``metainfo['seg_classes']``.
@@ -27,8 +28,9 @@ class SegPairDataset(BasePairDataset):
     Args:
         split: Part of the data set, fills ``{split}``.
         seg_dir: Another folder of class maps beside the official one.
-        ignore_background: Leave the first class out: its pixels become 255 and the other labels move down by one, so that the head has one class
-            less. To train the background as a class and leave it out of the mean only, use ``SegIoUMetric(ignore_background=True)`` instead.
+        ignore_background: Leave the first class out: its pixels become 255 and the other labels move down by one, so
+            that the head has one class less. To train the background as a class and leave it out of the mean only, use
+            ``SegIoUMetric(ignore_background=True)`` instead.
         kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first``, ``second``, ``seg``.
 
     Raises:
@@ -50,7 +52,8 @@ class SegPairDataset(BasePairDataset):
         if ignore_background:
             if 'seg_classes' in metainfo and known:
                 raise ValueError(
-                    f'{type(self).__name__}: choose the classes with ignore_background or with metainfo.seg_classes, not with both'
+                    f'{type(self).__name__}: choose the classes with ignore_background or with '
+                    f'metainfo.seg_classes, not with both'
                 )
             known = known or tuple(metainfo.get('seg_classes', ()))
             metainfo['seg_classes'] = known[1:]

@@ -9,13 +9,15 @@ from .base_pair_dataset import BasePairDataset
 
 
 class TwoFolderDataset(BasePairDataset):
-    """Pairs in two folders (or in one, told apart by the ends of their names); no labels, no split. What the names share is the name of the sample.
+    """Pairs in two folders (or in one, told apart by the ends of their names); no labels, no split. What the names
+    share is the name of the sample.
 
     Attributes:
         SUFFIXES: Ends of the names in the folder of the first and the second source, before the extension.
 
     Args:
-        kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first`` and ``second``. ``ann_file`` lists names without their ends.
+        kwargs: See :class:`BasePairDataset`. ``data_prefix`` keys: ``first`` and ``second``. ``ann_file`` lists names
+            without their ends.
 
     Raises:
         FileNotFoundError: A folder is missing.

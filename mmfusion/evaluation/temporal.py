@@ -1,9 +1,10 @@
 """Steadiness of a sequence of fused frames: the warping error, and the flicker of what stands still.
 
-Warping error: W.-S. Lai, J.-B. Huang, O. Wang, E. Shechtman, E. Yumer, M.-H. Yang, "Learning Blind Video Temporal Consistency", ECCV 2018.
-Occlusions: M. Ruder, A. Dosovitskiy, T. Brox, "Artistic Style Transfer for Videos", GCPR 2016, as Lai et al. take them. The flow
-comes from the first source, so that a fused sequence is not judged by a flow of its own; it is that of T. Kroeger et al., "Fast Optical Flow using
-Dense Inverse Search", ECCV 2016 (OpenCV), where Lai et al. take FlowNet2, so values compare within this program only.
+Warping error: W.-S. Lai, J.-B. Huang, O. Wang, E. Shechtman, E. Yumer, M.-H. Yang, "Learning Blind Video Temporal
+Consistency", ECCV 2018. Occlusions: M. Ruder, A. Dosovitskiy, T. Brox, "Artistic Style Transfer for Videos", GCPR 2016,
+as Lai et al. take them. The flow comes from the first source, so that a fused sequence is not judged by a flow of its
+own; it is that of T. Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016 (OpenCV), where Lai et
+al. take FlowNet2, so values compare within this program only.
 """
 
 from typing import Tuple
@@ -53,7 +54,8 @@ def visible_pixels(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
 
 
 def warping_error(frame: np.ndarray, following: np.ndarray, flow: np.ndarray, visible: np.ndarray) -> float:
-    """Mean squared difference of a frame and the following one brought back to it, over the visible pixels; NaN without any.
+    """Mean squared difference of a frame and the following one brought back to it, over the visible pixels; NaN without
+    any.
 
     Args:
         frame: (H, W) or (H, W, C) uint8.
@@ -76,7 +78,8 @@ def warping_error(frame: np.ndarray, following: np.ndarray, flow: np.ndarray, vi
 
 
 def still_pixels(frame: np.ndarray, following: np.ndarray) -> np.ndarray:
-    """Where a source does not change beyond its noise, (H, W) bool: smoothed change of at most three times the median one.
+    """Where a source does not change beyond its noise, (H, W) bool: smoothed change of at most three times the median
+    one.
 
     Args:
         frame: (H, W) uint8.

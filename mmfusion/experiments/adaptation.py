@@ -40,8 +40,9 @@ DEFAULTS = dict(
 def adaptation_settings(cfg: Config) -> ConfigDict:
     """The entry ``adaptation`` of a config, completed by defaults.
 
-    ``dataloader`` has the pairs to adapt on (``train_dataloader`` when missing), ``optimizer`` begins anew in every run, ``points`` are the numbers
-    of steps after which the pairs of ``test_dataloader`` are fused and rated by the fusion losses and by ``metrics`` of ``protocol``.
+    ``dataloader`` has the pairs to adapt on (``train_dataloader`` when missing), ``optimizer`` begins anew in every
+    run, ``points`` are the numbers of steps after which the pairs of ``test_dataloader`` are fused and rated by the
+    fusion losses and by ``metrics`` of ``protocol``.
 
     Raises:
         UserError: A key is unknown, the points are no increasing whole numbers from 0 on, or there are no test pairs.
@@ -65,10 +66,11 @@ def adaptation_settings(cfg: Config) -> ConfigDict:
 def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int, root: Path) -> dict:
     """Adapt one initialization and rate it on the way; a finished run with the same settings is read instead.
 
-    The seed decides the weights of a random initialization, and for every initialization alike the order and the augmentation of the pairs.
+    The seed decides the weights of a random initialization, and for every initialization alike the order and the
+    augmentation of the pairs.
 
-    Batch norm statistics are estimated anew on the pairs to adapt on before each rating, for every initialization alike: a random one has none, and
-    running means would need more steps than the weights.
+    Batch norm statistics are estimated anew on the pairs to adapt on before each rating, for every initialization
+    alike: a random one has none, and running means would need more steps than the weights.
 
     Args:
         cfg: Config with ``model`` (its fuser and fusion losses count), ``adaptation`` and ``test_dataloader``.
@@ -78,7 +80,8 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         root: Folder of the results.
 
     Returns:
-        dict: ``init``, ``seed``, ``settings`` and ``rows``, one for each point: ``step``, ``loss`` (mean over the test pairs) and the metrics.
+        dict: ``init``, ``seed``, ``settings`` and ``rows``, one for each point: ``step``, ``loss`` (mean over the test
+        pairs) and the metrics.
 
     Raises:
         UserError: The checkpoint does not hold the fuser, the loss is not finite, or a finished run had other settings.
@@ -110,10 +113,12 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
         if unfit:
             raise UserError(
-                f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or of another shape, '
+                f'{checkpoint} is no initialization of the fuser of this config: '
+                f'{len(unfit)} weights are missing or of another shape, '
                 f'such as {unfit[0]}'
             )
-    # one process and no workers: the runs are short, and their random numbers have to be the same for every initialization
+    # one process and no workers: the runs are short, and their random numbers have to be the same for every
+    # initialization
     with building():
         loaders = [
             Runner.build_dataloader(_without_workers(part), seed=seed)
@@ -162,7 +167,9 @@ def adapt(
 def rate(
     coupling: BaseCoupling, loader: DataLoader, test: DataLoader, metric: FusionMetric, seed: int = 0
 ) -> Dict[str, float]:
-    """Mean loss and metrics over the pairs of ``test``; the coupling is afterwards what it was. Undefined values are left out of the mean."""
+    """Mean loss and metrics over the pairs of ``test``; the coupling is afterwards what it was. Undefined values are
+    left out of the mean.
+    """
     saved, training = TrainingState(coupling.fuser), coupling.training
     _estimate_statistics(coupling, loader, seed)
     coupling.eval()
@@ -208,7 +215,8 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
             result = run_adaptation(cfg, name, checkpoints[index % len(checkpoints)], seed, root)
             first, last = result['rows'][0], result['rows'][-1]
             print_log(
-                f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, {last["loss"]:.4f} at step {last["step"]}',
+                f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, '
+                f'{last["loss"]:.4f} at step {last["step"]}',
                 'current',
             )
             results.append(result)

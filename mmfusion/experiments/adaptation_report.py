@@ -20,7 +20,8 @@ def quantities(results: Sequence[dict]) -> List[str]:
 
 
 def curve(results: Sequence[dict], init: str, key: str) -> Tuple[List[int], List[float], List[float]]:
-    """Steps, mean over seeds, and sample standard deviation (0 for one seed) of a quantity of one initialization; undefined values are left out.
+    """Steps, mean over seeds, and sample standard deviation (0 for one seed) of a quantity of one initialization;
+    undefined values are left out.
 
     Examples:
         >>> runs = [dict(init='meta', seed=s, rows=[dict(step=0, loss=v)]) for s, v in ((0, 1.), (1, 3.))]
@@ -38,7 +39,9 @@ def curve(results: Sequence[dict], init: str, key: str) -> Tuple[List[int], List
 
 
 def steps_to_reach(results: Sequence[dict], init: str, other: str, step: int) -> str:
-    """After how many steps ``other`` has the mean loss that ``init`` has after ``step``: a point as text, with ``>`` when it never does."""
+    """After how many steps ``other`` has the mean loss that ``init`` has after ``step``: a point as text, with ``>``
+    when it never does.
+    """
     steps, means, _ = curve(results, init, 'loss')
     goal = means[steps.index(step)]
     steps, means, _ = curve(results, other, 'loss')
@@ -73,7 +76,8 @@ def table(results: Sequence[dict]) -> str:
 
 
 def write_report(results: Sequence[dict], root: Path) -> Dict[str, str]:
-    """Write ``adaptation.csv`` (every run), ``adaptation.md`` (means) and ``adaptation.png`` (curves with the spread over seeds).
+    """Write ``adaptation.csv`` (every run), ``adaptation.md`` (means) and ``adaptation.png`` (curves with the spread
+    over seeds).
 
     Returns:
         dict: Paths by kind.

@@ -1,4 +1,6 @@
-"""Train the same task network on the outputs of several fusers, with the same schedule and seeds, and tabulate what comes out."""
+"""Train the same task network on the outputs of several fusers, with the same schedule and seeds, and tabulate what
+comes out.
+"""
 
 import copy
 import math
@@ -24,8 +26,10 @@ from mmfusion.running.runner import build_runner
 from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
-#: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the config as it is. With the config
-#: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same parts by a ``JointCoupling``, a
+#: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the
+# config as it is. With the config
+#: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same
+# parts by a ``JointCoupling``, a
 #: weighted sum: see :func:`as_joint`.
 VARIANTS: Dict[str, dict] = dict(
     visible=dict(fuser=dict(type='SourceFuser', source='first')),
@@ -49,7 +53,8 @@ COLUMNS = {'mIoU': 'seg/mIoU', 'mAP50': 'coco/bbox_mAP_50', 'mAP': 'coco/bbox_mA
 def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Config:
     """Config of one run of the comparison.
 
-    A fuser without parameters replaces the base's fuser, together with the guide and the fusion losses that it does not need.
+    A fuser without parameters replaces the base's fuser, together with the guide and the fusion losses that it does not
+    need.
 
     Args:
         base: Config of a joint training, or of a coupling of :data:`RULES`.
@@ -85,10 +90,12 @@ def variant_config(base: Config, variant: str, seed: int, work_dir: Path) -> Con
 
 
 def as_joint(base: Config) -> Config:
-    """Config of a ``JointCoupling`` that trains the parts of a coupling of :data:`RULES`: fusion loss plus weighted task losses, one optimizer.
+    """Config of a ``JointCoupling`` that trains the parts of a coupling of :data:`RULES`: fusion loss plus weighted
+    task losses, one optimizer.
 
-    Epochs, batches and learning rates stay; of one optimizer for each part, that of the task networks serves all. What a ``MetaCoupling`` learns is
-    fixed (fusion losses weigh each source 0.5), and there is no phase 1 and no copy with exchanged sources.
+    Epochs, batches and learning rates stay; of one optimizer for each part, that of the task networks serves all. What
+    a ``MetaCoupling`` learns is fixed (fusion losses weigh each source 0.5), and there is no phase 1 and no copy with
+    exchanged sources.
     """
     cfg = copy.deepcopy(base)
     shared = (
@@ -135,7 +142,8 @@ def run_variant(
     cfg = variant_config(base, variant, seed, work_dir)
     if not identity_file.exists() and (result_file.exists() or (work_dir / 'last_checkpoint').exists()):
         raise UserError(
-            f'{work_dir} holds a run that does not say by which config it was made; choose another --work-dir, or remove it'
+            f'{work_dir} holds a run that does not say by which config it was made; '
+            f'choose another --work-dir, or remove it'
         )
     claim(identity_file, run_identity(cfg, data))
     if result_file.exists():
@@ -144,7 +152,8 @@ def run_variant(
 
 
 def train_and_test(cfg: Config, name: str, facts: dict, minutes: Optional[float] = None) -> Optional[dict]:
-    """Train and test by a config, going on where an earlier piece stopped, and store the result in the work dir when it is whole.
+    """Train and test by a config, going on where an earlier piece stopped, and store the result in the work dir when it
+    is whole.
 
     Args:
         cfg: Config with ``work_dir``.
@@ -244,8 +253,8 @@ def tabulate(results: Sequence[dict], keys: Dict[str, str]) -> str:
         keys: Column title -> metric name.
 
     Returns:
-        str: One row per variant; the spread is the sample standard deviation, left out for a single seed. A metric that a run does not have, or
-        that is NaN, is left out of the mean, and the cell says of how many runs that is.
+        str: One row per variant; the spread is the sample standard deviation, left out for a single seed. A metric that
+        a run does not have, or that is NaN, is left out of the mean, and the cell says of how many runs that is.
 
     Examples:
         >>> runs = [dict(variant='joint', seed=s, metrics={'coco/bbox_mAP_50': v}) for s, v in ((0, .2), (1, .3))]

@@ -1,7 +1,8 @@
 """The downstream protocol: fuse a whole data set once, train a task network on the pictures, and evaluate it.
 
-The usual way to compare fusion methods by a task: every method gets a task network of its own, trained from the same start by the same schedule on
-its stored pictures. Unlike joint training the network sees 8-bit files, and the fuser is never touched.
+The usual way to compare fusion methods by a task: every method gets a task network of its own, trained from the same
+start by the same schedule on its stored pictures. Unlike joint training the network sees 8-bit files, and the fuser is
+never touched.
 """
 
 import copy
@@ -42,7 +43,9 @@ def innermost(dataset: dict) -> dict:
 
 
 def fusion_facts(model: Union[str, Path], weights: Optional[Union[str, Path]]) -> dict:
-    """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and of the model's config."""
+    """What a set of fused pictures was made with: the name or config of the fuser, and the sha256 of the checkpoint and
+    of the model's config.
+    """
     facts = dict(
         fusion=str(model), weights=None if weights is None else str(weights), model_sha256=None, weights_sha256=None
     )
@@ -83,7 +86,9 @@ def fuse_sets(
 
 
 def fuse_parts(cfg: Config, root: Path, make_inferencer: Callable[[], FusionInferencer]) -> Dict[str, str]:
-    """Fuse the parts of a config as :func:`fuse_sets` does, with an inferencer that is made when the first picture is missing."""
+    """Fuse the parts of a config as :func:`fuse_sets` does, with an inferencer that is made when the first picture is
+    missing.
+    """
     fuse, folders, seen = None, {}, {}
     for part in PARTS:
         if cfg.get(f'{part}_dataloader') is None:
@@ -127,7 +132,8 @@ def fuse_set(dataset, fuse: FusionInferencer, folder: Path, name: str = '') -> i
 
 
 def downstream_config(base: Config, folders: Dict[str, str], seed: int, work_dir: Path) -> Config:
-    """Config that trains the task networks of ``base`` on fused pictures, with the data sets, labels and schedule of ``base``.
+    """Config that trains the task networks of ``base`` on fused pictures, with the data sets, labels and schedule of
+    ``base``.
 
     Args:
         base: Config with task networks; its fuser, guide and fusion losses are left out.
@@ -182,18 +188,21 @@ def run_downstream(
         base: Config of the task.
         model: Fusion, as in :func:`fuse_sets`.
         seeds: One run of the task network each.
-        root: Folder of everything: ``fused/``, and per seed ``seed0/`` with ``config.py``, the checkpoint and ``result.json``.
+        root: Folder of everything: ``fused/``, and per seed ``seed0/`` with ``config.py``, the checkpoint and
+            ``result.json``.
         weights: Checkpoint of the fusion.
         device: Where to fuse; training takes the device that mmengine chose.
         minutes: Budget of each training; the run stops at the next end of an epoch.
         name: Name of the fusion in the results, by default that of the config or fuser.
 
     Returns:
-        list[dict]: The results that are complete: ``variant`` (the name), ``seed``, ``epochs``, ``metrics``, and what it takes to reproduce
-        them: fusion, checkpoint and their sha256, number of pictures and split hash of each part, versions.
+        list[dict]: The results that are complete: ``variant`` (the name), ``seed``, ``epochs``, ``metrics``, and what
+        it takes to reproduce them: fusion, checkpoint and their sha256, number of pictures and split hash of each part,
+        versions.
 
     Raises:
-        UserError: See :func:`fuse_sets` and :func:`downstream_config`; or a result in ``root`` comes from another task config.
+        UserError: See :func:`fuse_sets` and :func:`downstream_config`; or a result in ``root`` comes from another task
+            config.
     """
     root = Path(root)
     if not base.model.get('tasks'):

@@ -47,7 +47,8 @@ def claim(file: Union[str, Path], facts: dict, ignore: Optional[Dict[str, str]] 
     changed = [key for key in known if facts[key] != found[key]]
     if changed:
         raise UserError(
-            f'{file} belongs to another run ({", ".join(changed)} differ); choose another --work-dir, or remove {file.parent}'
+            f'{file} belongs to another run ({", ".join(changed)} differ); choose another --work-dir, '
+            f'or remove {file.parent}'
         )
     if set(facts) - set(found):  # an earlier version wrote fewer
         write_json(file, {**found, **facts})
@@ -61,8 +62,8 @@ def run_identity(cfg: Config, data: Optional[dict] = None) -> Dict[str, Any]:
         data: Result of :func:`data_identity`, if it is known.
 
     Returns:
-        dict: Hashes of ``model``, ``loaders``, ``evaluation`` and ``schedule``, of the weights that it starts from, and :func:`data_identity`.
-        Files that the model names (checkpoints, genotypes) count by their content.
+        dict: Hashes of ``model``, ``loaders``, ``evaluation`` and ``schedule``, of the weights that it starts from, and
+        :func:`data_identity`. Files that the model names (checkpoints, genotypes) count by their content.
     """
     loaders = {part: _without(cfg.get(f'{part}_dataloader') or {}, _LOADING) for part in PARTS}
     schedule = {
@@ -81,7 +82,9 @@ def run_identity(cfg: Config, data: Optional[dict] = None) -> Dict[str, Any]:
 
 
 def data_identity(cfg: Config) -> Dict[str, Any]:
-    """Training and test set of a config: number of samples, and a hash of their names, their labels, and the sizes of their files."""
+    """Training and test set of a config: number of samples, and a hash of their names, their labels, and the sizes of
+    their files.
+    """
     return {part: _describe(cfg[f'{part}_dataloader']['dataset']) for part in PARTS if cfg.get(f'{part}_dataloader')}
 
 

@@ -14,7 +14,8 @@ SHOWN = 40
 _WIDTH = 1080
 _STYLE = 'td:last-child { white-space: normal; text-align: left; } th[scope=row] { white-space: normal; }'
 _HOW = (
-    'Squares of the first and of the second image in turn: edges must run on across them. Left: the pair as it is, right: as registration lays the '
+    'Squares of the first and of the second image in turn: edges must run on across them. Left: the pair as it is, '
+    'right: as registration lays the '
     'second image on the first; where it has nothing, the first is shown.'
 )
 
@@ -47,7 +48,10 @@ def write_registration_page(
         parts += [_picture(row, files[row.name]) for row in drawn]
     cells = [([escape(str(value)) for value in row.row().values()], False) for row in ordered]
     heads = ('pair', 'accepted', 'confidence', 'off by, pixels', 'at a width of 320', 'why not')
-    caption = 'All pairs, unreadable and refused ones first, then by the mean distance of the corners from where equal names and sizes put them'
+    caption = (
+        'All pairs, unreadable and refused ones first, then by the mean distance of the corners from where equal '
+        'names and sizes put them'
+    )
     parts += ['<h2>All pairs</h2>', page_table(heads, cells, caption)]
     write_text(path, web_page(title, parts, _STYLE))
 

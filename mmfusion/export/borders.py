@@ -1,9 +1,10 @@
 """Borders of a picture computed apart from its middle, so that wide features need no frame around them.
 
-onnxruntime keeps features in blocks of channels between convolutions. For a ``Pad`` that reflects or repeats their borders it takes them out of these
-blocks, copies them into a larger array, and brings them back. Here the whole picture goes through convolutions with zeros around it, which is wrong
-only as far from the border as the network reaches; four strips along the borders go through the network as it is, and replace that frame in what
-comes out. The results are the same up to rounding for pictures of any size: where a picture is thinner than a strip, the strip is the picture.
+onnxruntime keeps features in blocks of channels between convolutions. For a ``Pad`` that reflects or repeats their
+borders it takes them out of these blocks, copies them into a larger array, and brings them back. Here the whole picture
+goes through convolutions with zeros around it, which is wrong only as far from the border as the network reaches; four
+strips along the borders go through the network as it is, and replace that frame in what comes out. The results are the
+same up to rounding for pictures of any size: where a picture is thinner than a strip, the strip is the picture.
 """
 
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -17,7 +18,8 @@ MAX_REACH = 12  # pixels; a strip is twice as thick, and takes time in proportio
 MIN_CHANNELS = 8  # to frame less is cheap
 DETOUR = 3  # pixels that strips may begin earlier, where the features are not in blocks
 POINTWISE = (
-    'Abs', 'Add', 'Cast', 'Clip', 'Div', 'Elu', 'Erf', 'Exp', 'Gelu', 'HardSigmoid', 'Identity', 'LeakyRelu', 'Log', 'Max', 'Mean',
+    'Abs', 'Add', 'Cast', 'Clip', 'Div', 'Elu', 'Erf', 'Exp', 'Gelu', 'HardSigmoid', 'Identity', 'LeakyRelu', 'Log',
+        'Max', 'Mean',
     'Min', 'Mul', 'Neg', 'PRelu', 'Pow', 'Relu', 'Sigmoid', 'Sign', 'Softplus', 'Sqrt', 'Sub', 'Sum', 'Tanh', 'Where',
 )  # fmt: skip
 REDUCTIONS = ('ReduceL2', 'ReduceMax', 'ReduceMean', 'ReduceMin', 'ReduceSum')
@@ -90,7 +92,9 @@ class _View:
         self.reaches: Dict[str, int] = {}
 
     def parts(self) -> List[Part]:
-        """Groups of nodes behind frames. Whatever lies between two nodes of a group belongs to it, so all can be computed at once."""
+        """Groups of nodes behind frames. Whatever lies between two nodes of a group belongs to it, so all can be
+        computed at once.
+        """
         stages: Dict[str, int] = {}  # how often the way to a value has left a group
         found: Dict[int, List[int]] = {}
         for place, node in enumerate(self.graph.node):
@@ -110,7 +114,9 @@ class _View:
         return [self._part(places) for stage in found.values() for places in self._connected(stage)]
 
     def _margin_of(self, step: Step, current: Sequence[str]) -> Optional[int]:
-        """Margin of the planes that a node reads; None where they differ, or nothing but planes must be read and something else is."""
+        """Margin of the planes that a node reads; None where they differ, or nothing but planes must be read and
+        something else is.
+        """
         margins = {self.margins[name] if name in current else 0 for name in step.planes}
         if len(margins) != 1 or not set(current) <= set(step.planes):
             return None
@@ -172,7 +178,9 @@ class _View:
         return self._convolution(node, planes) if kind == 'Conv' else None
 
     def frame(self, node: NodeProto) -> Tuple[int, ...]:
-        """Pixels at the four sides that a ``Pad`` puts around planes as a border would; nothing where it does something else."""
+        """Pixels at the four sides that a ``Pad`` puts around planes as a border would; nothing where it does something
+        else.
+        """
         pads = integers(self.stored.get(node.input[1]))
         known = attribute(node, 'mode', b'constant') in FRAMES and pads is not None and len(pads) == 8
         if not known or _input(node, 3) or any(pads[axis] for axis in (0, 1, 4, 5)):
@@ -200,7 +208,9 @@ class _View:
         return shape is not None and set(shape[-2:]) <= {1}
 
     def before(self, name: str, reach: int = DETOUR) -> Optional[List[int]]:
-        """Places of nodes that make wide features from what does not lie in blocks, None where that is more than ``reach`` pixels of work away."""
+        """Places of nodes that make wide features from what does not lie in blocks, None where that is more than
+        ``reach`` pixels of work away.
+        """
         node = self.makers.get(name)
         step = None if node is None or node.op_type not in BLOCKED else self.step(node)
         if _number(self.shapes[name][1]) < MIN_CHANNELS or step is None or name in self.margins:
@@ -252,7 +262,9 @@ class _Rewritten:
         return names
 
     def _merge_convolutions(self, kept: Sequence[str]) -> None:
-        """Two convolutions with nothing in between become one where that takes fewer products; only their frame changes."""
+        """Two convolutions with nothing in between become one where that takes fewer products; only their frame
+        changes.
+        """
         stored = self.view.stored
         read = [name for node in self.nodes for name in node.input] + list(kept)
         made = {node.output[0]: node for node in self.nodes}
@@ -313,7 +325,9 @@ class _Rewritten:
         return names
 
     def _join(self, name: str, whole: str, strips: Dict[str, str], reach: int) -> None:
-        """The frame from the strips, the rest from the whole picture. Where strips overlap, the first one has what comes before ``reach``."""
+        """The frame from the strips, the rest from the whole picture. Where strips overlap, the first one has what
+        comes before ``reach``.
+        """
         middle = self._slice(whole, f'{whole}_middle', [2, 3], [reach, reach], [-reach, -reach])
         cuts = dict(
             top=([2], [0], [reach]),

@@ -28,7 +28,8 @@ class SizeCheck(NamedTuple):
         levels: Largest difference in gray levels.
         share: Share of values of the 8-bit picture that differ.
         classes: Share of pixels of the class map that differ; 0 without one.
-        lost: Share of boxes without a partner of the same class within 0.1 pixels and 0.001 of the score, of both sides; 0 without a detector.
+        lost: Share of boxes without a partner of the same class within 0.1 pixels and 0.001 of the score, of both
+            sides; 0 without a detector.
     """
 
     shape: Tuple[int, int, int]
@@ -40,7 +41,9 @@ class SizeCheck(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the differences are within the bounds; one value of a small picture may always be rounded the other way."""
+        """Whether the differences are within the bounds; one value of a small picture may always be rounded the other
+        way.
+        """
         few = max(MAX_SHARE, 1.5 / float(np.prod(self.shape)))
         return (
             self.difference <= MAX_DIFFERENCE
@@ -160,7 +163,8 @@ def check_graph(
             checks.append(check_picture(shape, *run_both(graph, session, pictures)))
         except RuntimeError as error:  # onnxruntime's own errors are RuntimeErrors
             raise UserError(
-                f'the exported graph does not run on {shape[0]} pictures of {shape[2]}x{shape[1]}: {_first_line(error)}. '
+                f'the exported graph does not run on {shape[0]} pictures of {shape[2]}x{shape[1]}: '
+                f'{_first_line(error)}. '
                 'No file was written'
             ) from error
     failed = [check for check in checks if not check.passed]
@@ -169,7 +173,8 @@ def check_graph(
     if failed or share > max(MAX_SHARE, 1.5 / number):
         listing = '; '.join(map(str, failed or checks))
         raise UserError(
-            f'the exported graph differs from the network ({listing}); allowed are {MAX_DIFFERENCE:g}, and one gray level on '
+            f'the exported graph differs from the network ({listing}); allowed are {MAX_DIFFERENCE:g}, '
+            f'and one gray level on '
             f'{100 * MAX_SHARE:g} % of the values. No file was written'
         )
     return checks

@@ -1,4 +1,6 @@
-"""One-stage detectors in a form that a graph can record: dense decoding, and non-maximum suppression as one operator."""
+"""One-stage detectors in a form that a graph can record: dense decoding, and non-maximum suppression as one
+operator.
+"""
 
 from typing import List, NamedTuple, Tuple
 
@@ -99,7 +101,8 @@ class DetectionGraph(nn.Module):
             else:
                 found = 'has no dense head' if head is None else f'has the head {type(head).__name__}'
             raise UserError(
-                f'task {name!r} is a {type(network).__name__}, which {found}; detectors with {", ".join(HEADS)} are exported. Export the '
+                f'task {name!r} is a {type(network).__name__}, which {found}; detectors with {", ".join(HEADS)} are '
+                f'exported. Export the '
                 'fuser alone, without --tasks, and run this detector on the fused picture'
             )
         suppression = dict(head.test_cfg.nms)
@@ -112,7 +115,8 @@ class DetectionGraph(nn.Module):
         self.number = int(head.test_cfg.get('max_per_img') or MAX_BOXES)
 
     def forward(self, image: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """Fused pictures (N, 1 or 3, H, W) in [0, 1] to boxes (N, P, 4) xyxy, scores (N, P) and labels (N, P), the best first.
+        """Fused pictures (N, 1 or 3, H, W) in [0, 1] to boxes (N, P, 4) xyxy, scores (N, P) and labels (N, P), the best
+        first.
 
         Places without a box have the score 0 and the label -1.
         """
@@ -123,7 +127,8 @@ class DetectionGraph(nn.Module):
             if type(self.head).__name__ == 'YOLOXHead'
             else self._dense(features, size)
         )
-        # classes lie apart, so that one pass does for all; what is absent must not set the distance, which costs precision
+        # classes lie apart, so that one pass does for all; what is absent must not set the distance, which costs
+        # precision
         reach = torch.where(found.scores.unsqueeze(-1) > 0, found.boxes.abs(), 0.0).amax((1, 2), keepdim=True) + 1
         shift = found.labels.unsqueeze(-1) * reach
         kept = found.scores * keep_mask(found.boxes + shift, found.scores, self.iou_threshold, self.number)

@@ -74,10 +74,11 @@ def export_model(
     fuser: Optional[str] = None,
     float_tasks: bool = False,
 ) -> ExportReport:
-    """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the network.
+    """Write the fuser of a model as one ONNX file for batches and pictures of any size, and compare it with the
+    network.
 
-    Color, padding and rounding are part of the graph: two pictures go in as they are, the fused one comes out. :mod:`mmfusion.runtime` runs
-    the file without torch.
+    Color, padding and rounding are part of the graph: two pictures go in as they are, the fused one comes out.
+    :mod:`mmfusion.runtime` runs the file without torch.
 
     Args:
         model: What :class:`~mmfusion.apis.FusionInferencer` takes.
@@ -87,18 +88,22 @@ def export_model(
         input: ``'uint8'``, or ``'float32'`` in [0, 1] for pictures of more than 8 bits.
         output: The same of the fused picture.
         fuser_options: Options of the fuser, which the file then has for good.
-        tasks: Names of a detector and a segmentor of the model, whose boxes and class map of the fused picture become outputs.
-        precision: ``'float32'``, ``'half'`` (float16 between the first and the last weights) or ``'int8'`` (static, convolutions and matrix
-            products with weights).
-        calibrate: Folders of the first and the second source, matched by file name, for ``half`` and ``int8``: their pairs show the ranges
-            of values, and what is kept of the result.
-        labels: Boxes of these pairs, which a detector in half precision or int8 is judged by; see :class:`~.judging.UserPairs`.
-        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a detector or segmentor alone.
+        tasks: Names of a detector and a segmentor of the model, whose boxes and class map of the fused picture become
+            outputs.
+        precision: ``'float32'``, ``'half'`` (float16 between the first and the last weights) or ``'int8'`` (static,
+            convolutions and matrix products with weights).
+        calibrate: Folders of the first and the second source, matched by file name, for ``half`` and ``int8``: their
+            pairs show the ranges of values, and what is kept of the result.
+        labels: Boxes of these pairs, which a detector in half precision or int8 is judged by; see
+            :class:`~.judging.UserPairs`.
+        fuser: Name of a trained model, whose fuser takes the place of the config's; ``weights`` may then be those of a
+            detector or segmentor alone.
         float_tasks: Leave the task networks in float32 where ``precision`` is less.
 
     Raises:
-        UserError: A package is missing, the model cannot be built, its fuser cannot be exported, the graph differs from the network, or half
-            precision or int8 loses more than :data:`~.judging.MIN_PSNR` and its neighbors allow. No file is written then.
+        UserError: A package is missing, the model cannot be built, its fuser cannot be exported, the graph differs from
+            the network, or half precision or int8 loses more than :data:`~.judging.MIN_PSNR` and its neighbors allow.
+            No file is written then.
     """
     check_packages()
     check_precision(precision, calibrate, labels, float_tasks)
@@ -167,13 +172,15 @@ def check_precision(
     """Raise an error where the precision and what it is judged by do not belong together.
 
     Raises:
-        UserError: The precision is unknown, pairs are missing, or what is for half precision and int8 is given for float32.
+        UserError: The precision is unknown, pairs are missing, or what is for half precision and int8 is given for
+            float32.
     """
     if precision not in PRECISIONS:
         raise InputError(f'precision must be out of {PRECISIONS}, got {precision!r}')
     if precision == 'float32' and (calibrate is not None or labels is not None or float_tasks):
         raise InputError(
-            'pairs, labels and --float-tasks are for half precision and int8; add --precision half or int8, or leave them out'
+            'pairs, labels and --float-tasks are for half precision and int8; add --precision half or int8, '
+            'or leave them out'
         )
     if precision != 'float32' and calibrate is None:
         raise InputError(f'{precision} is judged by your pairs of pictures: --calibrate FIRST_FOLDER SECOND_FOLDER')
@@ -201,7 +208,8 @@ def make_smaller(
             '--float-tasks' if kept.only_tasks_fail and not float_tasks else '',
         ]
         raise UserError(
-            f'{precision} loses too much here: {kept}. Required are {MIN_PSNR:g} dB for every pair, at most {MAX_MAP_LOSS:g} point of mAP50 '
+            f'{precision} loses too much here: {kept}. Required are {MIN_PSNR:g} dB for every pair, '
+            f'at most {MAX_MAP_LOSS:g} point of mAP50 '
             f'less, and another class on at most {100 * MAX_OTHER_CLASS:g} % of the pixels. No file was written; '
             + ('try ' + ' or '.join(filter(None, remedies)) if any(remedies) else 'export without --precision')
         )
@@ -242,8 +250,8 @@ def trace(
     Raises:
         UserError: The network cannot be traced, or only for one size.
     """
-    # sides that are a multiple of nothing, unequal, and other than the batch: whatever is fixed by mistake shows; the scales of
-    # detectors go down to an eighth of SMALLEST pixels, and one that is a single pixel there would stay one
+    # sides that are a multiple of nothing, unequal, and other than the batch: whatever is fixed by mistake shows; the
+    # scales of detectors go down to an eighth of SMALLEST pixels, and one that is a single pixel there would stay one
     example = (smallest + 37, smallest + 55) if smallest < SMALLEST else (smallest + 229, smallest + 357)
     pictures = [torch.from_numpy(picture) for picture in example_pictures((2, *example), channels, dtype)]
     sizes = {

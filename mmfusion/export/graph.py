@@ -38,8 +38,9 @@ class FusionGraph(nn.Module):
             second: Likewise, of the same N, H and W.
 
         Returns:
-            dict: ``fused``, (N, H, W, 1 or 3) uint8, rounded as written pictures are, ``fused_float``, the same in [0, 1], and with a
-            segmentor ``class_map``, (N, H, W) uint8; with a detector ``boxes``, ``scores`` and ``labels``, see :class:`DetectionGraph`.
+            dict: ``fused``, (N, H, W, 1 or 3) uint8, rounded as written pictures are, ``fused_float``, the same in [0,
+            1], and with a segmentor ``class_map``, (N, H, W) uint8; with a detector ``boxes``, ``scores`` and
+            ``labels``, see :class:`DetectionGraph`.
         """
         image = self.coupling.fuse(dict(first=to_planes(first), second=to_planes(second))).image
         image = image.float().clamp(0, 1)
@@ -55,6 +56,7 @@ class FusionGraph(nn.Module):
 
 def to_planes(pixels: Tensor) -> Tensor:
     """(N, H, W, C) uint8 or float32 to (N, C, H, W) float32 in [0, 1]."""
-    # not as one permutation: onnxruntime would move that behind the color conversion, and take the channels out of interleaved pixels
+    # not as one permutation: onnxruntime would move that behind the color conversion, and take the channels out of
+    # interleaved pixels
     planes = pixels.flatten(1, 2).transpose(1, 2).unflatten(2, pixels.shape[1:3])
     return planes.to(torch.float32) / 255 if pixels.dtype == torch.uint8 else planes

@@ -90,7 +90,8 @@ class UserPairs:
     Args:
         first: Folder or file of the first source.
         second: The same of the second one.
-        labels: Boxes of the pairs: a COCO ``.json``, or a folder with a ``.xml`` (VOC) or ``.txt`` (YOLO) by the name of the picture.
+        labels: Boxes of the pairs: a COCO ``.json``, or a folder with a ``.xml`` (VOC) or ``.txt`` (YOLO) by the name
+            of the picture.
 
     Raises:
         UserError: A path is missing, or there is no pair.
@@ -141,7 +142,8 @@ class UserPairs:
                     rows.append((number, box.bbox, index[box.name], float(box.difficult)))
         if not rows:
             raise UserError(
-                f'{self.labels} has no box of a class that the detector knows ({", ".join(classes) or "it names none"}); it has '
+                f'{self.labels} has no box of a class that the detector knows '
+                f'({", ".join(classes) or "it names none"}); it has '
                 f'{", ".join(sorted(names)) or "no boxes"} for these pairs'
             )
         return rows
@@ -265,7 +267,8 @@ def check_it_runs(session, info: GraphInfo) -> None:
         except RuntimeError as error:  # onnxruntime's own errors are RuntimeErrors
             line = str(error).strip().splitlines()[0][:300]
             raise UserError(
-                f'the smaller graph does not run on {shape[0]} pictures of {shape[2]}x{shape[1]}: {line}. No file was written'
+                f'the smaller graph does not run on {shape[0]} pictures of {shape[2]}x{shape[1]}: {line}. '
+                f'No file was written'
             ) from error
         if not np.isfinite(picture).all():
             raise UserError('the smaller graph gives values that are not finite. No file was written')

@@ -20,9 +20,9 @@ Feeds = Dict[str, np.ndarray]
 def to_half(proto, until: Optional[str] = None):
     """A copy that computes in float16 from the first convolution or matrix product with weights to the last one.
 
-    What comes before and after stays in float32: color, what a fuser adds to its sources, coordinates of boxes. Inputs and outputs keep
-    their types. (onnxruntime's own converter rounds whatever passes between two nodes that stay in float32, and gives two nodes one name where
-    they share an input.)
+    What comes before and after stays in float32: color, what a fuser adds to its sources, coordinates of boxes. Inputs
+    and outputs keep their types. (onnxruntime's own converter rounds whatever passes between two nodes that stay in
+    float32, and gives two nodes one name where they share an input.)
 
     Args:
         proto: ONNX model in float32.
@@ -83,7 +83,8 @@ def to_half(proto, until: Optional[str] = None):
 def as_accelerators_compute(half):
     """A copy of a graph in half precision that rounds every value between to float16, also on a processor.
 
-    Without, onnxruntime's processor kernels compute such a graph in float32 and round the weights alone, which would judge it too well.
+    Without, onnxruntime's processor kernels compute such a graph in float32 and round the weights alone, which would
+    judge it too well.
 
     Args:
         half: Result of :func:`to_half`.
@@ -108,10 +109,11 @@ def as_accelerators_compute(half):
 
 
 def to_int8(proto, feeds: Iterable[Feeds], until: Optional[str] = None):
-    """A copy whose convolutions and matrix products with weights compute with 8-bit integers (static, ``QuantizeLinear`` and ``DequantizeLinear``).
+    """A copy whose convolutions and matrix products with weights compute with 8-bit integers (static,
+    ``QuantizeLinear`` and ``DequantizeLinear``).
 
-    Weights have one scale per channel and 7 bits, so that processors without VNNI do not overflow; values between have 8 bits over the range
-    that they had on ``feeds``.
+    Weights have one scale per channel and 7 bits, so that processors without VNNI do not overflow; values between have
+    8 bits over the range that they had on ``feeds``.
 
     Args:
         proto: ONNX model in float32.
@@ -194,7 +196,9 @@ def _weighted(graph, until: Optional[str] = None) -> List:
 
 
 def _between_weights(graph, until: Optional[str] = None) -> Set[str]:
-    """Names of the nodes that depend on a weighted one and on which a weighted one depends, both included, as far as they know float16."""
+    """Names of the nodes that depend on a weighted one and on which a weighted one depends, both included, as far as
+    they know float16.
+    """
     weighted = {node.name for node in _weighted(graph, until)}
     after: Set[str] = set()
     for node in graph.node:  # in the order of computation

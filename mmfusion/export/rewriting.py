@@ -19,18 +19,20 @@ def rewrite(proto: ModelProto, for_processors: bool = True) -> ModelProto:
     """Rewrite a model in place.
 
     - What follows from stored arrays alone is computed.
-    - A PReLU with one slope becomes a ``LeakyRelu``, which onnxruntime computes with the convolution before it; a ``Relu`` behind one takes its
-      place.
+    - A PReLU with one slope becomes a ``LeakyRelu``, which onnxruntime computes with the convolution before it; a
+      ``Relu`` behind one takes its place.
     - A convolution with nothing but a pointwise one behind it becomes one convolution.
     - A soft threshold needs no sign, which onnxruntime computes value by value.
     - A number that multiplies what a convolution reads goes into its weights.
     - An ``If`` whose result only a branch of another one needs goes there.
-    - Weights that only a branch of an ``If`` needs go there, as onnxruntime lays out only what it finds beside a convolution.
+    - Weights that only a branch of an ``If`` needs go there, as onnxruntime lays out only what it finds beside a
+      convolution.
 
     Args:
         proto: The model.
-        for_processors: Also what onnxruntime's kernels for processors gain by: borders apart (:func:`~.borders.compute_borders_apart`), and a
-            convolution of many channels to one or two as a transposed one, since a convolution computes eight or sixteen channels at once.
+        for_processors: Also what onnxruntime's kernels for processors gain by: borders apart
+            (:func:`~.borders.compute_borders_apart`), and a convolution of many channels to one or two as a transposed
+            one, since a convolution computes eight or sixteen channels at once.
 
     Returns:
         The same model.
@@ -78,7 +80,9 @@ def _fold_constants_of(graph: GraphProto, stored: Dict[str, onnx.TensorProto], p
 
 
 def _shrink_by_bounds(graph: GraphProto, stored: Dict[str, onnx.TensorProto]) -> None:
-    """sign(x) max(|x| - t, 0) as x - min(max(x, -t), t); where t is negative, x + sign(x) |t|, as x - min(max(-c x, t), -t) with a huge c."""
+    """sign(x) max(|x| - t, 0) as x - min(max(x, -t), t); where t is negative, x + sign(x) |t|, as x - min(max(-c x, t),
+    -t) with a huge c.
+    """
     maker_of = makers(graph)
 
     def chain(name: str, *kinds: str) -> Optional[NodeProto]:

@@ -33,7 +33,8 @@ class SegmentationGraph(nn.Module):
         mode = network.test_cfg.get('mode', 'whole')
         if mode != 'whole':
             raise UserError(
-                f"task {name!r} is tested in mode {mode!r}, and a graph sees the whole picture; set test_cfg.mode = 'whole'"
+                f'task {name!r} is tested in mode {mode!r}, and a graph sees the whole picture; '
+                f"set test_cfg.mode = 'whole'"
             )
         padding = getattr(network.data_preprocessor, 'test_cfg', None) or {}
         if padding.get('size') is not None:

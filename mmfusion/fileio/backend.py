@@ -10,7 +10,8 @@ from .whole import write_bytes, write_text
 
 @register_backend('local', force=True, prefixes='')
 class WholeLocalBackend(LocalBackend):
-    """Takes the place of mmengine's ``LocalBackend``: whatever is written through it (checkpoints, dumped results) is whole or absent.
+    """Takes the place of mmengine's ``LocalBackend``: whatever is written through it (checkpoints, dumped results) is
+    whole or absent.
 
     It is registered under mmengine's own name, so it serves every hook and every config, also those that are not ours.
     """

@@ -42,7 +42,8 @@ class ImageCache:
 
     Raises:
         ValueError: The limit is not positive.
-        UserError: The folder cannot be written, holds more than the limit, or its file system has less space than what may still be added.
+        UserError: The folder cannot be written, holds more than the limit, or its file system has less space than what
+            may still be added.
     """
 
     def __init__(self, folder: Union[str, Path], max_gib: float) -> None:
@@ -60,7 +61,8 @@ class ImageCache:
             ) from error
         if held > self.max_bytes:
             raise UserError(
-                f'the cache {self.folder} holds {held / _GIB:.2f} GiB, more than max_gib={max_gib:g}; raise the limit, or delete the folder'
+                f'the cache {self.folder} holds {held / _GIB:.2f} GiB, more than max_gib={max_gib:g}; '
+                f'raise the limit, or delete the folder'
             )
         if self.max_bytes - held > free:
             raise UserError(
@@ -133,13 +135,16 @@ class ImageCache:
             print_log(f'cache: nothing more is added to {self.folder}: {error}', 'current', logging.WARNING)
 
     def _reserve(self, size: int) -> bool:
-        """Count ``size`` bytes more if they fit. Counted before they are written, so that processes together stay below the limit."""
+        """Count ``size`` bytes more if they fit. Counted before they are written, so that processes together stay below
+        the limit.
+        """
         with self._counted() as file:
             count, told = self._count(file)
             fits = count + size <= self.max_bytes
             if not fits and not told:  # once for all processes
                 print_log(
-                    f'cache: {self.folder} is full (max_gib={self.max_gib:g}); the other pictures are decoded each time',
+                    f'cache: {self.folder} is full (max_gib={self.max_gib:g}); '
+                    f'the other pictures are decoded each time',
                     'current',
                     logging.WARNING,
                 )

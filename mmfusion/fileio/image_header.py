@@ -1,8 +1,8 @@
 """Size and completeness of png, jpg, bmp and tif files by their own structure, before anything is decoded.
 
-Decoders differ in what they make of a damaged file: a picture that is partly gray, an exception, gigabytes of memory. The structure is walked here
-instead; that takes microseconds. Everything a header may declare twice (two ``IHDR`` chunks, a tag that is repeated) is refused, since decoders
-disagree about which one counts.
+Decoders differ in what they make of a damaged file: a picture that is partly gray, an exception, gigabytes of memory.
+The structure is walked here instead; that takes microseconds. Everything a header may declare twice (two ``IHDR``
+chunks, a tag that is repeated) is refused, since decoders disagree about which one counts.
 """
 
 import struct
@@ -223,7 +223,9 @@ def _tif(file: BinaryIO, whole: bool) -> Header:
 
 
 def tile_size(file: BinaryIO) -> Tuple[int, int]:
-    """(height, width) of the tiles of a tif file, which a decoder allocates whatever the size of the picture; (1, 1) where it has none."""
+    """(height, width) of the tiles of a tif file, which a decoder allocates whatever the size of the picture; (1, 1)
+    where it has none.
+    """
     mark = _at(file, 0, 4)
     order = '<' if mark.startswith(b'II') else '>'
     tags = _tif_tags(file, order, b'+' in mark)

@@ -1,9 +1,10 @@
 """Reading of an image file, complete or with the reason why not.
 
-``cv2.imread`` returns a partly gray image for a truncated jpg and prints a warning at most, and what it does with other damage depends on its
-version. The files are therefore checked by their own structure before decoding (:mod:`mmfusion.fileio.image_header`): whether they are whole, and
-whether the decoded picture would be larger than :func:`mmfusion.fileio.reading.max_pixels` allows, since a file of a kilobyte may declare gigabytes.
-That takes 3 to 30 microseconds, less than 0.2 % of the decoding; a second decode by another library would double the loading time.
+``cv2.imread`` returns a partly gray image for a truncated jpg and prints a warning at most, and what it does with other
+damage depends on its version. The files are therefore checked by their own structure before decoding
+(:mod:`mmfusion.fileio.image_header`): whether they are whole, and whether the decoded picture would be larger than
+:func:`mmfusion.fileio.reading.max_pixels` allows, since a file of a kilobyte may declare gigabytes. That takes 3 to 30
+microseconds, less than 0.2 % of the decoding; a second decode by another library would double the loading time.
 """
 
 import io
@@ -128,16 +129,16 @@ def read_image(path: str, reduction: int = 1) -> np.ndarray:
 
     Args:
         path: A png, jpg, bmp or tif file, 8 or 16 bit or float, gray or color, with or without alpha.
-        reduction: 2, 4 or 8 decodes a jpg at that part of its height and width (rounded up), by leaving out high frequencies: quicker than decoding
-            and shrinking, and with slightly other values.
+        reduction: 2, 4 or 8 decodes a jpg at that part of its height and width (rounded up), by leaving out high
+            frequencies: quicker than decoding and shrinking, and with slightly other values.
 
     Returns:
         (H, W, 1) or (H, W, 3) BGR, of the file's own data type. Alpha is dropped.
 
     Raises:
         ValueError: A reduced size is asked of a file that is no jpg.
-        PairDataError: The file is absent, empty, damaged, truncated, of another kind, or has more pixels than are read (2**27, or what the
-            environment variable ``MMFUSION_MAX_PIXELS`` says).
+        PairDataError: The file is absent, empty, damaged, truncated, of another kind, or has more pixels than are read
+            (2**27, or what the environment variable ``MMFUSION_MAX_PIXELS`` says).
 
     Examples:
         >>> import cv2, numpy as np, tempfile, os
@@ -156,7 +157,8 @@ def read_image(path: str, reduction: int = 1) -> np.ndarray:
 
 
 def read_alpha(path: str) -> np.ndarray:
-    """Read the fourth channel of a color image, where MFNet keeps the thermal image: (H, W, 1) of the file's own data type.
+    """Read the fourth channel of a color image, where MFNet keeps the thermal image: (H, W, 1) of the file's own data
+    type.
 
     Raises:
         PairDataError: See :func:`read_image`; or the file has no fourth channel.
@@ -221,7 +223,8 @@ def reduction_for(paths: Sequence[str], smallest: Tuple[int, int]) -> Tuple[int,
         smallest: (height, width) that must be left.
 
     Returns:
-        1, 2, 4 or 8, and the full (height, width) of the first file. It is 1 unless all are jpg files of one size of at least twice ``smallest``.
+        1, 2, 4 or 8, and the full (height, width) of the first file. It is 1 unless all are jpg files of one size of at
+        least twice ``smallest``.
 
     Raises:
         PairDataError: A file is absent, its header is none of an image, or it has more pixels than are read.
@@ -240,7 +243,8 @@ def reduction_for(paths: Sequence[str], smallest: Tuple[int, int]) -> Tuple[int,
 def to_working_range(
     image: np.ndarray, name: str, bit_depth: Optional[int] = None, stretch: Optional[Sequence[float]] = None
 ) -> np.ndarray:
-    """Bring an image to uint8, or to float32 in [0, 1] when it has more than 8 bits; see :class:`~mmfusion.datasets.transforms.LoadPair`.
+    """Bring an image to uint8, or to float32 in [0, 1] when it has more than 8 bits; see
+    :class:`~mmfusion.datasets.transforms.LoadPair`.
 
     Raises:
         PairDataError: NaN or infinite values, values above ``bit_depth``, or floats outside [0, 1] without ``stretch``.

@@ -31,7 +31,8 @@ def write_image(path: str, image: np.ndarray) -> str:
     """
     if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         raise TypeError(
-            f'cannot write {path}: the image must be a uint8 or uint16 array, got {getattr(image, "dtype", type(image).__name__)}'
+            f'cannot write {path}: the image must be a uint8 or uint16 array, got '
+            f'{getattr(image, "dtype", type(image).__name__)}'
         )
     if image.dtype == np.uint16 and os.path.splitext(path)[1].lower() not in DEEP_SUFFIXES:
         raise InputError(f'cannot write {path}: 16 bits fit into .png and .tif files; choose one of these')
@@ -67,7 +68,8 @@ class FileNames:
 
         Args:
             sample_id: Name of the sample; characters that do not belong in a file name become ``_``.
-            key: What tells two samples of the same name apart, such as ``img_id``; the same key gets the same name again.
+            key: What tells two samples of the same name apart, such as ``img_id``; the same key gets the same name
+                again.
         """
         name = re.sub(r'[^\w.+=@ -]', '_', str(sample_id)).strip(' .') or 'image'
         candidate, extra = name, 0

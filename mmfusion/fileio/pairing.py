@@ -81,7 +81,8 @@ def index_images(folder: str, suffix: str = '') -> Dict[str, str]:
 
     Args:
         folder: A folder, read without its subfolders.
-        suffix: Ending of the stem that is not part of the sample's name, e.g. ``'_ir'`` for ``0001_ir.png``; other files are left out.
+        suffix: Ending of the stem that is not part of the sample's name, e.g. ``'_ir'`` for ``0001_ir.png``; other
+            files are left out.
 
     Raises:
         PairDataError: Two files have the same stem, so that the partner is ambiguous.

@@ -14,7 +14,8 @@ MAX_ENTRIES = 1_000_000
 
 
 def load_yaml(file) -> Any:
-    """Read yaml with the safe loader, and refuse aliases that refer to themselves or grow the file beyond :data:`MAX_ENTRIES`.
+    """Read yaml with the safe loader, and refuse aliases that refer to themselves or grow the file beyond
+    :data:`MAX_ENTRIES`.
 
     Args:
         file: Open file, or text.

@@ -1,7 +1,8 @@
-"""Reading files of users within bounds: regular files of a limited size, pictures of a limited number of pixels, JSON that is plain data.
+"""Reading files of users within bounds: regular files of a limited size, pictures of a limited number of pixels, JSON
+that is plain data.
 
-Errors are those of Python (``OSError`` for a file that cannot be read, ``ValueError`` for content), since each reader has an error of its own to
-tell them by.
+Errors are those of Python (``OSError`` for a file that cannot be read, ``ValueError`` for content), since each reader
+has an error of its own to tell them by.
 """
 
 import errno
@@ -21,12 +22,14 @@ MAX_TEXT_BYTES = 2**24
 #: Pixels that a picture may have, unless the environment variable says otherwise: 16384 x 8192.
 MAX_PIXELS = 2**27
 PIXELS_VARIABLE = 'MMFUSION_MAX_PIXELS'
-#: Bytes of a picture's file for each pixel that it may have: four channels of 16 bits, twice over for headers and thumbnails.
+#: Bytes of a picture's file for each pixel that it may have: four channels of 16 bits, twice over for headers and
+# thumbnails.
 _BYTES_PER_PIXEL = 16
 
 
 def max_pixels() -> int:
-    """Pixels that a picture may have: :data:`MAX_PIXELS`, or what the environment variable ``MMFUSION_MAX_PIXELS`` says.
+    """Pixels that a picture may have: :data:`MAX_PIXELS`, or what the environment variable ``MMFUSION_MAX_PIXELS``
+    says.
 
     Raises:
         UserError: The variable is no positive whole number.

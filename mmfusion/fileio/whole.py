@@ -22,14 +22,16 @@ _cleaned: Set[str] = set()  # folders that this process has looked through for w
 def whole_file(path: PathLike, binary: bool = False, sync: bool = True, remedy: str = REMEDY) -> Iterator[IO]:
     """Open a file for writing, through a temporary one beside it that takes its place at the end.
 
-    Readers see the former content or the new one, never a part. When the block raises, the former file stays and the temporary one goes; what
-    a process that was killed left behind is removed by the next one that writes into the same folder.
+    Readers see the former content or the new one, never a part. When the block raises, the former file stays and the
+    temporary one goes; what a process that was killed left behind is removed by the next one that writes into the same
+    folder.
 
     Args:
-        path: File to write; its folder is made when missing. A symbolic link stays one, and what it points to is written.
+        path: File to write; its folder is made when missing. A symbolic link stays one, and what it points to is
+            written.
         binary: Open for bytes, otherwise for text in UTF-8 without translation of line ends.
-        sync: Wait until the disk has it, so that a power failure leaves the former file or the new one. For many small files that could be
-            made again, False saves time.
+        sync: Wait until the disk has it, so that a power failure leaves the former file or the new one. For many small
+            files that could be made again, False saves time.
         remedy: What the user can do when the file cannot be written.
 
     Raises:
@@ -56,7 +58,8 @@ def whole_file(path: PathLike, binary: bool = False, sync: bool = True, remedy: 
 
 
 def temporary_path(path: PathLike, suffix: str = '') -> str:
-    """Name beside a file under which it is written, for programs that write it themselves; its folder is made when missing.
+    """Name beside a file under which it is written, for programs that write it themselves; its folder is made when
+    missing.
 
     What killed processes left in that folder is removed.
 
@@ -124,7 +127,8 @@ def write_csv(path: PathLike, rows: Iterable[dict], fields: Optional[Sequence[st
     Args:
         path: File to write; its folder is made when missing.
         rows: Dicts; taken one after the other, never held together.
-        fields: The header; values that a row lacks are left empty. By default the keys of the first row, which all must have.
+        fields: The header; values that a row lacks are left empty. By default the keys of the first row, which all must
+            have.
 
     Raises:
         OSError: The file cannot be written; the message names it.

@@ -39,8 +39,9 @@ def write_manifest(
 ) -> Path:
     """Write what a result was made from into ``manifest.json`` of its folder, whole or not at all.
 
-    A folder may hold several results, such as a training and its test, or the scores by two protocols: each is an entry, and writing one keeps the
-    others. No path of this machine is in the file; where the folders that it names lie is in ``places.json``, which need not be shared.
+    A folder may hold several results, such as a training and its test, or the scores by two protocols: each is an
+    entry, and writing one keeps the others. No path of this machine is in the file; where the folders that it names lie
+    is in ``places.json``, which need not be shared.
 
     Args:
         folder: Folder of the result.
@@ -157,7 +158,9 @@ def _describe(part: Any, places: Places) -> Any:
 
 
 def _former(path: Path, key: Optional[str] = None) -> dict:
-    """What a file has held so far; nothing where it is absent or damaged, as a result that took hours must not be lost for it."""
+    """What a file has held so far; nothing where it is absent or damaged, as a result that took hours must not be lost
+    for it.
+    """
     try:
         content = read_json(path)
         found = content if key is None else content[key]

@@ -34,8 +34,8 @@ def describe_files(
         trust_cache: See :func:`~mmfusion.manifest.hashing.hash_files`.
 
     Returns:
-        dict: ``root``; ``files``: by folder below it and file name, the first digits of the sha256 (None where it cannot be read); ``count``,
-        ``bytes``, and ``sha256`` of all names with all digits.
+        dict: ``root``; ``files``: by folder below it and file name, the first digits of the sha256 (None where it
+        cannot be read); ``count``, ``bytes``, and ``sha256`` of all names with all digits.
     """
     places = places or Places()
     full = sorted({os.path.abspath(path) for path in paths})
@@ -67,8 +67,8 @@ def describe_dataset(dataset: Any, places: Optional[Places] = None, trust_cache:
         trust_cache: See :func:`~mmfusion.manifest.hashing.hash_files`.
 
     Returns:
-        dict: Result of :func:`describe_files` with ``samples``: by name, the first digits of the hash of its labels; ``split_sha256``: hash of
-        names and labels; a list of such dicts for joined sets.
+        dict: Result of :func:`describe_files` with ``samples``: by name, the first digits of the hash of its labels;
+        ``split_sha256``: hash of names and labels; a list of such dicts for joined sets.
     """
     places = places or Places()
     inner = getattr(dataset, 'dataset', None)

@@ -31,10 +31,11 @@ def versions() -> Dict[str, Optional[str]]:
 
 
 def code() -> Optional[Dict[str, object]]:
-    """Commit of the checkout that this package runs from, and whether tracked files differed from it; None outside a checkout.
+    """Commit of the checkout that this package runs from, and whether tracked files differed from it; None outside a
+    checkout.
 
-    Read when this module is imported, which every command does at its start: a checkout may change while a long run goes on with what it has
-    loaded.
+    Read when this module is imported, which every command does at its start: a checkout may change while a long run
+    goes on with what it has loaded.
     """
     return None if _CODE is None else dict(_CODE)
 

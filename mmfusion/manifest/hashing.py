@@ -10,7 +10,8 @@ from typing import Any, Dict, Iterable, Optional
 from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_json, sha256
 
-#: Hexadecimal digits that are kept of each file of a set, which has thousands; the hash of the whole set is made from all digits.
+#: Hexadecimal digits that are kept of each file of a set, which has thousands; the hash of the whole set is made from
+# all digits.
 SHORT = 16
 _MAX_CACHE = 256 * 2**20
 _MAX_FILES = 200_000
@@ -22,7 +23,9 @@ def digest(content: Any) -> str:
 
 
 def cache_file() -> Path:
-    """The cache of hashes: ``$MMFUSION_HASHES``, or a file below ``$XDG_CACHE_HOME`` (``~/.cache``). It may not exist."""
+    """The cache of hashes: ``$MMFUSION_HASHES``, or a file below ``$XDG_CACHE_HOME`` (``~/.cache``). It may not
+    exist.
+    """
     if 'MMFUSION_HASHES' in os.environ:
         return Path(os.environ['MMFUSION_HASHES'])
     return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mmfusion' / 'sha256.json'
@@ -33,8 +36,8 @@ def hash_files(paths: Iterable[str], trust_cache: bool = True) -> Dict[str, Opti
 
     Args:
         paths: The files.
-        trust_cache: Take the hash of a file whose size and time of change are those of an earlier call from the cache. Whoever checks a result
-            reads every byte instead, since both can be forged.
+        trust_cache: Take the hash of a file whose size and time of change are those of an earlier call from the cache.
+            Whoever checks a result reads every byte instead, since both can be forged.
     """
     cache = _read_cache() if trust_cache else {}
     found: Dict[str, Optional[str]] = {}

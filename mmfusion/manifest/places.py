@@ -13,8 +13,8 @@ MARK, TUPLE = '@', '__tuple__'
 class Places:
     """Where the folders of a manifest lie on this machine.
 
-    Paths in the current folder become relative to it. Of others, the folder gets a name such as ``@MSRS``; what it stands for is kept apart from
-    the manifest, in a file that need not be shared.
+    Paths in the current folder become relative to it. Of others, the folder gets a name such as ``@MSRS``; what it
+    stands for is kept apart from the manifest, in a file that need not be shared.
 
     Args:
         folders: Folders by name, as :meth:`to_dict` returns them.
@@ -57,7 +57,8 @@ class Places:
 
         Args:
             node: Dicts, lists, numbers, texts.
-            keep_tuples: Mark tuples, which JSON does not have and some transforms insist on; :meth:`find_all` gives them back.
+            keep_tuples: Mark tuples, which JSON does not have and some transforms insist on; :meth:`find_all` gives
+                them back.
         """
         if isinstance(node, dict):
             return {str(key): self.share_all(node[key], keep_tuples) for key in node}

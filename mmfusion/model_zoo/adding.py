@@ -113,7 +113,8 @@ def add_model(
         kind: Key of :data:`KINDS` for official files, or ``'checkpoint'``.
         license: Terms of the weights, in words.
         name: Name of the model; the stem of the first file by default.
-        config: Config that a checkpoint of mmfusion was trained with; for official files one whose ``fuser`` is not the published one.
+        config: Config that a checkpoint of mmfusion was trained with; for official files one whose ``fuser`` is not the
+            published one.
         sources: Modalities in the order in which the network takes them, where it is not that of the kind.
         summary: One sentence for the lists.
 
@@ -121,8 +122,8 @@ def add_model(
         ModelCard: The card.
 
     Raises:
-        UserError: The kind or the name is none, the name is taken, the terms are missing, or a file cannot be loaded without running code or
-            does not fit.
+        UserError: The kind or the name is none, the name is taken, the terms are missing, or a file cannot be loaded
+            without running code or does not fit.
         OSError: The model cannot be written.
     """
     files = [Path(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
@@ -181,7 +182,8 @@ def _from_official(files: Sequence[Path], kind: str, config: Optional[Union[str,
     entry = KINDS[kind]
     if len(files) != entry.files:
         raise UserError(
-            f'{kind} is made of {entry.files} file{"s" * (entry.files > 1)}, one per stage where there are two; got {len(files)}'
+            f'{kind} is made of {entry.files} file{"s" * (entry.files > 1)}, one per stage where there are two; '
+            f'got {len(files)}'
         )
     fuser = dict(entry.fuser) if config is None else _plain(_fuser_of(load_config(config), config))
     with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +194,8 @@ def _from_official(files: Sequence[Path], kind: str, config: Optional[Union[str,
 def _from_checkpoint(files: Sequence[Path], config: Optional[Union[str, Path]]) -> tuple:
     if config is None:
         raise UserError(
-            'a checkpoint of mmfusion does not say what its fuser looks like; give the config that it was trained with (--config)'
+            'a checkpoint of mmfusion does not say what its fuser looks like; give the config that it was '
+            'trained with (--config)'
         )
     if len(files) != 1:
         raise UserError(f'a checkpoint is one file, got {len(files)}')
@@ -201,7 +204,8 @@ def _from_checkpoint(files: Sequence[Path], config: Optional[Union[str, Path]]) 
     weights = {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}
     if not weights:
         raise UserError(
-            f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {first_of(list(state))}. For official '
+            f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are '
+            f'{first_of(list(state))}. For official '
             f'files give their kind: {", ".join(sorted(KINDS))}'
         )
     cfg = load_config(config)

@@ -23,7 +23,8 @@ def build_fuser(cfg: dict, where: str) -> BaseFuser:
         where: What to call it in errors.
 
     Raises:
-        UserError: The type is no registered fuser, a value would load or build something else, or the fuser does not take these arguments.
+        UserError: The type is no registered fuser, a value would load or build something else, or the fuser does not
+            take these arguments.
     """
     kind = cfg.get('type')
     cls = MODELS.module_dict.get(kind) if isinstance(kind, str) else None
@@ -33,7 +34,8 @@ def build_fuser(cfg: dict, where: str) -> BaseFuser:
     wrong = sorted(set(_forbidden(arguments)))
     if wrong:
         raise UserError(
-            f'{where}: the config of the fuser holds {", ".join(wrong)}, which a model may not: it would load or build something else'
+            f'{where}: the config of the fuser holds {", ".join(wrong)}, which a model may not: '
+            f'it would load or build something else'
         )
     try:
         return cls(**arguments)

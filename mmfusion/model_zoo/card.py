@@ -98,7 +98,8 @@ def check_name(name: str) -> str:
     """Return ``name``, or raise a UserError: names become file names and are typed in shells."""
     if not NAME.fullmatch(name):
         raise UserError(
-            f'{name!r} cannot name a model: use up to 64 small letters, digits, ".", "_" and "-", with a letter or a digit first'
+            f'{name!r} cannot name a model: use up to 64 small letters, digits, ".", "_" and "-", '
+            f'with a letter or a digit first'
         )
     return name
 
@@ -107,7 +108,8 @@ def read_card(path: Union[str, Path]) -> ModelCard:
     """Read and check a card.
 
     Raises:
-        UserError: There is no such card, it is no JSON, an entry is missing, unknown or of another kind, or it belongs to another file.
+        UserError: There is no such card, it is no JSON, an entry is missing, unknown or of another kind, or it belongs
+            to another file.
     """
     path = Path(path)
     try:

@@ -13,7 +13,9 @@ DEFAULT_MODEL = 'plain_conv_rendered'
 
 
 def user_folder() -> Path:
-    """Folder of added models: ``$MMFUSION_MODELS``, or ``mmfusion/models`` below ``$XDG_CACHE_HOME`` (``~/.cache``). It may not exist yet."""
+    """Folder of added models: ``$MMFUSION_MODELS``, or ``mmfusion/models`` below ``$XDG_CACHE_HOME`` (``~/.cache``). It
+    may not exist yet.
+    """
     chosen = os.environ.get('MMFUSION_MODELS')
     if chosen:
         return Path(chosen).expanduser()
@@ -47,7 +49,8 @@ def find_model(name: str) -> ModelCard:
     files = card_files()
     if name not in files:
         raise UserError(
-            f'there is no model {name!r}; there are {", ".join(files) or "none"} (mmfusion models list), and mmfusion models add '
+            f'there is no model {name!r}; there are {", ".join(files) or "none"} (mmfusion models list), '
+            f'and mmfusion models add '
             'takes files of others'
         )
     return read_card(files[name])

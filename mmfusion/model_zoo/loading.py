@@ -32,7 +32,8 @@ def load_model(name: str) -> LoadedModel:
         name: Name of a shipped model, or of one that was added.
 
     Raises:
-        UserError: There is no such model; card or weights are missing or damaged; or the weights do not fit the fuser of the card.
+        UserError: There is no such model; card or weights are missing or damaged; or the weights do not fit the fuser
+            of the card.
 
     Examples:
         >>> load_model('no-such-model')
@@ -90,7 +91,8 @@ def read_weights(card: ModelCard) -> Dict[str, Tensor]:
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
         raise UserError(
-            f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; the file is damaged or was replaced. '
+            f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; '
+            f'the file is damaged or was replaced. '
             f'{remedy(card.card_file)}'
         )
     try:

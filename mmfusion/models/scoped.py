@@ -26,10 +26,12 @@ def build_scoped(cfg: dict) -> torch.nn.Module:
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('type'), (str, type)):
         raise TypeError(
-            f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', ...), got {cfg!r}"
+            f"a task network or the detector of a guide is given by its config, dict(type='mmdet.RTMDet', "
+            f'...), got {cfg!r}'
         )
     widen_mmcv_ops()
     model = in_one_pass(avoid_strided_pointwise(MODELS.build(scoped(cfg))))
     model.built_from = copy.deepcopy(dict(cfg))
-    # Synchronized batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process normalizes its own images.
+    # Synchronized batch norm (RTMDet and many configs ask for it) exists on GPUs alone; elsewhere each process
+    # normalizes its own images.
     return model if torch.cuda.is_available() else revert_sync_batchnorm(model)

@@ -19,8 +19,8 @@ from .pretrained.read import MissingCheckpoint
 class PretrainedIfReachable(PretrainedInit):
     """Load pretrained weights; when their *host* cannot be reached, say so loudly and train from random weights.
 
-    Only an unreachable address is forgiven. A missing local file or a damaged checkpoint stays an error. As the ``init_cfg`` of a whole task network
-    it must fit whole, as :class:`PretrainedTask`.
+    Only an unreachable address is forgiven. A missing local file or a damaged checkpoint stays an error. As the
+    ``init_cfg`` of a whole task network it must fit whole, as :class:`PretrainedTask`.
 
     Args:
         checkpoint: URL or path of the weights.
@@ -42,35 +42,38 @@ class PretrainedIfReachable(PretrainedInit):
         except (URLError, ConnectionError, TimeoutError) as error:
             _warn_of_random_start(
                 module,
-                f'{type(module).__name__} starts from RANDOM weights: {self.checkpoint} could not be reached ({error}). '
+                f'{type(module).__name__} starts from RANDOM weights: {self.checkpoint} could not be '
+                f'reached ({error}). '
                 'Results will be worse than published. Download the file and set `init_cfg.checkpoint` to its path.',
             )
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedTask(PretrainedInit):
-    """Start a whole detector or segmentor from a checkpoint of mmdet, mmseg or mmfusion, with its classes matched by name.
+    """Start a whole detector or segmentor from a checkpoint of mmdet, mmseg or mmfusion, with its classes matched by
+    name.
 
-    For ``model.tasks.NAME.init_cfg`` and for the ``init_cfg`` of a guide's detector. It runs after every other initialization of the network.
-    A network with other classes than the checkpoint takes what belongs to its classes by name: a detector of COCO's 80 classes becomes one for
-    ``('People', 'Car')``. Classes that the checkpoint does not know are initialized and named in the log. Loading executes nothing in the file.
+    For ``model.tasks.NAME.init_cfg`` and for the ``init_cfg`` of a guide's detector. It runs after every other
+    initialization of the network. A network with other classes than the checkpoint takes what belongs to its classes by
+    name: a detector of COCO's 80 classes becomes one for ``('People', 'Car')``. Classes that the checkpoint does not
+    know are initialized and named in the log. Loading executes nothing in the file.
 
     Args:
         checkpoint: Path or URL.
-        classes: Names of the network's classes, in the order of the labels. None takes those of the training set, where the run has one; without
-            any, the checkpoint must have the same classes.
-        checkpoint_classes: Names of the checkpoint's classes, or of a data set that mmdet or mmseg lists the classes of, such as ``'cityscapes'``;
-            None takes those that it states, or COCO's where it has 80 and states none.
-        synonyms: ``dict(Lamp='traffic light', rider=['cyclist', 'person'], cart=None)``: beside the table :data:`SYNONYMS`, the class of the
-            checkpoint to take for one of the network, None for none.
+        classes: Names of the network's classes, in the order of the labels. None takes those of the training set, where
+            the run has one; without any, the checkpoint must have the same classes.
+        checkpoint_classes: Names of the checkpoint's classes, or of a data set that mmdet or mmseg lists the classes
+            of, such as ``'cityscapes'``; None takes those that it states, or COCO's where it has 80 and states none.
+        synonyms: ``dict(Lamp='traffic light', rider=['cyclist', 'person'], cart=None)``: beside the table
+            :data:`SYNONYMS`, the class of the checkpoint to take for one of the network, None for none.
         prefix: Part of the checkpoint to take.
-        if_absent: ``'error'``, or ``'random'`` to go on with a loud warning when the file is not there or its host cannot be reached: from random
-            weights, and in the backbone from those that its own ``init_cfg`` names.
+        if_absent: ``'error'``, or ``'random'`` to go on with a loud warning when the file is not there or its host
+            cannot be reached: from random weights, and in the backbone from those that its own ``init_cfg`` names.
         map_location: Not used; for configs that replace ``type='Pretrained'``.
 
     Raises:
-        UserError: The checkpoint does not fit (all that does not is listed), ``checkpoint_classes`` is the name of no data set, or see
-            :func:`load_task_weights`.
+        UserError: The checkpoint does not fit (all that does not is listed), ``checkpoint_classes`` is the name of no
+            data set, or see :func:`load_task_weights`.
         ValueError: ``if_absent`` is none of the two.
     """
 
@@ -105,7 +108,8 @@ class PretrainedTask(PretrainedInit):
             classes = (classes,)
         if classes is not None and known is not None and tuple(classes) != tuple(known):
             raise UserError(
-                f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), the data set has ({", ".join(known)}), '
+                f'init_cfg of {type(network).__name__} names the classes ({", ".join(classes)}), '
+                f'the data set has ({", ".join(known)}), '
                 'in this order; leave classes out of init_cfg, or give the same'
             )
         names = self.checkpoint_classes
@@ -128,7 +132,8 @@ class PretrainedTask(PretrainedInit):
                 str(error)
                 if isinstance(error, MissingCheckpoint)
                 else (
-                    f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. Download the file and set '
+                    f'{self.checkpoint} could not be reached ({error}). Results will be worse than from it. '
+                    f'Download the file and set '
                     '`init_cfg.checkpoint` to its path, or `init_cfg=None` if random weights are meant'
                 )
             )
@@ -160,6 +165,7 @@ def _classes_of(dataset: str, segmentation: bool) -> Sequence[str]:
         return tuple(get_classes(dataset))
     except ValueError as error:
         raise UserError(
-            f'checkpoint_classes={dataset!r} in init_cfg is no data set that {"mmseg" if segmentation else "mmdet"} knows; give the '
+            f'checkpoint_classes={dataset!r} in init_cfg is no data set that {"mmseg" if segmentation else "mmdet"} '
+            f'knows; give the '
             'names of the classes, in order'
         ) from error

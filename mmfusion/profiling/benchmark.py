@@ -24,7 +24,8 @@ from .own_step import own_train_step
 from .synthetic import synthetic_batch
 
 PARTS = ('forward', 'train', 'data')
-#: The whole; all but the task networks; the fuser network and its losses without the guide; the guide; the task networks on ready images.
+#: The whole; all but the task networks; the fuser network and its losses without the guide; the guide; the task
+# networks on ready images.
 WHATS = ('coupling', 'fusion', 'fuser', 'guide', 'task')
 
 
@@ -32,8 +33,8 @@ class Workload:
     """What can be timed of one config.
 
     Args:
-        cfg: Config with ``model``; ``optim_wrapper`` is used for the training step (its learning rate set to 0, so that weights stay as they
-            are) and ``train_dataloader`` for data loading.
+        cfg: Config with ``model``; ``optim_wrapper`` is used for the training step (its learning rate set to 0, so that
+            weights stay as they are) and ``train_dataloader`` for data loading.
         shape: (H, W) of the random pictures.
         batch_size: Pairs in a batch.
         channels: Channels of both sources.
@@ -210,8 +211,8 @@ def run_benchmark(
 ) -> dict:
     """Time one config, or two against each other.
 
-    The forward pass starts from batches in [0, 1] on the device and includes post-processing; the training step is loss, backward, gradient
-    clipping and optimizer.
+    The forward pass starts from batches in [0, 1] on the device and includes post-processing; the training step is
+    loss, backward, gradient clipping and optimizer.
 
     Args:
         cfgs: Config by name; with two, they take turns in every round.
@@ -225,11 +226,12 @@ def run_benchmark(
         options: As :class:`Workload`: ``shape``, ``batch_size``, ``channels``, ``device``, ``amp``, ``compile``.
 
     Returns:
-        ``machine``, ``options`` and ``rows``; each row has ``part``, ``what``, ``config``, medians in ms (``wall_ms``, ``cpu_ms``,
-        ``gpu_ms``), ``spread``, ``images_per_s``, ``memory_mb`` and, with two configs, ``ratio`` (first over second, median over rounds).
-        ``data_loading`` by config, when that was timed: CPU milliseconds ``per_pair`` (collating included) and of each transform (``transforms``),
-        and the largest ``batch_size`` that so many workers have ready within a step.
-        ``joint_overhead`` by config, when coupling, fusion and task were trained: see :func:`joint_overhead`.
+        ``machine``, ``options`` and ``rows``; each row has ``part``, ``what``, ``config``, medians in ms (``wall_ms``,
+        ``cpu_ms``, ``gpu_ms``), ``spread``, ``images_per_s``, ``memory_mb`` and, with two configs, ``ratio`` (first
+        over second, median over rounds). ``data_loading`` by config, when that was timed: CPU milliseconds ``per_pair``
+        (collating included) and of each transform (``transforms``), and the largest ``batch_size`` that so many workers
+        have ready within a step. ``joint_overhead`` by config, when coupling, fusion and task were trained: see
+        :func:`joint_overhead`.
 
     Raises:
         ValueError: A part or a what is unknown, or there are more than two configs.
@@ -335,10 +337,12 @@ def format_result(result: dict) -> str:
     machine, options = result['machine'], result['options']
     gpu = machine['device'] != 'cpu'
     lines = [
-        f'device {machine["device"]}, {machine["cpu_count"]} cores, {machine["torch_threads"]} torch threads, torch {machine["torch"]}, '
+        f'device {machine["device"]}, {machine["cpu_count"]} cores, {machine["torch_threads"]} torch threads, '
+        f'torch {machine["torch"]}, '
         f'OMP_WAIT_POLICY={machine["omp_wait_policy"] or "unset"}',
         f'load average {machine["load_average"]} before, {machine["load_average_after"]} after',
-        f'shape {tuple(options["shape"])}, batch {options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}'
+        f'shape {tuple(options["shape"])}, batch '
+        f'{options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}'
         f'{", compiled" if options.get("compile") else ""}, '
         f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds',
         '',
@@ -350,7 +354,8 @@ def format_result(result: dict) -> str:
         memory = '-' if row['memory_mb'] is None else f'{row["memory_mb"]:.0f}'
         spread = '-' if row['spread'] != row['spread'] else f'{100 * row["spread"]:.0f}%'
         lines.append(
-            f'{row["part"]:8} {row["what"]:9} {row["config"][-28:]:28} {row["wall_ms"]:9.2f} {spread:>5} {row["cpu_ms"]:9.2f} '
+            f'{row["part"]:8} {row["what"]:9} {row["config"][-28:]:28} {row["wall_ms"]:9.2f} {spread:>5} '
+            f'{row["cpu_ms"]:9.2f} '
             + (f'{row["gpu_ms"]:9.2f} ' if gpu else '')
             + f'{row["images_per_s"]:8.2f} {memory:>9} '
             + (f'{row["ratio"]:7.3f}' if 'ratio' in row else f'{"":7}')
@@ -364,7 +369,8 @@ def format_result(result: dict) -> str:
         steps = ', '.join(f'{step} {value:.1f}' for step, value in data['transforms'].items())
         lines += [
             f'{name}: {data["per_pair"]:.1f} ms of CPU time for a pair' + (f' ({steps})' if steps else ''),
-            f'{name}: {data["workers"]} workers with a core each have up to {data["batch_size"]} pairs ready every {data["step_ms"]:g} ms',
+            f'{name}: {data["workers"]} workers with a core each have up to {data["batch_size"]} pairs ready every '
+            f'{data["step_ms"]:g} ms',
         ]
     if any('ratio' in row for row in result['rows']):
         lines.append('ratio: first config over second, median over rounds in which they took turns')

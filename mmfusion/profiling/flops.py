@@ -35,9 +35,10 @@ def count_flops(
 ) -> List[PartCost]:
     """Run every part once in eval mode and count what ran, per pair.
 
-    Torch's own counter watches the operators that are executed. A mixture of experts therefore costs what the chosen experts cost, on one random
-    picture. Counted are convolutions, matrix products and attention (1 MAC = 2 FLOP), as is usual; element-wise operations, normalization,
-    pooling, interpolation and mmcv's own operators (RoIAlign, NMS) are not.
+    Torch's own counter watches the operators that are executed. A mixture of experts therefore costs what the chosen
+    experts cost, on one random picture. Counted are convolutions, matrix products and attention (1 MAC = 2 FLOP), as is
+    usual; element-wise operations, normalization, pooling, interpolation and mmcv's own operators (RoIAlign, NMS) are
+    not.
 
     Args:
         coupling: The model.
@@ -117,7 +118,8 @@ def format_flops(parts: List[PartCost], shape: Tuple[int, int], channels: Tuple[
         fuser              2.000      1.000       1.500         1.500
     """
     lines = [
-        f'per pair of {shape[0]}x{shape[1]} pixels, {channels[0]} and {channels[1]} channels, eval mode; what ran is counted (1 MAC = 2 FLOP)',
+        f'per pair of {shape[0]}x{shape[1]} pixels, {channels[0]} and {channels[1]} channels, eval mode; '
+        f'what ran is counted (1 MAC = 2 FLOP)',
         f'{"part":12} {"GFLOP":>11} {"GMAC":>10} {"M params":>11} {"trainable":>13}',
     ]
     total = PartCost(
@@ -125,9 +127,11 @@ def format_flops(parts: List[PartCost], shape: Tuple[int, int], channels: Tuple[
     )
     for part in [*parts, total] if len(parts) > 1 else parts:
         lines.append(
-            f'{part.name:12} {part.flops / 1e9:11.3f} {part.flops / 2e9:10.3f} {part.parameters / 1e6:11.3f} {part.trainable / 1e6:13.3f}'
+            f'{part.name:12} {part.flops / 1e9:11.3f} {part.flops / 2e9:10.3f} {part.parameters / 1e6:11.3f} '
+            f'{part.trainable / 1e6:13.3f}'
         )
     lines.append(
-        'convolutions, matrix products and attention only; no element-wise work, normalization, interpolation, RoIAlign or NMS'
+        'convolutions, matrix products and attention only; no element-wise work, normalization, '
+        'interpolation, RoIAlign or NMS'
     )
     return '\n'.join(lines)

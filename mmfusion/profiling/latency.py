@@ -13,11 +13,12 @@ from mmfusion.utils.errors import InputError
 def measure_latency(
     fuser: nn.Module, size: Sequence[int] = (64, 64), device: str = 'cpu', repeats: int = 10
 ) -> LatencyTable:
-    """Time every candidate on the features that reach it, one image at a time, in evaluation mode; the least of the repeats counts.
+    """Time every candidate on the features that reach it, one image at a time, in evaluation mode; the least of the
+    repeats counts.
 
     Args:
-        fuser: The supernet, whose mixtures have a ``position`` and ``candidates`` by name (:class:`SearchableTIM`); it comes back in its mode and
-            on its device.
+        fuser: The supernet, whose mixtures have a ``position`` and ``candidates`` by name (:class:`SearchableTIM`); it
+            comes back in its mode and on its device.
         size: (height, width) of the images.
         device: Where to measure.
         repeats: Rounds; in each, all candidates of a position take turns.

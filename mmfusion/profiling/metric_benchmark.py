@@ -30,7 +30,8 @@ class Cost(NamedTuple):
 
 
 def synthetic_triple(shape: Tuple[int, int] = (480, 640), seed: int = 0) -> List[Tensor]:
-    """A fused image and two sources with the spectrum of natural scenes: noise of all scales, the coarser the stronger, and a plateau of black.
+    """A fused image and two sources with the spectrum of natural scenes: noise of all scales, the coarser the stronger,
+    and a plateau of black.
 
     Args:
         shape: (H, W).

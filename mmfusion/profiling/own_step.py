@@ -19,13 +19,16 @@ def own_train_step(
     batch_size: int = 1,
     channels: Tuple[int, int] = (3, 1),
 ) -> Callable[[], object]:
-    """One call's worth of ``train_step`` of a coupling that states ``averages_gradients``, with the optimizers of its config at rest.
+    """One call's worth of ``train_step`` of a coupling that states ``averages_gradients``, with the optimizers of its
+    config at rest.
 
     Moving to the device and scaling to [0, 1] are part of it, since such a step begins with the collated batch.
 
     Args:
-        coupling: The coupling; learning rates and weight decay are 0, so its weights stay as they are, and running averages do not.
-        optim_wrapper: That of the config; AdamW for all when None. Gradients are not accumulated, and its precision is that of the coupling.
+        coupling: The coupling; learning rates and weight decay are 0, so its weights stay as they are, and running
+            averages do not.
+        optim_wrapper: That of the config; AdamW for all when None. Gradients are not accumulated, and its precision is
+            that of the coupling.
         shape: (H, W) of the random pictures.
         batch_size: Pairs in a batch; of each of the batches of an episode, where the step takes one.
         channels: Channels of both sources.

@@ -14,7 +14,8 @@ from mmfusion.utils.errors import InputError
 def synthetic_batch(
     shape: Tuple[int, int], batch_size: int = 1, channels: Tuple[int, int] = (3, 1), boxes: int = 5, seed: int = 0
 ) -> dict:
-    """A collated batch as a data loader yields it: smooth random pictures with noise, boxes of class 0 and a class map of class 0.
+    """A collated batch as a data loader yields it: smooth random pictures with noise, boxes of class 0 and a class map
+    of class 0.
 
     Args:
         shape: (H, W).

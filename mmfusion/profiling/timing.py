@@ -18,7 +18,8 @@ class Timing(NamedTuple):
         wall: Seconds of wall-clock time of each repeat.
         cpu: Seconds of CPU time of each repeat, summed over the threads of this process.
         gpu: Seconds between CUDA events of each repeat; empty on a CPU.
-        memory: Highest memory during a call in bytes: allocated by torch on a GPU, resident set of the process on a CPU; None when unknown.
+        memory: Highest memory during a call in bytes: allocated by torch on a GPU, resident set of the process on a
+            CPU; None when unknown.
     """
 
     wall: List[float]
@@ -43,7 +44,8 @@ class Timing(NamedTuple):
 def measure(
     functions: Dict[str, Callable[[], object]], repeats: int = 10, warmup: int = 2, device: str = 'cpu'
 ) -> Dict[str, Timing]:
-    """Time functions against each other: in every round each runs once, in an order that turns around, so that a load from outside hits all.
+    """Time functions against each other: in every round each runs once, in an order that turns around, so that a load
+    from outside hits all.
 
     Args:
         functions: What to run, by name.

@@ -1,4 +1,6 @@
-"""Registration of pairs: how the second image lies on the first, and whether to believe it. Names are resolved on first use."""
+"""Registration of pairs: how the second image lies on the first, and whether to believe it. Names are resolved on first
+use.
+"""
 
 from mmfusion.utils.lazy import lazy_names
 

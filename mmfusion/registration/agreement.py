@@ -23,13 +23,14 @@ class WindowAgreement(NamedTuple):
     """Where the parts of the second image would rather lie.
 
     Attributes:
-        share: Part of the windows, weighted by the square of their correlation, whose best place is at most 2 pixels (at the working width)
-            from where the transform put them, in [0, 1]. By chance it is about 0.03.
+        share: Part of the windows, weighted by the square of their correlation, whose best place is at most 2 pixels
+            (at the working width) from where the transform put them, in [0, 1]. By chance it is about 0.03.
         distance: Median distance of the best places, in pixels of the working width.
         contrast: Mean lead of the best place over the best one elsewhere.
         count: Number of windows.
-        doubt: Standard deviation of the corners of the picture under a similarity that the agreeing windows would determine by themselves, in
-            pixels of the working width: large where they are few, scatter, or lie in one part of the picture.
+        doubt: Standard deviation of the corners of the picture under a similarity that the agreeing windows would
+            determine by themselves, in pixels of the working width: large where they are few, scatter, or lie in one
+            part of the picture.
     """
 
     share: float
@@ -94,7 +95,9 @@ def _corner_doubt(moves: np.ndarray, places: np.ndarray, agreeing: np.ndarray, s
 
 
 def _best_place(aligned: Aligned, top: int, left: int):
-    """Movement (right, down) to the best place of one window, its correlation and lead, and the window's center; None where too little is known."""
+    """Movement (right, down) to the best place of one window, its correlation and lead, and the window's center; None
+    where too little is known.
+    """
     rows, columns = slice(top, top + WINDOW), slice(left, left + WINDOW)
     weight = aligned.second.weight[rows, columns]
     if weight.mean() < _LEAST_COVER or aligned.first.weight[rows, columns].mean() < _LEAST_COVER:

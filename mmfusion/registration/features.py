@@ -1,9 +1,10 @@
 """Edge features: what two images of one scene share when their gray levels do not.
 
-An edge keeps its place and direction when the modality changes, though neither its sign nor its strength. Each pixel holds the gradient's strength,
-compressed so that faint edges count beside strong ones, along twice its direction, where both signs are one, and without direction; less the mean
-of the surroundings. The scalar product of two such features without the mean is the square of that of two normalized gradients (Haber and
-Modersitzki, "Intensity gradient based registration and fusion of multi-modal images", MICCAI 2006) but for the weight of the third channel.
+An edge keeps its place and direction when the modality changes, though neither its sign nor its strength. Each pixel
+holds the gradient's strength, compressed so that faint edges count beside strong ones, along twice its direction, where
+both signs are one, and without direction; less the mean of the surroundings. The scalar product of two such features
+without the mean is the square of that of two normalized gradients (Haber and Modersitzki, "Intensity gradient based
+registration and fusion of multi-modal images", MICCAI 2006) but for the weight of the third channel.
 """
 
 from typing import NamedTuple
@@ -70,7 +71,8 @@ class Features(NamedTuple):
 
 
 def content_mask(image: np.ndarray) -> np.ndarray:
-    """Pixels that belong to the picture: all but constant regions of a corner's gray level that touch the border (warped or letterboxed images).
+    """Pixels that belong to the picture: all but constant regions of a corner's gray level that touch the border
+    (warped or letterboxed images).
 
     Args:
         image: (H, W).

@@ -36,7 +36,9 @@ class PairRegistration(NamedTuple):
 
     @property
     def offset(self) -> float:
-        """Mean distance of the second image's corners from where equal names and sizes put them, in pixels of the first image."""
+        """Mean distance of the second image's corners from where equal names and sizes put them, in pixels of the first
+        image.
+        """
         rest = fitting_matrix(self.result.first_shape, self.result.second_shape)
         return corner_distance(self.result.matrix, rest, self.result.second_shape)
 
@@ -56,7 +58,8 @@ class PairRegistration(NamedTuple):
 
 
 def find_source_folders(root: Union[str, Path]) -> Tuple[str, str]:
-    """Folders of the first and the second source below one, by their usual names (:data:`SOURCE_FOLDERS`), whatever the case.
+    """Folders of the first and the second source below one, by their usual names (:data:`SOURCE_FOLDERS`), whatever the
+    case.
 
     Raises:
         UserError: One of them is not there.

@@ -1,4 +1,6 @@
-"""The gate: a confidence from figures that a wrong registration fails, and the sentences that say why a pair is refused."""
+"""The gate: a confidence from figures that a wrong registration fails, and the sentences that say why a pair is
+refused.
+"""
 
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -72,7 +74,8 @@ def judge(checks: Checks, threshold: float) -> Tuple[float, List[str]]:
         threshold: Least confidence.
 
     Returns:
-        Confidence in [0, 1]; one sentence for it when it is too low, and one for each figure that stands out; none if the registration is accepted.
+        Confidence in [0, 1]; one sentence for it when it is too low, and one for each figure that stands out; none if
+        the registration is accepted.
     """
     confidence = confidence_of(checks._asdict())
     if confidence >= threshold and checks.overlap >= LEAST_OVERLAP and checks.doubt <= MOST_DOUBT:

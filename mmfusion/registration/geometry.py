@@ -1,6 +1,7 @@
 """Transforms between the pixels of two images: models, composition, distances, warping.
 
-A matrix is 3x3, float64, and takes pixels (x, y, 1) of the second image to pixels of the first; pixel centers have integer coordinates.
+A matrix is 3x3, float64, and takes pixels (x, y, 1) of the second image to pixels of the first; pixel centers have
+integer coordinates.
 """
 
 from typing import List, Optional, Tuple
@@ -37,7 +38,8 @@ def check_matrix(matrix, name: str = 'matrix') -> np.ndarray:
 
 
 def scale_matrix(factor: float, down: Optional[float] = None) -> np.ndarray:
-    """From pixels of an image to those of the same image resized by a factor (pixel areas coincide, as in :func:`cv2.resize`).
+    """From pixels of an image to those of the same image resized by a factor (pixel areas coincide, as in
+    :func:`cv2.resize`).
 
     Args:
         factor: Of the width, and of the height too where ``down`` is not given.
@@ -92,7 +94,8 @@ def corner_distance(one: np.ndarray, other: np.ndarray, shape: Shape) -> float:
 
 
 def keeps_shape(matrix: np.ndarray, shape: Shape) -> bool:
-    """Whether an image (height, width) stays a picture under a matrix: neither mirrored, nor folded, nor flattened to a line.
+    """Whether an image (height, width) stays a picture under a matrix: neither mirrored, nor folded, nor flattened to a
+    line.
 
     Examples:
         >>> keeps_shape(np.eye(3), (20, 30)), keeps_shape(np.diag([1.0, -1.0, 1.0]), (20, 30)), keeps_shape(np.diag([1.0, 0.0, 1.0]), (20, 30))
@@ -156,7 +159,8 @@ def valid_region(matrix: np.ndarray, second: Shape, first: Shape) -> np.ndarray:
 
 
 def lay(second: np.ndarray, matrix: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The second image on the pixels of the first, zero where nothing is known; bicubic, and averaged first where it shrinks.
+    """The second image on the pixels of the first, zero where nothing is known; bicubic, and averaged first where it
+    shrinks.
 
     Args:
         second: (H, W) or (H, W, C).
@@ -185,7 +189,9 @@ def lay(second: np.ndarray, matrix: np.ndarray, valid: np.ndarray) -> np.ndarray
 
 
 def motion_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndarray, np.ndarray]]:
-    """Movement (dx, dy) of points for each parameter of a model, at rest; the parameters are those of :func:`step_matrix`."""
+    """Movement (dx, dy) of points for each parameter of a model, at rest; the parameters are those of
+    :func:`step_matrix`.
+    """
     one, zero = np.ones_like(x), np.zeros_like(x)
     basis = [(one, zero), (zero, one)]
     if model == 'similarity':
@@ -198,8 +204,11 @@ def motion_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndar
 
 
 def lens_basis(model: str, x: np.ndarray, y: np.ndarray) -> List[Tuple[np.ndarray, np.ndarray]]:
-    """Movement (dx, dy) of points about the center that no transform of a model makes though a lens does: radial distortion with the third
-    power of the distance, the first coefficient of :func:`cv2.undistort`; before it, for a translation, scale and turn."""
+    """Movement (dx, dy) of points about the center that no transform of a model makes though a lens does: radial
+    distortion with the third
+    power of the distance, the first coefficient of :func:`cv2.undistort`; before it, for a translation, scale and
+    turn.
+    """
     square = x * x + y * y
     basis = [(x, y), (-y, x)] if model == 'translation' else []
     return [*basis, (x * square, y * square)]

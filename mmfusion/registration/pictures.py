@@ -1,4 +1,6 @@
-"""Check patterns: squares of the first and of the second image in turn, so that edges must run on across the squares."""
+"""Check patterns: squares of the first and of the second image in turn, so that edges must run on across the
+squares.
+"""
 
 import cv2
 import numpy as np
@@ -34,7 +36,8 @@ def check_pattern(first: np.ndarray, second: np.ndarray, squares: int = SQUARES)
 def before_and_after(first: np.ndarray, second: np.ndarray, registration: Registration) -> np.ndarray:
     """Check patterns of a pair as it is (equal widths, centers on each other) and under a transform, side by side.
 
-    Where the second image has nothing, the first is shown. The picture is made also of a refused registration, to see why.
+    Where the second image has nothing, the first is shown. The picture is made also of a refused registration, to see
+    why.
     """
     first, second = _color(first), _color(second)
     rest = fitting_matrix(first.shape[:2], second.shape[:2])

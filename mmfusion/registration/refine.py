@@ -44,15 +44,17 @@ def refine(
 ) -> np.ndarray:
     """Improve a transform.
 
-    Where a lens bends one picture against the other, edges in the middle and at the corners ask for different transforms, and the result would depend
-    on where a scene happens to have its edges. With ``lens`` a radial distortion about the center of the first image is estimated beside the
-    transform, for a translation turn and scale too; the result is the transform of the model that follows both best over the whole
-    picture, by least squares. The distortion itself is not returned.
+    Where a lens bends one picture against the other, edges in the middle and at the corners ask for different
+    transforms, and the result would depend on where a scene happens to have its edges. With ``lens`` a radial
+    distortion about the center of the first image is estimated beside the transform, for a translation turn and scale
+    too; the result is the transform of the model that follows both best over the whole picture, by least squares. The
+    distortion itself is not returned.
 
     Args:
         first: First image.
         second: Second image.
-        matrix: Start: from pixels of the second image to pixels of the first, right within a few pixels of the first level.
+        matrix: Start: from pixels of the second image to pixels of the first, right within a few pixels of the first
+            level.
         model: One of :data:`~mmfusion.registration.geometry.MODELS`; the steps are of this kind.
         levels: Stages, one after the other.
         steps: Most steps in each of them.
@@ -134,7 +136,8 @@ def _straight(matrix: np.ndarray, model: str, bend: np.ndarray, shape: Shape) ->
 
 
 def _strongest(across: np.ndarray, down: np.ndarray, weight: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels with the steepest features, as two arrays of one shape (OpenCV looks up no single long row); of a small
+    """Rows and columns of the pixels with the steepest features, as two arrays of one shape (OpenCV looks up no single
+    long row); of a small
     picture all."""
     height, width = weight.shape
     if weight.size <= 1.5 * _MOST:

@@ -115,19 +115,20 @@ def register_pair(
 ) -> Registration:
     """Estimate how the second image lies on the first; neither modality nor size nor field of view must be equal.
 
-    A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 160 and 96 pixels wide; the best ten places are
-    refined by Gauss-Newton steps on edge features, up to four of them to a width of 320 (:mod:`~mmfusion.registration.features`), and shifts of
-    the best one are tried once more. An accepted transform is refined at a width of 640, beside a distortion of the lens that is not returned:
-    it is the one that fits the picture as a whole.
-    The result is only as good as its confidence: below the threshold it says why, and must not be used.
+    A grid of turns (up to 6 degrees) and scales is searched with all shifts at once on pictures 160 and 96 pixels wide;
+    the best ten places are refined by Gauss-Newton steps on edge features, up to four of them to a width of 320
+    (:mod:`~mmfusion.registration.features`), and shifts of the best one are tried once more. An accepted transform is
+    refined at a width of 640, beside a distortion of the lens that is not returned: it is the one that fits the picture
+    as a whole. The result is only as good as its confidence: below the threshold it says why, and must not be used.
 
     Args:
         first: (H, W), (H, W, 1) or (H, W, 3) BGR, any numeric type. It stays as it is.
         second: The image to be brought onto it, of any size.
-        model: ``'translation'``, ``'similarity'``, ``'affine'`` or ``'homography'``; the fewer parameters, the steadier.
+        model: ``'translation'``, ``'similarity'``, ``'affine'`` or ``'homography'``; the fewer parameters, the
+            steadier.
         threshold: Least confidence of an accepted result, in [0, 1].
-        scales: Least and greatest size of what the second image shows, relative to equal widths; by default 0.88 to 1.14 for images of one
-            size, 0.5 to 2 for others. A translation has none: one pixel stays one pixel.
+        scales: Least and greatest size of what the second image shows, relative to equal widths; by default 0.88 to
+            1.14 for images of one size, 0.5 to 2 for others. A translation has none: one pixel stays one pixel.
         max_shift: Largest shift of the centers as a part of the size.
 
     Raises:
@@ -162,7 +163,9 @@ def register_pair(
 
 
 def _sharpen(first: Picture, second: Picture, matrix: np.ndarray, model: str) -> np.ndarray:
-    """Last steps of an accepted transform, on larger pictures and with allowance for lenses; kept where they stay near."""
+    """Last steps of an accepted transform, on larger pictures and with allowance for lenses; kept where they stay
+    near.
+    """
     levels = Level(WORKING_WIDTH, WIDE), Level(FULL_WIDTH)
     found = refine(first, second, matrix, model, levels, steps=8, lens=True)
     moved = corner_distance(found, matrix, second.shape) / first.shape[1] * WORKING_WIDTH
@@ -198,7 +201,8 @@ def _picture(image: np.ndarray, name: str) -> Picture:
         raise UserError(f'the {name} image must be an array (H, W), (H, W, 1) or (H, W, 3)')
     if min(image.shape[:2]) < MIN_SIDE:
         raise UserError(
-            f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels; registration needs at least {MIN_SIDE}x{MIN_SIDE}'
+            f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels; registration needs at least '
+            f'{MIN_SIDE}x{MIN_SIDE}'
         )
     gray = image.astype(np.float32)
     if not np.isfinite(gray).all():
@@ -247,7 +251,9 @@ class _Pair:
         return float(inside.sum()) / max(1.0, min(inside.size, spread))
 
     def find(self, model: str, scales: np.ndarray, max_shift: float) -> Tuple[_Place, float]:
-        """Best place, and the score of the best one elsewhere (at a width of 160 alone where it was not refined to the end)."""
+        """Best place, and the score of the best one elsewhere (at a width of 160 alone where it was not refined to the
+        end).
+        """
         rough = self._rough_places(model, scales, max_shift)
         if not rough:  # an image without content
             return _Place(0.0, self.rest), 0.0
@@ -271,7 +277,9 @@ class _Pair:
         return best, max(elsewhere, default=0.0)
 
     def _aside(self, matrix: np.ndarray, model: str) -> Optional[_Place]:
-        """Where another shift of the whole picture fits better than the place that the steps came to, which may be a fence one post too far."""
+        """Where another shift of the whole picture fits better than the place that the steps came to, which may be a
+        fence one post too far.
+        """
         aligned = align(self.first, self.second, matrix, WORKING_WIDTH, WIDE)
         shift = nearby_shift(aligned, int(_ASIDE * WORKING_WIDTH))
         if np.hypot(*shift) <= _STAYS:

@@ -32,7 +32,8 @@ def build_registrar(
     """A function of (first, second) that registers them.
 
     Args:
-        registration: ``'auto'``, arguments of :func:`~mmfusion.registration.register_pair` as a dict, the path of a rig file, or None.
+        registration: ``'auto'``, arguments of :func:`~mmfusion.registration.register_pair` as a dict, the path of a rig
+            file, or None.
 
     Raises:
         UserError: By this function for a rig file that cannot be used; by the result for a pair that is refused.
@@ -56,7 +57,8 @@ def build_registrar(
 
 
 def fill_unknown(first: np.ndarray, second: np.ndarray, valid: np.ndarray, name: str = 'first') -> np.ndarray:
-    """A second image on the pixels of the first that shows the first, in gray where it is gray itself, where it has nothing.
+    """A second image on the pixels of the first that shows the first, in gray where it is gray itself, where it has
+    nothing.
 
     Args:
         first: (H, W, 1 or 3) BGR.

@@ -49,7 +49,8 @@ class Rig:
     """Transform of a fixed camera pair.
 
     Attributes:
-        matrix: (3, 3) from pixels of the second image to pixels of the first (both without distortion where lenses are given).
+        matrix: (3, 3) from pixels of the second image to pixels of the first (both without distortion where lenses are
+            given).
         model: Kind of transform.
         first_shape: (height, width) of the first image.
         second_shape: (height, width) of the second.
@@ -135,7 +136,8 @@ class Rig:
         for name, image, shape in (('first', first, self.first_shape), ('second', second, self.second_shape)):
             if image.shape[:2] != shape:
                 raise UserError(
-                    f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, the rig was made for {shape[1]}x{shape[0]}'
+                    f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, '
+                    f'the rig was made for {shape[1]}x{shape[0]}'
                 )
         if 'first' in self.lenses:
             first = self.lenses['first'].undistort(first)
@@ -148,8 +150,9 @@ class Rig:
 def estimate_rig(registrations: Sequence['Registration'], lenses: Optional[Dict[str, Lens]] = None) -> Rig:
     """One transform from the accepted registrations of many pairs.
 
-    The corners of the second image are taken to their median place, pairs whose corners lie more than three times as far from it as the median pair,
-    and farther than half a pixel at a width of 320, are left out, and a transform is fitted to the mean corners of the rest.
+    The corners of the second image are taken to their median place, pairs whose corners lie more than three times as
+    far from it as the median pair, and farther than half a pixel at a width of 320, are left out, and a transform is
+    fitted to the mean corners of the rest.
 
     Args:
         registrations: Results of :func:`~mmfusion.registration.register_pair` of one model; refused ones are left out.
@@ -230,6 +233,7 @@ def _lens(value, name: str, path) -> Lens:
         distortion = np.array([np.nan])
     if distortion.ndim != 1 or len(distortion) not in _DISTORTION or not np.isfinite(distortion).all():
         raise UserError(
-            f'rig file {path}: distortion of the {name} lens must be {", ".join(map(str, _DISTORTION))} numbers, as OpenCV has them'
+            f'rig file {path}: distortion of the {name} lens must be {", ".join(map(str, _DISTORTION))} numbers, '
+            f'as OpenCV has them'
         )
     return Lens(camera.tolist(), distortion.tolist())

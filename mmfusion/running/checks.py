@@ -20,16 +20,17 @@ def check_training(runner: Runner) -> None:
     """Check the training set, and the validation set where there is one.
 
     Raises:
-        UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from, the loop does not suit
-            the coupling, a frozen network has no weights to start from, a batch of one picture meets a batch norm that cannot take it, or see
-            :func:`check_testing`.
+        UserError: The config is for tests only, there is not one whole batch, a detector has no boxes to learn from,
+            the loop does not suit the coupling, a frozen network has no weights to start from, a batch of one picture
+            meets a batch norm that cannot take it, or see :func:`check_testing`.
     """
     if runner.train_loop is None:
         raise UserError('the config cannot be trained: it has no train_dataloader, train_cfg and optim_wrapper')
     loader = runner.train_dataloader
     if len(loader) == 0:
         raise UserError(
-            f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, and drop_last=True leaves '
+            f'train_dataloader: {len(loader.dataset)} pairs make no batch of batch_size={loader.batch_size}, '
+            f'and drop_last=True leaves '
             'smaller ones out; lower batch_size or set drop_last=False'
         )
     check_loop(runner.model, runner.train_loop)
@@ -51,14 +52,15 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
         name: Key of the dataloader in the config.
 
     Raises:
-        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, mmseg's metric would count
-            the wrong classes, or COCO metrics would take samples of joined data sets for one.
+        UserError: Its classes are not those of a task network, it has no boxes for the metrics of detection, mmseg's
+            metric would count the wrong classes, or COCO metrics would take samples of joined data sets for one.
     """
     check_classes(runner.model, loop.dataloader, name)
     metrics = {type(metric).__name__ for metric in loop.evaluator.metrics}
     if _without_classes(loop.dataloader) and metrics & {'CocoMetric', 'VOCMetric'}:
         raise UserError(
-            f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to compare detections with; take mmdet.CocoMetric and '
+            f'{name}: {type(loop.dataloader.dataset).__name__} has no boxes to compare detections with; '
+            f'take mmdet.CocoMetric and '
             'mmdet.VOCMetric out of the evaluator, or use a labeled data set'
         )
     seg_classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('seg_classes')
@@ -69,13 +71,15 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
         )
     if 'SegIoUMetric' in metrics and seg_classes is not None and len(seg_classes) == 0:
         raise UserError(
-            f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; name them in metainfo.seg_classes, or take '
+            f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; '
+            f'name them in metainfo.seg_classes, or take '
             'SegIoUMetric out of the evaluator'
         )
     parts = getattr(loop.dataloader.dataset, 'datasets', ())
     if len(parts) > 1 and 'CocoMetric' in metrics:
         raise UserError(
-            f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by img_id. '
+            f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, '
+            f'and CocoMetric tells samples apart by img_id. '
             'Test the sets one by one, or use mmdet.VOCMetric'
         )
 
@@ -83,8 +87,8 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
 def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
     """Compare the classes of a data set with those of every task network and guide of a coupling.
 
-    Data sets without class names are not looked at. The first ones that are become the ``class_names`` of each network, by which pretrained weights
-    are taken.
+    Data sets without class names are not looked at. The first ones that are become the ``class_names`` of each network,
+    by which pretrained weights are taken.
 
     Raises:
         UserError: The numbers differ.
@@ -99,7 +103,8 @@ def check_classes(model: nn.Module, loader: DataLoader, name: str) -> None:
         if number is not None and classes and number != len(classes):
             what = 'classes' if kind == 'detection' else 'segmentation classes'
             raise UserError(
-                f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has num_classes={number}; '
+                f'{name} has {len(classes)} {what} ({", ".join(classes)}), but the head of {part} has '
+                f'num_classes={number}; '
                 'set num_classes in the config of that head'
             )
 
@@ -114,7 +119,9 @@ def name_classes(model: nn.Module, meta: dict) -> None:
 
 
 def _check_hooks(runner: Runner) -> None:
-    """Every runner has the hook that training depends on, unless the config has another default scope or names another hook."""
+    """Every runner has the hook that training depends on, unless the config has another default scope or names another
+    hook.
+    """
     coupling = unwrap(runner.model)
     if hasattr(coupling, 'averages_gradients') and not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
         raise UserError(
@@ -134,7 +141,8 @@ def _check_frozen(runner: Runner) -> None:
         if not task.network.init_cfg:
             raise UserError(
                 f'model.frozen_tasks: model.tasks.{name} would stay at random weights. Set in its '
-                "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... for a checkpoint of the whole model"
+                "config init_cfg=dict(type='Pretrained', checkpoint=...), or load_from=... "
+                'for a checkpoint of the whole model'
             )
         if isinstance(task.network.init_cfg, dict) and 'if_absent' in task.network.init_cfg:
             task.network.init_cfg['if_absent'] = 'error'
@@ -144,7 +152,8 @@ def _check_labelled(model: nn.Module, loader: DataLoader, name: str) -> None:
     for part, kind, _ in class_counts(model):
         if kind == 'detection' and _without_classes(loader):
             raise UserError(
-                f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; use a labeled data set'
+                f'{name}: {type(loader.dataset).__name__} has no boxes, but {part} learns from them; '
+                f'use a labeled data set'
             )
 
 
@@ -154,7 +163,9 @@ def _without_classes(loader: DataLoader) -> bool:
 
 
 def networks_with_classes(model: nn.Module) -> Iterator[Tuple[str, str, Sequence[nn.Module]]]:
-    """Yield (place in the config, kind, networks built from it) for all networks with a head; ``model`` may be wrapped by DDP."""
+    """Yield (place in the config, kind, networks built from it) for all networks with a head; ``model`` may be wrapped
+    by DDP.
+    """
     model = unwrap(model)
     for name, task in (getattr(model, 'tasks', None) or {}).items():
         yield f'model.tasks.{name}', task.kind, (task.network,)

@@ -40,7 +40,10 @@ def refusal(coupling: BaseCoupling, device: torch.device, training: bool = False
     if next(coupling.fuser.parameters(), None) is None:
         return f'{name} has no parameters and nothing that would gain'
     if training and coupling.averages_gradients:
-        return f'{type(coupling).__name__} takes gradients in its own way, of parts or of gradients, which torch.compile does not follow'
+        return (
+            f'{type(coupling).__name__} takes gradients in its own way, of parts or of gradients, '
+            f'which torch.compile does not follow'
+        )
     if device.type == 'cpu':
         return next((f'{name}: {reason}' for kind, reason in _CPU_REASONS if isinstance(coupling.fuser, kind)), None)
     return None
@@ -49,7 +52,8 @@ def refusal(coupling: BaseCoupling, device: torch.device, training: bool = False
 def compile_fuser(coupling: BaseCoupling, device: torch.device, training: bool = False, measured: bool = True) -> None:
     """Let torch compile the fuser; it does so at the first call, and again for another size of pictures.
 
-    Guide and task networks stay as they are: they choose boxes by their values. Weights, checkpoints and copies are not touched.
+    Guide and task networks stay as they are: they choose boxes by their values. Weights, checkpoints and copies are not
+    touched.
 
     Args:
         coupling: The coupling; changed.
@@ -66,8 +70,10 @@ def compile_fuser(coupling: BaseCoupling, device: torch.device, training: bool =
     compiler = os.environ.get('CXX', 'g++')
     if device.type == 'cpu' and shutil.which(compiler) is None:
         raise UserError(
-            f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, and no {compiler} was found. Install one '
-            '(Debian/Ubuntu: apt-get install g++ python3-dev), name it in the environment variable CXX, or leave the option out'
+            f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, '
+            f'and no {compiler} was found. Install one '
+            '(Debian/Ubuntu: apt-get install g++ python3-dev), name it in the environment variable CXX, '
+            'or leave the option out'
         )
     coupling.fuser.compile()
 
@@ -106,7 +112,8 @@ def autocast(precision: str, device: torch.device):
         raise UserError("precision 'fp16' needs a GPU; take 'fp32' on a CPU, or 'bf16' on one with AMX")
     if device.type == 'cpu' and not has_fast_bfloat16():
         warnings.warn(
-            "precision 'bf16': this CPU has no matrix instructions for bfloat16 (AMX); the fusers measured take 1.4 to 1.7 times as "
+            "precision 'bf16': this CPU has no matrix instructions for bfloat16 (AMX); "
+            'the fusers measured take 1.4 to 1.7 times as '
             "long as with 'fp32'",
             stacklevel=2,
         )

@@ -25,7 +25,8 @@ def watch_samples(runner: Runner) -> SampleFacts:
 
 
 def record_training(runner: Runner, cfg: Config) -> Optional[Path]:
-    """Write the manifest of a finished training into its work dir: data, config, seed, weights before and after, loss of the first batch.
+    """Write the manifest of a finished training into its work dir: data, config, seed, weights before and after, loss
+    of the first batch.
 
     Args:
         runner: Runner after training.

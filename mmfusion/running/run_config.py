@@ -42,14 +42,16 @@ def prepare_config(args: argparse.Namespace) -> Config:
 
 
 def use_gloo(cfg: Config, launcher: str) -> None:
-    """Distributed work on CPUs: mmengine's own set-up takes GPUs for granted, in the process group and in the model wrapper.
+    """Distributed work on CPUs: mmengine's own set-up takes GPUs for granted, in the process group and in the model
+    wrapper.
 
     Raises:
         UserError: The launcher is not torchrun.
     """
     if launcher != 'pytorch' or 'RANK' not in os.environ:
         raise UserError(
-            'on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, tools/dist_test.sh)'
+            'on CPUs only --launcher pytorch is supported, started with torchrun (tools/dist_train.sh, '
+            'tools/dist_test.sh)'
         )
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
@@ -92,9 +94,11 @@ def picture_summary(folder: Path) -> list:
 
 
 def coupling_class(cfg: Optional[dict]) -> Type[BaseCoupling]:
-    """Class of the coupling that a config (``cfg.model``) names, with or without a scope, so that it can be asked what it is capable of.
+    """Class of the coupling that a config (``cfg.model``) names, with or without a scope, so that it can be asked what
+    it is capable of.
 
-    :class:`BaseCoupling` itself where the config has no model or one that is no coupling; then building it says what is wrong.
+    :class:`BaseCoupling` itself where the config has no model or one that is no coupling; then building it says what is
+    wrong.
 
     Examples:
         >>> coupling_class(dict(type='mmfusion.MetaCoupling')).precision

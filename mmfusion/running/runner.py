@@ -27,7 +27,8 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def init_weights_quietly(coupling: BaseCoupling) -> None:
-    """Initialize a coupling without mmengine's report on every parameter, which comes to the terminal where there is no log file.
+    """Initialize a coupling without mmengine's report on every parameter, which comes to the terminal where there is no
+    log file.
 
     Raises:
         UserError: Weights that the config names cannot be loaded, or do not fit.
@@ -43,7 +44,9 @@ def init_weights_quietly(coupling: BaseCoupling) -> None:
 
 
 def leave_out_training(cfg: Config) -> None:
-    """Set all that a test does not need to None, as mmengine's runner wants it: loaders, loops, evaluator, optimizer."""
+    """Set all that a test does not need to None, as mmengine's runner wants it: loaders, loops, evaluator,
+    optimizer.
+    """
     parts = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
     for key in (*parts, 'val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg[key] = None

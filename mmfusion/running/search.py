@@ -16,7 +16,8 @@ from .training import train
 
 
 def search(args: argparse.Namespace) -> Path:
-    """Search, print the genotype found and write it to the work dir; then train another config with it if ``args.then`` names one.
+    """Search, print the genotype found and write it to the work dir; then train another config with it if ``args.then``
+    names one.
 
     Args:
         args: Result of :func:`mmfusion.cli.arguments.parse_search_args`.
@@ -67,13 +68,16 @@ def report(model, path: Path) -> str:
         index = architecture.alpha.detach().argmax(dim=1)
         chosen = latency.gather(1, index[:, None].to(latency.device)).sum().item()
         lines.append(
-            f'  latency by the table {chosen:.3f} ms, {latency.mean(1).sum().item():.3f} ms in the mean over all candidates'
+            f'  latency by the table {chosen:.3f} ms, {latency.mean(1).sum().item():.3f} ms in the mean '
+            f'over all candidates'
         )
     return '\n'.join([*lines, f'  written to {path}; train it with --cfg-options model.fuser.genotype={path}'])
 
 
 def retrain(args: argparse.Namespace, genotype: Path) -> Runner:
-    """Train the config ``args.then`` with the genotype that was found, from the beginning or from where that training stopped."""
+    """Train the config ``args.then`` with the genotype that was found, from the beginning or from where that training
+    stopped.
+    """
     options = {'model.fuser.genotype': str(genotype)}
     work_dir = (
         str(Path('work_dirs') / Path(args.then).stem)

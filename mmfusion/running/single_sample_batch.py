@@ -20,10 +20,11 @@ from mmfusion.utils.unwrap import unwrap
 
 
 def check_single_sample_batch(runner: Runner) -> None:
-    """Refuse a training with a batch of one picture where a batch norm looks at maps of 1x1 (image pooling of PSPNet, DeepLabV3+, BiSeNetV2).
+    """Refuse a training with a batch of one picture where a batch norm looks at maps of 1x1 (image pooling of PSPNet,
+    DeepLabV3+, BiSeNetV2).
 
-    Only where such a batch comes up, one pair of the training set goes through the model twice in a batch, without gradient; buffers and random
-    numbers are afterwards what they were.
+    Only where such a batch comes up, one pair of the training set goes through the model twice in a batch, without
+    gradient; buffers and random numbers are afterwards what they were.
 
     Raises:
         UserError: A batch norm would get one value per channel, which PyTorch refuses at the end of the first epoch.
@@ -43,7 +44,8 @@ def check_single_sample_batch(runner: Runner) -> None:
             else 'drop_last=True (another pair is left out in every epoch), or another batch_size'
         )
         raise UserError(
-            f'train_dataloader: {number} pairs {which}, and {names[0]}{others} sees maps of 1x1 pixels: there is no variance in one '
+            f'train_dataloader: {number} pairs {which}, and {names[0]}{others} sees maps of 1x1 pixels: '
+            f'there is no variance in one '
             f'value per channel. Set train_dataloader.{remedy}'
         )
 
@@ -70,7 +72,9 @@ def has_batch_of_one(loader: DataLoader) -> bool:
 
 
 def norms_of_single_values(model: BaseCoupling, loader: DataLoader) -> List[str]:
-    """Names of the batch norms that get one value per channel and picture in training, in the order of the forward pass."""
+    """Names of the batch norms that get one value per channel and picture in training, in the order of the forward
+    pass.
+    """
     found: List[str] = []
 
     def look(name: str):

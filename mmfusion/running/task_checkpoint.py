@@ -19,7 +19,8 @@ SEGMENTATION_MARK = 'decode_head.'
 
 
 def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
-    """Where a file holds one detector or segmentor, as mmdet or mmseg wrote it, make it the ``init_cfg`` of the config's task of this kind.
+    """Where a file holds one detector or segmentor, as mmdet or mmseg wrote it, make it the ``init_cfg`` of the
+    config's task of this kind.
 
     Args:
         cfg: Config with ``model``; changed in place.
@@ -39,8 +40,10 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
     fitting = [name for name, task in tasks.items() if str(task.get('type')).startswith(f'{prefix}.')]
     if len(fitting) != 1:
         raise UserError(
-            f'{checkpoint} is the checkpoint of a {kind} alone, and the config has {len(fitting)} tasks of this kind among '
-            f'({", ".join(tasks)}); say where it belongs: --cfg-options model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask '
+            f'{checkpoint} is the checkpoint of a {kind} alone, and the config has {len(fitting)} tasks of '
+            f'this kind among '
+            f'({", ".join(tasks)}); say where it belongs: --cfg-options '
+            f'model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask '
             f'model.tasks.NAME.init_cfg.checkpoint={checkpoint}'
         )
     (name,) = fitting
@@ -55,7 +58,8 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
 
 
 def task_kind(checkpoint: str) -> Optional[str]:
-    """``'detector'`` or ``'segmentor'`` where a file holds one alone, as mmdet or mmseg wrote it; None where it does not.
+    """``'detector'`` or ``'segmentor'`` where a file holds one alone, as mmdet or mmseg wrote it; None where it does
+    not.
 
     Raises:
         UserError: The file cannot be loaded.
@@ -71,7 +75,8 @@ def task_kind(checkpoint: str) -> Optional[str]:
 
 
 def forget_task_checkpoints(cfg: Config) -> None:
-    """Take the checkpoints that task networks start from out of a config whose run goes on from a checkpoint of its own, which holds everything.
+    """Take the checkpoints that task networks start from out of a config whose run goes on from a checkpoint of its
+    own, which holds everything.
 
     The files may be gone by then, and a warning that weights are random would be wrong.
     """

@@ -107,7 +107,9 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 
 def set_picture_folder(cfg: Config, show_dir: str) -> Path:
-    """Let the visualization hook write into ``show_dir`` (with panels), by default where it wants to; return the folder."""
+    """Let the visualization hook write into ``show_dir`` (with panels), by default where it wants to; return the
+    folder.
+    """
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     if show_dir:
         hook = ConfigDict(hooks.get('visualization') or dict(type='FusionVisualizationHook'))
@@ -117,7 +119,8 @@ def set_picture_folder(cfg: Config, show_dir: str) -> Path:
 
 
 def set_per_image(cfg: Config, path: str) -> List[str]:
-    """Ask the test evaluator's FusionMetric for a csv file; where each fusion task has one, for a file each, ``FILE_TASK.csv``.
+    """Ask the test evaluator's FusionMetric for a csv file; where each fusion task has one, for a file each,
+    ``FILE_TASK.csv``.
 
     Returns:
         The files.

@@ -53,8 +53,8 @@ def run_pairs(
         skip_bad: Go on after a pair that cannot be read or fused.
         skip_existing: Leave out pairs whose picture is there.
         score_thr: Boxes from this score on are written.
-        registration: Rig file of ``mmfusion register`` (needs OpenCV, Pillow and PyYAML), or ``'auto'`` to estimate for each pair where the second
-            lies on the first (needs scipy too).
+        registration: Rig file of ``mmfusion register`` (needs OpenCV, Pillow and PyYAML), or ``'auto'`` to estimate for
+            each pair where the second lies on the first (needs scipy too).
         options: Of :meth:`RuntimeModel.__call__`.
 
     Yields:
@@ -86,7 +86,9 @@ def run_pairs(
 
 
 def read_picture(path: str) -> np.ndarray:
-    """(H, W, 1) or (H, W, 3) RGB of a file, in its own data type; ``.npy`` needs numpy alone, the others OpenCV and Pillow."""
+    """(H, W, 1) or (H, W, 3) RGB of a file, in its own data type; ``.npy`` needs numpy alone, the others OpenCV and
+    Pillow.
+    """
     if path.lower().endswith('.npy'):
         try:
             return np.load(path, allow_pickle=False)
@@ -96,7 +98,8 @@ def read_picture(path: str) -> np.ndarray:
         from mmfusion.fileio.image_reading import read_image
     except ImportError as error:
         raise UserError(
-            f'{path}: reading pictures needs OpenCV and Pillow ({error}): pip install opencv-python-headless pillow; arrays (.npy) are '
+            f'{path}: reading pictures needs OpenCV and Pillow ({error}): pip install opencv-python-headless pillow; '
+            f'arrays (.npy) are '
             'read without'
         ) from error
     return read_image(path)[..., ::-1]
@@ -179,6 +182,7 @@ def _write_picture(path: str, picture: np.ndarray) -> str:
         from mmfusion.fileio.image_writing import write_image
     except ImportError as error:
         raise UserError(
-            f'{path}: writing pictures needs OpenCV ({error}): pip install opencv-python-headless; .npy is written without'
+            f'{path}: writing pictures needs OpenCV ({error}): pip install opencv-python-headless; '
+            f'.npy is written without'
         ) from error
     return write_image(path, picture)

@@ -23,20 +23,23 @@ class GraphInfo:
         input: ``'uint8'``, or ``'float32'`` in [0, 1]; pictures are (N, H, W, C).
         output: The same of the fused picture.
         smallest: Smallest height and width.
-        reach: Pixels to each side that a pixel of the fused picture depends on; None where it is the whole picture, or is not known.
+        reach: Pixels to each side that a pixel of the fused picture depends on; None where it is the whole picture, or
+            is not known.
         multiple: Tiles start at multiples of this, for a result that is that of the whole picture.
         keeps_gray: Whether a pair of gray pictures has a gray result.
         options: Options of the fuser, which are fixed in the file.
         sha256: Of the weights file; None where there was none.
-        fuser_sha256: The same of the trained model whose fuser stands before the task networks of a config; None elsewhere.
+        fuser_sha256: The same of the trained model whose fuser stands before the task networks of a config; None
+            elsewhere.
         license: Terms on which the weights may be used, as far as they are known.
         opset: Of ONNX.
         tasks: By name of the task network: ``kind``, ``type``, ``classes`` and ``palette``.
         checked: Sizes that were compared with the network, with the differences.
         precision: ``'float32'``, ``'half'`` or ``'int8'``.
         float_tasks: Whether the task networks are in float32 all the same.
-        kept: Of ``half`` and ``int8``, what was measured against float32: ``pairs``, ``psnr`` (dB, lowest of the pairs, None where nothing
-            differs), ``mean_psnr``, ``map50`` and ``map50_float32`` (points) with a detector, ``other_class`` (share of pixels) with a segmentor.
+        kept: Of ``half`` and ``int8``, what was measured against float32: ``pairs``, ``psnr`` (dB, lowest of the pairs,
+            None where nothing differs), ``mean_psnr``, ``map50`` and ``map50_float32`` (points) with a detector,
+            ``other_class`` (share of pixels) with a segmentor.
     """
 
     name: str

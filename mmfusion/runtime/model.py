@@ -48,7 +48,8 @@ class RuntimeModel:
         info: What the file says of itself.
 
     Raises:
-        UserError: onnxruntime is missing, there is no such file, it cannot be run, or ``mmfusion export`` did not make it.
+        UserError: onnxruntime is missing, there is no such file, it cannot be run, or ``mmfusion export`` did not make
+            it.
     """
 
     path: Union[str, Path]
@@ -65,7 +66,8 @@ class RuntimeModel:
         missing = sorted(set(self.providers) - set(onnxruntime.get_available_providers()))
         if missing:
             raise UserError(
-                f'this onnxruntime has no {", ".join(missing)}; it has {", ".join(onnxruntime.get_available_providers())}'
+                f'this onnxruntime has no {", ".join(missing)}; it has '
+                f'{", ".join(onnxruntime.get_available_providers())}'
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -100,15 +102,18 @@ class RuntimeModel:
         Args:
             first: (H, W), (H, W, 1) or (H, W, 3) RGB; uint8, or uint16 or float in [0, 1] where the file takes float32.
             second: Likewise, of the same size.
-            tile: Run in tiles of this side where the picture is larger, for bounded memory; the whole picture at once without.
-            overlap: Pixels that neighboring tiles share at least. None for as many as the receptive field needs, which gives the result of the whole
-                picture, and for 64 where the network looks at all of it, which gives one that is near.
+            tile: Run in tiles of this side where the picture is larger, for bounded memory; the whole picture at once
+                without.
+            overlap: Pixels that neighboring tiles share at least. None for as many as the receptive field needs, which
+                gives the result of the whole picture, and for 64 where the network looks at all of it, which gives one
+                that is near.
             bits: 8 or 16, of the fused picture.
             bit_depth: Significant bits of uint16.
             names: What messages call the sources.
 
         Raises:
-            ValueError: A picture is of a kind, size or range that the file does not take, or an argument is out of range.
+            ValueError: A picture is of a kind, size or range that the file does not take, or an argument is out of
+                range.
         """
         if bits not in (8, 16):
             raise InputError(f'bits must be 8 or 16, got {bits}')

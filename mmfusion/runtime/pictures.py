@@ -23,7 +23,8 @@ def to_input(picture: np.ndarray, channels: int, dtype: str, name: str, bit_dept
         (H, W, channels).
 
     Raises:
-        ValueError: Shape, kind or values are none of these, color is given where the graph takes gray, or more than 8 bits where it takes 8.
+        ValueError: Shape, kind or values are none of these, color is given where the graph takes gray, or more than 8
+            bits where it takes 8.
 
     Examples:
         >>> to_input(np.full((20, 30), 65535, np.uint16), 3, 'float32', 'a.png').max().item()
@@ -38,7 +39,8 @@ def to_input(picture: np.ndarray, channels: int, dtype: str, name: str, bit_dept
     elif channels == 1 and picture.shape[2] == 3:
         if not is_gray(picture):
             raise InputError(
-                f'{name} is a color picture, and the model takes a gray one here; give its luminance, or export the model with '
+                f'{name} is a color picture, and the model takes a gray one here; give its luminance, '
+                f'or export the model with '
                 '--channels 3 3'
             )
         picture = picture[..., :1]
@@ -102,11 +104,13 @@ def check_pair(
     if second.shape[:2] != size:
         (h1, w1), (h2, w2) = size, second.shape[:2]
         raise InputError(
-            f'{names[0]} and {names[1]} differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other: --registration RIG brings '
+            f'{names[0]} and {names[1]} differ in size, {w1}x{h1} and {w2}x{h2} pixels; they must lie on each other: '
+            f'--registration RIG brings '
             'the second onto the first, and mmfusion register makes RIG from a few pairs'
         )
     if min(size) < info.smallest:
         raise InputError(
-            f'{names[0]} has {size[1]}x{size[0]} pixels, which are too few: {info.name} takes pictures from {info.smallest}x{info.smallest} on'
+            f'{names[0]} has {size[1]}x{size[0]} pixels, which are too few: {info.name} takes pictures from '
+            f'{info.smallest}x{info.smallest} on'
         )
     return size

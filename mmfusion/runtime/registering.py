@@ -1,4 +1,6 @@
-"""Registration before an exported file, by a rig file or estimated for each pair; the modules that do it are loaded only then."""
+"""Registration before an exported file, by a rig file or estimated for each pair; the modules that do it are loaded
+only then.
+"""
 
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
@@ -32,7 +34,8 @@ class PairRegistrar(NamedTuple):
             registered = self.plain(first, second)
         except ImportError as error:
             raise UserError(
-                f'estimating a registration needs scipy ({error}): pip install scipy, or give a rig file of mmfusion register'
+                f'estimating a registration needs scipy ({error}): pip install scipy, '
+                f'or give a rig file of mmfusion register'
             ) from error
         return [registered.first, fill_unknown(registered.first, registered.second, registered.valid)]
 

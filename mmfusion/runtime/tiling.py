@@ -32,12 +32,13 @@ def plan_cutting(tile: int, overlap: Optional[int], info: GraphInfo) -> Cutting:
 
     Args:
         tile: Side of a tile.
-        overlap: Pixels. None for as many as the receptive field needs, which gives the result of the whole picture, and for :data:`OVERLAP` where
-            the network looks at all of it.
+        overlap: Pixels. None for as many as the receptive field needs, which gives the result of the whole picture, and
+            for :data:`OVERLAP` where the network looks at all of it.
         info: Of the file.
 
     Raises:
-        ValueError: A tile is smaller than the network takes or the receptive field needs, or the overlap is more than half of it.
+        ValueError: A tile is smaller than the network takes or the receptive field needs, or the overlap is more than
+            half of it.
     """
     if tile < info.smallest:
         raise InputError(f'tiles must have at least {info.smallest} pixels, got {tile}')
@@ -45,7 +46,8 @@ def plan_cutting(tile: int, overlap: Optional[int], info: GraphInfo) -> Cutting:
         least = 2 * info.reach + 2 + 2 * info.multiple
         if tile < least:
             raise InputError(
-                f'the receptive field of {info.name} needs tiles of at least {least} pixels for the result of the whole picture, got {tile}; give '
+                f'the receptive field of {info.name} needs tiles of at least {least} pixels for the result of the '
+                f'whole picture, got {tile}; give '
                 'larger ones, or --overlap PIXELS for a result that is near it'
             )
         return Cutting(tile, 2 * info.reach + 1, info.reach, info.multiple)

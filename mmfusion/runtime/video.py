@@ -57,7 +57,8 @@ def run_streams(
     max_offset: Optional[float] = None,
     **options,
 ) -> StreamRun:
-    """Fuse two streams frame by frame, as :class:`~mmfusion.video.FusedVideo` does; a few frames are in memory at a time.
+    """Fuse two streams frame by frame, as :class:`~mmfusion.video.FusedVideo` does; a few frames are in memory at a
+    time.
 
     Ctrl-C and a camera that vanishes end it with a whole file of what was fused until then.
 
@@ -65,22 +66,24 @@ def run_streams(
         model: The exported file.
         first: Video file, URL, number of a camera, or folder of numbered images. It leads.
         second: Likewise; frames are fused with the nearest in time.
-        out: ``.mp4``, ``.mov``, ``.avi`` or ``.mkv`` file, or a folder for one picture per frame. Boxes go to ``NAME_boxes.json``, one entry per
-            frame, class maps to pictures in the folder ``NAME_classes``.
-        offset: Seconds to add to the times of the second stream; ``'auto'`` estimates them from what moves, as :class:`~mmfusion.video.FusedVideo`
-            does.
+        out: ``.mp4``, ``.mov``, ``.avi`` or ``.mkv`` file, or a folder for one picture per frame. Boxes go to
+            ``NAME_boxes.json``, one entry per frame, class maps to pictures in the folder ``NAME_classes``.
+        offset: Seconds to add to the times of the second stream; ``'auto'`` estimates them from what moves, as
+            :class:`~mmfusion.video.FusedVideo` does.
         tolerance: Farthest partner in seconds; 0.6 of the interval of the second stream when missing.
         fps: Frames per second of folders, or in place of the time stamps of files.
         limit: Stop after so many fused frames.
         steady: Smooth over time what stands still.
         score_thr: Boxes from this score on are written.
         registration: Rig file of ``mmfusion register``, for streams that do not coincide; needs PyYAML.
-        max_offset: Largest offset that ``'auto'`` tries, in seconds between the beginnings of both streams; 2 when missing.
+        max_offset: Largest offset that ``'auto'`` tries, in seconds between the beginnings of both streams; 2 when
+            missing.
         options: ``tile`` and ``overlap`` of :meth:`RuntimeModel.__call__`.
 
     Raises:
-        UserError: A stream cannot be read, the frames cannot be fused or differ in size without a registration, the registration is none of a
-            fixed rig, the offset cannot be estimated, nothing can be written, or no frame has a partner.
+        UserError: A stream cannot be read, the frames cannot be fused or differ in size without a registration, the
+            registration is none of a fixed rig, the offset cannot be estimated, nothing can be written, or no frame has
+            a partner.
     """
     try:
         from mmfusion.fileio import write_json
@@ -149,7 +152,8 @@ def run_streams(
             stopped = error
         if not pairs.counts.paired and stopped is None:
             raise UserError(
-                f'no frame of {streams[0].name} has a partner in {streams[1].name} at an offset of {offset:.3f} s; give --offset SECONDS'
+                f'no frame of {streams[0].name} has a partner in {streams[1].name} at an offset of {offset:.3f} s; '
+                f'give --offset SECONDS'
             )
         files = {kind: os.path.abspath(paths[kind]) for kind, writer in writers.items() if writer.finish()}
         if 'detection' in tasks:

@@ -99,7 +99,9 @@ def serve(settings: ServeSettings) -> None:
 
 
 def make_server(app, **options):
-    """Server of the page that leaves the logs of the process alone: uvicorn's own settings would close the files of every other logger."""
+    """Server of the page that leaves the logs of the process alone: uvicorn's own settings would close the files of
+    every other logger.
+    """
     import uvicorn
 
     return uvicorn.Server(
@@ -113,6 +115,7 @@ def _check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
-            f'the page needs {" and ".join(missing)}: pip install -c requirements/constraints.txt -r requirements/serve.txt, '
+            f'the page needs {" and ".join(missing)}: pip install -c requirements/constraints.txt -r '
+            f'requirements/serve.txt, '
             "or pip install 'mmfusion[serve]'"
         )

@@ -46,7 +46,8 @@ class FusionRequest:
         metrics: Judge the result.
         protocol: Protocol of the metrics.
         bits: 8 or 16, of each value of the fused picture.
-        tile: Side of the tiles that large pictures are fused in, ``'auto'`` for what fits into memory, or None for what the model does by itself.
+        tile: Side of the tiles that large pictures are fused in, ``'auto'`` for what fits into memory, or None for what
+            the model does by itself.
     """
 
     pairs: List[List[str]]

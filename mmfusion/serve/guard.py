@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, RedirectResponse
 from .settings import ServeSettings
 
 COOKIE = 'mmfusion_token'
-#: Nothing is loaded from elsewhere, nothing is run that does not come with the package, no other page may frame this one.
+#: Nothing is loaded from elsewhere, nothing is run that does not come with the package, no other page may frame this
+# one.
 HEADERS = {
     b'content-security-policy': b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -23,7 +24,8 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign host names (DNS rebinding), requests of other pages, and visitors without the token.
+    """ASGI middleware: refuses foreign host names (DNS rebinding), requests of other pages, and visitors without the
+    token.
 
     Args:
         app: What comes behind it.

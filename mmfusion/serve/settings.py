@@ -21,8 +21,8 @@ class ServeSettings:
         port: Port; 0 for any that is free.
         token: What a visitor must know. Made up when the address is not loopback and none is given.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for a GPU if there is one.
-        config: Config file, or name of one that ships, that is offered beside the trained models; with a detector or segmentor in it, boxes and
-            class maps are shown.
+        config: Config file, or name of one that ships, that is offered beside the trained models; with a detector or
+            segmentor in it, boxes and class maps are shown.
         weights: Checkpoint for it.
         max_bytes: Largest upload, in bytes.
         max_pixels: Largest picture, in pixels.
@@ -58,12 +58,15 @@ class ServeSettings:
             self.token = secrets.token_urlsafe(24)
         if self.token is not None and len(self.token) < LEAST_TOKEN:
             raise UserError(
-                f'a token of {len(self.token)} characters can be guessed; give at least {LEAST_TOKEN}, or none to have one made'
+                f'a token of {len(self.token)} characters can be guessed; give at least {LEAST_TOKEN}, '
+                f'or none to have one made'
             )
 
     @property
     def host_names(self) -> Optional[Tuple[str, ...]]:
-        """Names by which a browser on this machine may call the page; None where it is reachable from elsewhere, by any name."""
+        """Names by which a browser on this machine may call the page; None where it is reachable from elsewhere, by any
+        name.
+        """
         return LOOPBACK_NAMES if self.loopback else None
 
 

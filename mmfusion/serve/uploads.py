@@ -79,7 +79,8 @@ class Uploads:
             A name for it that cannot be guessed.
 
         Raises:
-            InputError: It is no png, jpg, bmp or tif, is damaged or truncated, has too many pixels, or there are too many pictures.
+            InputError: It is no png, jpg, bmp or tif, is damaged or truncated, has too many pixels, or there are too
+                many pictures.
         """
         name = printable(name)
         suffix = next((suffix for magic, suffix in MAGIC.items() if content.startswith(magic)), None)

@@ -30,17 +30,18 @@ class FusionDataSample(BaseDataElement):
 
     It carries the fields that mmdet and mmseg models read and write, so a task network takes it as it is.
     Meta information follows mmdet: ``img_id``, ``first_path``, ``second_path``, ``ori_shape`` (H, W), ``img_shape``
-    (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``, ``registration``.
+    (H, W after transforms, before padding), ``pad_shape``, ``batch_input_shape``, ``scale_factor`` (w, h), ``flip``,
+    ``registration``.
 
     Attributes:
-        gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,), and where masks are loaded ``masks``
-            (mmdet's ``BitmapMasks`` or ``PolygonMasks`` of the size of the input, n long).
+        gt_instances (InstanceData): ``bboxes`` (n, 4) xyxy in pixels of the network input, ``labels`` (n,), and where
+            masks are loaded ``masks`` (mmdet's ``BitmapMasks`` or ``PolygonMasks`` of the size of the input, n long).
         ignored_instances (InstanceData): Boxes that evaluation and training ignore, same fields.
         gt_sem_seg (PixelData): ``data`` (1, H, W), int64 class indices.
         gt_edge_map (PixelData): ``data`` (1, H, W), int64, 1 where classes meet.
         gt_depth_map (PixelData): ``data`` (1, H, W), float.
-        valid_map (PixelData): ``data`` (1, H, W), uint8, 1 where both sources show something; all else (0, padding) is left out of fusion losses and
-            metrics. Absent for pairs that were not registered on loading.
+        valid_map (PixelData): ``data`` (1, H, W), uint8, 1 where both sources show something; all else (0, padding) is
+            left out of fusion losses and metrics. Absent for pairs that were not registered on loading.
         fused (PixelData): ``data`` (C, H, W), float in nominal [0, 1], RGB or gray, without the batch padding.
         pred_instances (InstanceData): ``bboxes`` (m, 4) in pixels of the original image, ``scores``, ``labels``.
         pred_sem_seg (PixelData): ``data`` (1, H, W), class indices.
@@ -81,7 +82,8 @@ class FusionDataSample(BaseDataElement):
             )
 
     def copy_labels(self) -> 'FusionDataSample':
-        """A new sample with copies of the meta information and of all labels, whatever their names, without predictions.
+        """A new sample with copies of the meta information and of all labels, whatever their names, without
+        predictions.
 
         A network may resize, pad or relabel what it is given; with a copy that stays its own business.
         """

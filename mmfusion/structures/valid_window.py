@@ -1,7 +1,8 @@
-"""The part of a pair that fusion losses and metrics look at: the largest rectangle in which both sources show something.
+"""The part of a pair that fusion losses and metrics look at: the largest rectangle in which both sources show
+something.
 
-Most losses and metrics have windows, pyramids or sums over the picture, so single pixels cannot be left out of them exactly; a rectangle can, as
-padding is.
+Most losses and metrics have windows, pyramids or sums over the picture, so single pixels cannot be left out of them
+exactly; a rectangle can, as padding is.
 """
 
 from typing import List, NamedTuple, Optional, Tuple
@@ -10,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 MIN_SIDE = 16  # pixels: what every fuser and nearly every metric takes
-_GRID = 64  # blocks along the longer side in which the rectangle is looked for before its sides are moved out pixel by pixel
+# blocks along the longer side in which the rectangle is looked for before its sides are moved out pixel by pixel
+_GRID = 64
 
 
 class Window(NamedTuple):

@@ -1,8 +1,10 @@
-"""Radiometric JPEG files of FLIR cameras: the raw thermal image and the constants that make temperatures of it, read without other programs.
+"""Radiometric JPEG files of FLIR cameras: the raw thermal image and the constants that make temperatures of it, read
+without other programs.
 
-Such a file is a JPEG picture whose APP1 segments with the mark ``FLIR`` hold, one after the other, a file of their own (``FFF``): a list of records,
-among them the raw image (as a PNG, or plain 16-bit counts) and the state of the camera. The layout is known from the documentation of ExifTool
-(https://exiftool.org/TagNames/FLIR.html). Written from that description, without code of others.
+Such a file is a JPEG picture whose APP1 segments with the mark ``FLIR`` hold, one after the other, a file of their own
+(``FFF``): a list of records, among them the raw image (as a PNG, or plain 16-bit counts) and the state of the camera.
+The layout is known from the documentation of ExifTool (https://exiftool.org/TagNames/FLIR.html). Written from that
+description, without code of others.
 """
 
 import struct
@@ -140,7 +142,8 @@ def _counts(record: bytes) -> np.ndarray:
         return image.byteswap()  # FLIR puts the low byte first, where PNG wants the high one
     if content[:2] == b'\xff\xd8':
         raise FlirError(
-            'its raw thermal image is compressed as JPEG-LS, which is not read; let the program of the camera write 16-bit TIFF'
+            'its raw thermal image is compressed as JPEG-LS, which is not read; '
+            'let the program of the camera write 16-bit TIFF'
         )
     if len(content) < 2 * width * height:
         raise FlirError(f'its raw thermal image has {len(content)} bytes of {2 * width * height}')

@@ -11,7 +11,8 @@ _IN_JPEG = (
     (
         (b'DJI', b'dji', b'DIRP'),
         'a DJI R-JPEG',
-        f'convert it with the DJI Thermal SDK (dji_irp, action measure, format float32) and write the values as TIFF; {_TIFF}',
+        f'convert it with the DJI Thermal SDK (dji_irp, action measure, format float32) '
+        f'and write the values as TIFF; {_TIFF}',
     ),
     (
         (b'IJPEG',),
@@ -46,7 +47,9 @@ _LOOKED_AT = 4096  # bytes of a segment
 
 
 def foreign_jpeg(data: bytes) -> Optional[str]:
-    """Format and way out of a JPEG with the thermal data of another maker than FLIR, as a clause of a message; None for any other."""
+    """Format and way out of a JPEG with the thermal data of another maker than FLIR, as a clause of a message; None for
+    any other.
+    """
     found = [content[:_LOOKED_AT] for marker, content in segments(data) if 0xE0 <= marker <= 0xEF]
     for marks, kind, remedy in _IN_JPEG:
         if any(mark in content for content in found for mark in marks):

@@ -4,18 +4,21 @@ The calibration of a FLIR camera is Planck's law with five constants,
 
 .. math:: S(T) = \frac{R_1}{R_2 \left(e^{B / T} - F\right)} - O,
 
-and what reaches the sensor is the object's own radiation, what it reflects, and what air and a protective window add and take away:
+and what reaches the sensor is the object's own radiation, what it reflects, and what air and a protective window add
+and take away:
 
-.. math:: S = \tau_1 \tau_w \tau_2 \left(\epsilon S(T) + (1 - \epsilon) S(T_r)\right) + (1 - \tau_1) \tau_w \tau_2 S(T_a) + (1 - \tau_w) \tau_2 S(T_w)
+.. math:: S = \tau_1 \tau_w \tau_2 \left(\epsilon S(T) + (1 - \epsilon) S(T_r)\right) + (1 - \tau_1) \tau_w \tau_2
+S(T_a) + (1 - \tau_w) \tau_2 S(T_w)
     + (1 - \tau_2) S(T_a)
 
 with the window in the middle of the path: each half of the distance d has the transmission
 
-.. math:: \tau = X e^{-\sqrt{d / 2} \left(\alpha_1 + \beta_1 \sqrt{h}\right)} + (1 - X) e^{-\sqrt{d / 2} \left(\alpha_2 + \beta_2 \sqrt{h}\right)}
+.. math:: \tau = X e^{-\sqrt{d / 2} \left(\alpha_1 + \beta_1 \sqrt{h}\right)} + (1 - X) e^{-\sqrt{d / 2}
+\left(\alpha_2 + \beta_2 \sqrt{h}\right)}
 
-of air with the water content h. W. Minkina and S. Dudzik, "Infrared thermography: errors and uncertainties", Wiley 2009, chapter 2, and G. J.
-Tattersall, "Infrared thermography: a non-invasive window into thermal physiology", Comp. Biochem. Physiol. A 202, 78 (2016). Written from the
-formulas, without code of others.
+of air with the water content h. W. Minkina and S. Dudzik, "Infrared thermography: errors and uncertainties", Wiley
+2009, chapter 2, and G. J. Tattersall, "Infrared thermography: a non-invasive window into thermal physiology", Comp.
+Biochem. Physiol. A 202, 78 (2016). Written from the formulas, without code of others.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -159,8 +162,8 @@ def build_scale(radiometry: Union[None, str, dict], of_file: Optional[PlanckScal
     """The scale of a source.
 
     Args:
-        radiometry: None for raw counts; ``'file'`` for the constants that the file brings; a dict of the arguments of :class:`LinearScale` or
-            :class:`PlanckScale`, of which those that are not given are taken from the file.
+        radiometry: None for raw counts; ``'file'`` for the constants that the file brings; a dict of the arguments of
+            :class:`LinearScale` or :class:`PlanckScale`, of which those that are not given are taken from the file.
         of_file: What the file brings.
         name: Of the source, for errors.
 
@@ -177,7 +180,8 @@ def build_scale(radiometry: Union[None, str, dict], of_file: Optional[PlanckScal
     if {'r1', 'b', 'f', 'o', 'r2'} <= set(given):
         return PlanckScale(**given)
     raise InputError(
-        f'{name} brings no radiometric constants; give radiometry=dict(scale=0.01, offset=-273.15) for a file of temperatures, or the '
+        f'{name} brings no radiometric constants; give radiometry=dict(scale=0.01, offset=-273.15) '
+        f'for a file of temperatures, or the '
         'constants r1, b, f, o and r2 of the camera (--radiometry scale=0.01 offset=-273.15)'
     )
 
@@ -201,6 +205,7 @@ def check_radiometry(radiometry: object) -> Union[None, str, dict]:
             raise InputError('radiometry: scale must not be 0')
         return dict(radiometry)
     raise InputError(
-        f"radiometry must be None, 'file', dict(scale=..., offset=...) or a dict of numbers out of {', '.join(sorted(_PLANCK))}, "
+        f"radiometry must be None, 'file', dict(scale=..., offset=...) or a dict of numbers out of "
+        f'{", ".join(sorted(_PLANCK))}, '
         f'got {radiometry!r}'
     )

@@ -29,7 +29,8 @@ def read_thermal(path: str, radiometry: Union[None, str, dict] = None, asked: bo
     """Read the values of a thermal image.
 
     Args:
-        path: A radiometric JPEG of FLIR, of which the raw thermal image is taken; or a png or tif file of one channel with 16 bits or floats.
+        path: A radiometric JPEG of FLIR, of which the raw thermal image is taken; or a png or tif file of one channel
+            with 16 bits or floats.
         radiometry: See :func:`~mmfusion.thermal.radiometry.build_scale`.
         asked: It is this file that is to be thermal. Otherwise one of 8 bits or with color is left alone.
 
@@ -37,7 +38,8 @@ def read_thermal(path: str, radiometry: Union[None, str, dict] = None, asked: bo
         The values, or None for a file that is left alone.
 
     Raises:
-        PairDataError: The file cannot be read, is of a maker whose files are not, or has color; or its constants are missing.
+        PairDataError: The file cannot be read, is of a maker whose files are not, or has color; or its constants are
+            missing.
     """
     data, header = read_complete(path)
     if header.kind == 'jpg':
@@ -55,7 +57,8 @@ def read_thermal(path: str, radiometry: Union[None, str, dict] = None, asked: bo
                 'no thermal data',
                 f'{path}: {foreign}'
                 if foreign
-                else f'{path} is a plain JPEG without thermal data of FLIR; give the file as the camera wrote it, since editors drop them',
+                else f'{path} is a plain JPEG without thermal data of FLIR; give the file as the camera wrote it, '
+                f'since editors drop them',
             )
     image = read_image(path)
     if not asked and (image.dtype == np.uint8 or image.shape[2] != 1):
@@ -64,7 +67,9 @@ def read_thermal(path: str, radiometry: Union[None, str, dict] = None, asked: bo
 
 
 def foreign_thermal(path: str) -> Optional[str]:
-    """Format and way out of a JPEG file with thermal data that are not read, as a clause of a message; None for any other file."""
+    """Format and way out of a JPEG file with thermal data that are not read, as a clause of a message; None for any
+    other file.
+    """
     data, header = read_complete(path)
     return foreign_jpeg(data) if header.kind == 'jpg' else None
 
@@ -72,12 +77,15 @@ def foreign_thermal(path: str) -> Optional[str]:
 def to_values(
     image: np.ndarray, name: str, radiometry: Union[None, str, dict], of_file: Optional[PlanckScale] = None
 ) -> Thermal:
-    """Values of raw counts (H, W, 1), or of a gray picture with three equal channels; raises as :func:`read_thermal`."""
+    """Values of raw counts (H, W, 1), or of a gray picture with three equal channels; raises as
+    :func:`read_thermal`.
+    """
     if image.shape[2] == 3:
         if not (np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 0], image[..., 2])):
             raise PairDataError(
                 'wrong channels',
-                f'{name} has color, and a window is for one channel of counts or temperatures; a picture in false color holds neither',
+                f'{name} has color, and a window is for one channel of counts or temperatures; '
+                f'a picture in false color holds neither',
             )
         image = image[..., :1]
     try:

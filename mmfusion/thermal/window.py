@@ -102,7 +102,8 @@ def apply_window(
     if not inside.any():
         raise PairDataError(
             'empty window',
-            f'{name}: no pixel lies in window=({low:g}, {high:g}) {_name(unit)}; its values reach from {smallest:g} to {largest:g}. '
+            f'{name}: no pixel lies in window=({low:g}, {high:g}) {_name(unit)}; '
+            f'its values reach from {smallest:g} to {largest:g}. '
             'Give a window in that range' + ('' if unit == 'celsius' else ', or radiometry for one in degrees'),
         )
     facts = ThermalFacts(unit, (low, high), smallest, largest, float(values.mean()), float(1 - inside.mean()))
@@ -115,10 +116,11 @@ def _name(unit: str) -> str:
 
 
 def tone_map(image: np.ndarray, clip: float = 0.01, grid: int = 8) -> np.ndarray:
-    """Contrast-limited adaptive histogram equalization (K. Zuiderveld, Graphics Gems IV, 1994), which shows detail in warm and cold places at once.
+    """Contrast-limited adaptive histogram equalization (K. Zuiderveld, Graphics Gems IV, 1994), which shows detail in
+    warm and cold places at once.
 
-    scikit-image's, with 1024 bins: that of OpenCV has 256 bins or 65536, of which the former shows steps in 16-bit data and the latter clips nothing.
-    The gray of a temperature then depends on what is around it.
+    scikit-image's, with 1024 bins: that of OpenCV has 256 bins or 65536, of which the former shows steps in 16-bit data
+    and the latter clips nothing. The gray of a temperature then depends on what is around it.
 
     Args:
         image: (H, W, 1) float32 in [0, 1].

@@ -1,4 +1,6 @@
-"""Set-up, checks and small tools. Importing this package loads neither torch nor mmengine: names are resolved on first use."""
+"""Set-up, checks and small tools. Importing this package loads neither torch nor mmengine: names are resolved on first
+use.
+"""
 
 from .cpu_env import setup_cpu_env
 from .errors import NonFiniteError, UserError, friendly_main

@@ -37,19 +37,24 @@ _BROKEN = (
     struct.error,
     zipfile.BadZipFile,
 )
-# torch stores tensors as they are; a file whose records grow by more than this when they are unpacked is none of its own
+# torch stores tensors as they are; a file whose records grow by more than this when they are unpacked is none of its
+# own
 _MAX_GROWTH = 8
 
 
 def _history_buffer_method(owner: type, name: str) -> Callable:
-    """Stand-in for ``getattr`` while unpickling: a HistoryBuffer refers to its own statistics methods, and nothing else may be reached."""
+    """Stand-in for ``getattr`` while unpickling: a HistoryBuffer refers to its own statistics methods, and nothing else
+    may be reached.
+    """
     if owner is not HistoryBuffer or name.startswith('_'):
         raise pickle.UnpicklingError(f'GLOBAL getattr({owner}, {name!r})')
     return getattr(owner, name)
 
 
 def safe_globals() -> list:
-    """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can run code."""
+    """What mmengine's own checkpoints hold besides tensors: message hub buffers and numpy numbers. None of these can
+    run code.
+    """
     dtypes = [type(np.dtype(kind)) for kind in ('bool', 'int32', 'int64', 'uint32', 'uint64', 'float32', 'float64')]
     return [HistoryBuffer, (_history_buffer_method, 'builtins.getattr'), *array_globals(), *dtypes]
 
@@ -58,7 +63,8 @@ def safe_load(path: Union[str, Path]) -> object:
     """Load a checkpoint file to the CPU with ``weights_only=True``.
 
     Raises:
-        UserError: No such file, not a readable checkpoint, one that would have to run pickled code, or one that grows when it is unpacked.
+        UserError: No such file, not a readable checkpoint, one that would have to run pickled code, or one that grows
+            when it is unpacked.
     """
     path = Path(path)
     if not path.is_file():
@@ -100,8 +106,10 @@ def _explained(load: Callable[[], object], path: object) -> object:
         if not any(word in str(error) for word in ('GLOBAL', 'Trying to')):
             raise UserError(f'{path} is not a checkpoint, or it is damaged; copy or download it again') from error
         raise UserError(
-            f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). Convert a checkpoint '
-            'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], new_path)'
+            f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). '
+            f'Convert a checkpoint '
+            'that you trust to plain tensors first: torch.save(torch.load(path, '
+            'weights_only=False)["state_dict"], new_path)'
         ) from error
     except _BROKEN as error:
         raise UserError(
@@ -110,7 +118,9 @@ def _explained(load: Callable[[], object], path: object) -> object:
 
 
 def load_mmengine_safely() -> None:
-    """Let mmengine load files and downloads as :func:`safe_load` does; by itself it runs pickled code where ``weights_only=True`` refuses a file."""
+    """Let mmengine load files and downloads as :func:`safe_load` does; by itself it runs pickled code where
+    ``weights_only=True`` refuses a file.
+    """
 
     def load(file: object, map_location: object = None, weights_only: Optional[bool] = None) -> object:
         name = file if isinstance(file, (str, Path)) else 'the checkpoint'
@@ -126,20 +136,24 @@ def load_mmengine_safely() -> None:
 
 
 def _named(content: object, path: object) -> dict:
-    """Raise a UserError unless a file holds a dict by names, of which mmengine would make a ``TypeError``, or nothing without a word."""
+    """Raise a UserError unless a file holds a dict by names, of which mmengine would make a ``TypeError``, or nothing
+    without a word.
+    """
     states = [content, content['state_dict']] if isinstance(content, dict) and 'state_dict' in content else [content]
     for state in states:
         if not isinstance(state, dict) or not all(
             isinstance(key, str) and (is_plain(value) or not isinstance(value, Tensor)) for key, value in state.items()
         ):
             raise UserError(
-                f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key "state_dict"'
+                f'{path} holds no weights that can be loaded: expected tensors by name, '
+                f'by themselves or under the key "state_dict"'
             )
     return content
 
 
 def checkpoint_modalities(content: object) -> Optional[Tuple[str, str]]:
-    """Names of the sources that the weights of a checkpoint take, first and second: as a converter wrote them, or those of the training set.
+    """Names of the sources that the weights of a checkpoint take, first and second: as a converter wrote them, or those
+    of the training set.
 
     Examples:
         >>> checkpoint_modalities(dict(state_dict={}, meta=dict(modalities=['infrared', 'visible'])))
@@ -175,8 +189,8 @@ def check_resumable(path: Union[str, Path]) -> None:
 def newest_checkpoint(work_dir: Union[str, Path]) -> Tuple[Optional[str], List[str]]:
     """The newest whole checkpoint that training in ``work_dir`` can go on from.
 
-    That is the one that ``last_checkpoint`` names, unless it is missing or damaged; then the newest other ``.pth`` file beside it or in
-    ``work_dir`` that training can go on from.
+    That is the one that ``last_checkpoint`` names, unless it is missing or damaged; then the newest other ``.pth`` file
+    beside it or in ``work_dir`` that training can go on from.
 
     Returns:
         tuple: Path or None, and a sentence for each damaged one that was passed over.
@@ -217,13 +231,15 @@ def load_fusion_checkpoint(model: nn.Module, path: Union[str, Path], strict: boo
     Args:
         model: The model, in DDP or not.
         path: File with a bare state dict, or a dict that holds one under ``state_dict``.
-        strict: Missing, unexpected or wrongly shaped entries are an error. Otherwise all that fits is loaded, the rest is listed in the result.
+        strict: Missing, unexpected or wrongly shaped entries are an error. Otherwise all that fits is loaded, the rest
+            is listed in the result.
 
     Returns:
         Names under ``missing``, ``unexpected`` and ``mismatched`` (the latter with both shapes); all empty when strict.
 
     Raises:
-        UserError: The file cannot be loaded, or (strict) it does not fit; all entries at fault are listed, the model stays as it was.
+        UserError: The file cannot be loaded, or (strict) it does not fit; all entries at fault are listed, the model
+            stays as it was.
     """
     state = state_dict_of(safe_load(path), path)
     module = unwrap(model)
@@ -264,7 +280,8 @@ def _is_fuser_state(model: nn.Module, state: State) -> bool:
 def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
     name = type(model.fuser).__name__
     return (
-        f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, or train the rest from it '
+        f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, '
+        f'or train the rest from it '
         f'with --cfg-options load_from={path}'
     )
 

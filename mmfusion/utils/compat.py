@@ -1,4 +1,6 @@
-"""Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends on."""
+"""Checks of the OpenMMLab stack before mmdet is imported, and the private names of other packages that mmfusion depends
+on.
+"""
 
 import time
 from contextlib import contextmanager
@@ -21,7 +23,8 @@ REBUILD_OPS = f'pip install --no-deps --no-build-isolation --no-cache-dir --forc
 
 
 def check_mmcv_ops() -> None:
-    """Raise one clear error, with the command that fixes it, when the stack is missing, too old or without compiled ops.
+    """Raise one clear error, with the command that fixes it, when the stack is missing, too old or without compiled
+    ops.
 
     Raises:
         UserError: A package is missing or has a version that is not supported, or mmcv has no (working) compiled ops.
@@ -81,7 +84,9 @@ def iter_leading_digits(text: str):
 
 
 def read_yaml_as_data() -> None:
-    """Let mmengine read yaml as data: its own handler builds any Python object that a file names, and so runs any code."""
+    """Let mmengine read yaml as data: its own handler builds any Python object that a file names, and so runs any
+    code.
+    """
     import mmengine.fileio
 
     from mmfusion.fileio.yaml_handler import PlainYamlHandler
@@ -127,7 +132,9 @@ def clip_gradients(optim_wrapper: Any) -> None:
 
 
 def loss_scale_update(optim_wrapper: Any) -> Any:
-    """What mmengine's ``AmpOptimWrapper`` hands to the update of its loss scale: a fixed scale, or None for a dynamic one."""
+    """What mmengine's ``AmpOptimWrapper`` hands to the update of its loss scale: a fixed scale, or None for a dynamic
+    one.
+    """
     return optim_wrapper._scale_update_param
 
 
@@ -218,7 +225,9 @@ def exporting() -> bool:
 
 
 def scan(function: Callable, carry: Any, inputs: Any) -> Any:
-    """``function`` of what it carried on and of each slice of the inputs along their first axis, as one node of a graph that torch.export records."""
+    """``function`` of what it carried on and of each slice of the inputs along their first axis, as one node of a graph
+    that torch.export records.
+    """
     from torch._higher_order_ops.scan import scan as torch_scan
 
     return torch_scan(function, carry, inputs)
@@ -226,7 +235,9 @@ def scan(function: Callable, carry: Any, inputs: Any) -> Any:
 
 @contextmanager
 def without_init_listing(module: Any) -> Iterator[None]:
-    """Leave out mmengine's listing of how each parameter was initialized, three lines each on the screen where no log file is open."""
+    """Leave out mmengine's listing of how each parameter was initialized, three lines each on the screen where no log
+    file is open.
+    """
     module._dump_init_info = lambda: None
     try:
         yield
@@ -236,7 +247,9 @@ def without_init_listing(module: Any) -> Iterator[None]:
 
 @contextmanager
 def without_provenance() -> Iterator[None]:
-    """Context in which torch.fx does not copy, for each node of a graph, where all nodes before it came from; an export takes a third of the time."""
+    """Context in which torch.fx does not copy, for each node of a graph, where all nodes before it came from; an export
+    takes a third of the time.
+    """
     from torch.fx.traceback import NodeSource
 
     NodeSource.__deepcopy__ = lambda self, _: self  # nothing changes one that is there
@@ -247,7 +260,9 @@ def without_provenance() -> Iterator[None]:
 
 
 def fused_convolution() -> Optional[Callable]:
-    """oneDNN's convolution with an activation behind it, which torch.compile uses on a CPU; None where this build of torch has none."""
+    """oneDNN's convolution with an activation behind it, which torch.compile uses on a CPU; None where this build of
+    torch has none.
+    """
     import torch
 
     if not torch.backends.mkldnn.is_available():

@@ -45,7 +45,8 @@ _EXTRA_KEYS = {
     'test_dataset',
 }
 _CLOSE = 0.85
-#: Bytes that a config may have. As runs write them down they have 1e4 to 1e5; a list of numbers of 1 MiB in Python took 490 MiB and 11 s to read.
+#: Bytes that a config may have. As runs write them down they have 1e4 to 1e5; a list of numbers of 1 MiB in Python took
+# 490 MiB and 11 s to read.
 MAX_BYTES = 2**18
 
 
@@ -53,12 +54,14 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
     """Read a config file and merge options into it.
 
     Args:
-        path: A config in Python, yaml or json, or the name of one that ships (``'moe_fusion_llvip'``, see :func:`find_config`).
+        path: A config in Python, yaml or json, or the name of one that ships (``'moe_fusion_llvip'``, see
+            :func:`find_config`).
         cfg_options: ``{'train_cfg.max_epochs': 1}``, as ``--cfg-options`` gives it.
 
     Raises:
-        UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks misspelled:
-            a top-level name in the file, or an option whose name is not in the config but resembles one that is.
+        UserError: No such file, the file (or one of its bases) cannot be read, it has no ``model``, or a key looks
+            misspelled: a top-level name in the file, or an option whose name is not in the config but resembles one
+            that is.
     """
     path = find_config(path)
     cfg = read_config(path)
@@ -74,7 +77,8 @@ def load_config(path: Union[str, Path], cfg_options: Optional[dict] = None) -> C
 
 
 def read_config(path: Union[str, Path]) -> Config:
-    """Read any config file, parts for ``_base_`` included. One in Python is a program and runs as such; yaml and json are read as data.
+    """Read any config file, parts for ``_base_`` included. One in Python is a program and runs as such; yaml and json
+    are read as data.
 
     Raises:
         UserError: No such file, or the file (or one of its bases) is too large or cannot be read.
@@ -82,7 +86,8 @@ def read_config(path: Union[str, Path]) -> Config:
     path = find_config(path)
     if path.stat().st_size > MAX_BYTES:
         raise UserError(
-            f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that a config may have'
+            f'{path} cannot be read: it has {path.stat().st_size} bytes, more than the {MAX_BYTES} that '
+            f'a config may have'
         )
     _let_mmseg_be_a_base()
     read_yaml_as_data()
@@ -121,7 +126,9 @@ def _culprit(path: Path, error: SyntaxError) -> str:
 
 
 def _let_mmseg_be_a_base() -> None:
-    """Make ``_base_ = ['mmseg::...']`` work: mmengine looks for a package named mmsegmentation, which the maintained stack does not install."""
+    """Make ``_base_ = ['mmseg::...']`` work: mmengine looks for a package named mmsegmentation, which the maintained
+    stack does not install.
+    """
     from mmengine.config.utils import MODULE2PACKAGE
     from mmengine.utils import is_installed
 
@@ -145,15 +152,18 @@ def check_top_level_keys(cfg: Config, path: Union[str, Path] = 'config') -> None
     known = known_keys()
     for key in cfg:
         match = difflib.get_close_matches(key, known, n=1, cutoff=_CLOSE)
-        # a helper next to the real key (model2, train_pipeline_stage2) is fine: only letters in excess or missing are suspicious
+        # a helper next to the real key (model2, train_pipeline_stage2) is fine: only letters in excess or missing are
+        # suspicious
         if key not in known and match and not key.startswith(match[0]) and not key.startswith('_'):
             raise UserError(
-                f'{path}: unknown top-level key {key!r}. Did you mean {match[0]!r}? (Begin a name with _ to keep it as it is.)'
+                f'{path}: unknown top-level key {key!r}. Did you mean {match[0]!r}? (Begin a name with _ to '
+                f'keep it as it is.)'
             )
 
 
 def check_options(cfg: Config, options: dict) -> None:
-    """Raise on an option whose name is not in the config but resembles one that is: it would be added and change nothing.
+    """Raise on an option whose name is not in the config but resembles one that is: it would be added and change
+    nothing.
 
     Raises:
         UserError: A misspelled option, or a path through something that is neither a dict nor a list.
@@ -165,7 +175,8 @@ def check_options(cfg: Config, options: dict) -> None:
             if isinstance(node, (list, tuple)):
                 if not part.isdigit() or int(part) >= len(node):
                     raise UserError(
-                        f'--cfg-options {dotted}: {where} is a list of {len(node)}; {part!r} must be an index below that'
+                        f'--cfg-options {dotted}: {where} is a list of {len(node)}; '
+                        f'{part!r} must be an index below that'
                     )
                 node = node[int(part)]
             elif isinstance(node, (dict, Config)):

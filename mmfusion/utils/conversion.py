@@ -1,4 +1,6 @@
-"""Helpers of checkpoint converters: reading a published file, renaming keys by rules, finding what does not fit, writing the result."""
+"""Helpers of checkpoint converters: reading a published file, renaming keys by rules, finding what does not fit,
+writing the result.
+"""
 
 import argparse
 import re
@@ -22,10 +24,11 @@ def read_official(path: Union[str, Path], what: str, keys: Sequence[str] = STATE
     """Tensors by name of a published checkpoint: a bare state dict, or one under one of ``keys``.
 
     Args:
-        path: File; loaded with ``weights_only``. Options of a training script (``argparse.Namespace``) may lie beside the weights.
+        path: File; loaded with ``weights_only``. Options of a training script (``argparse.Namespace``) may lie beside
+            the weights.
         what: What it should be, for the error.
-        keys: Where a state dict may stand, in order of preference. A program that keeps several networks in one file has a key for each
-            (``('encoder', )``, then ``('decoder', )``).
+        keys: Where a state dict may stand, in order of preference. A program that keeps several networks in one file
+            has a key for each (``('encoder', )``, then ``('decoder', )``).
 
     Returns:
         dict: Without the prefixes of DataParallel and ``torch.compile``.
@@ -40,7 +43,8 @@ def read_official(path: Union[str, Path], what: str, keys: Sequence[str] = STATE
 
 @contextmanager
 def converting(*sources: Union[str, Path]) -> Iterator[None]:
-    """Let errors of a conversion name the files that are converted; entries of unforeseen shapes become an error of that kind too.
+    """Let errors of a conversion name the files that are converted; entries of unforeseen shapes become an error of
+    that kind too.
 
     Raises:
         UserError: In place of any error that the weights are the cause of.
@@ -65,7 +69,8 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
         what: The network's name for the error.
 
     Raises:
-        UserError: Entries that no rule knows; the first are listed. It says where no rule fits anything, as with the file of another method.
+        UserError: Entries that no rule knows; the first are listed. It says where no rule fits anything, as with the
+            file of another method.
 
     Examples:
         >>> rename({'conv1.weight': 1, 'mean': 0}, [(r'conv(\\d)\\.(.+)', r'layers.\\1.\\2'), ('mean', '')], 'the network')
@@ -92,7 +97,8 @@ def rename(state: State, rules: Iterable[Rule], what: str) -> State:
 
 
 def misfits(weights: State, module: nn.Module) -> List[str]:
-    """Keys that are missing, unexpected or of another shape than those of ``module``, one sentence each; empty when all fit.
+    """Keys that are missing, unexpected or of another shape than those of ``module``, one sentence each; empty when all
+    fit.
 
     Of each of the three kinds the first are named, and the others counted.
     """
@@ -125,7 +131,8 @@ def check_converted(parts: Mapping[str, Tuple[State, nn.Module]], sources: Seque
     """Check that converted weights are those of their networks, name by name and shape by shape.
 
     Args:
-        parts: By name, converted weights and the network that they have to fit, on any device; a single one may have the name ''.
+        parts: By name, converted weights and the network that they have to fit, on any device; a single one may have
+            the name ''.
         sources: Files that they come from.
 
     Raises:
@@ -164,7 +171,8 @@ def write_fuser(
         fuser: The fuser that they have to fit, on any device.
         sources: Files that they come from.
         target: File to write; it appears whole or not at all.
-        modalities: What the fuser takes as its first and its second source, where that is known; stands in the file's meta.
+        modalities: What the fuser takes as its first and its second source, where that is known; stands in the file's
+            meta.
 
     Raises:
         UserError: Keys are missing, unexpected or of another shape; the first of each kind are listed.
@@ -181,6 +189,8 @@ def write_fuser(
 
 
 def write_weights(weights: State, source: Union[str, Path], target: Union[str, Path], **facts: object) -> None:
-    """Write converted weights as a checkpoint whose meta names the file they come from, and ``facts``; it appears whole or not at all."""
+    """Write converted weights as a checkpoint whose meta names the file they come from, and ``facts``; it appears whole
+    or not at all.
+    """
     meta = dict(converted_from=Path(source).name, **{name: fact for name, fact in facts.items() if fact is not None})
     save_torch(target, dict(state_dict=weights, meta=meta))

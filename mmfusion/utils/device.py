@@ -41,6 +41,7 @@ def select_device(requested: Optional[str] = None) -> torch.device:
         )
     if device.index is not None and device.index >= torch.cuda.device_count():
         raise UserError(
-            f'device {requested!r} was asked for, but there are only {torch.cuda.device_count()} GPU(s), counted from cuda:0'
+            f'device {requested!r} was asked for, but there are only {torch.cuda.device_count()} GPU(s), '
+            f'counted from cuda:0'
         )
     return device

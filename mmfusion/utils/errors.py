@@ -29,11 +29,15 @@ class UserError(RuntimeError):
 
 
 class InputError(UserError, ValueError):
-    """Data or a setting that does not do: a :class:`UserError` that a caller from Python may catch as a ``ValueError``."""
+    """Data or a setting that does not do: a :class:`UserError` that a caller from Python may catch as a
+    ``ValueError``.
+    """
 
 
 class ConfigError(InputError, TypeError):
-    """A config that something cannot be built from; a ``ValueError`` and a ``TypeError``, as the class that refused it may have raised."""
+    """A config that something cannot be built from; a ``ValueError`` and a ``TypeError``, as the class that refused it
+    may have raised.
+    """
 
 
 class InputTypeError(UserError, TypeError):
@@ -60,7 +64,8 @@ class NonFiniteError(UserError):
 
 @contextlib.contextmanager
 def building(what: str = 'the config') -> Iterator[None]:
-    """Context in which objects are built as a config says: what their classes answer to wrong arguments is an error of the config.
+    """Context in which objects are built as a config says: what their classes answer to wrong arguments is an error of
+    the config.
 
     Also a decorator of functions that do nothing else (``building()(function)``).
 
@@ -88,12 +93,13 @@ def building(what: str = 'the config') -> Iterator[None]:
 
 
 def friendly_main(main: Callable) -> Callable:
-    """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the result.
+    """Wrap a command's main function: errors in its input become one message on stderr and exit code 2. Call the
+    result.
 
-    Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file, weights that cannot be
-    downloaded, and a GPU without enough memory. Everything else keeps its traceback, as does all when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM
-    end the command with one line and exit code 130 or 143; a reader that leaves early (``mmfusion info | head -1``) ends it without a word,
-    with 141.
+    Shown this way are :class:`UserError`, in a data worker too, errors of the operating system that name a file,
+    weights that cannot be downloaded, and a GPU without enough memory. Everything else keeps its traceback, as does all
+    when ``MMFUSION_DEBUG=1``. Ctrl-C and SIGTERM end the command with one line and exit code 130 or 143; a reader that
+    leaves early (``mmfusion info | head -1``) ends it without a word, with 141.
 
     Examples:
         >>> @friendly_main
@@ -150,8 +156,10 @@ def user_message(error: BaseException) -> Optional[str]:
         return _without_traceback(str(error))
     if _is_download(error):
         return (
-            f'weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the network name a local file, or '
-            "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in place of 'Pretrained'"
+            f'weights cannot be downloaded: {error}. On a machine without network, '
+            f'let init_cfg.checkpoint of the network name a local file, or '
+            "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in "
+            "place of 'Pretrained'"
         )
     if _is_out_of_memory(error):
         return f'{str(error).splitlines()[0]} Lower the batch size or the size of crops, or train with --amp'
@@ -166,7 +174,9 @@ def _text(error: BaseException) -> str:
 
 
 def _without_traceback(text: str) -> str:
-    """The message of an error, also of one that a DataLoader worker sent over, which then stands at the end of its traceback."""
+    """The message of an error, also of one that a DataLoader worker sent over, which then stands at the end of its
+    traceback.
+    """
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return text
     final = re.split(r'^  File .*\n(?:    .*\n)*', text, flags=re.M)[-1].strip()

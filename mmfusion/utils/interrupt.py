@@ -40,8 +40,9 @@ def _restore_in_children() -> None:
 def sigterm_as_exception() -> Iterator[None]:
     """While the block runs, SIGTERM raises :class:`Terminated` in the main thread, as Ctrl-C raises KeyboardInterrupt.
 
-    Processes that are forked meanwhile (data workers, pools) end by SIGTERM as ever: a handler in Python that comes while a worker is about to
-    wait for a lock would not run before the lock is free, and who ends the pool would wait for the worker.
+    Processes that are forked meanwhile (data workers, pools) end by SIGTERM as ever: a handler in Python that comes
+    while a worker is about to wait for a lock would not run before the lock is free, and who ends the pool would wait
+    for the worker.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield

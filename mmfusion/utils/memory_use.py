@@ -19,7 +19,8 @@ _GROUPS: Tuple[Tuple[str, str], ...] = (
 
 
 def available_memory(device: 'torch.device | str' = 'cpu') -> int:
-    """Bytes that this process can still take: of the GPU, or of main memory within the limits of its container and of ``ulimit -v``.
+    """Bytes that this process can still take: of the GPU, or of main memory within the limits of its container and of
+    ``ulimit -v``.
 
     Examples:
         >>> available_memory() > 0
@@ -77,7 +78,8 @@ class _Live(TorchDispatchMode):
 
 
 def peak_tensor_bytes(function: Callable[[], object]) -> int:
-    """Bytes of the tensors that a computation makes, when most of them live at once. What operations need inside themselves is not seen.
+    """Bytes of the tensors that a computation makes, when most of them live at once. What operations need inside
+    themselves is not seen.
 
     Examples:
         >>> peak_tensor_bytes(lambda: torch.zeros(1000) + 1 + 1)  # of three tensors two live at once

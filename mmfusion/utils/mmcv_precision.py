@@ -1,4 +1,6 @@
-"""mmcv's compiled operators under autocast and behind ``channels_last``: they get float32 and the default layout where they know nothing else."""
+"""mmcv's compiled operators under autocast and behind ``channels_last``: they get float32 and the default layout where
+they know nothing else.
+"""
 
 import functools
 import inspect
@@ -11,11 +13,13 @@ from torch.autograd import Function
 
 
 def widen_mmcv_ops() -> None:
-    """Let every operator of mmcv (NMS, RoIAlign, deformable convolution and attention...) take what autocast leaves in half precision.
+    """Let every operator of mmcv (NMS, RoIAlign, deformable convolution and attention...) take what autocast leaves in
+    half precision.
 
-    Autocast does not know these operators, so boxes in float32 and scores in bfloat16 reach one kernel that has neither for both: training a Faster
-    R-CNN with ``--amp`` on a CPU ended in mmcv's ``nms``. Here their arguments in bfloat16, and in float16 on a CPU, become float32 first; results
-    and gradients come back in the type of the input. Other types pass as they are. A second call does nothing.
+    Autocast does not know these operators, so boxes in float32 and scores in bfloat16 reach one kernel that has neither
+    for both: training a Faster R-CNN with ``--amp`` on a CPU ended in mmcv's ``nms``. Here their arguments in bfloat16,
+    and in float16 on a CPU, become float32 first; results and gradients come back in the type of the input. Other types
+    pass as they are. A second call does nothing.
     """
     import mmcv.ops  # noqa: F401  # loads the modules looked through below
 

@@ -40,7 +40,8 @@ def progress_bar(
         title: What is done, before the numbers.
         file: Where to draw, stderr when missing.
         initial: Steps that are done already.
-        plain: What a file that is no terminal gets: ``'tenths'``, a line after every tenth of the steps; ``'silent'``, nothing; ``'bar'``, the bar.
+        plain: What a file that is no terminal gets: ``'tenths'``, a line after every tenth of the steps; ``'silent'``,
+            nothing; ``'bar'``, the bar.
         shown: False for a bar that is never drawn, so that callers need no condition of their own.
 
     Raises:

@@ -21,8 +21,8 @@ def warn_renamed(owner: str, former: str, today: str, level: int = 3) -> None:
 def renamed(owner: str, **names: str) -> Callable[[Callable], Callable]:
     """Decorator of a function some of whose keyword arguments have new names.
 
-    Where both names are given, as by a config that inherits the new one and sets the former, the former is what the user said: dicts are merged as
-    configs are, other values replaced.
+    Where both names are given, as by a config that inherits the new one and sets the former, the former is what the
+    user said: dicts are merged as configs are, other values replaced.
 
     Args:
         owner: What takes the arguments, for the warning.
@@ -77,7 +77,9 @@ def _merged(inherited: Any, said: Any) -> Any:
 
 
 def name_fusion_task(options: Dict[str, Any], known: Collection[str], owner: str) -> Dict[str, Any]:
-    """Options in which the fusion task has the name that ``owner`` knows: ``fusion_task``, or ``task`` as in version 0.1.0."""
+    """Options in which the fusion task has the name that ``owner`` knows: ``fusion_task``, or ``task`` as in version
+    0.1.0.
+    """
     for given, wanted in ((FORMER_TASK, FUSION_TASK), (FUSION_TASK, FORMER_TASK)):
         if given in options and given not in known and wanted in known:
             warn_renamed(owner, FORMER_TASK, FUSION_TASK)
@@ -86,7 +88,9 @@ def name_fusion_task(options: Dict[str, Any], known: Collection[str], owner: str
 
 
 def warn_of_former_task(losses: Iterable[object]) -> None:
-    """Say which fusion losses still ask for the fusion task as ``task``; for one version more they are told under both names."""
+    """Say which fusion losses still ask for the fusion task as ``task``; for one version more they are told under both
+    names.
+    """
     for loss in losses:
         parameters = inspect.signature(getattr(loss, 'criterion', loss.forward)).parameters
         if FORMER_TASK in parameters and FUSION_TASK not in parameters:

@@ -8,8 +8,8 @@ from mmengine.config import ConfigDict
 def scoped(cfg: dict) -> ConfigDict:
     """Copy a config so that the types nested in it are looked up in the scope of its own type.
 
-    ``mmdet.RandomResize`` builds a plain ``Resize``, ``mmdet.RTMDet`` a plain ``CSPNeXt``: without this they would be looked up in mmfusion, and
-    then in mmengine, where a type of the same name may do something else.
+    ``mmdet.RandomResize`` builds a plain ``Resize``, ``mmdet.RTMDet`` a plain ``CSPNeXt``: without this they would be
+    looked up in mmfusion, and then in mmengine, where a type of the same name may do something else.
 
     Examples:
         >>> scoped(dict(type='mmdet.RTMDet'))

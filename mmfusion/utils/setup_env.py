@@ -12,7 +12,8 @@ _SUBPACKAGES = ('datasets', 'models', 'engine', 'evaluation', 'visualization', '
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
-    """Import everything that registers itself: mmfusion, mmdet and mmseg; types of the latter are written ``mmdet.X``, ``mmseg.X``.
+    """Import everything that registers itself: mmfusion, mmdet and mmseg; types of the latter are written ``mmdet.X``,
+    ``mmseg.X``.
 
     Args:
         init_default_scope: Make ``mmfusion`` the scope in which types without a prefix are looked up.
@@ -64,7 +65,9 @@ def set_default_scope(name: str = 'mmfusion') -> None:
 
 @contextlib.contextmanager
 def _without_optional_package_notes():
-    """Leave out what mmdet and mmseg print about optional packages that mmfusion does not use; everything else is shown."""
+    """Leave out what mmdet and mmseg print about optional packages that mmfusion does not use; everything else is
+    shown.
+    """
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')

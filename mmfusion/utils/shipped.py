@@ -46,13 +46,16 @@ def shipped_config(name: str) -> Path:
     folder = shipped_configs()
     if folder is None:
         raise UserError(
-            'this installation of mmfusion holds no configs; give the path of one, or install the wheel or the checkout again'
+            'this installation of mmfusion holds no configs; give the path of one, '
+            'or install the wheel or the checkout again'
         )
     return folder / name
 
 
 def shipped_configs() -> Optional[Path]:
-    """Folder of the configs that ship: inside the package where it was installed, beside it in a checkout; None where there is neither."""
+    """Folder of the configs that ship: inside the package where it was installed, beside it in a checkout; None where
+    there is neither.
+    """
     package = Path(__file__).resolve().parents[1]
     return next(
         (

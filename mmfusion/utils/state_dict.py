@@ -76,7 +76,10 @@ def _no_weights(content: object, path: object, keys: Sequence[str], what: Option
     if what is None:
         return f"{path} holds no model weights: expected a state dict, or one under the key 'state_dict', found {found}"
     others = f' ({", ".join(keys[1:])})' if len(keys) > 1 else ''
-    return f'{path} is not {what}: expected tensors by name, by themselves or under the key "{keys[0]}"{others}, found {found}'
+    return (
+        f'{path} is not {what}: expected tensors by name, by themselves or under the key '
+        f'"{keys[0]}"{others}, found {found}'
+    )
 
 
 def is_plain(value: object) -> bool:

@@ -1,4 +1,6 @@
-"""Agreement of two streams in space and time, before their frames are fused: sizes, registration, offset of their clocks."""
+"""Agreement of two streams in space and time, before their frames are fused: sizes, registration, offset of their
+clocks.
+"""
 
 from typing import Callable, Iterator, Optional, Sequence, Tuple
 
@@ -12,11 +14,13 @@ from .reading import ReadAhead
 from .streams import Frame, Stream
 
 ONE_TRANSFORM = (
-    'a video needs one transform for all frames, or the picture trembles; `mmfusion register FIRST SECOND --rig rig.yaml` makes a rig file '
+    'a video needs one transform for all frames, or the picture trembles; `mmfusion register FIRST SECOND --rig '
+    'rig.yaml` makes a rig file '
     'from a few pairs, which --registration rig.yaml applies'
 )
 LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
-#: (first, second) to a result with ``first`` and ``second`` on the same pixels, see :func:`mmfusion.registration.build_registrar`.
+#: (first, second) to a result with ``first`` and ``second`` on the same pixels, see
+# :func:`mmfusion.registration.build_registrar`.
 Registrar = Callable[[np.ndarray, np.ndarray], Tuple]
 
 
@@ -40,7 +44,8 @@ def find_offset(
     register: Optional[Registrar],
     max_offset: float,
 ) -> OffsetEstimate:
-    """Offset of the clocks of two streams from what moves in them: in the first 20 seconds, of cameras in ten seconds that are used up.
+    """Offset of the clocks of two streams from what moves in them: in the first 20 seconds, of cameras in ten seconds
+    that are used up.
 
     Args:
         streams: Both.

@@ -35,7 +35,9 @@ def draw_frame(frame: FusedFrame, meta: Optional[dict] = None, score_thr: float 
 
 
 def draw_panel(frame: FusedFrame, meta: Optional[dict] = None, score_thr: float = 0.3) -> np.ndarray:
-    """First source, second source and fused picture side by side, as :func:`draw_frame` draws them; (H', W', 3) RGB uint8."""
+    """First source, second source and fused picture side by side, as :func:`draw_frame` draws them; (H', W', 3) RGB
+    uint8.
+    """
     fused, first, second = draw_frame(frame, meta, score_thr)
     names = list(((meta or {}).get('modalities') or ('first', 'second'))[:2])
     return make_panel([first, second, fused], [*names, 'fused'])

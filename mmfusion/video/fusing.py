@@ -29,8 +29,8 @@ class FusedFrame(NamedTuple):
     Attributes:
         name: For files: the stem of the first frame's image file, otherwise its number.
         time: Seconds on the clock of the first stream.
-        view: ``fused``, ``first`` and ``second`` as (H, W) or (H, W, 3) RGB uint8 on the pixels of the first frame, and ``boxes``, ``labels``
-            and ``scores`` of a detector.
+        view: ``fused``, ``first`` and ``second`` as (H, W) or (H, W, 3) RGB uint8 on the pixels of the first frame, and
+            ``boxes``, ``labels`` and ``scores`` of a detector.
         sample: Everything that the task networks predicted, None without them.
         pair: The frames as they were decoded, and how far apart in time.
     """
@@ -45,21 +45,24 @@ class FusedFrame(NamedTuple):
 class FusedVideo:
     """Fuse two streams frame by frame. Decoding runs in threads beside the network.
 
-    The first stream leads: each of its frames is fused with the frame of the second that is nearest in time, and left out where none is near.
-    Nothing but a few frames is held in memory, however long the streams are.
+    The first stream leads: each of its frames is fused with the frame of the second that is nearest in time, and left
+    out where none is near. Nothing but a few frames is held in memory, however long the streams are.
 
     Args:
         first: Video file, folder of images, URL or number of a camera, or an opened :class:`~mmfusion.video.Stream`.
         second: Likewise.
-        fuse: The fuser, with registration where the streams need one (``FusionInferencer(load=dict(registration='rig.yaml'))``).
-        offset: Seconds to add to the times of the second stream to get those of the first; ``'auto'`` estimates them from what moves in the first
-            20 seconds (:func:`~mmfusion.video.estimate_offset`), of cameras in ten seconds that are not fused.
+        fuse: The fuser, with registration where the streams need one
+            (``FusionInferencer(load=dict(registration='rig.yaml'))``).
+        offset: Seconds to add to the times of the second stream to get those of the first; ``'auto'`` estimates them
+            from what moves in the first 20 seconds (:func:`~mmfusion.video.estimate_offset`), of cameras in ten seconds
+            that are not fused.
         tolerance: Farthest partner in seconds, see :class:`~mmfusion.video.PairedFrames`.
         fps: Frames per second of folders, or in place of the time stamps of files.
         predict: Run the task networks on each fused frame.
         max_offset: Largest offset that is tried, in seconds between the beginnings of both streams.
-        steady: Smooth the fused pictures over time where nothing moves (:class:`~mmfusion.video.SteadyPicture`), and percentiles
-            (``load=dict(stretch=...)``) over time, so that the video does not flicker. The task networks see the pictures as they were fused.
+        steady: Smooth the fused pictures over time where nothing moves (:class:`~mmfusion.video.SteadyPicture`), and
+            percentiles (``load=dict(stretch=...)``) over time, so that the video does not flicker. The task networks
+            see the pictures as they were fused.
 
     Attributes:
         streams: Both streams.
@@ -68,8 +71,8 @@ class FusedVideo:
         seconds: Time spent by part: ``wait`` for decoded frames, ``load`` (gray, registration), ``network``.
 
     Raises:
-        UserError: A stream cannot be used, sizes differ without a registration, the registration is none of a fixed rig, there is no task network to
-            run, or the offset cannot be estimated; the message then has the numbers.
+        UserError: A stream cannot be used, sizes differ without a registration, the registration is none of a fixed
+            rig, there is no task network to run, or the offset cannot be estimated; the message then has the numbers.
 
     Examples:
         >>> fuse = FusionInferencer('LaplacianPyramidFuser')  # doctest: +SKIP
@@ -131,7 +134,9 @@ class FusedVideo:
 
     @property
     def left_over(self) -> Optional[int]:
-        """Frames of the first stream after the end of the second, as far as their number is known; None where the first ended first."""
+        """Frames of the first stream after the end of the second, as far as their number is known; None where the first
+        ended first.
+        """
         if not self._pairs.second_ended:
             return None
         seen = self.counts.paired + self.counts.dropped_first + self.counts.outside_first
@@ -167,7 +172,8 @@ class FusedVideo:
             yield self._fuse(pair)
         if not self.counts.paired:
             raise UserError(
-                f'no frame of {self.streams[0].name} has a partner in {self.streams[1].name} at an offset of {self.offset:.3f} s '
+                f'no frame of {self.streams[0].name} has a partner in {self.streams[1].name} at an offset of '
+                f'{self.offset:.3f} s '
                 f'(tolerance {self._pairs.reach:.3f} s); give --offset SECONDS, or auto to estimate it'
             )
 
@@ -196,7 +202,9 @@ class FusedVideo:
         return FusedFrame(pair.first.name, pair.first.time, view, sample, pair)
 
     def _prepared(self, label: str, image: np.ndarray) -> np.ndarray:
-        """A gray stream stays one, though a codec leaves a trace of color in some of its frames; a window moves slowly."""
+        """A gray stream stays one, though a codec leaves a trace of color in some of its frames; a window moves
+        slowly.
+        """
         if label in self._windows:
             image = self._windows[label](image)
         return self._gray[label](image)

@@ -19,8 +19,8 @@ _CONTRAST = dict(change=8.0, outlines=30.0)  # gray levels at which a change cou
 class MotionTrack:
     """Where a stream moves, over time, in small pictures.
 
-    Places that change are the same in all modalities where the values of the pictures are not: a warm person who walks is bright in one and dark in
-    the other, and moves in both.
+    Places that change are the same in all modalities where the values of the pictures are not: a warm person who walks
+    is bright in one and dark in the other, and moves in both.
 
     Args:
         frames: Frames in order of time; only small copies are kept.
@@ -64,11 +64,14 @@ class MotionTrack:
         """Motion and the times that it belongs to.
 
         Args:
-            kind: ``'change'``: of the pictures within a span; ``'outlines'``: edges that are not those of the background.
-            span: Seconds between the frames that are compared, the same for both streams, since a longer one sweeps over more.
+            kind: ``'change'``: of the pictures within a span; ``'outlines'``: edges that are not those of the
+                background.
+            span: Seconds between the frames that are compared, the same for both streams, since a longer one sweeps
+                over more.
 
         Returns:
-            (T, H, W) float32 in [0, 1), bounded so that what has much contrast counts no more than the rest; and (T,) times in seconds.
+            (T, H, W) float32 in [0, 1), bounded so that what has much contrast counts no more than the rest; and (T,)
+            times in seconds.
         """
         pictures, times = self._gray_levels(), np.array(self.times)
         if kind == 'change':
@@ -116,7 +119,8 @@ class Agreement(NamedTuple):
 
     Attributes:
         lags: (L,) seconds to add to the times of the second stream.
-        sums: (3, K, C, P, L): products of both, squares of the one and of the other; by kind of motion, cell of the picture and part of the time.
+        sums: (3, K, C, P, L): products of both, squares of the one and of the other; by kind of motion, cell of the
+            picture and part of the time.
     """
 
     lags: np.ndarray
@@ -127,7 +131,9 @@ class Agreement(NamedTuple):
         return _correlation(self.sums[:, kinds, :, parts].sum((2, 3))).mean(0)
 
     def cells(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Correlation of each kind in each cell, (K * C, L), and the weight of each of them by what moves there, (K * C,)."""
+        """Correlation of each kind in each cell, (K * C, L), and the weight of each of them by what moves there, (K *
+        C,).
+        """
         sums = self.sums.sum(3).reshape(3, -1, len(self.lags))
         return _correlation(sums), (sums[1] * sums[2]).mean(-1) ** 0.25
 
@@ -140,8 +146,8 @@ def _correlation(sums: np.ndarray) -> np.ndarray:
 class Comparison:
     """The motion of two streams, ready to be compared at any shift.
 
-    Nothing is resampled but the faster stream, to the times of the slower one: between the frames of the slower one things move by several
-    pixels, and a mixture of two of its frames shows them at two places.
+    Nothing is resampled but the faster stream, to the times of the slower one: between the frames of the slower one
+    things move by several pixels, and a mixture of two of its frames shows them at two places.
 
     Args:
         first: Motion of the first stream.
@@ -189,7 +195,8 @@ class Comparison:
 
 
 def _products(fast: np.ndarray, slow: np.ndarray) -> Tuple[np.ndarray, ...]:
-    """Inner products by cell: of all maps of both (C, F, S), of the faster with itself and its neighbors (C, F), of the slower with itself (C, S).
+    """Inner products by cell: of all maps of both (C, F, S), of the faster with itself and its neighbors (C, F), of the
+    slower with itself (C, S).
 
     What is there all the time does not count: the mean of each pixel is taken off.
     """

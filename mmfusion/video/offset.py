@@ -15,12 +15,15 @@ __all__ = ['MAX_OFFSET', 'WINDOW', 'MotionTrack', 'OffsetEstimate', 'estimate_of
 MAX_OFFSET = 2.0
 LEAST_FRAMES = 8
 LEAST_SCORE, LEAST_LEAD = 0.05, 0.02
-#: Seconds that an estimate may be wrong by, however well its parts agree: with this, 3 of 51 rendered pairs of streams were off by more than their
+#: Seconds that an estimate may be wrong by, however well its parts agree: with this, 3 of 51 rendered pairs of streams
+# were off by more than their
 #: uncertainty, the two accepted ones of them by 5.7 ms.
 LEAST_UNCERTAINTY = 0.005
-#: Part of the frames that may have another partner if the estimate is wrong by its uncertainty: 99 % of them are to be paired rightly.
+#: Part of the frames that may have another partner if the estimate is wrong by its uncertainty: 99 % of them are to be
+# paired rightly.
 MOST_DOUBTFUL = 0.01
-#: Seconds by which a partner may be farther than the nearest frame and still count as right; stamps are no truer than that.
+#: Seconds by which a partner may be farther than the nearest frame and still count as right; stamps are no truer than
+# that.
 EQUALLY_NEAR = 0.005
 _COARSE, _FINE = 0.02, 0.005
 
@@ -31,12 +34,15 @@ class OffsetEstimate:
 
     Attributes:
         offset: Seconds to add to the times of the second stream to get those of the first.
-        uncertainty: Seconds by which it may be wrong, from how far the cells of the picture, kinds of motion and parts of the time disagree.
-        doubtful: Part of the first stream's frames that have another partner, farther by 5 ms and more, if the offset is wrong by that.
+        uncertainty: Seconds by which it may be wrong, from how far the cells of the picture, kinds of motion and parts
+            of the time disagree.
+        doubtful: Part of the first stream's frames that have another partner, farther by 5 ms and more, if the offset
+            is wrong by that.
         score: Correlation of what moves in both streams at this offset, in [-1, 1].
         lead: How far the score lies above the best one that is not beside it.
         halves: Offsets that the first and the second half of the window give on their own.
-        kinds: Offsets that either kind of motion gives: change of the pictures, and outlines that are not in the background.
+        kinds: Offsets that either kind of motion gives: change of the pictures, and outlines that are not in the
+            background.
         reasons: Why the estimate is refused; empty when it is accepted.
     """
 
@@ -76,14 +82,15 @@ class OffsetEstimate:
 def estimate_offset(first: MotionTrack, second: MotionTrack, max_offset: float = MAX_OFFSET) -> OffsetEstimate:
     """Find the shift in time at which both streams move at the same places.
 
-    Two kinds of motion of both, without their mean at each pixel, are correlated at every shift, in steps of 20 ms and near the best one of
-    5 ms.
-    Each cell of the picture then gives a shift of its own by a parabola through its best ones, and the offset is their weighted median: a
-    shadow that runs ahead of a car, or a hot engine in its front, pull on few of them. The pictures should be registered, roughly at least.
+    Two kinds of motion of both, without their mean at each pixel, are correlated at every shift, in steps of 20 ms and
+    near the best one of 5 ms.
+    Each cell of the picture then gives a shift of its own by a parabola through its best ones, and the offset is their
+    weighted median: a shadow that runs ahead of a car, or a hot engine in its front, pull on few of them. The pictures
+    should be registered, roughly at least.
 
-    The estimate has to pass checks: correlation, a lead on every other shift, agreement of both halves of the window and of both kinds of
-    motion within a frame, and an uncertainty at which nearly all frames keep their partners. The last one is stricter where rates differ, since there
-    some frames lie half-way between two of the other stream.
+    The estimate has to pass checks: correlation, a lead on every other shift, agreement of both halves of the window
+    and of both kinds of motion within a frame, and an uncertainty at which nearly all frames keep their partners. The
+    last one is stricter where rates differ, since there some frames lie half-way between two of the other stream.
 
     Args:
         first: Motion of the first stream.
@@ -99,7 +106,8 @@ def estimate_offset(first: MotionTrack, second: MotionTrack, max_offset: float =
     for label, track in (('first', first), ('second', second)):
         if len(track.times) < LEAST_FRAMES:
             raise UserError(
-                f'the offset cannot be estimated: the {label} stream has {len(track.times)} frames, and {LEAST_FRAMES} are needed; '
+                f'the offset cannot be estimated: the {label} stream has {len(track.times)} frames, '
+                f'and {LEAST_FRAMES} are needed; '
                 'give --offset SECONDS'
             )
     interval = max(first.interval, second.interval)
@@ -127,7 +135,8 @@ def estimate_offset(first: MotionTrack, second: MotionTrack, max_offset: float =
 
 
 def doubtful_pairs(first: List[float], second: List[float], offset: float, uncertainty: float) -> float:
-    """Part of the frames of ``first`` that get another partner, farther by 5 ms and more, if the offset is wrong by ``uncertainty`` either way.
+    """Part of the frames of ``first`` that get another partner, farther by 5 ms and more, if the offset is wrong by
+    ``uncertainty`` either way.
 
     Args:
         first: Times of the first stream in seconds.
@@ -194,7 +203,8 @@ def _reasons(estimate: OffsetEstimate, interval: float, at_border: bool, max_off
         found.append(f'another shift agrees nearly as well (lead {estimate.lead:.2f})')
     if not found and estimate.doubtful > MOST_DOUBTFUL:
         found.append(
-            f'it may be wrong by {1000 * estimate.uncertainty:.0f} ms, at which {100 * estimate.doubtful:.0f} % of the frames '
+            f'it may be wrong by {1000 * estimate.uncertainty:.0f} ms, at which {100 * estimate.doubtful:.0f} '
+            f'% of the frames '
             'would get another partner'
         )
     return found

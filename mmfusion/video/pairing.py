@@ -56,16 +56,18 @@ class PairCounts:
 
 
 class PairedFrames:
-    """Iterate over pairs of frames: each frame of the first stream with the nearest one of the second, if that is near enough.
+    """Iterate over pairs of frames: each frame of the first stream with the nearest one of the second, if that is near
+    enough.
 
-    It holds three frames at a time. After the second stream has ended, the first is read until its frames are out of reach.
+    It holds three frames at a time. After the second stream has ended, the first is read until its frames are out of
+    reach.
 
     Args:
         first: Frames in order of time.
         second: Likewise.
         offset: Seconds to add to the times of the second stream to get those of the first.
-        tolerance: Farthest partner in seconds; 0.6 of the usual interval of the second stream when missing, so that a lost frame is not replaced by
-            its neighbor, while a slower second stream serves several frames of the first.
+        tolerance: Farthest partner in seconds; 0.6 of the usual interval of the second stream when missing, so that a
+            lost frame is not replaced by its neighbor, while a slower second stream serves several frames of the first.
         interval: Interval of the second stream in seconds, until enough frames have come to see it.
 
     Attributes:

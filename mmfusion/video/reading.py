@@ -16,8 +16,8 @@ _END = object()
 class ReadAhead:
     """Frames of a stream, decoded by a thread of their own.
 
-    The thread waits when ``size`` frames lie ready; of a live stream the oldest is dropped instead, so that what is shown stays recent. Iterating
-    raises in the reader's place what the thread met.
+    The thread waits when ``size`` frames lie ready; of a live stream the oldest is dropped instead, so that what is
+    shown stays recent. Iterating raises in the reader's place what the thread met.
 
     Args:
         stream: Source; closed when this is.

@@ -44,15 +44,17 @@ def record(
 ) -> dict:
     """Fuse two streams into files.
 
-    A video has the constant rate of the first stream. Where frames are missing it holds the one before, so that it stays as long as its source.
-    Ctrl-C, SIGTERM and a camera that vanishes end it with a whole file of what was fused until then; after any other error nothing is left of it.
+    A video has the constant rate of the first stream. Where frames are missing it holds the one before, so that it
+    stays as long as its source. Ctrl-C, SIGTERM and a camera that vanishes end it with a whole file of what was fused
+    until then; after any other error nothing is left of it.
 
     Args:
         video: The two streams; read to their end.
-        out: ``.mp4``, ``.mov``, ``.avi`` or ``.mkv`` file (the last one loses nothing), or a folder for one ``.png`` per frame. ``NAME.json`` beside
-            it gets the summary.
+        out: ``.mp4``, ``.mov``, ``.avi`` or ``.mkv`` file (the last one loses nothing), or a folder for one ``.png``
+            per frame. ``NAME.json`` beside it gets the summary.
         boxes: Also write ``NAME_boxes``: the fused pictures with boxes and classes.
-        panel: Also write ``NAME_panel``: both sources and the fused picture side by side, with boxes and classes where ``video`` predicts them.
+        panel: Also write ``NAME_panel``: both sources and the fused picture side by side, with boxes and classes where
+            ``video`` predicts them.
         score_thr: Boxes with a lower score are not drawn.
         codec: Four letters of a codec that OpenCV has.
         limit: Stop after so many fused frames.
@@ -61,7 +63,8 @@ def record(
         progress: Show a progress bar with frames per second.
 
     Returns:
-        The summary: ``frames`` (paired, repeated, dropped...), ``offset``, ``rate`` (frames per second, in all and by part), ``files``.
+        The summary: ``frames`` (paired, repeated, dropped...), ``offset``, ``rate`` (frames per second, in all and by
+        part), ``files``.
 
     Raises:
         UserError: Nothing can be paired, a stream breaks, or a file cannot be written.

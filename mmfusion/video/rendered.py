@@ -14,7 +14,8 @@ from .writing import FrameWriter
 class RenderedStream(Stream):
     """A camera before a :class:`DemoSequence`, with a clock of its own and lost frames.
 
-    Frame ``k`` is taken ``k / fps`` seconds after ``start``; ``taken`` holds the true times of the frames that were not lost.
+    Frame ``k`` is taken ``k / fps`` seconds after ``start``; ``taken`` holds the true times of the frames that were not
+    lost.
 
     Args:
         sequence: What there is to see.

@@ -87,9 +87,9 @@ class SequenceScores:
         """Plain values.
 
         Returns:
-            ``metrics``: for each image metric ``mean``, ``worst`` and ``worst_frame``; ``warping_error`` (times 1000) and ``flicker`` (gray levels)
-            of the fused frames and of both sources; ``flicker_ratio``, the fused frames' by that of the source that flickers more. None where there
-            is no value.
+            ``metrics``: for each image metric ``mean``, ``worst`` and ``worst_frame``; ``warping_error`` (times 1000)
+            and ``flicker`` (gray levels) of the fused frames and of both sources; ``flicker_ratio``, the fused frames'
+            by that of the source that flickers more. None where there is no value.
         """
         metrics = {}
         for name, found in self._summary.statistics().items() if self._summary is not None else ():

@@ -49,7 +49,8 @@ class SequenceEvaluation(NamedTuple):
 
     Attributes:
         metrics: Names of the image metrics.
-        results: By method, what :meth:`SequenceScores.result` gives, with ``frames``, the number of frames that were rated, and ``offset``.
+        results: By method, what :meth:`SequenceScores.result` gives, with ``frames``, the number of frames that were
+            rated, and ``offset``.
         files: Written files by kind.
         notes: What else to know.
     """
@@ -95,8 +96,8 @@ def score_sequences(
 ) -> SequenceEvaluation:
     """Rate fused sequences frame by frame and over time, and write tables.
 
-    Frames belong together by time, as :class:`~mmfusion.video.PairedFrames` pairs them; folders by the numbers in the names of their images. Beside a
-    video of ``mmfusion video`` lies a summary, whose offset and beginning are taken.
+    Frames belong together by time, as :class:`~mmfusion.video.PairedFrames` pairs them; folders by the numbers in the
+    names of their images. Beside a video of ``mmfusion video`` lies a summary, whose offset and beginning are taken.
 
     Args:
         methods: Fused video, or folder of fused frames, by method.
@@ -104,8 +105,10 @@ def score_sequences(
         second: Second stream (infrared).
         metrics: Names of image metrics; ``'all'`` for all but the slow ones.
         protocol: Whose conventions they follow.
-        out_dir: Folder for ``{protocol}_frames.csv`` (every frame), ``{protocol}_sequences.md`` and ``{protocol}_sequences.json``.
-        offset: Seconds to add to the times of the second stream; that of the summary beside a fused video when missing, or 0.
+        out_dir: Folder for ``{protocol}_frames.csv`` (every frame), ``{protocol}_sequences.md`` and
+            ``{protocol}_sequences.json``.
+        offset: Seconds to add to the times of the second stream; that of the summary beside a fused video when missing,
+            or 0.
         fps: Frames per second of folders, or in place of the time stamps of files.
         load: Arguments of :class:`LoadPair` for the sources, such as ``dict(registration='rig.yaml')``.
         progress: Show a progress bar.
@@ -217,7 +220,9 @@ def _summary_path(fused: str) -> str:
 
 
 def _summary_beside(fused: str) -> dict:
-    """``offset`` and ``start`` from the summary of ``mmfusion video`` beside what it wrote; empty where there is none."""
+    """``offset`` and ``start`` from the summary of ``mmfusion video`` beside what it wrote; empty where there is
+    none.
+    """
     path = _summary_path(fused)
     if not os.path.isfile(path):
         return {}

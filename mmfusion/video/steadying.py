@@ -1,4 +1,6 @@
-"""Less flicker: fused pictures smoothed over time where the sources stand still, and windows of values that move slowly."""
+"""Less flicker: fused pictures smoothed over time where the sources stand still, and windows of values that move
+slowly.
+"""
 
 from typing import Optional, Sequence, Tuple
 
@@ -13,10 +15,10 @@ _PACE, _SLEW = 0.05, 0.02  # of a window: part of the way to the new one, and mo
 class SteadyPicture:
     """A recursive filter that moving things pass by.
 
-    A rule that takes the stronger of two details follows the noise of either source, pixel by pixel, and a fuser that normalizes each picture by its
-    own extremes follows those; both flicker more than the sources do. Where neither source changes by more than its noise, the output goes
-    0.6 of the way to the new picture, which halves its flicker; where one changes, it is the new picture. So nothing is smeared, and a change
-    of light shows at once.
+    A rule that takes the stronger of two details follows the noise of either source, pixel by pixel, and a fuser that
+    normalizes each picture by its own extremes follows those; both flicker more than the sources do. Where neither
+    source changes by more than its noise, the output goes 0.6 of the way to the new picture, which halves its flicker;
+    where one changes, it is the new picture. So nothing is smeared, and a change of light shows at once.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
 """Sources of frames: video files, cameras, network streams and folders of images, each frame with its time.
 
-OpenCV decodes them: it is there already, it gives the time stamps of the container (also of files with a variable rate), and its wheels hold an
-LGPL build of FFmpeg. The wheels of PyAV, which would encode H.264 too, hold x264 and x265 under the GPL.
+OpenCV decodes them: it is there already, it gives the time stamps of the container (also of files with a variable
+rate), and its wheels hold an LGPL build of FFmpeg. The wheels of PyAV, which would encode H.264 too, hold x264 and x265
+under the GPL.
 """
 
 import contextlib
@@ -74,8 +75,8 @@ class Stream:
 class CaptureStream(Stream):
     """A video file, a camera or a URL, through ``cv2.VideoCapture``.
 
-    A frame of a file has the time that the container says. A frame of a camera or a network stream has the time at which it came, by the monotonic
-    clock of this machine, so that two cameras share one clock.
+    A frame of a file has the time that the container says. A frame of a camera or a network stream has the time at
+    which it came, by the monotonic clock of this machine, so that two cameras share one clock.
 
     Args:
         source: Path, URL, or number of a camera.
@@ -150,8 +151,8 @@ class CaptureStream(Stream):
 class FolderStream(Stream):
     """The images of a folder as frames, in the order of the numbers at the end of their names.
 
-    A number that is missing is a frame that is missing: time goes by the numbers, one step (the usual difference of neighbors) per frame. Names
-    without numbers are taken in alphabetical order, without gaps.
+    A number that is missing is a frame that is missing: time goes by the numbers, one step (the usual difference of
+    neighbors) per frame. Names without numbers are taken in alphabetical order, without gaps.
 
     Args:
         folder: Folder of png, jpg, bmp or tif files.
@@ -190,7 +191,8 @@ def open_stream(source: StreamLike, fps: Optional[float] = None) -> Stream:
     """Open a source of frames.
 
     Args:
-        source: Path of a video file, folder of images, URL (``rtsp://``, ``http://``...), number of a camera (``0`` or ``'0'``), or a stream.
+        source: Path of a video file, folder of images, URL (``rtsp://``, ``http://``...), number of a camera (``0`` or
+            ``'0'``), or a stream.
         fps: Frames per second of a folder (25 when missing), or in place of the time stamps of a file.
 
     Raises:
@@ -231,7 +233,9 @@ def open_streams(first: StreamLike, second: StreamLike, fps: Optional[float] = N
 
 
 def share_origin(one: Stream, other: Stream) -> bool:
-    """Let frames of equal number in two folders be taken at the same time, where their numbers overlap. Returns whether they do."""
+    """Let frames of equal number in two folders be taken at the same time, where their numbers overlap. Returns whether
+    they do.
+    """
     if not (isinstance(one, FolderStream) and isinstance(other, FolderStream)) or one.step != other.step:
         return False
     if one.numbers[0] > other.numbers[-1] or other.numbers[0] > one.numbers[-1]:
@@ -260,7 +264,9 @@ def _silent() -> Iterator[None]:
 
 
 def _usual_rate(path: str, claimed: float) -> float:
-    """Frames per second by the usual distance of neighbors; what a file claims is its average, to which lost frames count."""
+    """Frames per second by the usual distance of neighbors; what a file claims is its average, to which lost frames
+    count.
+    """
     capture, times = cv2.VideoCapture(path, cv2.CAP_FFMPEG), []
     while len(times) < 50 and capture.grab():
         times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)

@@ -1,4 +1,6 @@
-"""Threads that decode and encode, stopped before the interpreter goes: one that is inside OpenCV then would take the process down with an abort."""
+"""Threads that decode and encode, stopped before the interpreter goes: one that is inside OpenCV then would take the
+process down with an abort.
+"""
 
 import atexit
 import weakref

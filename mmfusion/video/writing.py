@@ -1,4 +1,6 @@
-"""Writing fused frames: a video file that is whole and playable or absent, or a folder of images; encoded by a thread of its own."""
+"""Writing fused frames: a video file that is whole and playable or absent, or a folder of images; encoded by a thread
+of its own.
+"""
 
 import contextlib
 import os
@@ -28,7 +30,8 @@ def check_output(path: Union[str, Path], codec: Optional[str] = None) -> None:
     """Say early that a file could not be written.
 
     Raises:
-        UserError: Its ending is unknown (one without an ending is a folder), its folder cannot be written, or the codec is not four letters.
+        UserError: Its ending is unknown (one without an ending is a folder), its folder cannot be written, or the codec
+            is not four letters.
     """
     suffix = Path(path).suffix.lower()
     if suffix and suffix not in CODECS:
@@ -115,9 +118,9 @@ def open_writers(
 class FrameWriter:
     """Take frames and write them in a thread.
 
-    Leave it by :meth:`finish`, which makes the file whole and gives it its name, or by :meth:`discard`, after which nothing of it is left.
-    Until then a video lies beside its place under a temporary name. A picture whose side is odd gets its last row or column twice, since
-    video codecs want even sides.
+    Leave it by :meth:`finish`, which makes the file whole and gives it its name, or by :meth:`discard`, after which
+    nothing of it is left. Until then a video lies beside its place under a temporary name. A picture whose side is odd
+    gets its last row or column twice, since video codecs want even sides.
 
     Args:
         path: Video file (``.mp4``, ``.mov``, ``.avi``, ``.mkv``), or a folder for ``NAME.png``.

@@ -1,4 +1,6 @@
-"""Boxes and side-by-side panels, drawn with OpenCV: a panel takes milliseconds, where matplotlib takes tenths of a second."""
+"""Boxes and side-by-side panels, drawn with OpenCV: a panel takes milliseconds, where matplotlib takes tenths of a
+second.
+"""
 
 from typing import Optional, Sequence, Tuple
 
@@ -92,7 +94,8 @@ def make_panel(images: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarra
     """
     if not images or len(images) != len(titles) or len({image.shape[0] for image in images}) > 1:
         raise ValueError(
-            f'a panel takes images of equal height and a title for each, got {[image.shape for image in images]} and {list(titles)}'
+            f'a panel takes images of equal height and a title for each, got {[image.shape for image in images]} '
+            f'and {list(titles)}'
         )
     height = images[0].shape[0]
     panel = np.full((height + BAR, sum(image.shape[1] for image in images) + GAP * (len(images) - 1), 3), 255, np.uint8)

@@ -15,10 +15,12 @@ from .sample_view import view_sample
 
 @VISUALIZERS.register_module()
 class FusionVisualizer(Visualizer):
-    """Show a sample as a panel (first source, second source, fused image with boxes) in a file or in every visualization backend.
+    """Show a sample as a panel (first source, second source, fused image with boxes) in a file or in every
+    visualization backend.
 
-    With ``vis_backends=[dict(type='TensorboardVisBackend')]`` the panels appear in TensorBoard. ``FusionVisualizationHook`` draws in training and
-    test; for hooks and notebooks of one's own there is :meth:`add_datasample`, as the visualizers of mmdet and mmseg have it::
+    With ``vis_backends=[dict(type='TensorboardVisBackend')]`` the panels appear in TensorBoard.
+    ``FusionVisualizationHook`` draws in training and test; for hooks and notebooks of one's own there is
+    :meth:`add_datasample`, as the visualizers of mmdet and mmseg have it::
 
         runner.visualizer.add_datasample('night', (inputs['first'], inputs['second']), sample, step=runner.iter)
     """

@@ -11,10 +11,12 @@ _BOX, _GAP, _ROW = (1.5, 0.5), 0.35, 0.85  # inches: size of an operation, space
 
 
 def draw_genotype(cells: Sequence[Tuple[str, Sequence[str]]], path: Union[str, Path], title: str = '') -> str:
-    """Draw cells from left to right, each with its operations; a multiscale cell has one row for each of its three sizes.
+    """Draw cells from left to right, each with its operations; a multiscale cell has one row for each of its three
+    sizes.
 
     Args:
-        cells: Kind (``'chain'`` or ``'multiscale'``) and names of the operations of each cell, such as ``Genotype.cells``.
+        cells: Kind (``'chain'`` or ``'multiscale'``) and names of the operations of each cell, such as
+            ``Genotype.cells``.
         path: File to write; its extension chooses the format (png, pdf, svg).
         title: Title of the picture.
 

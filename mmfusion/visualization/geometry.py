@@ -11,10 +11,12 @@ def undo_resize(image: np.ndarray, meta: dict) -> Optional[np.ndarray]:
 
     Args:
         image: (H, W) or (H, W, C) uint8, as large as ``img_shape``.
-        meta: ``ori_shape`` (H, W), ``scale_factor`` (w, h) when the pipeline resized, ``flip`` and ``flip_direction`` when it flipped.
+        meta: ``ori_shape`` (H, W), ``scale_factor`` (w, h) when the pipeline resized, ``flip`` and ``flip_direction``
+            when it flipped.
 
     Returns:
-        The picture of size ``ori_shape``; None when the pipeline cropped, so that there is no original geometry to go back to.
+        The picture of size ``ori_shape``; None when the pipeline cropped, so that there is no original geometry to go
+        back to.
 
     Examples:
         >>> import numpy as np

@@ -1,4 +1,6 @@
-"""Pictures of temperatures in false color with a scale bar. For looking at, never for data: no temperature can be read back from them."""
+"""Pictures of temperatures in false color with a scale bar. For looking at, never for data: no temperature can be read
+back from them.
+"""
 
 from typing import Sequence, Tuple
 

@@ -1,4 +1,6 @@
-"""Runs the worker, goes on where a file ended it, and prints a table: ``python tests/fuzz/fuzzing.py --inputs 2000``."""
+"""Runs the worker, goes on where a file ended it, and prints a table:
+``python tests/fuzz/fuzzing.py --inputs 2000``.
+"""
 
 import argparse
 import json
@@ -52,8 +54,9 @@ def fuzz(inputs: int, out: Path, seed: int = 0, names: Sequence[str] = NAMES, fi
     """Feed every reader with so many damaged files.
 
     Returns:
-        One dict per reader: ``inputs``, ``errors`` (documented ones), ``results``, ``failures`` as (index, what happened),
-        ``crashes`` (process ended), ``hangs``, ``growth``, the most resident memory in bytes that one file took.
+        One dict per reader: ``inputs``, ``errors`` (documented ones), ``results``, ``failures`` as (index, what
+        happened), ``crashes`` (process ended), ``hangs``, ``growth``, the most resident memory in bytes that one file
+        took.
     """
     totals: Dict[str, dict] = {
         name: dict(reader=name, inputs=0, errors=0, results=0, failures=[], crashes=0, hangs=0, growth=0)
@@ -126,7 +129,8 @@ def table(totals: Sequence[dict]) -> str:
     for row in totals:
         other = len(row['failures']) - row['crashes'] - row['hangs']
         lines.append(
-            f'| {row["reader"]} | {row["inputs"]} | {row["errors"]} | {row["results"]} | {row["crashes"]} | {row["hangs"]} | {other} | '
+            f'| {row["reader"]} | {row["inputs"]} | {row["errors"]} | {row["results"]} | {row["crashes"]} | '
+            f'{row["hangs"]} | {other} | '
             f'{row["growth"] / 2**20:.0f} MiB |'
         )
     return '\n'.join(lines)

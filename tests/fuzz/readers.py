@@ -113,7 +113,9 @@ def check_boxes(annotation) -> None:
 
 
 def check_coco(path: str) -> None:
-    """Boxes as of any format; masks of the size of the images, which the data set checks, as LoadAnnotations decodes them."""
+    """Boxes as of any format; masks of the size of the images, which the data set checks, as LoadAnnotations decodes
+    them.
+    """
     from pycocotools import mask as coder
 
     for annotation in read_coco(path).annotations.values():

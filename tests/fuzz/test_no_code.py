@@ -24,7 +24,9 @@ _COUNT = itertools.count()
 
 @pytest.fixture
 def marker(tmp_path, monkeypatch):
-    """Folder that the code would make. torch is not told to refuse everywhere, as it is not in a notebook that never called a tool."""
+    """Folder that the code would make. torch is not told to refuse everywhere, as it is not in a notebook that never
+    called a tool.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
     folder = tmp_path / 'it_ran'

@@ -1,4 +1,6 @@
-"""Damaged and hostile files: each ends in an error that its reader documents or in a correct result, in bounded time and memory."""
+"""Damaged and hostile files: each ends in an error that its reader documents or in a correct result, in bounded time
+and memory.
+"""
 
 import re
 

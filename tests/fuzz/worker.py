@@ -1,6 +1,8 @@
-"""Feeds damaged files to readers, in a process of its own with bounded memory and time: ``worker.py OUT SEED NAME:FIRST:COUNT ...``.
+"""Feeds damaged files to readers, in a process of its own with bounded memory and time:
+``worker.py OUT SEED NAME:FIRST:COUNT ...``.
 
-It writes ``OUT/progress`` before every file, so that whoever started it knows which one ended it, and a line of JSON on stdout per reader.
+It writes ``OUT/progress`` before every file, so that whoever started it knows which one ended it, and a line of JSON on
+stdout per reader.
 """
 
 import json

@@ -7,7 +7,8 @@ from mmfusion.fileio import whole
 
 
 class FullDisk:
-    """Counts the writes of :mod:`mmfusion.fileio` from now on; the one after ``room`` finds the disk full, and so do all others.
+    """Counts the writes of :mod:`mmfusion.fileio` from now on; the one after ``room`` finds the disk full, and so do
+    all others.
 
     Attributes:
         room: Writes that still succeed.

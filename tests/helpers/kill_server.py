@@ -1,7 +1,7 @@
 """Runs tools in children of one warm process, and kills them at a given moment.
 
-Importing torch and mmdet takes longer than a tiny run, so a server imports everything once and forks a child for each attempt. It reads requests
-and writes answers as lines of JSON; :class:`KillServer` is its other side.
+Importing torch and mmdet takes longer than a tiny run, so a server imports everything once and forks a child for each
+attempt. It reads requests and writes answers as lines of JSON; :class:`KillServer` is its other side.
 """
 
 import json
@@ -178,7 +178,9 @@ def _watch_files(request, shared):
 
 
 def _warm_up():
-    """Import all that a run needs, and leave out what only describes it: formatting a config takes longer than these runs."""
+    """Import all that a run needs, and leave out what only describes it: formatting a config takes longer than these
+    runs.
+    """
     import torch
     import torch._dynamo  # the first optimizer would
 

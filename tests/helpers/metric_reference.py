@@ -1,8 +1,9 @@
 """Reference values of the metrics for the tests: which images, which values, which tolerances.
 
-With the reference data beside the checkout the values are what the field's programs print for real images. Without it they are those of
-``tests/data/metrics``: rendered images, and the values that mmfusion gave for them when it agreed with every program on the real ones. These show
-every later change of a number; ``tests/helpers/record_metrics.py`` writes them.
+With the reference data beside the checkout the values are what the field's programs print for real images. Without it
+they are those of ``tests/data/metrics``: rendered images, and the values that mmfusion gave for them when it agreed
+with every program on the real ones. These show every later change of a number; ``tests/helpers/record_metrics.py``
+writes them.
 """
 
 import json
@@ -22,9 +23,10 @@ class Job(NamedTuple):
 
     Attributes:
         name: Such as ``'tno_a/avg'``.
-        values: ``{program: {metric as the program names it: value}}``; None where the program gives NaN. A published section has one
-            program, named like the section.
-        images: Fused, first (visible) and second (infrared) image, uint8 (1, C, H, W); C = 3 (RGB) in ``'published_vifb_colour'``, else 1.
+        values: ``{program: {metric as the program names it: value}}``; None where the program gives NaN. A published
+            section has one program, named like the section.
+        images: Fused, first (visible) and second (infrared) image, uint8 (1, C, H, W); C = 3 (RGB) in
+            ``'published_vifb_colour'``, else 1.
     """
 
     name: str
@@ -82,7 +84,9 @@ def pairs(folder: Path, section: str, program: str, metric: str) -> Iterator[tup
 
 
 def tolerances(folder: Path, program: str) -> Dict[str, float]:
-    """Relative tolerances that the file suggests for a program, by metric; ``'*'`` stands for every other metric, text for a reason why none."""
+    """Relative tolerances that the file suggests for a program, by metric; ``'*'`` stands for every other metric, text
+    for a reason why none.
+    """
     suggested = load(folder)['suggested_tolerance_rel'][program.replace('_colour', '')]
     return {name: value for names, value in suggested.items() for name in names.split(',')}
 

@@ -1,4 +1,6 @@
-"""Official weights of published fusers, made up: their keys and shapes with random values; and recordings of the official programs."""
+"""Official weights of published fusers, made up: their keys and shapes with random values; and recordings of the
+official programs.
+"""
 
 from typing import NamedTuple
 
@@ -215,7 +217,8 @@ OFFICIAL = dict(
 
 
 class Recording(NamedTuple):
-    """Whose numbers a file holds, their scale where it is not [0, 1], arguments of the fuser beside those of the published network, and the
+    """Whose numbers a file holds, their scale where it is not [0, 1], arguments of the fuser beside those of the
+    published network, and the
     share of pixels that have to agree to 1e-5."""
 
     method: str
@@ -241,7 +244,9 @@ RECORDED = dict(
 
 
 def read_recording(path):
-    """A file ``NAME.pt`` with official weights, inputs and outputs, and its pairs of inputs, visible first, in [0, 1]."""
+    """A file ``NAME.pt`` with official weights, inputs and outputs, and its pairs of inputs, visible first, in [0,
+    1].
+    """
     recorded = torch.load(path, weights_only=True)
     scale = RECORDED[path.stem].scale
     return recorded, [

@@ -1,7 +1,8 @@
 """Write ``tests/data/metrics``: images rendered from a seed, and what mmfusion's metrics give for them.
 
-Run it after a wanted change of a metric, on a machine where the tests of the metrics have just passed against the reference programs:
-``python tests/helpers/record_metrics.py``. The files stand in for the reference data where that is absent (see ``metric_reference.py``).
+Run it after a wanted change of a metric, on a machine where the tests of the metrics have just passed against the
+reference programs: ``python tests/helpers/record_metrics.py``. The files stand in for the reference data where that is
+absent (see ``metric_reference.py``).
 """
 
 import json
@@ -56,7 +57,9 @@ TOLERANCES = dict(
 
 
 class Entry(NamedTuple):
-    """One value: in which section, under which program and name it stands, and the protocol and name that give it here."""
+    """One value: in which section, under which program and name it stands, and the protocol and name that give it
+    here.
+    """
 
     section: str
     program: str
@@ -140,7 +143,10 @@ def main() -> None:
     (FOLDER / 'pairs').mkdir(parents=True, exist_ok=True)
     for name, picture in render().items():
         cv2.imwrite(str(FOLDER / 'pairs' / f'{name}.png'), picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    about = 'Values of mmfusion for rendered images, recorded when every metric agreed with its program on real ones; tests/helpers/record_metrics.py'
+    about = (
+        'Values of mmfusion for rendered images, recorded when every metric agreed with its program on real ones; '
+        'tests/helpers/record_metrics.py'
+    )
     content = dict(about=about, suggested_tolerance_rel=TOLERANCES, **values(FOLDER))
     (FOLDER / 'expected.json').write_text(json.dumps(content, indent=1) + '\n')
 

@@ -1,8 +1,8 @@
 """Recorded vectors of the original networks: random inputs and weights, and what the networks made of them.
 
-Every file ``tests/data/NAME.pt`` was recorded once with the programs of the authors (float32, CPU). Weights and inputs were drawn from seeded
-generators, so a file names the draw instead of holding the numbers; outputs are held as they came out, large ones in part (:class:`Sample`).
-Names of weights are those of the official checkpoints.
+Every file ``tests/data/NAME.pt`` was recorded once with the programs of the authors (float32, CPU). Weights and inputs
+were drawn from seeded generators, so a file names the draw instead of holding the numbers; outputs are held as they
+came out, large ones in part (:class:`Sample`). Names of weights are those of the official checkpoints.
 """
 
 import functools

@@ -1,4 +1,5 @@
-"""Resolved configs as plain data, and the record of those of version 0.1.0 that tests/test_resolved_configs.py compares with.
+"""Resolved configs as plain data, and the record of those of version 0.1.0 that tests/test_resolved_configs.py compares
+with.
 
 The record is made again by::
 
@@ -17,7 +18,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 RECORD = Path(__file__).resolve().parents[1] / 'data' / 'resolved_configs.json.gz'
-#: Keys that have an effect: what a runner takes, and what commands read. The others are names that configs give to their own parts.
+#: Keys that have an effect: what a runner takes, and what commands read. The others are names that configs give to
+# their own parts.
 EFFECTIVE = {*signature(Runner.__init__).parameters, 'find_unused_parameters', 'adaptation'}
 
 

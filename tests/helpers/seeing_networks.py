@@ -1,4 +1,6 @@
-"""Detectors and segmentors of random weights that tell things apart, behind a rule, for comparisons of what they find."""
+"""Detectors and segmentors of random weights that tell things apart, behind a rule, for comparisons of what they
+find.
+"""
 
 import tiny_detectors
 import torch

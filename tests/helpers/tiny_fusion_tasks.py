@@ -27,7 +27,9 @@ class TinyNormFuser(BaseFuser):
 
 @DATASETS.register_module()
 class TinyScenes(BaseDataset):
-    """Smooth gray pairs, rendered from a seed: a bright patch in one image, texture in the other, at the levels of the task."""
+    """Smooth gray pairs, rendered from a seed: a bright patch in one image, texture in the other, at the levels of the
+    task.
+    """
 
     METAINFO = dict(classes=(), modalities=('first', 'second'))
 

@@ -1,4 +1,6 @@
-"""One run of each coupling on pictures of 32x32, with the shipped runtime: a second per epoch, for tests of what happens to whole runs."""
+"""One run of each coupling on pictures of 32x32, with the shipped runtime: a second per epoch, for tests of what
+happens to whole runs.
+"""
 
 import json
 from pathlib import Path
@@ -153,8 +155,10 @@ def write_run(folder: Path, kind: str, epochs: int = 3, extra: str = '') -> Path
     if kind == 'meta_init':
         lines += [f'one = dict(type=_base_.dataset_type, data_root="{root}/", split="train", pipeline=train_pipeline)']
         lines += [
-            'train_dataloader = dict(batch_size=1, batch_sampler=dict(type="EpisodeBatchSampler", inner_steps=1, tasks_per_batch=2, '
-            'batches_per_epoch=3), dataset=dict(_delete_=True, type="FusionTasksDataset", tasks=dict(one=one, two=one)), num_workers=0)'
+            'train_dataloader = dict(batch_size=1, batch_sampler=dict(type="EpisodeBatchSampler", inner_steps=1, '
+            'tasks_per_batch=2, '
+            'batches_per_epoch=3), dataset=dict(_delete_=True, type="FusionTasksDataset", tasks=dict(one=one, '
+            'two=one)), num_workers=0)'
         ]
     path = folder / f'{kind}.py'
     path.write_text('\n'.join([*lines, extra]) + '\n')

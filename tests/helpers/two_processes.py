@@ -18,7 +18,9 @@ def free_port():
 
 
 def in_two_processes(function, folder):
-    """What ``function(rank, 2)`` of a test module returns in each of two processes, tensors in dicts or tuples; skips without gloo."""
+    """What ``function(rank, 2)`` of a test module returns in each of two processes, tensors in dicts or tuples; skips
+    without gloo.
+    """
     if not dist.is_available() or not dist.is_gloo_available():
         pytest.skip('this torch has no gloo backend')
     mp.spawn(_work, args=(function, free_port(), str(folder)), nprocs=2)

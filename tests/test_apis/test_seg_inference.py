@@ -1,4 +1,6 @@
-"""Inference with the config of a segmentor: labels are not asked for, the class map comes back at the size of the sources."""
+"""Inference with the config of a segmentor: labels are not asked for, the class map comes back at the size of the
+sources.
+"""
 
 import warnings
 

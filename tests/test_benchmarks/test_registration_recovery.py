@@ -1,4 +1,6 @@
-"""Rendered pairs of the benchmark on what registration wins back: truth exact, a detector of one's own read as a training left it."""
+"""Rendered pairs of the benchmark on what registration wins back: truth exact, a detector of one's own read as a
+training left it.
+"""
 
 import importlib
 import sys

@@ -86,7 +86,8 @@ def test_the_nearest_is_suggested(arguments, message, capsys):
 )
 def test_nothing_heavy_is_loaded(code, tmp_path):
     done = python(
-        f'{code}\nimport sys; print([name for name in ("torch", "numpy", "cv2", "mmengine", "mmcv") if name in sys.modules])',
+        f'{code}\nimport sys; print([name for name in ("torch", "numpy", "cv2", "mmengine", "mmcv") '
+        f'if name in sys.modules])',
         tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -147,7 +148,8 @@ def test_score_and_metrics_without_the_openmmlab_packages(tmp_path):
         rows = list(csv.reader(file))
     assert len(rows) == 3 and 'EN' in rows[0]
     done = python(
-        f'{BLOCKED}\nimport torch\nfrom mmfusion.evaluation.functional import entropy\nfrom mmfusion.evaluation.protocols import '
+        f'{BLOCKED}\nimport torch\nfrom mmfusion.evaluation.functional import entropy\nfrom '
+        f'mmfusion.evaluation.protocols import '
         'evaluate_metrics\nimage = torch.arange(256.).view(1, 1, 16, 16)\nprint(entropy(image).item(), '
         'evaluate_metrics(["EN"], image, image, image)["EN"].item())',
         tmp_path,

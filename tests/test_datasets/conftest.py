@@ -1,4 +1,6 @@
-"""Data sets below a folder ``data``: rendered ones for everybody, and a part of the real ones where it lies beside the checkout."""
+"""Data sets below a folder ``data``: rendered ones for everybody, and a part of the real ones where it lies beside the
+checkout.
+"""
 
 from pathlib import Path
 

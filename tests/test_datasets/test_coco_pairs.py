@@ -22,7 +22,9 @@ LOAD = [
 
 
 def content():
-    """Two images of 32x24; a car with a polygon and a crowd of people with run lengths in the first, nothing in the second."""
+    """Two images of 32x24; a car with a polygon and a crowd of people with run lengths in the first, nothing in the
+    second.
+    """
     crowd = dict(size=[24, 32], counts=[100, 20, 24 * 32 - 120])
     return dict(
         images=[

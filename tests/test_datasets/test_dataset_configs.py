@@ -1,4 +1,6 @@
-"""Base configs build, run on pairs in the official layouts, rendered ones and real ones, and their evaluators read our samples."""
+"""Base configs build, run on pairs in the official layouts, rendered ones and real ones, and their evaluators read our
+samples.
+"""
 
 import copy
 

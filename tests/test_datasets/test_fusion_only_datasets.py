@@ -1,4 +1,6 @@
-"""Medical, multi-exposure and multi-focus sets, and several sets as tasks: layouts in their spellings, errors, episodes, real pairs."""
+"""Medical, multi-exposure and multi-focus sets, and several sets as tasks: layouts in their spellings, errors,
+episodes, real pairs.
+"""
 
 import shutil
 

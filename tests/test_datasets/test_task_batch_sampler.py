@@ -1,4 +1,6 @@
-"""TaskBatchSampler: one task a batch, turns, whole passes, processes side by side, resumed epochs, the loader of the runner."""
+"""TaskBatchSampler: one task a batch, turns, whole passes, processes side by side, resumed epochs, the loader of the
+runner.
+"""
 
 from collections import Counter
 from types import SimpleNamespace

@@ -1,4 +1,6 @@
-"""SCIE, Real-MFF, MFI-WHU and Lytro: layouts in their spellings, order of the sources, errors, and the config that trains on three tasks."""
+"""SCIE, Real-MFF, MFI-WHU and Lytro: layouts in their spellings, order of the sources, errors, and the config that
+trains on three tasks.
+"""
 
 import math
 import shutil

@@ -1,4 +1,6 @@
-"""Optimizers with few groups and a fused step: the same training to rounding, and nothing of it may be wrong in silence."""
+"""Optimizers with few groups and a fused step: the same training to rounding, and nothing of it may be wrong in
+silence.
+"""
 
 import copy
 

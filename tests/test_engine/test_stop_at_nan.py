@@ -33,7 +33,10 @@ class PoisonLoss(torch.nn.Module):
 
 
 def run(folder, kind, after, value='nan', hooks='_base_.custom_hooks'):
-    extra = f'model["fusion_loss"] = dict(model["fusion_loss"], poison=dict(type="PoisonLoss", after={after}, value="{value}"))\n'
+    extra = (
+        f'model["fusion_loss"] = dict(model["fusion_loss"], poison=dict(type="PoisonLoss", after={after}, '
+        f'value="{value}"))\n'
+    )
     extra += f'experiment_name = "nan_{next(COUNT)}"\ncustom_hooks = {hooks}\nwork_dir = "{folder}/work"\n'
     extra += 'default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))\n'
     cfg = Config.fromfile(write_run(folder, kind, epochs=3, extra=extra))
@@ -44,7 +47,8 @@ def checkpoints(folder):
     return sorted(path.name for path in (folder / 'work').glob('*.pth'))
 
 
-# Calls with gradients an epoch: three batches, a meta step more in meta, two for each of two search steps, two inner losses of two episodes.
+# Calls with gradients an epoch: three batches, a meta step more in meta, two for each of two search steps, two inner
+# losses of two episodes.
 CALLS = dict(fusion=3, joint=3, bilevel=3, meta=4, search=4, meta_init=6)
 
 

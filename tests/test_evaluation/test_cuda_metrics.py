@@ -18,7 +18,9 @@ DISTINCT = list({(spec.function, spec.field): pair for pair, spec in SPECS.items
 
 @lru_cache
 def images(height=177, width=190, n=2):
-    """Fused images and sources with edges, texture and noise, large enough for five scales, of odd size, uint8 (N, 1, H, W)."""
+    """Fused images and sources with edges, texture and noise, large enough for five scales, of odd size, uint8 (N, 1,
+    H, W).
+    """
     rng = np.random.default_rng(0)
 
     def picture():
@@ -33,7 +35,9 @@ def images(height=177, width=190, n=2):
 
 @contextmanager
 def code_for_gpus():
-    """Tensors claim to be on a GPU and refuse to become arrays, so that the functions take their GPU branches, here on the CPU."""
+    """Tensors claim to be on a GPU and refuse to become arrays, so that the functions take their GPU branches, here on
+    the CPU.
+    """
 
     def refuse(self, *args, **kwargs):
         raise TypeError('a tensor on a GPU is no array')

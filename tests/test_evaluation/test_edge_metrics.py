@@ -1,4 +1,6 @@
-"""Qabf, Qabf_P, Labf, Nabf, QG, QM, QSF, QP and FMI against the reference programs, twins written pixel by pixel, and undefined cases."""
+"""Qabf, Qabf_P, Labf, Nabf, QG, QM, QSF, QP and FMI against the reference programs, twins written pixel by pixel, and
+undefined cases.
+"""
 
 import math
 import sys
@@ -47,8 +49,8 @@ REFERENCE += [
     ('crop48', 'default', 'fmi', name, feature)
     for name, feature in (('FMI', 'none'), ('FMI_gradient', 'gradient'), ('FMI_dct', 'dct'))
 ]
-# The file suggests none. IVIF_ZOO computes Qabf in float32 like tang_py; the three variants of tang_nabf are float64, and on
-# images in [0, 1] only the order of additions that the program has gives their digits.
+# The file suggests none. IVIF_ZOO computes Qabf in float32 like tang_py; the three variants of tang_nabf are float64,
+# and on images in [0, 1] only the order of additions that the program has gives their digits.
 TOLERANCES = {'ivif_zoo': 3e-7, 'tang_nabf': 1e-12}
 
 
@@ -389,7 +391,9 @@ def test_reference_programs(metrics_dir, section, protocol, program, name, print
 
 
 def test_published_values(metrics_dir):
-    """VIFB to the five printed digits; MATLAB rounds images in [0, 1] otherwise than the Octave that we follow, by up to 2.3 % (here below 0.1 %)."""
+    """VIFB to the five printed digits; MATLAB rounds images in [0, 1] otherwise than the Octave that we follow, by up
+    to 2.3 % (here below 0.1 %).
+    """
     found = 0
     for job in jobs(metrics_dir, 'published_vifb_colour'):
         # the SwinFusion file of that repository is not quite the image that was rated

@@ -11,7 +11,9 @@ OBJECT, IGNORED, ELSEWHERE = [10.0, 10.0, 50.0, 60.0], [60.0, 20.0, 90.0, 70.0],
 
 
 def evaluate(metric, predictions, ignore_flag):
-    """mAP of a detector that gives ``predictions`` at the scale of the original image, after a pipeline that halves the image."""
+    """mAP of a detector that gives ``predictions`` at the scale of the original image, after a pipeline that halves the
+    image.
+    """
     instances = [
         dict(bbox=OBJECT, bbox_label=0, ignore_flag=0),
         dict(bbox=IGNORED, bbox_label=0, ignore_flag=ignore_flag),

@@ -45,8 +45,8 @@ CASES = [
     ('full', 'liu', 'mefb', dict(QTE_Cvejic='QTE')),
     ('crop96', 'liu', 'mefb', dict(QTE_Cvejic='QTE')),
 ]
-# float32 inside ivif_zoo; its other metrics are something else under the name: CE (cross-entropy of sigmoids), NMI (another denominator),
-# QNCIE (Pearson instead of NCC), TE (difference of entropies)
+# float32 inside ivif_zoo; its other metrics are something else under the name: CE (cross-entropy of sigmoids), NMI
+# (another denominator), QNCIE (Pearson instead of NCC), TE (difference of entropies)
 ZOO = dict(EN=2e-5, MI=3e-7, SF=3e-7, SD=3e-7, PSNR=3e-7, MSE=3e-7, CC=3e-7, SCD=5e-7)
 NOT_EVALUATED = (
     'vifb_fight/swinfusion'  # the jpeg in that repository is not the image that its authors rated, up to 0.8 % off
@@ -87,7 +87,9 @@ def test_ivif_zoo(metrics_dir):
 
 
 def random_images(height=33, width=46, seed=0, levels=256):
-    """Fused image and two sources, uint8 (1, 1, H, W), correlated, with all their structure in ``levels`` gray levels."""
+    """Fused image and two sources, uint8 (1, 1, H, W), correlated, with all their structure in ``levels`` gray
+    levels.
+    """
     rng = np.random.default_rng(seed)
     first, second = (scipy.ndimage.gaussian_filter(rng.random((height, width)), 1) for _ in range(2))
     images = [
@@ -257,7 +259,9 @@ def test_information_does_not_depend_on_the_numbers_of_the_levels():
 
 @pytest.mark.parametrize('protocol', list(ENTRIES))
 def test_undefined_cases(protocol):
-    """Constant, black, white, identical images: numbers or NaN, never infinite, and in the default protocol NaN for PSNR only."""
+    """Constant, black, white, identical images: numbers or NaN, never infinite, and in the default protocol NaN for
+    PSNR only.
+    """
     image, other, _ = random_images()
     flat, black, white = torch.full_like(image, 7), torch.zeros_like(image), torch.full_like(image, 255)
     cases = [

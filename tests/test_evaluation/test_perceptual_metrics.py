@@ -1,4 +1,6 @@
-"""QS, QW, QE, QY, QC, QCV and QCB against the reference programs, twins that follow the formulas window by window, and undefined cases."""
+"""QS, QW, QE, QY, QC, QCV and QCB against the reference programs, twins that follow the formulas window by window, and
+undefined cases.
+"""
 
 import numpy as np
 import pytest
@@ -15,10 +17,11 @@ NAMES = ('QS', 'QW', 'QE', 'QY', 'QC', 'QCV', 'QCB')
 REFERENCE = [('liu2012', 'liu', name, name) for name in ('QS', 'QW', 'QY', 'QC', 'QCV', 'QCB')]
 REFERENCE += [('mefb', 'mefb_gray', 'QW', 'Qw'), ('mefb', 'mefb_gray', 'QY', 'Qy'), ('mefb', 'mefb_gray', 'QC', 'Qc')]
 REFERENCE += [('vifb', 'vifb_gray', 'QCV', 'Qcv'), ('vifb', 'vifb_gray', 'QCB', 'Qcb')]
-# With Gaussians cut off at 15 pixels, the black background of the medical pair is the quotient of numbers down to 1e-14, so that rounding
-# decides: extended precision gives a value 5.5e-8 below the program's and 1e-8 below ours.
+# With Gaussians cut off at 15 pixels, the black background of the medical pair is the quotient of numbers down to
+# 1e-14, so that rounding decides: extended precision gives a value 5.5e-8 below the program's and 1e-8 below ours.
 ROUNDED_QCB = {'full': ('mrict_a/avg', 'mrict_a/max')}
-# Windows flat in two images: 0/0, or a quotient of rounding errors, where the program prints them (4.98 and 1.07 for vifb_fight/avg).
+# Windows flat in two images: 0/0, or a quotient of rounding errors, where the program prints them (4.98 and 1.07 for
+# vifb_fight/avg).
 NOISY_QY = {'full': ('vifb_fight/avg', 'vifb_fight/max')}
 
 
@@ -32,7 +35,9 @@ def images_with(n=1, h=24, w=31, seed=0):
 
 
 def with_flat_parts():
-    """Windows that are flat in one, two or all of the images, at equal and unequal levels, black ones, and opposite ones."""
+    """Windows that are flat in one, two or all of the images, at equal and unequal levels, black ones, and opposite
+    ones.
+    """
     fused, first, second = images_with(h=40, w=64)
     first[..., :20, :12] = 255
     second[..., 8:30, 4:20] = 200
@@ -206,7 +211,9 @@ def test_vision_models_match_slow_twins(shape):
 @pytest.mark.parametrize('section', ['full', 'crop96'])
 @pytest.mark.parametrize('protocol,program,name,printed', REFERENCE)
 def test_reference_programs(metrics_dir, section, protocol, program, name, printed):
-    """Every value of the programs. QC and QY are equal where no window is flat; what happens elsewhere is listed above."""
+    """Every value of the programs. QC and QY are equal where no window is flat; what happens elsewhere is listed
+    above.
+    """
     for job, expected, images in pairs(metrics_dir, section, program, printed):
         got = MP.evaluate_metric(name, *images, protocol=protocol)[name].item()
         if name == 'QCB' and job in ROUNDED_QCB.get(section, ()):
@@ -214,7 +221,8 @@ def test_reference_programs(metrics_dir, section, protocol, program, name, print
         elif name == 'QY' and job in NOISY_QY.get(section, ()):
             assert 0 < got < 1 or (np.isnan(got) and program == 'liu'), job
         elif name == 'QC' and any_flat_window(images):
-            # the sign of a rounding error decides whether such a window scores 0 or 1; in ours it is 0/0, NaN under liu2012
+            # the sign of a rounding error decides whether such a window scores 0 or 1; in ours it is 0/0, NaN under
+            # liu2012
             if np.isnan(got) or np.isnan(expected):
                 assert np.isnan(got) and program == 'liu', job
             else:
@@ -224,7 +232,9 @@ def test_reference_programs(metrics_dir, section, protocol, program, name, print
 
 
 def test_published_values_of_vifb(metrics_dir):
-    """Color jpg files, five printed digits; the stored SwinFusion file is not quite the one its authors evaluated (0.8 %)."""
+    """Color jpg files, five printed digits; the stored SwinFusion file is not quite the one its authors evaluated (0.8
+    %).
+    """
     tolerance = load(metrics_dir)['suggested_tolerance_rel']['published_vifb']['*']
     for name, printed in (('QCV', 'Qcv'), ('QCB', 'Qcb')):
         for job, expected, images in pairs(metrics_dir, 'published_vifb_colour', 'published_vifb_colour', printed):

@@ -1,4 +1,6 @@
-"""SegIoUMetric against a confusion matrix counted pixel by pixel, against mmseg's own metric, and beside mAP in one evaluator."""
+"""SegIoUMetric against a confusion matrix counted pixel by pixel, against mmseg's own metric, and beside mAP in one
+evaluator.
+"""
 
 import cv2
 import numpy as np
@@ -128,7 +130,9 @@ def test_bad_samples_are_named():
 
 
 def test_map_and_miou_in_one_run(tmp_path):
-    """A coupling with a detector and a segmentor, on images that the pipeline halves: predictions have the size of the original labels."""
+    """A coupling with a detector and a segmentor, on images that the pipeline halves: predictions have the size of the
+    original labels.
+    """
     height, width = 96, 128
     rng = np.random.default_rng(0)
     assert cv2.imwrite(str(tmp_path / 'a.png'), rng.integers(0, 3, (height, width)).astype(np.uint8))

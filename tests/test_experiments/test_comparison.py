@@ -109,7 +109,9 @@ def test_comparison_on_real_pairs(shared_dir, tmp_path):
 
 @pytest.mark.slow
 def test_fusing_helps_on_the_demo_pairs(tmp_path):
-    """The built-in data set is worth fusing: the same detector does clearly better on a plain average than on either source."""
+    """The built-in data set is worth fusing: the same detector does clearly better on a plain average than on either
+    source.
+    """
     from mmfusion.utils import load_config
 
     cfg = load_config('configs/moe_fusion_demo.py', None)

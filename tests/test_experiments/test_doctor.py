@@ -1,4 +1,6 @@
-"""Doctor for data sets of pairs: each check on pairs with its fault and without, reports, checks of users, wrong options."""
+"""Doctor for data sets of pairs: each check on pairs with its fault and without, reports, checks of users, wrong
+options.
+"""
 
 import csv
 import json
@@ -98,7 +100,9 @@ def test_partner(data, pictures):
 
 @pytest.mark.parametrize('usual,reported', [(12.0, {'3'}), (7.0, set())])
 def test_a_set_whose_pairs_agree_well_expects_more(tmp_path, pictures, usual, reported):
-    """Strangers reach 5.4 noise levels at times: too little where pairs have 12, as they often do, and nothing odd among pairs that have 7."""
+    """Strangers reach 5.4 noise levels at times: too little where pairs have 12, as they often do, and nothing odd
+    among pairs that have 7.
+    """
     for number, (visible, _) in enumerate(pictures):
         write(tmp_path, f'{number}.png', visible, visible[..., 0])
     write(tmp_path, '3.png', pictures[3][0], np.random.default_rng(0).integers(0, 255, (120, 160), dtype=np.uint8))
@@ -398,7 +402,9 @@ def test_wrong_options(data, capsys, arguments, message):
 
 
 def test_config(data, tmp_path, pictures):
-    """Data sets of all loaders, one that two of them share once; annotations come along, and what is wrong with them."""
+    """Data sets of all loaders, one that two of them share once; annotations come along, and what is wrong with
+    them.
+    """
     from mmengine import Config
 
     labels = data / 'Annotations'

@@ -1,4 +1,6 @@
-"""The downstream protocol on pairs of a few pixels: what is fused, what the task network sees, what is kept, what the result says."""
+"""The downstream protocol on pairs of a few pixels: what is fused, what the task network sees, what is kept, what the
+result says.
+"""
 
 import json
 import runpy

@@ -193,7 +193,8 @@ def test_failures_are_kept_and_others_go_on(config, tmp_path, monkeypatch):
 
 def test_rows_without_weights_are_left_out(config, tmp_path):
     config['methods'].update(
-        absent=dict(model='PlainConvFuser', weights='checkpoints/none.pth', get='mmfusion convert absent FILE checkpoints/none.pth'),
+        absent=dict(model='PlainConvFuser', weights='checkpoints/none.pth', get=
+            'mmfusion convert absent FILE checkpoints/none.pth'),
         random=dict(model='PlainConvFuser'))  # fmt: skip
     result = league(config, tmp_path / 'work')
     assert result.skipped['absent, small, scores'].startswith(
@@ -212,7 +213,8 @@ def test_weights_that_do_not_fit(config, tmp_path, capsys):
         torch.save(dict(state_dict=state), tmp_path / f'{name}.pth')
     (tmp_path / 'cut.pth').write_bytes((tmp_path / 'own.pth').read_bytes()[:-900])
     config['methods'] = dict(average=dict(model='AverageFuser', kind='rule'), **{
-        name: dict(model=dict(type='LRRNet', width=4), weights=str(tmp_path / f'{name}.pth')) for name in (*states, 'cut')})  # fmt: skip
+        name: dict(model=dict(type='LRRNet', width=4), weights=str(tmp_path / f'{name}.pth')) for name in (*states,
+            'cut')})  # fmt: skip
     path = tmp_path / 'tiny.py'
     path.write_text('\n'.join(f'{key} = {value!r}' for key, value in config.items()))
     with pytest.raises(SystemExit) as error:
@@ -237,7 +239,8 @@ def test_sets_that_are_not_there(config, tmp_path):
 
 @pytest.mark.parametrize('make, message', [
     (dict(names=[0, 1]), r'has no picture of 2 of the 4 pairs of small: 02, 03.*add them'),
-    (dict(size=(40, 57)), r'4 pictures in .* have another size than their sources: 00 \(57x40, sources 56x40\).*fuse at the size'),
+    (dict(size=(40, 57)), r'4 pictures in .* have another size than their sources: 00 \(57x40, '
+                          r'sources 56x40\).*fuse at the size'),
 ])  # fmt: skip
 def test_pictures_that_do_not_fit(config, tmp_path, make, message):
     own = fused_folder(tmp_path, **make)
@@ -297,7 +300,9 @@ def test_unknown_rows_and_sets(config):
 
 
 def test_a_detector_looks_at_the_pictures(tmp_path):
-    """Of rendered pairs with boxes: figures, intervals, boxes on the page; without labels or weights there is a reason."""
+    """Of rendered pairs with boxes: figures, intervals, boxes on the page; without labels or weights there is a
+    reason.
+    """
     pairs = dict(
         demo=dict(title='Demo', dataset=dict(type='DemoPairs', length=3, size=(64, 80), split='test'), show=1),
         small=dict(title='Small', dataset=tiny_league.pairs_of(tmp_path / 'pairs')),
@@ -324,7 +329,9 @@ def test_a_detector_looks_at_the_pictures(tmp_path):
 
 
 def test_costs():
-    """Counted by hand: 48 809 parameters, and a product for each weight of a convolution and each pixel of its output."""
+    """Counted by hand: 48 809 parameters, and a product for each weight of a convolution and each pixel of its
+    output.
+    """
     cost = Cost(image_size=(64, 48), repeats=4)
     result = measure_here(Method('own', 'own', model='plain_conv_rendered'), cost, 'cpu')
     convolutions, fuser = [], build_method(Method('own', 'own', model='plain_conv_rendered'))

@@ -29,7 +29,8 @@ def made(tmp_path_factory, registered_modules):
 
 def browse(page, tmp_path, *options):
     """Run chromium on a page without a network; its standard output."""
-    command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', f'--user-data-dir={tmp_path / "profile"}',
+    command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars',
+        f'--user-data-dir={tmp_path / "profile"}',
                '--proxy-server=127.0.0.1:9', *options, page.as_uri()]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
 

@@ -72,7 +72,9 @@ def test_a_segmentor_looks_at_the_pictures(segmentor, tmp_path):
 
 
 def test_a_training_per_method(segmentor, tmp_path, monkeypatch):
-    """The protocol of ``mmfusion downstream`` on the pictures of each method; what is through is read, and an interruption costs one seed."""
+    """The protocol of ``mmfusion downstream`` on the pictures of each method; what is through is read, and an
+    interruption costs one seed.
+    """
     config, _, pairs = segmentor
     own = tmp_path / 'own'
     course = dict(

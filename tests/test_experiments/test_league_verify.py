@@ -1,4 +1,6 @@
-"""``mmfusion verify`` on the folder of a league: what was changed is named, and a sample of every cell is computed again."""
+"""``mmfusion verify`` on the folder of a league: what was changed is named, and a sample of every cell is computed
+again.
+"""
 
 import json
 import shutil
@@ -18,7 +20,9 @@ from mmfusion.models.couplings import FusionOnly
 
 @pytest.fixture(scope='module')
 def original(tmp_path_factory):
-    """Two sets, one with boxes and a split; a rule, a network with weights, pictures of a user; scores, a detector, costs."""
+    """Two sets, one with boxes and a split; a rule, a network with weights, pictures of a user; scores, a detector,
+    costs.
+    """
     folder = tmp_path_factory.mktemp('original')
     write_night(folder / 'night')
     shutil.copytree(tiny_league.write_pairs(folder / 'small') / 'vi', folder / 'own/small')
@@ -113,7 +117,9 @@ def test_an_unchanged_league_is_computed_again(place):
 
 
 def test_every_change_is_named_and_shows_in_what_is_computed_again(place):
-    """A pixel of a source, one of a fused picture, weights of a fuser and of a detector, a line of a split, a label, a version, a figure."""
+    """A pixel of a source, one of a fused picture, weights of a fuser and of a detector, a line of a split, a label, a
+    version, a figure.
+    """
     change_pixels(place / 'small/vi/01.png')
     change_pixels(next((place / 'work').glob('cells/average/night_pictures-*/02.png')))
     for name in ('plain', 'detector'):
@@ -158,7 +164,9 @@ def named(texts, start):
 
 
 def test_a_manifest_that_is_gone_is_named_and_written_by_the_next_run(place):
-    """A process may end between a result and its manifest; the other cells are checked, and what is written later says so."""
+    """A process may end between a result and its manifest; the other cells are checked, and what is written later says
+    so.
+    """
     (path,) = (place / 'work').glob('cells/average/cost-*/manifest.json')
     path.unlink()
     assert findings(place) == {'average/cost': {'its manifest is gone, or was never written'}}

@@ -1,4 +1,6 @@
-"""Borders computed apart from the middle of a picture: the same results for every size, and no frames around wide features."""
+"""Borders computed apart from the middle of a picture: the same results for every size, and no frames around wide
+features.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""mmfusion export: graphs of every fuser against the network, what the file says of itself, and refusals that leave no file."""
+"""mmfusion export: graphs of every fuser against the network, what the file says of itself, and refusals that leave no
+file.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""A fuser and a detector as one graph: boxes against the coupling's own prediction, what is refused, and the runtime."""
+"""A fuser and a detector as one graph: boxes against the coupling's own prediction, what is refused, and the
+runtime.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""A fuser and a segmentor as one graph: class maps against the coupling's own prediction, what is refused, and the runtime."""
+"""A fuser and a segmentor as one graph: class maps against the coupling's own prediction, what is refused, and the
+runtime.
+"""
 
 import cv2
 import numpy as np

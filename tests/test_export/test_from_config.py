@@ -1,4 +1,6 @@
-"""From a config and a checkpoint to boxes and class maps, as a user goes: mmfusion export, mmfusion run on a folder, against FusionInferencer."""
+"""From a config and a checkpoint to boxes and class maps, as a user goes: mmfusion export, mmfusion run on a folder,
+against FusionInferencer.
+"""
 
 import json
 

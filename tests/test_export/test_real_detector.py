@@ -45,7 +45,9 @@ def remember(monkeypatch, name):
 
 @pytest.mark.slow
 def test_half_is_accepted_and_int8_in_the_fuser_alone(labeled, tmp_path, monkeypatch):
-    """Rounding to float16 costs YOLOX-nano next to nothing, 8 bits many of its boxes, though the picture hardly changes."""
+    """Rounding to float16 costs YOLOX-nano next to nothing, 8 bits many of its boxes, though the picture hardly
+    changes.
+    """
     folder, weights = labeled
     remember(monkeypatch, 'trace')
     remember(monkeypatch, 'check_graph')

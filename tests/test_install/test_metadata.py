@@ -1,4 +1,6 @@
-"""Metadata of the package: pyproject.toml agrees with the requirement files, the set-up script and the citation file."""
+"""Metadata of the package: pyproject.toml agrees with the requirement files, the set-up script and the citation
+file.
+"""
 
 import re
 import tomllib

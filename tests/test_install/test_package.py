@@ -65,7 +65,10 @@ def test_installed_wheel_has_its_configs(built, tmp_path):
         capture_output=True,
         timeout=120,
     )
-    code = 'import mmfusion, os; root = os.path.dirname(mmfusion.__file__); print(root); print(sorted(os.listdir(root + "/.mim")))'
+    code = (
+        'import mmfusion, os; root = os.path.dirname(mmfusion.__file__); print(root); '
+        'print(sorted(os.listdir(root + "/.mim")))'
+    )
     result = subprocess.run(
         [sys.executable, '-c', code],
         cwd=tmp_path,
@@ -91,7 +94,8 @@ def test_configs_of_an_installed_wheel_go_by_name(built, tmp_path):
     assert 'mmfusion = mmfusion.cli.main:main' in entries
     (tmp_path / 'empty').mkdir()
     code = (
-        'from mmfusion.utils.config import load_config; cfg = load_config("moe_fusion_llvip_light"); print(cfg.filename); '
+        'from mmfusion.utils.config import load_config; cfg = load_config("moe_fusion_llvip_light"); '
+        'print(cfg.filename); '
         'from mmfusion.cli.main import main; main(["configs", "llvip_light"])'
     )
     result = subprocess.run(
@@ -114,8 +118,10 @@ def test_installed_wheel_has_its_models(built, tmp_path, repo_dir):
     with zipfile.ZipFile(next(built.glob('*.whl'))) as wheel:
         wheel.extractall(tmp_path)
     code = (
-        'from mmfusion.model_zoo import list_models; import hashlib; cards, problems = list_models(); assert not problems, problems\n'
-        'for card in cards: assert hashlib.sha256(card.weights_file.read_bytes()).hexdigest() == card.sha256; print(card.weights_file)'
+        'from mmfusion.model_zoo import list_models; import hashlib; cards, problems = list_models(); '
+        'assert not problems, problems\n'
+        'for card in cards: assert hashlib.sha256(card.weights_file.read_bytes()).hexdigest() == card.sha256; '
+        'print(card.weights_file)'
     )
     result = subprocess.run(
         [sys.executable, '-c', code],

@@ -75,11 +75,14 @@ def test_wrong_python_is_one_clear_message(repo_dir, tmp_path):
 
 
 def test_missing_compiler_is_one_clear_message(repo_dir, tmp_path):
-    """The virtual environment has no mmcv ops, so a compiler is wanted: all its commands are faked but the check itself."""
+    """The virtual environment has no mmcv ops, so a compiler is wanted: all its commands are faked but the check
+    itself.
+    """
     fake = tmp_path / 'venv' / 'bin' / 'python'
     fake.parent.mkdir(parents=True)
     fake.write_text(
-        '#!/bin/sh\n[ "$1" = -m ] && exit 0\nread -r line\ncase "$line" in "import os, torch") echo cpu ;; *) exit 1 ;; esac\n'
+        '#!/bin/sh\n[ "$1" = -m ] && exit 0\nread -r line\ncase "$line" in "import os, torch") echo cpu ;; *) '
+        'exit 1 ;; esac\n'
     )
     fake.chmod(0o755)
     result = run_install(repo_dir, tmp_path, CXX='no-such-compiler')

@@ -1,4 +1,6 @@
-"""The set-up script tells what it does, shows how far compiling is, goes on after an interruption; the Dockerfile takes the same steps."""
+"""The set-up script tells what it does, shows how far compiling is, goes on after an interruption; the Dockerfile takes
+the same steps.
+"""
 
 import os
 import re
@@ -9,7 +11,8 @@ import time
 
 import pytest
 
-# Stands in for the python of the environment: notes its calls, and "compiles" three files, the third one only once FOLDER/go exists.
+# Stands in for the python of the environment: notes its calls, and "compiles" three files, the third one only once
+# FOLDER/go exists.
 FAKE = r"""#!/bin/bash
 folder=FOLDER
 case "$*" in

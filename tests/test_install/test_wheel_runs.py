@@ -1,4 +1,6 @@
-"""The installed wheel at work: from an empty folder with ``data/`` linked, LLVIP's light config is trained and tested."""
+"""The installed wheel at work: from an empty folder with ``data/`` linked, LLVIP's light config is trained and
+tested.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""The wheel beside numpy and onnxruntime alone: `mmfusion run` fuses as FusionInferencer does, and other commands say what is missing."""
+"""The wheel beside numpy and onnxruntime alone: `mmfusion run` fuses as FusionInferencer does, and other commands say
+what is missing.
+"""
 
 import os
 import subprocess
@@ -27,7 +29,9 @@ MODEL = 'plain_conv_det'
 
 @pytest.fixture(scope='module')
 def environment(built, tmp_path_factory):
-    """Gives a command in a virtual environment that holds the wheel and as many of the packages of this one as are named."""
+    """Gives a command in a virtual environment that holds the wheel and as many of the packages of this one as are
+    named.
+    """
     folder = tmp_path_factory.mktemp('environment')
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True, timeout=120)
     site = next((folder / 'lib').glob('python3.*')) / 'site-packages'

@@ -142,7 +142,9 @@ def test_every_kind_builds_its_fuser_and_names_its_sources():
 
 
 def test_published_file(folder, shared_dir):
-    """The published ReFusion takes infrared first; called the usual way, the picture is that of the reversed call of the network."""
+    """The published ReFusion takes infrared first; called the usual way, the picture is that of the reversed call of
+    the network.
+    """
     path = shared_dir / 'weights' / 'refusion_ivif.pth'
     if not path.exists():
         pytest.skip('the published file is not on this machine')

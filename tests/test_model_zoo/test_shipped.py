@@ -1,4 +1,6 @@
-"""The models that ship: whole, small, with everything said about them that a user has to know, and of use on any pair."""
+"""The models that ship: whole, small, with everything said about them that a user has to know, and of use on any
+pair.
+"""
 
 import importlib.util
 import re
@@ -59,7 +61,9 @@ def rendered():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_pictures_are_natural(name, rendered):
-    """Neither a negative nor flat nor out of range: details of both sources are there, and brightness lies between or a little beyond theirs."""
+    """Neither a negative nor flat nor out of range: details of both sources are there, and brightness lies between or a
+    little beyond theirs.
+    """
     fuse = FusionInferencer(name)
     for visible, infrared in rendered:
         fused = fuse(visible, infrared)[0].fused

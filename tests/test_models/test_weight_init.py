@@ -1,4 +1,6 @@
-"""Pretrained weights through ``init_cfg``: loaded when they are there, a loud warning when their host is not, an error otherwise."""
+"""Pretrained weights through ``init_cfg``: loaded when they are there, a loud warning when their host is not, an error
+otherwise.
+"""
 
 from urllib.error import URLError
 

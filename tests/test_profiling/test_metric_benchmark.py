@@ -28,7 +28,8 @@ def test_literal_formulation_computes_the_same(references, shape):
     arrays = [image[0, 0].numpy().astype(np.float32) for image in images]
     got = evaluate_metrics(list(references), *images, protocol='cddfuse')
     for name, reference in references.items():
-        # float32 arithmetic in the literal SSIM, whose constants are as small as its rounding errors, and in the means of the others
+        # float32 arithmetic in the literal SSIM, whose constants are as small as its rounding errors, and in the means
+        # of the others
         assert got[name].item() == pytest.approx(float(reference(*arrays)), rel=1e-4 if name == 'SSIM' else 1e-6), name
 
 

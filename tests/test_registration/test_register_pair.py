@@ -218,7 +218,9 @@ def test_refine_from_near():
 
 
 def bent(image, strength):
-    """The image as a lens would show it that moves points toward the center by strength r^2, r = 1 at half the width."""
+    """The image as a lens would show it that moves points toward the center by strength r^2, r = 1 at half the
+    width.
+    """
     height, width = image.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x, y = (x - (width - 1) / 2) / (width / 2), (y - (height - 1) / 2) / (width / 2)
@@ -229,7 +231,9 @@ def bent(image, strength):
 
 @pytest.mark.parametrize('seed', range(3))
 def test_lens_distortion_does_not_bias_the_transform(seed):
-    """The result is the similarity nearest to the undoing of the distortion over the picture, not where most edges are."""
+    """The result is the similarity nearest to the undoing of the distortion over the picture, not where most edges
+    are.
+    """
     visible, infrared = scene(seed)
     strength = 0.03
     y, x = np.mgrid[-1:1:25j, -1:1:33j].reshape(2, -1) * [[0.75], [1.0]]

@@ -83,15 +83,18 @@ def test_file_round_trip(tmp_path):
         ),
         ('format: 1\nfirst_size: [320, 240]\nsecond_size: [320, 240]\nmodel: affine', 'matrix of rig file .* 3 rows'),
         (
-            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [2, 0, 0], [0, 0, 1]]',
+            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [2, '
+            '0, 0], [0, 0, 1]]',
             'singular',
         ),
         (
-            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\nlenses: {left: {}}',
+            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [0, 1, 0], [0, 0, '
+            '1]]\nlenses: {left: {}}',
             'lenses may have',
         ),
         (
-            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n'
+            'format: 1\nfirst_size: [9, 9]\nsecond_size: [9, 9]\nmodel: affine\nmatrix: [[1, 0, 0], [0, 1, '
+            '0], [0, 0, 1]]\n'
             'lenses: {first: {camera: [[1, 0, 0], [0, 1, 0], [0, 0, 1]], distortion: [1, 2]}}',
             'distortion of the first lens',
         ),

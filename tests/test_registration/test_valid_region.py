@@ -1,4 +1,6 @@
-"""The valid region of a registered pair: through transforms, packing, batches, losses and metrics, and labels of either source."""
+"""The valid region of a registered pair: through transforms, packing, batches, losses and metrics, and labels of either
+source.
+"""
 
 import numpy as np
 import pytest

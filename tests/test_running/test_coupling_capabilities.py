@@ -1,4 +1,6 @@
-"""Tools ask a coupling what it is capable of, so that a name with a scope, or a user's subclass, is treated like any other."""
+"""Tools ask a coupling what it is capable of, so that a name with a scope, or a user's subclass, is treated like any
+other.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -18,7 +18,9 @@ def config(folder, **options):
 
 
 def test_without_a_checkpoint_the_run_begins_as_it_was_meant_to(tmp_path, capsys):
-    """A run that was killed before its first checkpoint starts from the weights that its config names, not from random ones."""
+    """A run that was killed before its first checkpoint starts from the weights that its config names, not from random
+    ones.
+    """
     start = checkpoint(tmp_path / 'start.weights', whole=False)
     cfg = config(tmp_path / 'work', load_from=start)
     assert set_resume(cfg, 'auto') is None and (cfg.resume, cfg.load_from) == (False, start)

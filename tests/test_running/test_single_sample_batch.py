@@ -50,7 +50,8 @@ def runner(network, number=5, fuser='AverageFuser', **options):
         (
             5,
             2,
-            r'5 pairs leave one for the last batch of 2, and tasks\.seg\.network\.decode_head\S+ sees maps of 1x1 pixels.*drop_last=True',
+            r'5 pairs leave one for the last batch of 2, and tasks\.seg\.network\.decode_head\S+ sees maps of 1x1 '
+            r'pixels.*drop_last=True',
         ),
         (3, 1, 'are batches of one.*batch_size to 2'),
     ],

@@ -1,4 +1,6 @@
-"""mmfusion.runtime and mmfusion run: without torch, equal to FusionInferencer, tiles, depths, folders, and bad input."""
+"""mmfusion.runtime and mmfusion run: without torch, equal to FusionInferencer, tiles, depths, folders, and bad
+input.
+"""
 
 import subprocess
 import sys
@@ -224,7 +226,8 @@ def test_tiles_cover_the_picture():
         (['{m}', 'vi', 'more'], '1 pictures have no partner of the same name: c'),
         (
             ['{m}', 'vi', 'other'],
-            'no pair of pictures with the same name (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .npy); without partner: a, b, z.',
+            'no pair of pictures with the same name (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .npy); '
+            'without partner: a, b, z.',
         ),
     ],
 )

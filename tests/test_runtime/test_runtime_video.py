@@ -1,4 +1,6 @@
-"""Streams through an exported file: frames as the model fuses them, pairing by time, what is written, without torch, bad input."""
+"""Streams through an exported file: frames as the model fuses them, pairing by time, what is written, without torch,
+bad input.
+"""
 
 import json
 import re

@@ -162,9 +162,12 @@ def test_class_map_of_a_config_with_a_segmentor(files, tmp_path, registered_modu
     config = tmp_path / 'seg.py'
     config.write_text(
         'default_scope = "mmfusion"\n'
-        f'model = dict(type="JointCoupling", fuser=dict(type="AverageFuser"), tasks=dict(seg={tiny_models.segmentor()!r}))\n'
-        'test_dataloader = dict(dataset=dict(type="MSRSSegDataset", metainfo=dict(seg_classes=("road", "car", "person")), pipeline=['
-        'dict(type="LoadPair"), dict(type="Paired", transform=dict(type="mmdet.Resize", scale=(56, 40), keep_ratio=False)), '
+        f'model = dict(type="JointCoupling", fuser=dict(type="AverageFuser"), '
+        f'tasks=dict(seg={tiny_models.segmentor()!r}))\n'
+        'test_dataloader = dict(dataset=dict(type="MSRSSegDataset", metainfo=dict(seg_classes=("road", "car", '
+        '"person")), pipeline=['
+        'dict(type="LoadPair"), dict(type="Paired", transform=dict(type="mmdet.Resize", scale=(56, 40), '
+        'keep_ratio=False)), '
         'dict(type="PackFusionInputs")]))\n'
     )
     with running_page(ServeSettings(config=str(config), device='cpu')) as page:

@@ -1,4 +1,6 @@
-"""The page in a real browser: upload, fuse, look, folders; by keyboard, on a narrow screen, without any request elsewhere."""
+"""The page in a real browser: upload, fuse, look, folders; by keyboard, on a narrow screen, without any request
+elsewhere.
+"""
 
 import shutil
 

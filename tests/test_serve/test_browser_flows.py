@@ -1,4 +1,6 @@
-"""What a visitor does with the page beyond the first picture: keys alone, drops, depths, tiles, cancels, options, boxes, tokens, two fingers."""
+"""What a visitor does with the page beyond the first picture: keys alone, drops, depths, tiles, cancels, options,
+boxes, tokens, two fingers.
+"""
 
 import shutil
 import threading
@@ -285,7 +287,8 @@ def both_tasks(tmp_path):
         'default_scope = "mmfusion"\n'
         f'tasks = dict(det={tiny_models.rtmdet()!r}, seg={tiny_models.segmentor()!r})\n'
         'model = dict(type="JointCoupling", fuser=dict(type="AverageFuser"), tasks=tasks)\n'
-        'test_dataloader = dict(dataset=dict(type="MSRSSegDataset", metainfo=dict(classes=("car", "person", "bicycle"), '
+        'test_dataloader = dict(dataset=dict(type="MSRSSegDataset", metainfo=dict(classes=("car", '
+        '"person", "bicycle"), '
         'seg_classes=("road", "car", "person")), pipeline=[dict(type="LoadPair"), dict(type="PackFusionInputs")]))\n'
     )
     return config

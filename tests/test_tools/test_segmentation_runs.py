@@ -55,7 +55,10 @@ def test_detection_and_segmentation_at_once(run, tmp_path, capsys):
 
 def test_segmentor_without_class_maps(run, capsys):
     """A detection pipeline with a segmentor among the tasks: one message that says what to do."""
-    extra = "_base_.train_pipeline.pop(2)\ntrain_dataloader.update(dataset=dict(train_dataloader['dataset'], pipeline=_base_.train_pipeline))"
+    extra = (
+        "_base_.train_pipeline.pop(2)\ntrain_dataloader.update(dataset=dict(train_dataloader['dataset'], "
+        'pipeline=_base_.train_pipeline))'
+    )
     with pytest.raises((SystemExit, ValueError)) as caught:
         run('train', 'moe_fusion_msrs_det_seg_light_from_scratch', extra=extra)
     text = capsys.readouterr().err + str(caught.value)

@@ -18,7 +18,10 @@ from mmfusion.utils import UserError
 CLASSES = ('signal', 'cat', 'Car', 'person', 'dog')
 PARTNERS = (3, 2, 0)  # of person, car, lamp
 AVERAGE = "model.update(fuser=dict(type='AverageFuser'))\ncustom_hooks = []\n"
-SYNONYMS = "detector.init_cfg = dict(type='mmfusion.PretrainedTask', checkpoint='replaced.pth', synonyms=dict(lamp='signal'))\n"
+SYNONYMS = (
+    "detector.init_cfg = dict(type='mmfusion.PretrainedTask', checkpoint='replaced.pth', "
+    "synonyms=dict(lamp='signal'))\n"
+)
 _COUNT = itertools.count()
 
 

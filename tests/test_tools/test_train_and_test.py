@@ -259,7 +259,8 @@ def test_gpu_that_is_not_there(trained, command, tmp_path, capsys):
 
 def test_device_cpu_hides_the_gpus_and_policy_is_set_in_time(repo_dir):
     code = (
-        "import os, sys; from mmfusion.cli.arguments import prepare_process; prepare_process(['config.py', '--device', 'cpu', '--amp']); "
+        "import os, sys; from mmfusion.cli.arguments import prepare_process; prepare_process(['config.py', "
+        "'--device', 'cpu', '--amp']); "
         "assert 'torch' not in sys.modules; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_WAIT_POLICY'])"
     )
     environment = {

@@ -87,7 +87,8 @@ def raise_without_network():
         ),
         (
             raise_from_half_a_config,
-            'the config cannot be built: train_dataloader, train_cfg, and optim_wrapper should be either all None or not None\n',
+            'the config cannot be built: train_dataloader, train_cfg, and optim_wrapper should be either all '
+            'None or not None\n',
         ),
         (raise_without_network, 'init_cfg=None'),
         (raise_user_error, 'a.png is truncated; copy it again'),

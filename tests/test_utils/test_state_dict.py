@@ -50,7 +50,8 @@ def test_the_first_key_is_preferred_and_others_are_left():
     assert state_dict_of(content, 'gan.pth', ('discriminator', 'generator'))['weight'] is second['weight']
     with pytest.raises(
         UserError,
-        match=r"gan.pth is not a fuser: expected tensors by name.*\"fuser\" \(net\), found a dict with \['discriminator',",
+        match=r'gan.pth is not a fuser: expected tensors by name.*\"fuser\" \(net\), '
+        r"found a dict with \['discriminator',",
     ):
         state_dict_of(content, 'gan.pth', ('fuser', 'net'), 'a fuser')
 

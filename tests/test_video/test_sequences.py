@@ -1,4 +1,6 @@
-"""Scores of fused sequences: the same numbers as while they are fused, frames matched by time, both sources beside them."""
+"""Scores of fused sequences: the same numbers as while they are fused, frames matched by time, both sources beside
+them.
+"""
 
 import csv
 import json
@@ -17,7 +19,9 @@ from mmfusion.video.sequences import sequence_frames
 
 @pytest.fixture(scope='module')
 def sequences(tmp_path_factory):
-    """Two videos that lose nothing, of which the second begins later, and what is made of them: a video and a folder."""
+    """Two videos that lose nothing, of which the second begins later, and what is made of them: a video and a
+    folder.
+    """
     folder, sequence = tmp_path_factory.mktemp('sequences'), DemoSequence((64, 80), seed=1)
     sources = [str(folder / name) for name in ('vi.mkv', 'ir.mkv')]
     for source, camera, first in zip(sources, ('visible', 'infrared'), (0, 2)):

@@ -228,7 +228,9 @@ def test_cameras_have_one_thread_each_after_their_offset_was_estimated(monkeypat
 
 
 def test_threads_end_with_the_interpreter(tmp_path):
-    """Nothing is closed here, while both threads are inside OpenCV: the process ends as if nothing had been open, and leaves no file."""
+    """Nothing is closed here, while both threads are inside OpenCV: the process ends as if nothing had been open, and
+    leaves no file.
+    """
     source = tmp_path / 'a.mkv'
     write_stream(RenderedStream(DemoSequence((64, 80), seed=1), 'visible', 20, 10), source)
     program = (

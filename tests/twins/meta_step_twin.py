@@ -1,7 +1,9 @@
-"""A slow, literal twin of TDFusion's meta step: shadow parameters, gradients in ``.grad`` with their graph, the task network saved to a file.
+"""A slow, literal twin of TDFusion's meta step: shadow parameters, gradients in ``.grad`` with their graph, the task
+network saved to a file.
 
-It is the published algorithm as it is printed and programmed, on the literal networks of ``tdfusion_twin.py``; it shares no code with MetaCoupling.
-Run as a script in this folder it times MetaCoupling against it. At the published sizes it takes more than 16 GiB of memory; a quarter of them:
+It is the published algorithm as it is printed and programmed, on the literal networks of ``tdfusion_twin.py``; it
+shares no code with MetaCoupling. Run as a script in this folder it times MetaCoupling against it. At the published
+sizes it takes more than 16 GiB of memory; a quarter of them:
 ``python meta_step_twin.py --crop 128 128 --task 120 160 --segmentor ../configs/_base_/segmentors/segformer_b0.py``.
 """
 
@@ -165,7 +167,8 @@ def main():
     mine, literal = (min(values) for values in times.values())
     middle = statistics.median(a / b for a, b in zip(*times.values()))
     print(
-        f'{torch.get_num_threads()} threads, crop {tuple(args.crop)}, task {tuple(args.task)}: least {mine:.2f} s and {literal:.2f} s, '
+        f'{torch.get_num_threads()} threads, crop {tuple(args.crop)}, task {tuple(args.task)}: '
+        f'least {mine:.2f} s and {literal:.2f} s, '
         f'ratio {mine / literal:.3f} (median of the rounds {middle:.3f})'
     )
 

@@ -94,7 +94,9 @@ def twin(fuser, first, second, attention, skip_idle=False):
 
 @MODELS.register_module()
 class MoEFusionTwin(MoEFusion):
-    """The twin as a fuser, so that tools/analysis_tools/benchmark.py can time it; idle experts are left out, as in the original."""
+    """The twin as a fuser, so that tools/analysis_tools/benchmark.py can time it; idle experts are left out, as in the
+    original.
+    """
 
     def fuse(self, first, second, attention=None):
         """Fuse as :func:`twin` does; without attention 0.5 everywhere."""

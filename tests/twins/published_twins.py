@@ -1,6 +1,7 @@
 """Slow, readable twins of the published fusers: every formula as it stands, in the default layout, source by source.
 
-They read official weights under their official keys and share no code with the fusers; ``benchmarks/published_fusers.py`` times both.
+They read official weights under their official keys and share no code with the fusers;
+``benchmarks/published_fusers.py`` times both.
 """
 
 from typing import Callable, Dict

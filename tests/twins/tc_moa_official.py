@@ -30,7 +30,9 @@ TINY = dict(
 
 
 def official_shapes(config=CONFIG, grid=14):
-    """Name and shape of every tensor of an official checkpoint, those of the MAE file first (without its ``mask_token``)."""
+    """Name and shape of every tensor of an official checkpoint, those of the MAE file first (without its
+    ``mask_token``).
+    """
     shapes = {}
     c, d, window, tasks = (
         config['embed_dim'],
@@ -137,7 +139,8 @@ def options_of(config):
 
 
 def to_official(weights):
-    """The inverse of :func:`convert_official`: weights of :class:`TCMoA` under official names, shifts as ``modal_shifts`` (2 T, C).
+    """The inverse of :func:`convert_official`: weights of :class:`TCMoA` under official names, shifts as
+    ``modal_shifts`` (2 T, C).
 
     Gradients flow through. Constants that official files hold besides are not in the result.
 

@@ -1,7 +1,8 @@
 """A slow, readable twin of TC-MoA: the published network as its formulas stand.
 
-It works on a plain dict of tensors under the names of the official checkpoints and needs nothing of the package: one stream after the other,
-softmax attention written out, experts dispatched to the tokens that chose them, exp and log as they stand, both streams to the end.
+It works on a plain dict of tensors under the names of the official checkpoints and needs nothing of the package: one
+stream after the other, softmax attention written out, experts dispatched to the tokens that chose them, exp and log as
+they stand, both streams to the end.
 """
 
 import math
@@ -137,7 +138,9 @@ def route(clean, deviation=None, noise=None, top_k=2):
 
 
 def dispatch(p, name, phi, gates, combine='logsumexp'):
-    """log sum_e g_e exp(E_e(phi)) or, linear, sum_e g_e E_e(phi), for rows (M, D): an expert sees the rows that chose it with more than 1e-4."""
+    """log sum_e g_e exp(E_e(phi)) or, linear, sum_e g_e E_e(phi), for rows (M, D): an expert sees the rows that chose
+    it with more than 1e-4.
+    """
     total = torch.zeros_like(phi)
     for e in range(gates.shape[1]):
         rows = (gates[:, e] > 1e-4).nonzero().squeeze(1)
@@ -161,7 +164,9 @@ def _cv2(v):
 
 
 def adapter(p, name, x, t, task, shifts, draw=None, combine='logsumexp'):
-    """Both streams (B, N, C) to h_x, h_t, prompts (B, N, 1) each, and what the balance needs; ``draw(like)`` gives noise."""
+    """Both streams (B, N, C) to h_x, h_t, prompts (B, N, 1) each, and what the balance needs; ``draw(like)`` gives
+    noise.
+    """
     b, n, c = x.shape
     y = _norm(p, f'{name}.norm1', torch.cat([x, t], dim=2), 1e-5)
     phi = _norm(p, f'{name}.norm2', F.linear(y, p[f'{name}.dimReduction.weight']), 1e-5).reshape(b * n, c // 4)
@@ -198,7 +203,9 @@ def _with_statistics_of(y, x):
 
 
 def _stack(p, names, x, t, grid, config, depth, heads, task, training, mask_shifted, combine, found):
-    """Blocks and adapters of the encoder or the decoder; ``names``: blocks, adapters, fusion layers, bias tables, alphas, shifts."""
+    """Blocks and adapters of the encoder or the decoder; ``names``: blocks, adapters, fusion layers, bias tables,
+    alphas, shifts.
+    """
     blocks, adapters, fusions, tables, alphas, renormalise = names
     window, places = config['shift_window_size'], adapter_places(depth, config)
     index, draw = relative_index(window), partial(_noise, grid=grid, window=window) if training else None
@@ -230,19 +237,20 @@ def twin(
     """The whole network on two (B, 3, H, W) images in [0, 1] whose sides suit the windows.
 
     Args:
-        p: Tensors under the official names, and per adapter ``modal_shifts`` (2 T, C), row 2k that of the first and 2k + 1 of the second source
-            of task k (zero where they are missing).
+        p: Tensors under the official names, and per adapter ``modal_shifts`` (2 T, C), row 2k that of the first and
+            2k + 1 of the second source of task k (zero where they are missing).
         config: Sizes, as :data:`CONFIG`.
         task: Index of the task.
-        training: Draw router noise: one ``torch.randn_like`` per adapter in order, its rows for image after image, window after window.
+        training: Draw router noise: one ``torch.randn_like`` per adapter in order, its rows for image after image,
+            window after window.
         position: ``'corrected'`` or ``'published'``.
         mask_shifted: No attention across the wrap-around of rolled windows.
         combine: ``'logsumexp'`` as in the program, or ``'linear'`` as in the paper, with the sigmoid before the mean.
 
     Returns:
-        dict: ``raw`` (normalized, double size when upsampled), ``fused`` (B, 3, H, W) unclamped, ``latents`` of both streams, ``prompts``
-        (encoder first, encoder second, decoder first, decoder second; (modules, B, N, 1) each), ``balances``, ``aux`` and ``prompt``, the sums
-        of the balance terms and the weighted prompt regularization.
+        dict: ``raw`` (normalized, double size when upsampled), ``fused`` (B, 3, H, W) unclamped, ``latents`` of both
+        streams, ``prompts`` (encoder first, encoder second, decoder first, decoder second; (modules, B, N, 1) each),
+        ``balances``, ``aux`` and ``prompt``, the sums of the balance terms and the weighted prompt regularization.
     """
     height, width = first.shape[-2:]
     mean, std = (torch.tensor(v).to(first).view(1, 3, 1, 1) for v in (MEAN, STD))  # rounded to float32 in float64 too

@@ -1,4 +1,5 @@
-"""Slow, readable twins of ReFusion and LossGenerationModule: every formula as it stands, NCHW, one convolution call per convolution.
+"""Slow, readable twins of ReFusion and LossGenerationModule: every formula as it stands, NCHW, one convolution call per
+convolution.
 
 They read the weights of our networks and share no code with them.
 """

@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Convert official weights of a published fuser, the name of which comes first: mmfusion convert densefuse, see --help."""
+"""Convert official weights of a published fuser, the name of which comes first: mmfusion convert densefuse, see
+--help.
+"""
 
 from mmfusion.cli.convert_published import main
 

@@ -1,4 +1,5 @@
-# Procedural pairs, nothing to download. Labels are boxes of person, car and lamp, and a class map (background, person, car, lamp).
+# Procedural pairs, nothing to download. Labels are boxes of person, car and lamp, and a class map (background, person,
+# car, lamp).
 dataset_type = 'DemoPairs'
 image_size = (128, 160)
 

@@ -1,4 +1,5 @@
-# Three procedural fusion tasks, nothing to download: infrared-visible, multi-exposure and multi-focus pairs. A batch is of one task.
+# Three procedural fusion tasks, nothing to download: infrared-visible, multi-exposure and multi-focus pairs. A batch is
+# of one task.
 image_size = (112, 112)  # height, width
 
 load_pair = dict(type='LoadPair', color_type='auto')

@@ -1,4 +1,5 @@
-# Infrared-visible, multi-exposure and multi-focus pairs as tasks of meta-learning; MRI and CT are held out of it, for adaptation and test.
+# Infrared-visible, multi-exposure and multi-focus pairs as tasks of meta-learning; MRI and CT are held out of it, for
+# adaptation and test.
 crop_size = (96, 96)  # height, width, in training only
 
 load_pair = dict(type='LoadPair', color_type='auto')

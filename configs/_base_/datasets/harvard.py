@@ -1,4 +1,5 @@
-# Medical pairs without labels; see docs/en/data_preparation.md. harvard_task: MRI_CT, MRI_PET or MRI_SPECT. The split is ours.
+# Medical pairs without labels; see docs/en/data_preparation.md. harvard_task: MRI_CT, MRI_PET or MRI_SPECT. The split
+# is ours.
 dataset_type = 'HarvardDataset'
 data_root = 'data/Harvard/'
 harvard_task = 'MRI_CT'

@@ -1,5 +1,6 @@
-# Infrared-visible pairs of four sets, for fusers that ship. Labels are not used, only luminance counts. The held-out pairs, with which weights are
-# chosen, are every fifth of MSRS/train; RoadScene trains with its first 37 pairs by name and is tested with the others.
+# Infrared-visible pairs of four sets, for fusers that ship. Labels are not used, only luminance counts. The held-out
+# pairs, with which weights are chosen, are every fifth of MSRS/train; RoadScene trains with its first 37 pairs by name
+# and is tested with the others.
 crop_size = (96, 96)  # height, width, in training only
 
 load_pair = dict(type='LoadPair', color_type='grayscale')

@@ -15,7 +15,8 @@ train_pipeline = [
 test_pipeline = [
     load_pair,
     resize,
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),  # after the resize: metrics compare in pixels of the original image
+    # after the resize: metrics compare in pixels of the original image
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='PackFusionInputs'),
 ]
 

@@ -1,4 +1,5 @@
-# M3FD in its official layout. There is no official split: make the id lists with `mmfusion split-m3fd`. Pipelines as for LLVIP.
+# M3FD in its official layout. There is no official split: make the id lists with `mmfusion split-m3fd`. Pipelines as
+# for LLVIP.
 _base_ = './llvip_det.py'
 dataset_type = 'M3FDDataset'
 data_root = 'data/M3FD/'

@@ -1,4 +1,5 @@
-# Multi-exposure pairs without labels; see docs/en/data_preparation.md. A benchmark for tests: training on it is for trials.
+# Multi-exposure pairs without labels; see docs/en/data_preparation.md. A benchmark for tests: training on it is for
+# trials.
 dataset_type = 'MEFBDataset'
 data_root = 'data/MEFB/'
 crop_size = (128, 128)  # height, width, in training only

@@ -1,4 +1,5 @@
-# Multi-focus pairs without labels; see docs/en/data_preparation.md. A benchmark for tests: training on it is for trials.
+# Multi-focus pairs without labels; see docs/en/data_preparation.md. A benchmark for tests: training on it is for
+# trials.
 _base_ = './mefb.py'
 dataset_type = 'MFIFBDataset'
 data_root = 'data/MFIFB/'

@@ -1,4 +1,5 @@
-# MFNet with class maps; see docs/en/segmentation.md. The mean is over 9 classes, the background among them. Pipelines are those of MSRS.
+# MFNet with class maps; see docs/en/segmentation.md. The mean is over 9 classes, the background among them. Pipelines
+# are those of MSRS.
 _base_ = './msrs_seg.py'
 dataset_type = 'MFNetDataset'
 data_root = 'data/MFNet/'

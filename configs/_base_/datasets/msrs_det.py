@@ -1,4 +1,5 @@
-# MSRS with YOLO text boxes; see docs/en/data_preparation.md. Images without objects stay in training. Pipelines are those of LLVIP.
+# MSRS with YOLO text boxes; see docs/en/data_preparation.md. Images without objects stay in training. Pipelines are
+# those of LLVIP.
 _base_ = './llvip_det.py'
 dataset_type = 'MSRSDetDataset'
 data_root = 'data/MSRS/'

@@ -4,8 +4,8 @@ data_root = 'data/MSRS/'
 seg_dir = 'Segmentation_labels'  # below data/MSRS/train and data/MSRS/test
 image_size = (640, 480)  # width, height
 
-# Nine pixels of ten are background: weights of the classes for short trainings. mmseg's weighted loss leaves ignored pixels out by itself, and
-# fails with avg_non_ignore.
+# Nine pixels of ten are background: weights of the classes for short trainings. mmseg's weighted loss leaves ignored
+# pixels out by itself, and fails with avg_non_ignore.
 seg_class_weight = [0.2, 1., 2., 2., 3., 3., 3., 3., 3.]
 
 load_pair = dict(type='LoadPair', color_type=dict(first='color', second='grayscale'))

@@ -1,4 +1,5 @@
-# Two folders of registered images without labels: give data_root and the two folders. Images are tested at their own size.
+# Two folders of registered images without labels: give data_root and the two folders. Images are tested at their own
+# size.
 dataset_type = 'PairFolderDataset'
 data_root = 'data/RoadScene/'
 data_prefix = dict(first='vi', second='ir')

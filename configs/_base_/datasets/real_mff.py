@@ -1,4 +1,5 @@
-# Multi-focus pairs without labels, for training; see docs/en/data_preparation.md. Validation and test are those of MFIFB.
+# Multi-focus pairs without labels, for training; see docs/en/data_preparation.md. Validation and test are those of
+# MFIFB.
 dataset_type = 'RealMFFDataset'
 data_root = 'data/RealMFF/'
 crop_size = (448, 448)  # height, width, in training only

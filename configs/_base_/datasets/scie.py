@@ -1,4 +1,5 @@
-# Multi-exposure pairs without labels, for training; see docs/en/data_preparation.md. Validation and test are those of MEFB.
+# Multi-exposure pairs without labels, for training; see docs/en/data_preparation.md. Validation and test are those of
+# MEFB.
 _base_ = './real_mff.py'
 dataset_type = 'SCIEDataset'
 data_root = 'data/SCIE/'

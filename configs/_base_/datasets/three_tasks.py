@@ -1,5 +1,7 @@
-# Infrared-visible, multi-exposure and multi-focus pairs for one network; a batch is of one task. The sets, crops and batches of TC-MoA.
-# Sources in order: visible and infrared, over- and underexposed, far and near in focus. See docs/en/data_preparation.md.
+# Infrared-visible, multi-exposure and multi-focus pairs for one network; a batch is of one task. The sets, crops and
+# batches of TC-MoA.
+# Sources in order: visible and infrared, over- and underexposed, far and near in focus. See
+# docs/en/data_preparation.md.
 crop_size = (448, 448)  # height, width, in training only
 
 load_pair = dict(type='LoadPair', color_type='auto')

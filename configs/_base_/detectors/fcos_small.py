@@ -1,6 +1,8 @@
-"""A small FCOS (arXiv 1904.01355) with one level of stride 8, 0.3 M parameters: learns from scratch in minutes on a CPU.
+"""A small FCOS (arXiv 1904.01355) with one level of stride 8, 0.3 M parameters: learns from scratch in minutes on a
+CPU.
 
-For demos and quick trials on small pictures whose objects are of similar size. Set ``num_classes`` in the config that uses it.
+For demos and quick trials on small pictures whose objects are of similar size. Set ``num_classes`` in the config that
+uses it.
 """
 detector = dict(
     type='mmdet.FCOS',

@@ -1,8 +1,8 @@
 """YOLOX-nano (arXiv 2107.08430), 0.91 M parameters: BGR in 0..255 without mean and std, no mosaic.
 
-Starts from COCO weights in mmdet's layout when `checkpoints/yolox_nano_coco_mmdet.pth` is there, and says so when it is not;
-`tools/model_converters/yolox_official.py` makes the file from the official `yolox_nano.pth`. Set `num_classes` in the config that uses it; the
-weights of its classes are taken by name from those of COCO.
+Starts from COCO weights in mmdet's layout when `checkpoints/yolox_nano_coco_mmdet.pth` is there, and says so when it is
+not; `tools/model_converters/yolox_official.py` makes the file from the official `yolox_nano.pth`. Set `num_classes` in
+the config that uses it; the weights of its classes are taken by name from those of COCO.
 """
 norm_cfg = dict(type='BN', momentum=0.03, eps=0.001)
 act_cfg = dict(type='Swish')

@@ -1,6 +1,7 @@
 """MoE-Fusion as published (ICCV 2023, arXiv 2302.01392): the fuser, its guide and its losses.
 
-The guide is a two-stream Faster R-CNN with ResNet-50 and FPN; set ``guide.detector.roi_head.bbox_head.num_classes`` in the config that uses it.
+The guide is a two-stream Faster R-CNN with ResNet-50 and FPN; set ``guide.detector.roi_head.bbox_head.num_classes`` in
+the config that uses it.
 """
 fuser = dict(type='MoEFusion')
 

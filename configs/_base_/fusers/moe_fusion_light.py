@@ -1,8 +1,8 @@
 """MoE-Fusion for small machines: narrow fuser with coarse gates, and a narrow two-stream RTMDet as guide.
 
-Same method and losses as ``moe_fusion.py``, other weights: the gradient term does not know the sign of an edge, and with the published weights (10
-and 1) a small fuser that learns fast settles on a negative of the visible image. A larger pixel term keeps it positive.
-Set ``guide.detector.bbox_head.num_classes`` in the config that uses it.
+Same method and losses as ``moe_fusion.py``, other weights: the gradient term does not know the sign of an edge, and
+with the published weights (10 and 1) a small fuser that learns fast settles on a negative of the visible image. A
+larger pixel term keeps it positive. Set ``guide.detector.bbox_head.num_classes`` in the config that uses it.
 """
 fuser = dict(type='MoEFusion', base_channels=4, expert_channels=4, decoder_channels=(8, ), local_grid=(15, 20), global_grid=(8, 10))
 

@@ -1,4 +1,5 @@
-"""ReFusion as published with TDFusion (CVPR 2025, arXiv 2412.03240): the fuser, its loss, and the module that generates the loss.
+"""ReFusion as published with TDFusion (CVPR 2025, arXiv 2412.03240): the fuser, its loss, and the module that generates
+the loss.
 
 ``fusion_loss`` alone weighs both sources 0.5 everywhere; a meta coupling gives it the weights of ``loss_generator``.
 """

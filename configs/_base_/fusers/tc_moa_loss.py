@@ -1,4 +1,5 @@
-"""The fusion losses of TC-MoA by task, as its released code has them; a factor that a term carries in itself there is written as a second one.
+"""The fusion losses of TC-MoA by task, as its released code has them; a factor that a term carries in itself there is
+written as a second one.
 
 Prompt regularization and load balance are losses of the fuser itself.
 """
@@ -24,7 +25,8 @@ fusion_loss = dict(
                 ssim=dict(type='SSIMFusionLoss', target='both', border='zero', loss_weight=2.0)),
             multi_exposure=dict(
                 grad=dict(type='SignedGradientLoss', target='stronger', loss_weight=1.8 * 3),
-                mef_ssim=dict(type='MEFSSIMLoss', joint_batch=True, loss_weight=1.8 * 2),  # the batch as one image, as released
+                # the batch as one image, as released
+                mef_ssim=dict(type='MEFSSIMLoss', joint_batch=True, loss_weight=1.8 * 2),
                 pixel=dict(type='L1FusionLoss', target='mean', loss_weight=1.8 * 3)),
             multi_focus=dict(
                 grad=dict(type='SignedGradientLoss', target='focus', loss_weight=20.0 * 3),

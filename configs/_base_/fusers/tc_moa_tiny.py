@@ -1,6 +1,8 @@
-"""TC-MoA small enough for a CPU and a demo. There is no masked autoencoder of this size to start from, so all of it is trained.
+"""TC-MoA small enough for a CPU and a demo. There is no masked autoencoder of this size to start from, so all of it is
+trained.
 
-Patches of 8x8 pixels, not 16x16: of a small patch a short token can say everything, so sharp images are learned within minutes.
+Patches of 8x8 pixels, not 16x16: of a small patch a short token can say everything, so sharp images are learned within
+minutes.
 """
 fuser = dict(
     type='TCMoA',

@@ -1,4 +1,6 @@
-"""A published fuser without labels: pairs of four sets, the loss and the schedule of the fusers that ship. Configs on top name the fuser."""
+"""A published fuser without labels: pairs of four sets, the loss and the schedule of the fusers that ship. Configs on
+top name the fuser.
+"""
 _base_ = ['../default_runtime.py', '../datasets/ivif_pairs.py', '../fusers/max_loss.py', '../schedules/warmup_cosine.py']
 
 model = dict(type='FusionOnly', fusion_loss=_base_.max_loss)

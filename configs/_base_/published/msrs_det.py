@@ -1,4 +1,6 @@
-"""A published fuser and YOLOX-nano, from COCO, trained together on crops of MSRS: the fuser learns from its loss and from the detector's."""
+"""A published fuser and YOLOX-nano, from COCO, trained together on crops of MSRS: the fuser learns from its loss and
+from the detector's.
+"""
 _base_ = [
     '../datasets/msrs_det.py', '../datasets/crops.py', '../fusers/max_loss.py', '../detectors/yolox_nano.py',
     '../schedules/yolox_nano_12e.py'

@@ -1,4 +1,5 @@
-"""Task networks on stored fused images: AdamW 1e-4 with decay 0.01, warm-up and cosine decay over 300 epochs. Base batch: 8 images.
+"""Task networks on stored fused images: AdamW 1e-4 with decay 0.01, warm-up and cosine decay over 300 epochs. Base
+batch: 8 images.
 
 The length and the optimizer of the segmentors are those that TDFusion reports for its downstream tables.
 """

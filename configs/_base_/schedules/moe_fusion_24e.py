@@ -1,6 +1,8 @@
-"""Schedule of the official MoE-Fusion code: Adam 1e-4 with L2 1e-4, gradient norm clipped at 35, 24 epochs, x0.1 after epochs 16 and 22.
+"""Schedule of the official MoE-Fusion code: Adam 1e-4 with L2 1e-4, gradient norm clipped at 35, 24 epochs, x0.1 after
+epochs 16 and 22.
 
-Its data set is repeated three times an epoch; the configs of MoE-Fusion wrap theirs in a ``RepeatDataset``. Base batch: 4 images.
+Its data set is repeated three times an epoch; the configs of MoE-Fusion wrap theirs in a ``RepeatDataset``. Base batch:
+4 images.
 """
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=24, val_interval=1)
 val_cfg = dict(type='ValLoop')

@@ -1,7 +1,9 @@
-"""Schedule of the official TC-MoA code: 20 epochs, AdamW 3e-4 (1.5e-4 in the paper) with warm-up over 2 epochs and cosine decay to 1e-5.
+"""Schedule of the official TC-MoA code: 20 epochs, AdamW 3e-4 (1.5e-4 in the paper) with warm-up over 2 epochs and
+cosine decay to 1e-5.
 
-Adapters alone learn, so the optimizer holds nothing else; only matrices and kernels decay. The rate is for 9 pairs a step (3 processes of 3); a step
-sees one task. The official code runs in float16; BFloat16OptimWrapper does without a loss scale.
+Adapters alone learn, so the optimizer holds nothing else; only matrices and kernels decay. The rate is for 9 pairs a
+step (3 processes of 3); a step sees one task. The official code runs in float16; BFloat16OptimWrapper does without a
+loss scale.
 """
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20, val_interval=5)
 val_cfg = dict(type='ValLoop')

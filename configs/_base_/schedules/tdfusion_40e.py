@@ -1,7 +1,8 @@
-"""Schedule of the official TDFusion code: 40 epochs of 200 meta steps and one pass, Adam 1e-4 for every part, x0.1 after every 10 epochs.
+"""Schedule of the official TDFusion code: 40 epochs of 200 meta steps and one pass, Adam 1e-4 for every part, x0.1
+after every 10 epochs.
 
-One pair a batch, which the coupling doubles with exchanged sources. The loss generation module has no optimizer of its own: its step is
-normalized and as long as the fuser's learning rate.
+One pair a batch, which the coupling doubles with exchanged sources. The loss generation module has no optimizer of its
+own: its step is normalized and as long as the fuser's learning rate.
 """
 train_cfg = dict(type='MetaTrainLoop', max_epochs=40, meta_steps=200, val_interval=1)
 val_cfg = dict(type='ValLoop')

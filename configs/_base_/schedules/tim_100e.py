@@ -1,6 +1,8 @@
-"""100 epochs for TIM, alone or with task networks: Adam 1e-4 for the fuser, AdamW 1e-4 for task networks, cosine decay. Ours.
+"""100 epochs for TIM, alone or with task networks: Adam 1e-4 for the fuser, AdamW 1e-4 for task networks, cosine decay.
+Ours.
 
-TIM's own schedule is not public; Adam 1e-4 over 100 epochs with batches of 4 is how its authors retrain searched networks elsewhere (LeSeFuse).
+TIM's own schedule is not public; Adam 1e-4 over 100 epochs with batches of 4 is how its authors retrain searched
+networks elsewhere (LeSeFuse).
 """
 train_cfg = dict(type='CouplingTrainLoop', max_epochs=100, val_interval=10)
 val_cfg = dict(type='ValLoop')

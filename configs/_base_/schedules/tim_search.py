@@ -1,7 +1,9 @@
-"""Architecture search: 50 epochs, SGD with a cosine decay for the weights, Adam with betas 0.5 and 0.999 for the architecture.
+"""Architecture search: 50 epochs, SGD with a cosine decay for the weights, Adam with betas 0.5 and 0.999 for the
+architecture.
 
-The betas are those of TIM's published search step; the rest is how its authors search elsewhere (LeSeFuse: SGD 1e-4, Adam 1e-3, 50 epochs, batches of
-4), with larger steps, fewer pairs in the batches of the architecture, and a first part in which the weights learn alone. Ours. Base batch: 4 images.
+The betas are those of TIM's published search step; the rest is how its authors search elsewhere (LeSeFuse: SGD 1e-4,
+Adam 1e-3, 50 epochs, batches of 4), with larger steps, fewer pairs in the batches of the architecture, and a first part
+in which the weights learn alone. Ours. Base batch: 4 images.
 """
 train_cfg = dict(type='SearchTrainLoop', max_epochs=50, upper_part=0.5, upper_batch_size=2, search_begin=6, search_interval=2, val_interval=10)
 val_cfg = dict(type='ValLoop')

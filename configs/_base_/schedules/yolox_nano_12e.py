@@ -1,4 +1,5 @@
-"""Runtime and schedule for a YOLOX-nano that starts from COCO, and what is trained with it: 12 epochs of AdamW with a warm-up and a cosine decay.
+"""Runtime and schedule for a YOLOX-nano that starts from COCO, and what is trained with it: 12 epochs of AdamW with a
+warm-up and a cosine decay.
 
 The last layers of the detector, whose classes are new, learn twice as fast. Tested and stored are averaged weights.
 """

@@ -1,4 +1,6 @@
-"""BiSeNetV2 (arXiv 2004.02147), 14.8 M parameters of which 3.3 M work in a test, from scratch. Set ``num_classes`` of all five heads."""
+"""BiSeNetV2 (arXiv 2004.02147), 14.8 M parameters of which 3.3 M work in a test, from scratch. Set ``num_classes`` of
+all five heads.
+"""
 norm_cfg = dict(type='BN', requires_grad=True)
 loss_decode = dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True, loss_weight=1.0)
 auxiliary = dict(

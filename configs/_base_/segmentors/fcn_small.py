@@ -1,7 +1,8 @@
 """A small FCN (arXiv 1411.4038) of stride 8, 0.2 M parameters: learns from scratch in minutes on a CPU.
 
-For demos and quick trials. It learns from the pixels that it does not know yet (OHEM): with a plain mean over all, hundreds of steps pass before it
-predicts anything but background. Set ``decode_head.num_classes`` in the config that uses it.
+For demos and quick trials. It learns from the pixels that it does not know yet (OHEM): with a plain mean over all,
+hundreds of steps pass before it predicts anything but background. Set ``decode_head.num_classes`` in the config that
+uses it.
 """
 segmentor = dict(
     type='mmseg.EncoderDecoder',

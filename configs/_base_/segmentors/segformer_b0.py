@@ -1,4 +1,6 @@
-"""SegFormer-B0 (arXiv 2105.15203), 3.7 M parameters, from ImageNet weights if they can be reached. Set ``decode_head.num_classes`` in the config."""
+"""SegFormer-B0 (arXiv 2105.15203), 3.7 M parameters, from ImageNet weights if they can be reached. Set
+``decode_head.num_classes`` in the config.
+"""
 segmentor = dict(
     type='mmseg.EncoderDecoder',
     data_preprocessor=dict(

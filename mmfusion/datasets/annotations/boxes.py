@@ -19,8 +19,8 @@ class RawBox(NamedTuple):
         name: Class name.
         bbox: (x1, y1, x2, y2) in pixels of the stored image.
         difficult: Marked as difficult, truncated beyond use or crowd; becomes ``ignore_flag``.
-        mask: Polygons (list of lists x, y, x, y, ...) or run lengths (dict with ``counts`` and ``size``) in pixels of the stored image, as mmdet's
-            ``LoadAnnotations`` takes them; None where the format has none.
+        mask: Polygons (list of lists x, y, x, y, ...) or run lengths (dict with ``counts`` and ``size``) in pixels of
+            the stored image, as mmdet's ``LoadAnnotations`` takes them; None where the format has none.
     """
 
     name: str
@@ -46,8 +46,9 @@ def check_box(
 ) -> Tuple[List[float], bool]:
     """Apply the rule for boxes: finite, inside the image, of positive width and height.
 
-    A box may exceed the image by ``tolerance`` pixels on each side, which rounding and the 1-based corners of VOC produce; it is cut to the image.
-    A box that exceeds it further is an error, or is cut as well with ``clip``. What is left must be wider and higher than zero.
+    A box may exceed the image by ``tolerance`` pixels on each side, which rounding and the 1-based corners of VOC
+    produce; it is cut to the image. A box that exceeds it further is an error, or is cut as well with ``clip``. What is
+    left must be wider and higher than zero.
 
     Args:
         box: The box.

@@ -31,16 +31,16 @@ class CocoFile(NamedTuple):
 def read_coco(path: str) -> CocoFile:
     """Read a COCO file of objects.
 
-    ``iscrowd`` marks an object as difficult. Segmentations are kept as mmdet's ``LoadAnnotations(with_mask=True)`` takes them: a list of polygons, or
-    a dict with ``counts`` and ``size``.
+    ``iscrowd`` marks an object as difficult. Segmentations are kept as mmdet's ``LoadAnnotations(with_mask=True)``
+    takes them: a list of polygons, or a dict with ``counts`` and ``size``.
 
     Args:
         path: The json file, with ``images``, ``categories`` and ``annotations``.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        PairDataError: It is no such json, a field is missing or of another kind, an annotation names an unknown image or category, or two images
-            have one stem.
+        PairDataError: It is no such json, a field is missing or of another kind, an annotation names an unknown image
+            or category, or two images have one stem.
     """
     if not Path(path).is_file():
         raise MissingFileError(f'COCO annotation file {path} does not exist')
@@ -129,7 +129,9 @@ def _mask(mask: Any, path: str) -> Optional[object]:
 
 
 def _is_polygon(part: Any) -> bool:
-    """Whether these are at least three points, of which pycocotools, which takes memory for every pixel of the outline, makes a mask safely."""
+    """Whether these are at least three points, of which pycocotools, which takes memory for every pixel of the outline,
+    makes a mask safely.
+    """
     if not isinstance(part, list) or len(part) < 6 or len(part) % 2 or not all(_is_number(value) for value in part):
         return False
     points = list(zip(part[::2], part[1::2]))
@@ -137,7 +139,9 @@ def _is_polygon(part: Any) -> bool:
 
 
 def _covers(counts: Any, pixels: int) -> bool:
-    """Whether run lengths, compressed or not, are as long as the image: pycocotools writes as many pixels as they say."""
+    """Whether run lengths, compressed or not, are as long as the image: pycocotools writes as many pixels as they
+    say.
+    """
     counts = _run_lengths(counts) if isinstance(counts, str) else counts
     good = isinstance(counts, list) and all(
         isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts
@@ -146,7 +150,8 @@ def _covers(counts: Any, pixels: int) -> bool:
 
 
 def _run_lengths(text: str) -> Optional[List[int]]:
-    """Decode the run lengths of COCO: six bits a character, five of them number; from the third on, the difference to the last but one.
+    """Decode the run lengths of COCO: six bits a character, five of them number; from the third on, the difference to
+    the last but one.
 
     Examples:
         >>> _run_lengths('52203')

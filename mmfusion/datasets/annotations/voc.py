@@ -30,9 +30,9 @@ def _shortened(text: Optional[str]) -> str:
 def read_voc(path: str) -> RawAnnotation:
     """Read the objects of a VOC xml file.
 
-    Corners are taken as they stand, without subtracting the 1 of the MATLAB convention, as mmdet does. The tags ``difficult`` and ``size`` may be
-    absent. A file without any object is a valid image without objects. Nothing outside the file is read, and entities that would grow it more than a
-    hundredfold are refused by expat.
+    Corners are taken as they stand, without subtracting the 1 of the MATLAB convention, as mmdet does. The tags
+    ``difficult`` and ``size`` may be absent. A file without any object is a valid image without objects. Nothing
+    outside the file is read, and entities that would grow it more than a hundredfold are refused by expat.
 
     Args:
         path: The xml file.
@@ -41,7 +41,8 @@ def read_voc(path: str) -> RawAnnotation:
         Boxes with their class names, and the declared image size if there is one.
 
     Raises:
-        PairDataError: The file is absent, empty, no xml, of more than 16 MiB, or an object lacks its name or its corners.
+        PairDataError: The file is absent, empty, no xml, of more than 16 MiB, or an object lacks its name or its
+            corners.
     """
     try:
         text = read_bytes(path)

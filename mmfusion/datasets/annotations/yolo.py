@@ -25,7 +25,8 @@ def read_class_names(path: str) -> List[str]:
     """
     if not Path(path).is_file():
         raise MissingFileError(
-            f'class list {path} does not exist. YOLO labels hold class numbers only: write one line "number name" per class, '
+            f'class list {path} does not exist. YOLO labels hold class numbers only: '
+            f'write one line "number name" per class, '
             'e.g. "0 person"'
         )
     try:
@@ -56,7 +57,8 @@ def read_yolo(path: str, names: Sequence[str], size: Tuple[int, int]) -> RawAnno
         size: (height, width) of the image.
 
     Returns:
-        Boxes in pixels. A class number without a name becomes the name ``'number 7'``, which the data set reports as an unknown class.
+        Boxes in pixels. A class number without a name becomes the name ``'number 7'``, which the data set reports as an
+        unknown class.
 
     Raises:
         PairDataError: The file is absent, or a line has not five numbers.

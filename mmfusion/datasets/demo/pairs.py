@@ -15,16 +15,17 @@ from .scenes import CLASSES, RenderedPair, draw_scene, render_pair
 class DemoPairs(ProceduralPairs):
     """Street scenes rendered on the fly, the embedded default of the demo and the tests.
 
-    The visible image has texture, shading, day and night; the infrared one warm things before a cooler background; both have sensor
-    noise. About 60 % of the objects show in one image only: camouflaged or in the dark but warm, or lit but as cold as what is behind
-    them. Distractors stand in each image: dummies that look like an object but are colder than anything alive in infrared, and warm
-    spots shaped like one that turn out to be striped crates in the visible image. So neither image alone suffices.
+    The visible image has texture, shading, day and night; the infrared one warm things before a cooler background; both
+    have sensor noise. About 60 % of the objects show in one image only: camouflaged or in the dark but warm, or lit but
+    as cold as what is behind them. Distractors stand in each image: dummies that look like an object but are colder
+    than anything alive in infrared, and warm spots shaped like one that turn out to be striped crates in the visible
+    image. So neither image alone suffices.
 
-    Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the
-    order; the splits share no scene. Boxes and masks are the same on every machine; single pixels may differ by one gray level where
-    OpenCV computes with other instructions. Items are those of the other data sets with arrays in the place of paths: ``first`` (H, W, 3)
-    uint8 BGR, ``second`` (H, W, 1) uint8, ``instances`` with masks, ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects.
-    ``LoadPair`` passes the arrays on.
+    Scene ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the
+    worker or the order; the splits share no scene. Boxes and masks are the same on every machine; single pixels may
+    differ by one gray level where OpenCV computes with other instructions. Items are those of the other data sets with
+    arrays in the place of paths: ``first`` (H, W, 3) uint8 BGR, ``second`` (H, W, 1) uint8, ``instances`` with masks,
+    ``gt_seg_map`` (H, W) uint8 with 0 for background and label + 1 for objects. ``LoadPair`` passes the arrays on.
 
     Args:
         length: Number of pairs.

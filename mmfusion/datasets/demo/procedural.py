@@ -11,8 +11,9 @@ SPLITS = ('train', 'val', 'test')
 class ProceduralPairs(BaseDataset):
     """Pairs rendered when they are asked for: no files, no download.
 
-    Pair ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the worker or the order; the splits
-    share none. A subclass renders from :meth:`generator` and completes the items in ``get_data_info``.
+    Pair ``index`` of a split depends on ``seed``, the split's name and ``index`` alone, whatever the process, the
+    worker or the order; the splits share none. A subclass renders from :meth:`generator` and completes the items in
+    ``get_data_info``.
 
     Attributes:
         STREAM: Numbers that tell the random numbers of one kind of pairs from those of another.

@@ -16,8 +16,8 @@ CAMERAS = ('visible', 'infrared')
 class DemoSequence:
     """A street scene before a fixed pair of cameras, whose objects move; the moving counterpart of :class:`DemoPairs`.
 
-    Each object crosses the image at its own speed and comes back on the other side. Background, light and the fixed pattern of the infrared camera
-    stay; the noise of each frame depends on the seed, the camera and the time alone.
+    Each object crosses the image at its own speed and comes back on the other side. Background, light and the fixed
+    pattern of the infrared camera stay; the noise of each frame depends on the seed, the camera and the time alone.
 
     Args:
         size: (height, width), at least 64x64.
@@ -171,7 +171,8 @@ class DemoSequence:
         return boxes, np.array([CLASSES.index(thing.kind) for thing in things], int)
 
     def still(self, times: Sequence[float]) -> np.ndarray:
-        """Where nothing moves and no light changes, for either camera: (H, W) bool, True where frames without noise differ by a gray level at most.
+        """Where nothing moves and no light changes, for either camera: (H, W) bool, True where frames without noise
+        differ by a gray level at most.
 
         Args:
             times: Seconds at which to look, two or more.

@@ -41,11 +41,12 @@ class _ColorPairs(ProceduralPairs):
 
 @DATASETS.register_module()
 class DemoExposurePairs(_ColorPairs):
-    """Scenes with deep shade and strong light, rendered with an exposure too long and one too short; the embedded default of demos and tests.
+    """Scenes with deep shade and strong light, rendered with an exposure too long and one too short; the embedded
+    default of demos and tests.
 
-    The overexposed image is the first source. Its highlights are clipped, the shadows of the other are lost in noise and quantization, so
-    neither alone suffices. ``render(index)`` also gives the light itself. Items have arrays in the place of paths: ``first`` and ``second``, both
-    (H, W, 3) uint8 BGR.
+    The overexposed image is the first source. Its highlights are clipped, the shadows of the other are lost in noise
+    and quantization, so neither alone suffices. ``render(index)`` also gives the light itself. Items have arrays in the
+    place of paths: ``first`` and ``second``, both (H, W, 3) uint8 BGR.
 
     Args:
         length: Number of pairs.
@@ -89,11 +90,12 @@ class DemoExposurePairs(_ColorPairs):
 
 @DATASETS.register_module()
 class DemoFocusPairs(_ColorPairs):
-    """Things close to the camera before a street scene, with the far or the near plane in focus; the embedded default of demos and tests.
+    """Things close to the camera before a street scene, with the far or the near plane in focus; the embedded default
+    of demos and tests.
 
-    The image with the far plane in focus is the first source. The near plane out of focus spreads over its edge as in a real lens.
-    ``render(index)`` also gives the image with all in focus and the mask of the near plane. Items have arrays in the place of paths: ``first``
-    and ``second``, both (H, W, 3) uint8 BGR.
+    The image with the far plane in focus is the first source. The near plane out of focus spreads over its edge as in a
+    real lens. ``render(index)`` also gives the image with all in focus and the mask of the near plane. Items have
+    arrays in the place of paths: ``first`` and ``second``, both (H, W, 3) uint8 BGR.
 
     Args:
         length: Number of pairs.

@@ -15,9 +15,10 @@ from .task_ranges import endless, task_ranges
 class EpisodeBatchSampler(BatchSampler):
     """Draw episodes from a ``FusionTasksDataset``, for ``MetaInitCoupling``.
 
-    An episode is ``(inner_steps + 1) * batch_size`` pairs of one fusion task, drawn without repetition as long as the task has enough; the last
-    ``batch_size`` of them judge. A batch has ``tasks_per_batch`` episodes of different tasks. Every task has its turn equally often, whatever the
-    number of its pairs, in an order drawn anew each round. All depends on (seed, epoch, rank) alone, and processes draw different episodes.
+    An episode is ``(inner_steps + 1) * batch_size`` pairs of one fusion task, drawn without repetition as long as the
+    task has enough; the last ``batch_size`` of them judge. A batch has ``tasks_per_batch`` episodes of different tasks.
+    Every task has its turn equally often, whatever the number of its pairs, in an order drawn anew each round. All
+    depends on (seed, epoch, rank) alone, and processes draw different episodes.
 
     Args:
         sampler: A ``DefaultSampler`` over the data set; its seed, epoch, rank and number of processes count.
@@ -46,7 +47,8 @@ class EpisodeBatchSampler(BatchSampler):
             raise ValueError(f'EpisodeBatchSampler: inner_steps must be at least 0, got {inner_steps}')
         if not 1 <= tasks_per_batch <= len(self.ranges):
             raise ValueError(
-                f'EpisodeBatchSampler: tasks_per_batch must lie in 1...{len(self.ranges)}, the number of tasks, got {tasks_per_batch}'
+                f'EpisodeBatchSampler: tasks_per_batch must lie in 1...{len(self.ranges)}, the number of tasks, '
+                f'got {tasks_per_batch}'
             )
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), False
         self.inner_steps, self.tasks_per_batch, self.batches_per_epoch = (

@@ -16,15 +16,18 @@ from .task_ranges import endless, task_ranges
 class TaskBatchSampler(BatchSampler):
     """Draw batches of one fusion task from a ``FusionTasksDataset``; the tasks take turns in the order of the data set.
 
-    An epoch is one pass over the leading task. The others begin again, in another order, as often as that takes; of a task with more samples an epoch
-    shows a part, another one each time. Only the last batch of the leading task may be smaller than the others.
+    An epoch is one pass over the leading task. The others begin again, in another order, as often as that takes; of a
+    task with more samples an epoch shows a part, another one each time. Only the last batch of the leading task may be
+    smaller than the others.
 
-    Which samples make which batch depends on (seed, epoch) alone, so a resumed run goes on as it would have. Several processes train the same task
-    at the same step, each on a part of its own, with the same number and sizes of batches. As with mmengine's ``DefaultSampler``, a few samples
-    come twice in a pass where the number of processes does not divide that of the samples.
+    Which samples make which batch depends on (seed, epoch) alone, so a resumed run goes on as it would have. Several
+    processes train the same task at the same step, each on a part of its own, with the same number and sizes of
+    batches. As with mmengine's ``DefaultSampler``, a few samples come twice in a pass where the number of processes
+    does not divide that of the samples.
 
     Args:
-        sampler: A ``DefaultSampler`` over the data set; its seed, epoch, rank and number of processes count, its order does not.
+        sampler: A ``DefaultSampler`` over the data set; its seed, epoch, rank and number of processes count, its order
+            does not.
         batch_size: Samples of a batch in each process; ``train_dataloader.batch_size`` in a config.
         lead: Name of the leading fusion task; the first of the data set by default.
         batches_per_epoch: Length of an epoch in batches of whatever task, instead of a leading task.
@@ -33,7 +36,8 @@ class TaskBatchSampler(BatchSampler):
 
     Raises:
         TypeError: The data set has no tasks, or the sampler no epochs.
-        ValueError: A number is below 1, a name is unknown, ``lead`` stands beside ``batches_per_epoch``, or ``drop_last`` leaves no batch.
+        ValueError: A number is below 1, a name is unknown, ``lead`` stands beside ``batches_per_epoch``, or
+            ``drop_last`` leaves no batch.
     """
 
     def __init__(
@@ -57,7 +61,8 @@ class TaskBatchSampler(BatchSampler):
             )
         if lead is not None and batches_per_epoch is not None:
             raise ValueError(
-                f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or batches_per_epoch={batches_per_epoch}, not both'
+                f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or '
+                f'batches_per_epoch={batches_per_epoch}, not both'
             )
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), bool(drop_last)
         self.turn = [name for name in self.ranges for _ in range(repeats.get(name, 1))]
@@ -72,7 +77,8 @@ class TaskBatchSampler(BatchSampler):
             self.lead_sizes.pop()
         if not self.lead_sizes:
             raise InputError(
-                f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in each process '
+                f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, '
+                f'which has {samples} samples in each process '
                 f'for batches of {self.batch_size}'
             )
         turns = -(-len(self.lead_sizes) // self.turn.count(self.lead))

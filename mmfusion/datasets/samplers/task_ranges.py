@@ -9,7 +9,8 @@ from mmfusion.utils.errors import InputError, InputTypeError
 
 
 def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range]:
-    """Indices of each task's samples by name, after a check of the sampler's data set and of numbers that must be at least 1.
+    """Indices of each task's samples by name, after a check of the sampler's data set and of numbers that must be at
+    least 1.
 
     Args:
         owner: Name of the batch sampler, for messages.
@@ -34,9 +35,11 @@ def task_ranges(owner: str, sampler: Sampler, **numbers: int) -> Dict[str, range
 
 
 def endless(rng: np.random.Generator, indices: range, rank: int = 0, world_size: int = 1) -> Iterator[int]:
-    """All indices in an order drawn anew for every pass, without end; of several processes each gets its share of every pass.
+    """All indices in an order drawn anew for every pass, without end; of several processes each gets its share of every
+    pass.
 
-    Shares are disjoint and equally long: where the number of processes does not divide that of the indices, the pass begins again to fill them up.
+    Shares are disjoint and equally long: where the number of processes does not divide that of the indices, the pass
+    begins again to fill them up.
 
     Args:
         rng: Source of the orders, in the same state in all processes.

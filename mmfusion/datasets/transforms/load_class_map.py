@@ -14,10 +14,12 @@ IGNORED = 255
 
 @TRANSFORMS.register_module()
 class LoadClassMap(BaseTransform):
-    """Load ``seg_map_path`` as ``gt_seg_map``, or take the array ``gt_seg_map`` if it is there already, with labels as ``label_map`` says.
+    """Load ``seg_map_path`` as ``gt_seg_map``, or take the array ``gt_seg_map`` if it is there already, with labels as
+    ``label_map`` says.
 
-    What ``mmdet.LoadAnnotations`` with ``with_seg=True`` loads, with the checks that it lacks: size, numbers without a class, color pictures.
-    A png with a palette gives its indices. In a test pipeline it stands after the resize: the metric compares at the size of the original.
+    What ``mmdet.LoadAnnotations`` with ``with_seg=True`` loads, with the checks that it lacks: size, numbers without a
+    class, color pictures. A png with a palette gives its indices. In a test pipeline it stands after the resize: the
+    metric compares at the size of the original.
 
     Required keys: ``seg_map_path`` (and ``label_map``), or ``gt_seg_map``; ``ori_shape`` from :class:`LoadPair`.
 
@@ -25,8 +27,8 @@ class LoadClassMap(BaseTransform):
 
     Raises:
         KeyError: ``LoadPair`` has not run before.
-        PairDataError: The sample has no class map, the file is unreadable or no map of numbers, its size is not that of the images, or it holds
-            a number without a class; the message names the file.
+        PairDataError: The sample has no class map, the file is unreadable or no map of numbers, its size is not that of
+            the images, or it holds a number without a class; the message names the file.
 
     Examples:
         >>> results = dict(ori_shape=(1, 4), gt_seg_map=np.array([[0, 1, 2, 255]], np.uint8), label_map={0: 255, 1: 0, 2: 1})

@@ -11,7 +11,8 @@ from .load_pair import LoadPair
 
 @TRANSFORMS.register_module()
 class LoadFused(LoadPair):
-    """Load ``FOLDER/SAMPLE_ID.png`` as both sources, so that a fuser that passes one source on hands a task network the stored picture.
+    """Load ``FOLDER/SAMPLE_ID.png`` as both sources, so that a fuser that passes one source on hands a task network the
+    stored picture.
 
     Labels and all else of a sample stay those of the data set. It stands where ``LoadPair`` stood.
 

@@ -40,51 +40,59 @@ def per_source(value: Any, name: str, options: bool = False) -> dict:
 class LoadPair(BaseTransform):
     """Load ``first_path`` and ``second_path``, or take the arrays ``first`` and ``second`` if they are there already.
 
-    An 8-bit image stays uint8. A 16-bit one becomes float32 in [0, 1] by the full range, by ``2**bit_depth - 1``, or by ``stretch``; a float one must
-    lie in [0, 1] or be stretched. Images are (H, W, 3) BGR or (H, W, 1). EXIF orientation is ignored, alpha dropped.
+    An 8-bit image stays uint8. A 16-bit one becomes float32 in [0, 1] by the full range, by ``2**bit_depth - 1``, or by
+    ``stretch``; a float one must lie in [0, 1] or be stretched. Images are (H, W, 3) BGR or (H, W, 1). EXIF orientation
+    is ignored, alpha dropped.
 
     Every argument is one value for both sources or ``dict(first=..., second=...)``.
 
     Args:
-        color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file, ``'auto'`` those of
-            the file, but 1 when it stores gray as three equal channels.
+        color_type: ``'color'`` gives 3 channels, ``'grayscale'`` 1 (by luma), ``'unchanged'`` those of the file,
+            ``'auto'`` those of the file, but 1 when it stores gray as three equal channels.
         bit_depth: Significant bits of a 16-bit file, e.g. 14 for a raw thermal camera.
-        stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is lost.
-        window: (low, high) that are mapped to 0 and 1, the same in every image: in raw counts, or in degrees Celsius with ``radiometry``. The result
-            is float32. One value for both sources leaves files of 8 bits or with color alone, so that it is enough for a visible and a thermal image;
-            a dict is followed to the letter. Of a radiometric JPEG of FLIR the raw thermal image is taken. A temperature then has the same gray in
-            every frame, where ``stretch`` gives it another one as soon as something warmer comes into view.
-        radiometry: What makes degrees of raw counts, with ``window``: ``dict(scale=0.01, offset=-273.15)``; ``'file'`` for the constants in a
-            radiometric JPEG; or a dict of arguments of :class:`~mmfusion.thermal.PlanckScale`, of which those that are not given are taken from the
-            file, as in ``dict(emissivity=0.98)``.
-        tone: Tone mapping of the windowed image that adapts to the surroundings: ``'clahe'``, or ``dict(clip=0.01, grid=8)``, see
-            :func:`~mmfusion.thermal.tone_map`. The gray of a temperature is not the same everywhere then.
-        reduce_to: (width, height) that the pipeline shrinks to. Pairs of jpg files of at least twice that are decoded at 1/2, 1/4 or 1/8 of their
-            size, never below it, which is quicker and gives slightly other values. Labels still count in pixels of the files, so the resize that
-            follows must be :class:`ReducedResize`. One value for both sources.
-        cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the next epochs and for all data
-            workers, but for sources of a ``window``; see :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and
-            without. One value for both sources.
-        registration: For pairs that do not lie on each other or differ in size: :class:`Register` with this argument follows. ``'auto'`` or a dict
-            estimates a transform for each pair, the path of a rig file applies one to all. A pair without a trustworthy transform is an error.
+        stretch: Percentiles (low, high) that are mapped to 0 and 1, per image; the result is float32. Radiometry is
+            lost.
+        window: (low, high) that are mapped to 0 and 1, the same in every image: in raw counts, or in degrees Celsius
+            with ``radiometry``. The result is float32. One value for both sources leaves files of 8 bits or with color
+            alone, so that it is enough for a visible and a thermal image; a dict is followed to the letter. Of a
+            radiometric JPEG of FLIR the raw thermal image is taken. A temperature then has the same gray in every
+            frame, where ``stretch`` gives it another one as soon as something warmer comes into view.
+        radiometry: What makes degrees of raw counts, with ``window``: ``dict(scale=0.01, offset=-273.15)``; ``'file'``
+            for the constants in a radiometric JPEG; or a dict of arguments of :class:`~mmfusion.thermal.PlanckScale`,
+            of which those that are not given are taken from the file, as in ``dict(emissivity=0.98)``.
+        tone: Tone mapping of the windowed image that adapts to the surroundings: ``'clahe'``, or
+            ``dict(clip=0.01, grid=8)``, see :func:`~mmfusion.thermal.tone_map`. The gray of a temperature is not the
+            same everywhere then.
+        reduce_to: (width, height) that the pipeline shrinks to. Pairs of jpg files of at least twice that are decoded
+            at 1/2, 1/4 or 1/8 of their size, never below it, which is quicker and gives slightly other values. Labels
+            still count in pixels of the files, so the resize that follows must be :class:`ReducedResize`. One value for
+            both sources.
+        cache: ``dict(folder='work_dirs/cache', max_gib=20)`` keeps what was loaded from files, uncompressed, for the
+            next epochs and for all data workers, but for sources of a ``window``; see
+            :class:`~mmfusion.fileio.image_cache.ImageCache`. Values are the same with and without. One value for both
+            sources.
+        registration: For pairs that do not lie on each other or differ in size: :class:`Register` with this argument
+            follows. ``'auto'`` or a dict estimates a transform for each pair, the path of a rig file applies one to
+            all. A pair without a trustworthy transform is an error.
         same_size: Refuse sources that differ in size; False leaves them to a :class:`Register` step.
 
-    Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by the data set) takes the
-    fourth channel of the file alone; the same for ``first``.
+    Required keys: ``first_path`` and ``second_path``, or ``first`` and ``second``. ``second_channel='alpha'`` (set by
+    the data set) takes the fourth channel of the file alone; the same for ``first``.
 
-    Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W); of a pair that was decoded at a reduced size ``reduced_from``, its full
-    (H, W), which is also that of ``img_shape`` and ``ori_shape``.
+    Added keys: ``first``, ``second``, ``img_shape``, ``ori_shape`` (H, W); of a pair that was decoded at a reduced size
+    ``reduced_from``, its full (H, W), which is also that of ``img_shape`` and ``ori_shape``.
 
-    With ``window`` also ``thermal``: for each source that it applied to, the fields of :class:`~mmfusion.thermal.ThermalFacts` as a dict: unit,
-    window, minimum, maximum and mean of the whole image, and the part of it outside of the window.
+    With ``window`` also ``thermal``: for each source that it applied to, the fields of
+    :class:`~mmfusion.thermal.ThermalFacts` as a dict: unit, window, minimum, maximum and mean of the whole image, and
+    the part of it outside of the window.
 
     With ``registration`` also ``registration`` and ``valid_map``, as :class:`Register` adds them.
 
     Raises:
         UserError: The folder of the cache or the rig file cannot be used.
-        PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values are not finite or out of range;
-            a pair cannot be registered; a window holds no pixel, or applies to neither source; a thermal file is damaged or of a maker whose files
-            are not read.
+        PairDataError: A file is absent, unreadable or truncated; sizes differ; an image is smaller than 16x16; values
+            are not finite or out of range; a pair cannot be registered; a window holds no pixel, or applies to neither
+            source; a thermal file is damaged or of a maker whose files are not read.
 
     Examples:
         >>> import numpy as np
@@ -179,8 +187,10 @@ class LoadPair(BaseTransform):
                     raise PairDataError('no thermal data', f'{path}: {foreign}')
             raise PairDataError(
                 'no thermal data',
-                f'{names["first"]} and {names["second"]}: window is given, and both are pictures of 8 bits or in color. Give 16-bit or float '
-                'files or radiometric JPEG files of FLIR, or name the source: window=dict(first=None, second=(low, high))',
+                f'{names["first"]} and {names["second"]}: window is given, and both are pictures of 8 bits or in '
+                f'color. Give 16-bit or float '
+                'files or radiometric JPEG files of FLIR, or name the source: window=dict(first=None, '
+                'second=(low, high))',
             )
         results['thermal'] = {}
         for source, thermal in values.items():

@@ -62,19 +62,21 @@ def _plain_boxes(boxes) -> torch.Tensor:
 class PackFusionInputs(BaseTransform):
     """End a pipeline: pack sources, labels and meta information.
 
-    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W), RGB or gray, uint8 or float32 in
-    [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``, and masks stand beside them as mmdet loaded them; those with
-    ``ignore_flag`` go to ``ignored_instances``. A class map becomes ``gt_sem_seg`` with int64 data (1, H, W), an edge map (``mmseg.GenerateEdge``)
-    ``gt_edge_map``, a depth map ``gt_depth_map``, the boxes of ``proposals`` an element of that name, the valid region of a pair that was
-    registered on loading ``valid_map``. Without loaded labels these are absent.
+    Returns ``dict(inputs=dict(first=Tensor, second=Tensor), data_samples=FusionDataSample)``. Sources are (C, H, W),
+    RGB or gray, uint8 or float32 in [0, 1] as loaded. Boxes become plain xyxy tensors in ``gt_instances``, and masks
+    stand beside them as mmdet loaded them; those with ``ignore_flag`` go to ``ignored_instances``. A class map becomes
+    ``gt_sem_seg`` with int64 data (1, H, W), an edge map (``mmseg.GenerateEdge``) ``gt_edge_map``, a depth map
+    ``gt_depth_map``, the boxes of ``proposals`` an element of that name, the valid region of a pair that was registered
+    on loading ``valid_map``. Without loaded labels these are absent.
 
     Args:
-        meta_keys: Keys that are kept as meta information if they are present. ``instances`` (the annotation in pixels of the original image) is what
-            ``mmdet.CocoMetric`` with ``ann_file=None`` reads.
+        meta_keys: Keys that are kept as meta information if they are present. ``instances`` (the annotation in pixels
+            of the original image) is what ``mmdet.CocoMetric`` with ``ann_file=None`` reads.
 
     Raises:
         KeyError: A source is missing.
-        ValueError: The sources differ in size, are of a type, shape or range that no coupling takes, or are still of a reduced size.
+        ValueError: The sources differ in size, are of a type, shape or range that no coupling takes, or are still of a
+            reduced size.
 
     Examples:
         >>> import numpy as np
@@ -90,7 +92,8 @@ class PackFusionInputs(BaseTransform):
         """Pack one sample."""
         if 'reduced_from' in results:
             raise InputError(
-                'PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), and no ReducedResize followed'
+                'PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), '
+                'and no ReducedResize followed'
             )
         images = self._check(results)
         sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
@@ -102,7 +105,8 @@ class PackFusionInputs(BaseTransform):
             self._pack_boxes(results, sample)
         if 'valid_map' in results and results['valid_map'].shape != images['first'].shape[:2]:
             raise InputError(
-                f'PackFusionInputs: the valid region of sample {results.get("sample_id", "?")} is {results["valid_map"].shape}, its images are '
+                f'PackFusionInputs: the valid region of sample {results.get("sample_id", "?")} is '
+                f'{results["valid_map"].shape}, its images are '
                 f'{images["first"].shape[:2]}; transforms that change the size after Register belong in Paired'
             )
         for field, (key, dtype) in MAPS.items():
@@ -125,14 +129,16 @@ class PackFusionInputs(BaseTransform):
             image = results[source]
             if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype not in (np.uint8, np.float32):
                 raise InputError(
-                    f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, got {image.shape} {image.dtype}'
+                    f'PackFusionInputs: {source} of {name} must be (H, W, 1|3), uint8 or float32, '
+                    f'got {image.shape} {image.dtype}'
                 )
             file = f' ({results[f"{source}_path"]})' if results.get(f'{source}_path') else ''
             check_unit_range(image, f'PackFusionInputs: {source} source of {name}{file}')
         if results['first'].shape[:2] != results['second'].shape[:2]:
             sizes = ' and '.join(str(results[source].shape[:2]) for source in SOURCES)
             raise InputError(
-                f'PackFusionInputs: the sources of {name} have the sizes {sizes}; wrap transforms of single images in Paired'
+                f'PackFusionInputs: the sources of {name} have the sizes {sizes}; '
+                f'wrap transforms of single images in Paired'
             )
         return {source: results[source] for source in SOURCES}
 
@@ -147,7 +153,8 @@ class PackFusionInputs(BaseTransform):
             masks = results['gt_masks']
             if len(masks) != len(boxes):
                 raise InputError(
-                    f'PackFusionInputs: sample {results.get("sample_id", "?")} has {len(boxes)} boxes and {len(masks)} masks; a '
+                    f'PackFusionInputs: sample {results.get("sample_id", "?")} has {len(boxes)} boxes and '
+                    f'{len(masks)} masks; a '
                     'transform of the pipeline changed only one of the two'
                 )
             sample.gt_instances.masks = masks[np.flatnonzero(~ignored.numpy())]

@@ -15,8 +15,9 @@ _LUMA_BGR = np.array([0.114, 0.587, 0.299], np.float32)  # ITU-R BT.601
 class PairPhotometric(BaseTransform):
     """Change brightness, contrast, gamma, saturation and noise at random; boxes and masks are untouched.
 
-    For values v in [0, 1]: ``clip((clip(v)**gamma - 0.5) * contrast + 0.5 + brightness)``, then the color is moved towards or away from
-    its luma, then normal noise is added, and the result is clipped. The 8-bit steps go through one table of 256 values.
+    For values v in [0, 1]: ``clip((clip(v)**gamma - 0.5) * contrast + 0.5 + brightness)``, then the color is moved
+    towards or away from its luma, then normal noise is added, and the result is clipped. The 8-bit steps go through one
+    table of 256 values.
 
     Args:
         brightness: Largest shift, as a part of the full range; drawn from [-b, b].
@@ -26,7 +27,8 @@ class PairPhotometric(BaseTransform):
         noise: Largest standard deviation of the noise, as a part of the full range; drawn from [0, noise]. 0 is none.
         prob: Probability of each of the steps.
         sources: Keys of the images that are changed.
-        shared: Draw once for all sources. By default each source draws for itself, since light and temperature vary apart.
+        shared: Draw once for all sources. By default each source draws for itself, since light and temperature vary
+            apart.
 
     Raises:
         ValueError: An argument is out of range.
@@ -52,7 +54,8 @@ class PairPhotometric(BaseTransform):
     ):
         if brightness < 0 or noise < 0 or not 0 <= prob <= 1:
             raise ValueError(
-                f'brightness and noise must not be negative and prob must lie in [0, 1]; got {brightness}, {noise}, {prob}'
+                f'brightness and noise must not be negative and prob must lie in [0, 1]; '
+                f'got {brightness}, {noise}, {prob}'
             )
         for name, (low, high) in dict(contrast=contrast, gamma=gamma, saturation=saturation).items():
             if not 0 <= low <= high or (name == 'gamma' and low == 0):

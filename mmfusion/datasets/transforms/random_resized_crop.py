@@ -16,11 +16,12 @@ from mmfusion.utils.value_range import RANGE_TOLERANCE
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cut a part of random area and aspect ratio out of an image and bring it to one size; inside :class:`Paired`, the same part of both sources.
+    """Cut a part of random area and aspect ratio out of an image and bring it to one size; inside :class:`Paired`, the
+    same part of both sources.
 
-    The area is drawn evenly, the ratio evenly on a log scale. After ten parts that do not fit, the largest central one with an allowed ratio
-    is taken. The resize is bicubic (a = -0.5), smoothed where it shrinks, as Pillow does it; values keep the range of their type. A class map is cut
-    alike and resized to the nearest pixel.
+    The area is drawn evenly, the ratio evenly on a log scale. After ten parts that do not fit, the largest central one
+    with an allowed ratio is taken. The resize is bicubic (a = -0.5), smoothed where it shrinks, as Pillow does it;
+    values keep the range of their type. A class map is cut alike and resized to the nearest pixel.
 
     Args:
         size: (height, width) of the result, or one number for both.
@@ -32,8 +33,8 @@ class RandomResizedCrop(BaseTransform):
     Changed keys: the same, and ``img_shape``.
 
     Raises:
-        ValueError: An argument is out of range, the sample has boxes, which the crop would leave in the wrong place, or a float image is not
-            in [0, 1].
+        ValueError: An argument is out of range, the sample has boxes, which the crop would leave in the wrong place, or
+            a float image is not in [0, 1].
 
     Examples:
         >>> crop = RandomResizedCrop((32, 48), scale=(0.2, 1.0))
@@ -77,7 +78,8 @@ class RandomResizedCrop(BaseTransform):
         """Cut and resize."""
         if 'gt_bboxes' in results:
             raise InputError(
-                'RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, or leave mmdet.LoadAnnotations out'
+                'RandomResizedCrop does not move boxes; use mmdet.RandomCrop and mmdet.Resize, '
+                'or leave mmdet.LoadAnnotations out'
             )
         top, left, height, width = self.draw(*results['img'].shape[:2])
         part = np.s_[top : top + height, left : left + width]
@@ -94,7 +96,9 @@ class RandomResizedCrop(BaseTransform):
 
 
 def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, C) integers, or float in [0, 1], to (height, width), bicubic and without aliasing; OpenCV's own aliases where it shrinks."""
+    """Resize (H, W, C) integers, or float in [0, 1], to (height, width), bicubic and without aliasing; OpenCV's own
+    aliases where it shrinks.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float()  # (1, C, H, W)
     tensor = F.interpolate(tensor, size, mode='bicubic', antialias=True, align_corners=False)[0]
     if np.issubdtype(image.dtype, np.integer):
@@ -103,7 +107,8 @@ def resize_bicubic(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     else:
         if image.size and image.max() > 1 + RANGE_TOLERANCE:
             raise InputError(
-                f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; inside a transform of mmcv, '
+                f'RandomResizedCrop takes float images in [0, 1], and this one goes up to {image.max():g}; '
+                f'inside a transform of mmcv, '
                 'give unit_range=True to Paired'
             )
         tensor = tensor.clamp(0, 1)

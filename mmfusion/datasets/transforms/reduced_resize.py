@@ -14,7 +14,8 @@ class ReducedResize(Resize):
     only the pixels come from the reduced one. A picture of full size is resized as ``mmdet.Resize`` does it.
 
     Args:
-        scale: (width, height); not above ``reduce_to`` of :class:`LoadPair`, since a reduced picture has no finer detail.
+        scale: (width, height); not above ``reduce_to`` of :class:`LoadPair`, since a reduced picture has no finer
+            detail.
         kwargs: See ``mmdet.Resize``, without ``scale_factor``.
 
     Raises:

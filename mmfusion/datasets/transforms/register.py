@@ -27,24 +27,28 @@ _HALF = np.array(
 class Register(BaseTransform):
     """Bring the second image onto the first, or refuse the pair.
 
-    It stands after ``LoadPair(same_size=False)``; ``LoadPair(registration=...)`` does both. The first image stays as it is. Where the second has
-    nothing it shows the first in gray, so that no border is invented, and ``valid_map`` is 0 there: it is cropped, flipped, resized and padded like a
-    class map (:class:`Paired`), and fusion losses and metrics leave those pixels out.
+    It stands after ``LoadPair(same_size=False)``; ``LoadPair(registration=...)`` does both. The first image stays as it
+    is. Where the second has nothing it shows the first in gray, so that no border is invented, and ``valid_map`` is 0
+    there: it is cropped, flipped, resized and padded like a class map (:class:`Paired`), and fusion losses and metrics
+    leave those pixels out.
 
     Args:
-        registration: ``'auto'`` or arguments of :func:`~mmfusion.registration.register_pair` estimate a transform for each pair; the path of a rig
-            file applies one to all.
-        labels: Whose pixels the labels count in. Those of the first source stay as they are. Those of the ``'second'`` are moved along: boxes become
-            the upright boxes around their moved corners, are cut at the border of the first image and dropped where nothing is left; class maps get
-            255 where the second image has nothing. They must be loaded before, except for the boxes in ``instances``.
+        registration: ``'auto'`` or arguments of :func:`~mmfusion.registration.register_pair` estimate a transform for
+            each pair; the path of a rig file applies one to all.
+        labels: Whose pixels the labels count in. Those of the first source stay as they are. Those of the ``'second'``
+            are moved along: boxes become the upright boxes around their moved corners, are cut at the border of the
+            first image and dropped where nothing is left; class maps get 255 where the second image has nothing. They
+            must be loaded before, except for the boxes in ``instances``.
 
     Required keys: ``first`` and ``second``, (H, W, C) arrays of any sizes.
 
-    Changed keys: ``first`` (a rig may take lens distortion out), ``second``, ``img_shape``, ``ori_shape``; with ``labels='second'`` also
-    ``instances``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_seg_map`` and ``gt_edge_map``, where they are there.
+    Changed keys: ``first`` (a rig may take lens distortion out), ``second``, ``img_shape``, ``ori_shape``; with
+    ``labels='second'`` also ``instances``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_seg_map`` and
+    ``gt_edge_map``, where they are there.
 
-    Added keys: ``registration``: ``matrix`` (3 rows of 3, from pixels of the second image to pixels of the first, as loaded), ``confidence`` and
-    ``coverage``, the part of the first image that the second covers. ``valid_map``: (H, W) uint8, 1 where both images have something.
+    Added keys: ``registration``: ``matrix`` (3 rows of 3, from pixels of the second image to pixels of the first, as
+    loaded), ``confidence`` and ``coverage``, the part of the first image that the second covers. ``valid_map``: (H, W)
+    uint8, 1 where both images have something.
 
     Raises:
         UserError: The rig file cannot be used.
@@ -97,7 +101,8 @@ class Register(BaseTransform):
         for key in ('gt_masks', 'gt_depth_map', 'proposals'):
             if key in results:
                 raise InputError(
-                    f"Register(labels='second') does not move {key} of sample {results.get('sample_id', '?')}; leave them out"
+                    f"Register(labels='second') does not move {key} of sample "
+                    f'{results.get("sample_id", "?")}; leave them out'
                 )
         if 'seg_map_path' in results and 'gt_seg_map' not in results:
             raise InputError("Register(labels='second') stands after the class map is loaded")

@@ -22,7 +22,8 @@ def _is_grey(image: np.ndarray) -> bool:
 
 
 def convert_color(image: np.ndarray, color_type: str) -> np.ndarray:
-    """Bring an (H, W, 1|3) BGR image to the channels of ``color_type``; see :class:`~mmfusion.datasets.transforms.LoadPair`.
+    """Bring an (H, W, 1|3) BGR image to the channels of ``color_type``; see
+    :class:`~mmfusion.datasets.transforms.LoadPair`.
 
     Examples:
         >>> convert_color(np.zeros((4, 5, 1), np.uint8), 'color').shape, convert_color(np.zeros((4, 5, 3), np.uint8), 'auto').shape

@@ -1,4 +1,6 @@
-"""State of an architecture search after each epoch: a line per position in the log, a picture, and the genotype as a file."""
+"""State of an architecture search after each epoch: a line per position in the log, a picture, and the genotype as a
+file.
+"""
 
 from pathlib import Path
 
@@ -18,10 +20,11 @@ __getattr__ = moved_names(__name__, dict(save_current_genotype='mmfusion.models.
 class ArchitectureHook(Hook):
     """Show the operation weights of a ``SearchCoupling`` while it searches.
 
-    Before the search and after every epoch, ``{out_dir}/latest.png`` shows the weights of all candidates at all positions, the log has the best
-    ones of each position, and the visualizer's backends get ``architecture/{position}/{candidate}``. Every ``interval`` epochs the picture is kept
-    as ``{out_dir}/epoch_{n}.png``. ``genotype.json`` and ``genotype.png`` in the work dir hold what would be chosen now. A file that cannot be
-    written is an error in the log; the search goes on.
+    Before the search and after every epoch, ``{out_dir}/latest.png`` shows the weights of all candidates at all
+    positions, the log has the best ones of each position, and the visualizer's backends get
+    ``architecture/{position}/{candidate}``. Every ``interval`` epochs the picture is kept as
+    ``{out_dir}/epoch_{n}.png``. ``genotype.json`` and ``genotype.png`` in the work dir hold what would be chosen now. A
+    file that cannot be written is an error in the log; the search goes on.
 
     Args:
         interval: Epochs between pictures that are kept; that of the last epoch always is.

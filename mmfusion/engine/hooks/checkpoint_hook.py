@@ -29,22 +29,26 @@ VALIDATED, OUTDATED_BEST = 'validated_step', 'outdated_best_ckpts'  # keys in th
 )  # also for configs in another scope, and for mmengine.CheckpointHook
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's hook, made safe: a run that dies at any moment, or meets a full disk, has a whole checkpoint to go on from.
+    """mmengine's hook, made safe: a run that dies at any moment, or meets a full disk, has a whole checkpoint to go on
+    from.
 
-    It takes the place of mmengine's hook under the same name. Arguments, file names and what a checkpoint holds are the same, except that
+    It takes the place of mmengine's hook under the same name. Arguments, file names and what a checkpoint holds are the
+    same, except that
 
-    - a former checkpoint, the best one too, is removed only when the new one is whole and ``last_checkpoint`` points to it; mmengine removes it
-      first. Disk space for one checkpoint more than ``max_keep_ckpts`` is needed for a moment;
-    - a checkpoint between two steps of the optimizer (``accumulative_counts`` that does not divide the epoch) holds the gradients gathered so far;
-    - a run that was cut off before or in the validation that belongs to its last checkpoint does that validation first when it is resumed;
+    - a former checkpoint, the best one too, is removed only when the new one is whole and ``last_checkpoint`` points to
+      it; mmengine removes it first. Disk space for one checkpoint more than ``max_keep_ckpts`` is needed for a moment;
+    - a checkpoint between two steps of the optimizer (``accumulative_counts`` that does not divide the epoch) holds the
+      gradients gathered so far;
+    - a run that was cut off before or in the validation that belongs to its last checkpoint does that validation first
+      when it is resumed;
     - weights that are not finite are never saved.
 
     Args:
         kwargs: Arguments of :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
-        UserError: At the start of training, when checkpoints by iteration would lie inside an epoch, where exact resuming is not possible; or
-            when ``save_best`` names no metric of the validation.
+        UserError: At the start of training, when checkpoints by iteration would lie inside an epoch, where exact
+            resuming is not possible; or when ``save_best`` names no metric of the validation.
         NonFiniteError: A weight is NaN or infinite.
     """
 
@@ -53,7 +57,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not self.by_epoch and hasattr(runner.train_loop, 'run_epoch'):
             raise UserError(
                 'CheckpointHook(by_epoch=False) saves inside an epoch, from where training cannot go on exactly: set '
-                "default_hooks.checkpoint.by_epoch=True, or train by iterations with train_cfg.type='IterBasedTrainLoop'"
+                'default_hooks.checkpoint.by_epoch=True, or train by iterations with '
+                "train_cfg.type='IterBasedTrainLoop'"
             )
         super().before_train(runner)
         if self.file_client_args is not None and self.file_client.name == 'HardDiskBackend':
@@ -70,7 +75,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._restore_gradients(runner)
         if self._validation_is_due(runner):
             runner.logger.info(
-                f'resumed before the validation of {"epoch" if self.by_epoch else "iteration"} {self._step(runner)} was done: '
+                f'resumed before the validation of {"epoch" if self.by_epoch else "iteration"} '
+                f'{self._step(runner)} was done: '
                 'it comes first'
             )
             # as it was at the end of that step: best checkpoints keep it
@@ -130,7 +136,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         unknown = [key for key in self.key_indicators if key != 'auto' and key not in metrics]
         if unknown:
             raise UserError(
-                f'CheckpointHook: save_best={unknown[0]!r} is no metric of the validation; there are {", ".join(metrics)}'
+                f'CheckpointHook: save_best={unknown[0]!r} is no metric of the validation; '
+                f'there are {", ".join(metrics)}'
             )
         check_weights(runner)
         former = self._best_paths()
@@ -174,7 +181,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             return
         if not gradients:
             runner.logger.warning(
-                'the checkpoint lies between two steps of the optimizer (accumulative_counts) and has no gradients: the first step '
+                'the checkpoint lies between two steps of the optimizer (accumulative_counts) '
+                'and has no gradients: the first step '
                 'will differ from that of an uninterrupted run'
             )
             return
@@ -239,7 +247,8 @@ def check_weights(runner: Runner) -> None:
     if anywhere:
         info, first = runner.message_hub.runtime_info, bad[0] if bad else 'those of another process'
         raise NonFiniteError(
-            f'after iteration {info.get("iter", runner.iter - 1) + 1} {len(bad)} of {len(learning)} weights are NaN or infinite, '
+            f'after iteration {info.get("iter", runner.iter - 1) + 1} {len(bad)} of {len(learning)} weights are '
+            f'NaN or infinite, '
             f'such as {first}; they are not saved. {last_good(info.get("last_ckpt"))} Lower the learning rate, or set '
             'optim_wrapper.clip_grad'
         )
@@ -283,7 +292,8 @@ def gathered_gradients(runner: Runner) -> Optional[List[Dict[str, Tensor]]]:
 
 
 def use_whole_checkpoints(runner: Runner) -> None:
-    """Give hooks that are mmengine's ``CheckpointHook`` itself (a config may name the class in place of its name) the behavior of ours.
+    """Give hooks that are mmengine's ``CheckpointHook`` itself (a config may name the class in place of its name) the
+    behavior of ours.
 
     A class derived from mmengine's keeps its own order of saving and removing, of which a warning tells.
     """

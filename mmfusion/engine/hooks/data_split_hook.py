@@ -12,8 +12,8 @@ class DataSplitHook(Hook):
     """Log the data set, its size and its ``split_hash`` after every validation and test.
 
     Two scores may be compared if their hashes agree. The hash is the sha256 of the sample names, see
-    :class:`mmfusion.datasets.BasePairDataset`; checkpoints keep that of the training set in ``meta['dataset_meta']``. Data sets without a
-    hash are passed over.
+    :class:`mmfusion.datasets.BasePairDataset`; checkpoints keep that of the training set in ``meta['dataset_meta']``.
+    Data sets without a hash are passed over.
     """
 
     priority = 'VERY_LOW'  # after the metrics are logged
@@ -32,5 +32,6 @@ class DataSplitHook(Hook):
         split_hash = getattr(dataset, 'metainfo', {}).get('split_hash')
         if split_hash:
             runner.logger.info(
-                f'{mode} results were measured on {len(dataset)} pairs of {type(dataset).__name__}, split hash {split_hash}'
+                f'{mode} results were measured on {len(dataset)} pairs of {type(dataset).__name__}, '
+                f'split hash {split_hash}'
             )

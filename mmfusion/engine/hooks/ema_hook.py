@@ -19,8 +19,8 @@ class EMAHook(MMEngineEMAHook):
 
     mmengine begins the average anew in ``before_run``, which a runner calls before each training, validation and test:
     a test by the runner that has just trained then sees the weights as they are at the end, while the checkpoint holds
-    the averaged ones. Here the average of a model is begun once. Moving averages are updated in one call for all weights.
-    Arguments are those of mmengine's hook.
+    the averaged ones. Here the average of a model is begun once. Moving averages are updated in one call for all
+    weights. Arguments are those of mmengine's hook.
     """
 
     src_model = None
@@ -35,9 +35,9 @@ class EMAHook(MMEngineEMAHook):
 def update_at_once(average: BaseAveragedModel) -> None:
     """Let a moving average update all its weights in one call, with the same numbers.
 
-    mmengine goes through them one by one, and its step count, on the device, is read for each. Only kinds are changed whose update is known to be
-    ``average.lerp_(weight, momentum)``: mmengine's ``ExponentialMovingAverage`` and mmdet's ``ExpMomentumEMA``, which subclasses may extend
-    otherwise.
+    mmengine goes through them one by one, and its step count, on the device, is read for each. Only kinds are changed
+    whose update is known to be ``average.lerp_(weight, momentum)``: mmengine's ``ExponentialMovingAverage`` and mmdet's
+    ``ExpMomentumEMA``, which subclasses may extend otherwise.
 
     Args:
         average: The averaged model, changed in place.

@@ -39,8 +39,9 @@ def seed_everything(value: int) -> None:
 def seed_worker(worker_id: int) -> None:
     """Seed numpy and python in a data worker from torch's seed there, and keep OpenCV to one thread.
 
-    torch gives each worker the seed ``base + worker_id``, and draws ``base`` from the main process's generator whenever workers start.
-    mmengine's own function seeds every epoch's workers alike, which repeats the same augmentations in each epoch.
+    torch gives each worker the seed ``base + worker_id``, and draws ``base`` from the main process's generator whenever
+    workers start. mmengine's own function seeds every epoch's workers alike, which repeats the same augmentations in
+    each epoch.
     """
     value = torch.initial_seed() % 2**32
     random.seed(value)
@@ -52,14 +53,15 @@ def seed_worker(worker_id: int) -> None:
 class EpochSeedHook(Hook):
     """Seeds python, numpy and torch before every training epoch from (run seed, epoch, rank).
 
-    Together with mmengine's checkpoints (weights, optimizer, schedulers, message hub) this makes ``--resume`` exact: a run that was stopped
-    after an epoch ends with the same weights, bit by bit on a CPU. The hook also hands the run's seed to the sampler (mmengine draws
-    another one for it when the config has no seed, and a resumed run learns its seed only after the sampler was built) and puts
-    :func:`seed_worker` in the place of mmengine's worker function.
+    Together with mmengine's checkpoints (weights, optimizer, schedulers, message hub) this makes ``--resume`` exact: a
+    run that was stopped after an epoch ends with the same weights, bit by bit on a CPU. The hook also hands the run's
+    seed to the sampler (mmengine draws another one for it when the config has no seed, and a resumed run learns its
+    seed only after the sampler was built) and puts :func:`seed_worker` in the place of mmengine's worker function.
 
     Training that counts iterations is one epoch, so resuming it continues with other random numbers; the hook says so.
 
-    ``persistent_workers=True`` keeps the workers' random state over epochs, so resuming is then not exact; the hook warns.
+    ``persistent_workers=True`` keeps the workers' random state over epochs, so resuming is then not exact; the hook
+    warns.
     """
 
     priority = 'VERY_HIGH'
@@ -68,7 +70,8 @@ class EpochSeedHook(Hook):
         """Hand the seed to the sampler and :func:`seed_worker` to the workers; warn of what makes resuming inexact."""
         if runner.iter > 0 and not hasattr(runner.train_loop, 'run_epoch'):
             runner.logger.warning(
-                'resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an uninterrupted run. '
+                'resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an '
+                'uninterrupted run. '
                 'Use EpochBasedTrainLoop for exact resuming.'
             )
         loader = runner.train_dataloader
@@ -86,7 +89,8 @@ class EpochSeedHook(Hook):
             loader.worker_init_fn = seed_worker
         if loader.persistent_workers:
             runner.logger.warning(
-                'train_dataloader has persistent_workers=True: data workers keep their random state from epoch to epoch, '
+                'train_dataloader has persistent_workers=True: data workers keep their random state from '
+                'epoch to epoch, '
                 'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.'
             )
 

@@ -13,7 +13,8 @@ FIRST_LOSS = 'first_loss'
 
 @HOOKS.register_module()
 class FirstLossHook(Hook):
-    """Keep the loss of the first iteration in the message hub, as ``first_loss``; a run that is resumed keeps the one it had.
+    """Keep the loss of the first iteration in the message hub, as ``first_loss``; a run that is resumed keeps the one
+    it had.
 
     Couplings whose step returns several losses keep their sum.
     """

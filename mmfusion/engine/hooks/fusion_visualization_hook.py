@@ -14,12 +14,14 @@ from mmfusion.visualization import view_sample
 
 @HOOKS.register_module()
 class FusionVisualizationHook(Hook):
-    """Write the fused images of validation and test as png, and on request a panel with both sources and the predicted boxes.
+    """Write the fused images of validation and test as png, and on request a panel with both sources and the predicted
+    boxes.
 
-    Files are ``{out_dir}/{val|test}/{sample_id}.png`` and ``{out_dir}/{val|test}_panels/{sample_id}.png``; a validation overwrites those of the one
-    before. A sample that names its fusion task has the task's name before its own; two samples of the same name get their ``img_id`` appended. Each
-    file is whole or absent. When a file cannot be written (disk full, no permission), one error naming it is logged and the rest of the phase goes
-    on without pictures: neither training nor the metrics are lost.
+    Files are ``{out_dir}/{val|test}/{sample_id}.png`` and ``{out_dir}/{val|test}_panels/{sample_id}.png``; a validation
+    overwrites those of the one before. A sample that names its fusion task has the task's name before its own; two
+    samples of the same name get their ``img_id`` appended. Each file is whole or absent. When a file cannot be written
+    (disk full, no permission), one error naming it is logged and the rest of the phase goes on without pictures:
+    neither training nor the metrics are lost.
 
     Args:
         out_dir: Folder, relative to the runner's ``work_dir``.
@@ -29,8 +31,8 @@ class FusionVisualizationHook(Hook):
         interval: Write every n-th sample of the data set.
         max_images: At most so many samples of a test; None for all.
         max_val_images: At most so many samples of each validation; None for all.
-        size: ``'original'`` resizes back to the size of the source files where the pipeline resized (a pipeline that cropped keeps its size);
-            ``'network'`` writes what the network made.
+        size: ``'original'`` resizes back to the size of the source files where the pipeline resized (a pipeline that
+            cropped keeps its size); ``'network'`` writes what the network made.
         score_thr: Boxes with a lower score are not drawn.
         titles: Three titles for the panel; the data set's modalities and ``fused`` when missing.
         to_backends: Also send the panels to the visualizer's backends (TensorBoard).
@@ -127,7 +129,8 @@ class FusionVisualizationHook(Hook):
             self._tell(
                 runner,
                 'nan',
-                f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise all others that do)',
+                f'the fused image of {name!r} holds NaN or infinite values and is not written (likewise '
+                f'all others that do)',
             )
             return
         with_sources = self.panel or self.to_backends

@@ -40,9 +40,10 @@ def color_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.nda
 class LossWeightVisualizationHook(Hook):
     """Write, every few epochs, the weight of the first source as a color map beside both sources and the fused image.
 
-    For couplings with a loss generation module. The files are ``{out_dir}/epoch_{n}/{sample_id}.png``; ``epoch_0`` shows the weights before the first
-    step. The color map's title gives the values of its darkest and its brightest color. Mean weights over the shown samples are logged.
-    A picture that cannot be written is one error in the log; training goes on.
+    For couplings with a loss generation module. The files are ``{out_dir}/epoch_{n}/{sample_id}.png``; ``epoch_0``
+    shows the weights before the first step. The color map's title gives the values of its darkest and its brightest
+    color. Mean weights over the shown samples are logged. A picture that cannot be written is one error in the log;
+    training goes on.
 
     Args:
         interval: Epochs between pictures; the last epoch is always shown.
@@ -67,7 +68,8 @@ class LossWeightVisualizationHook(Hook):
     ) -> None:
         if interval < 1 or num_samples < 1:
             raise ValueError(
-                f'LossWeightVisualizationHook: interval and num_samples must be at least 1, got {interval} and {num_samples}'
+                f'LossWeightVisualizationHook: interval and num_samples must be at least 1, '
+                f'got {interval} and {num_samples}'
             )
         if phase not in ('val', 'train'):
             raise ValueError(f"LossWeightVisualizationHook: phase must be 'val' or 'train', got {phase!r}")
@@ -80,7 +82,8 @@ class LossWeightVisualizationHook(Hook):
         """Show the weights before the first step; check the model."""
         if not hasattr(self._coupling(runner), 'generate_weights'):
             raise InputError(
-                f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation module; remove the hook'
+                f'LossWeightVisualizationHook: {type(self._coupling(runner)).__name__} has no loss generation '
+                f'module; remove the hook'
             )
         if runner.epoch == 0:
             self._show(runner, 0)

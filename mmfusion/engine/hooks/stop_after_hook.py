@@ -45,5 +45,6 @@ class StopAfterHook(Hook):
         if late[0] and runner.epoch + 1 < runner.max_epochs:
             runner.train_loop.stop_training = True
             runner.logger.info(
-                f'Stopped after {self.minutes} minutes, at epoch {runner.epoch + 1} of {runner.max_epochs}; resume to go on.'
+                f'Stopped after {self.minutes} minutes, at epoch {runner.epoch + 1} of {runner.max_epochs}; '
+                f'resume to go on.'
             )

@@ -20,10 +20,11 @@ def learned_buffers(runner: Runner) -> List[Tensor]:
 
 @HOOKS.register_module()
 class SyncLearnedBuffersHook(SyncBuffersHook):
-    """mmengine's hook for the modules that are in training mode; what is frozen is in evaluation mode, and its buffers stay bit by bit.
+    """mmengine's hook for the modules that are in training mode; what is frozen is in evaluation mode, and its buffers
+    stay bit by bit.
 
-    The mean of equal numbers is not always that number: over three processes it is off by one in the last place for some, so that a network meant to
-    stay as loaded would drift.
+    The mean of equal numbers is not always that number: over three processes it is off by one in the last place for
+    some, so that a network meant to stay as loaded would drift.
     """
 
     def before_val_epoch(self, runner: Runner) -> None:

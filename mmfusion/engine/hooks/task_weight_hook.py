@@ -29,7 +29,8 @@ def linear_factor(progress: float, start: float, end: float, begin: float, finis
 class TaskWeightHook(Hook):
     """Multiplies a coupling's ``task_weights[task]`` by a factor that changes linearly during training.
 
-    The weight is a pure function of the epoch (or iteration) and the config, so that a resumed run has it right without any saved state.
+    The weight is a pure function of the epoch (or iteration) and the config, so that a resumed run has it right without
+    any saved state.
 
     Args:
         task: Name of the task in the coupling.
@@ -37,7 +38,8 @@ class TaskWeightHook(Hook):
         end_factor: Factor from ``end`` on.
         begin: Epoch (iteration), counted from 0, at which the change begins.
         end: Epoch (iteration) from which on ``end_factor`` holds; None for the end of the training.
-        by_epoch: Count in epochs; otherwise in iterations. In a loop by iterations, epochs are those of ``iterations_per_epoch``.
+        by_epoch: Count in epochs; otherwise in iterations. In a loop by iterations, epochs are those of
+            ``iterations_per_epoch``.
 
     Raises:
         ValueError: ``end`` is not after ``begin``, a factor is negative, or the model has no such task.

@@ -10,9 +10,10 @@ from mmfusion.utils.unwrap import unwrap
 class CouplingTrainLoop(EpochBasedTrainLoop):
     """mmengine's ``EpochBasedTrainLoop``, for every coupling, also in several processes.
 
-    mmengine's wrapper for distributed training has a ``train_step`` that knows one sum of losses only. Couplings with another rule
-    (``BilevelCoupling``) average their gradients themselves, say so (``averages_gradients``), and are called past it. All others go
-    through the wrapper, which averages their gradients. In one process there is no difference.
+    mmengine's wrapper for distributed training has a ``train_step`` that knows one sum of losses only. Couplings with
+    another rule (``BilevelCoupling``) average their gradients themselves, say so (``averages_gradients``), and are
+    called past it. All others go through the wrapper, which averages their gradients. In one process there is no
+    difference.
     """
 
     @property

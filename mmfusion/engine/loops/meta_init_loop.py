@@ -10,8 +10,9 @@ from .coupling_train_loop import CouplingTrainLoop
 class MetaInitLoop(CouplingTrainLoop):
     """Epochs for ``MetaInitCoupling``: each iteration is one batch of episodes and one step of the initialization.
 
-    Everything that counts iterations or epochs works as in any other training. Which tasks and pairs an iteration gets depends on (seed, epoch, rank)
-    alone, so a run resumed after an epoch repeats an uninterrupted one. The coupling averages over processes itself.
+    Everything that counts iterations or epochs works as in any other training. Which tasks and pairs an iteration gets
+    depends on (seed, epoch, rank) alone, so a run resumed after an epoch repeats an uninterrupted one. The coupling
+    averages over processes itself.
 
     Args:
         runner: The runner.
@@ -19,14 +20,16 @@ class MetaInitLoop(CouplingTrainLoop):
         kwargs: ``max_epochs``, ``val_begin``, ``val_interval``, ``dynamic_intervals`` of ``EpochBasedTrainLoop``.
 
     Raises:
-        UserError: At the start, when the model learns no initialization, or its inner steps are not those of the sampler.
+        UserError: At the start, when the model learns no initialization, or its inner steps are not those of the
+            sampler.
     """
 
     def run(self):
         """Launch training."""
         if not hasattr(self.model, 'run_episode'):
             raise UserError(
-                f"MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: use type='{self.fitting_loop}'"
+                f'MetaInitLoop trains a MetaInitCoupling; {type(self.model).__name__} has no episodes: '
+                f"use type='{self.fitting_loop}'"
             )
         sampler = getattr(self.dataloader, 'batch_sampler', None)
         steps = getattr(sampler, 'inner_steps', None)
@@ -37,7 +40,8 @@ class MetaInitLoop(CouplingTrainLoop):
                 else f'EpisodeBatchSampler draws for inner_steps={steps}'
             )
             raise UserError(
-                f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: set train_dataloader.batch_sampler = '
+                f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: '
+                f'set train_dataloader.batch_sampler = '
                 f"dict(type='EpisodeBatchSampler', inner_steps={self.model.inner_steps})"
             )
         sampler.sampler.seed = self.runner.seed  # a resumed run learns its seed after the sampler was built

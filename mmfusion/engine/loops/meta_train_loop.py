@@ -15,15 +15,18 @@ from .coupling_train_loop import CouplingTrainLoop
 
 @LOOPS.register_module()
 class MetaTrainLoop(CouplingTrainLoop):
-    """Epochs for ``MetaCoupling``: meta steps on part of a shuffled pass over the training set, then the whole set once.
+    """Epochs for ``MetaCoupling``: meta steps on part of a shuffled pass over the training set, then the whole set
+    once.
 
-    Phase 1 takes the batches of a shuffled pass two by two, one for the inner and one for the outer problem, so that the two sets share no
-    sample. Its order is another than that of phase 2. Phase 2 is an epoch as mmengine's ``EpochBasedTrainLoop`` runs it, and the only one that counts
-    iterations: learning rates that change by iteration, hooks and logs see the same epoch as in any other training. Values of the meta steps are
-    logged as ``meta.*``: every ``log_interval`` steps on the console and in the visualizer's backends, and as means beside the losses of phase 2.
+    Phase 1 takes the batches of a shuffled pass two by two, one for the inner and one for the outer problem, so that
+    the two sets share no sample. Its order is another than that of phase 2. Phase 2 is an epoch as mmengine's
+    ``EpochBasedTrainLoop`` runs it, and the only one that counts iterations: learning rates that change by iteration,
+    hooks and logs see the same epoch as in any other training. Values of the meta steps are logged as ``meta.*``: every
+    ``log_interval`` steps on the console and in the visualizer's backends, and as means beside the losses of phase 2.
 
-    Hooks may have ``before_meta_epoch(runner, meta_steps)``, ``after_meta_iter(runner, batch_idx, outputs)`` and ``after_meta_epoch(runner)``.
-    All random numbers come from the epoch (``EpochSeedHook``), so a run resumed after an epoch repeats an uninterrupted one.
+    Hooks may have ``before_meta_epoch(runner, meta_steps)``, ``after_meta_iter(runner, batch_idx, outputs)`` and
+    ``after_meta_epoch(runner)``. All random numbers come from the epoch (``EpochSeedHook``), so a run resumed after an
+    epoch repeats an uninterrupted one.
 
     Args:
         runner: The runner.
@@ -64,17 +67,20 @@ class MetaTrainLoop(CouplingTrainLoop):
         """Launch training."""
         if not hasattr(self.model, 'meta_step'):
             raise UserError(
-                f"MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: use type='{self.fitting_loop}'"
+                f'MetaTrainLoop trains a MetaCoupling; {type(self.model).__name__} has no meta step: '
+                f"use type='{self.fitting_loop}'"
             )
         if len(self.dataloader) < 2:
             raise UserError(
-                f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; train_dataloader has '
+                f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; '
+                f'train_dataloader has '
                 f'{len(self.dataloader)}: lower batch_size or take more pairs'
             )
         available = len(self.dataloader) // 2
         if available < self.meta_steps:
             self.runner.logger.info(
-                f'meta_steps={self.meta_steps} needs {2 * self.meta_steps} batches of a pass, and the training set makes '
+                f'meta_steps={self.meta_steps} needs {2 * self.meta_steps} batches of a pass, '
+                f'and the training set makes '
                 f'{len(self.dataloader)}: '
                 + (
                     'phase 1 goes over it several times (cycle=True)'

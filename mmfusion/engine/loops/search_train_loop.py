@@ -14,11 +14,13 @@ from .coupling_train_loop import CouplingTrainLoop
 
 @LOOPS.register_module()
 class SearchTrainLoop(CouplingTrainLoop):
-    """Epochs for ``SearchCoupling``: a pass over the training part, with a batch of the other part at every search step.
+    """Epochs for ``SearchCoupling``: a pass over the training part, with a batch of the other part at every search
+    step.
 
-    Without ``upper_dataloader`` the training set is split once, at random but the same in every run, into two parts that share no sample. An epoch
-    is a pass over the first part. Batches of the other part come from shuffled passes of their own. The order of both depends on the epoch
-    alone (``EpochSeedHook``), so a run resumed after an epoch repeats an uninterrupted one.
+    Without ``upper_dataloader`` the training set is split once, at random but the same in every run, into two parts
+    that share no sample. An epoch is a pass over the first part. Batches of the other part come from shuffled passes of
+    their own. The order of both depends on the epoch alone (``EpochSeedHook``), so a run resumed after an epoch repeats
+    an uninterrupted one.
 
     Args:
         runner: The runner.
@@ -65,7 +67,8 @@ class SearchTrainLoop(CouplingTrainLoop):
         """Configs of two dataloaders whose data sets are parts of one."""
         if isinstance(dataloader, DataLoader):
             raise UserError(
-                'SearchTrainLoop splits the training set of a config; for a built dataloader give train_cfg.upper_dataloader'
+                'SearchTrainLoop splits the training set of a config; for a built dataloader give '
+                'train_cfg.upper_dataloader'
             )
         dataset = dataloader['dataset']
         dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -103,7 +106,8 @@ class SearchTrainLoop(CouplingTrainLoop):
                     f'{name} makes no batch of {len(loader.dataset)} pairs: lower batch_size or set drop_last=False'
                 )
         self.runner.logger.info(
-            f'search: {len(self.dataloader.dataset)} pairs for the weights, {len(self.upper_dataloader.dataset)} for the '
+            f'search: {len(self.dataloader.dataset)} pairs for the weights, '
+            f'{len(self.upper_dataloader.dataset)} for the '
             f'architecture, which moves every {self.search_interval} steps from epoch {self.search_begin} on'
         )
         return super().run()

@@ -14,8 +14,8 @@ from mmfusion.registry import OPTIM_WRAPPERS
 class BFloat16OptimWrapper(OptimWrapper):
     """Runs the forward pass under bfloat16 autocast.
 
-    bfloat16 has float32's range, so gradients need no scaling. mmengine's ``AmpOptimWrapper`` demands a GPU; this one is what ``--amp`` uses
-    on a CPU. Arguments are those of :class:`mmengine.optim.OptimWrapper`.
+    bfloat16 has float32's range, so gradients need no scaling. mmengine's ``AmpOptimWrapper`` demands a GPU; this one
+    is what ``--amp`` uses on a CPU. Arguments are those of :class:`mmengine.optim.OptimWrapper`.
 
     Attributes:
         autocast_dtype: Type of the autocast.

@@ -1,4 +1,6 @@
-"""Optimizers of many small weights: few groups, one call for all weights of a group on a CPU, and little Python around gradients."""
+"""Optimizers of many small weights: few groups, one call for all weights of a group on a CPU, and little Python around
+gradients.
+"""
 
 from typing import Any, Dict, Iterable, List, Sequence, Union
 
@@ -37,7 +39,8 @@ def merged_groups(groups: Sequence[dict]) -> List[dict]:
 def can_fuse(optimizer: Dict[str, Any], model: nn.Module) -> bool:
     """Whether torch has a fused step for an optimizer's config and the weights that learn, on a CPU.
 
-    On other devices torch takes its multi-tensor kernels by itself. An optimizer whose config names ``fused`` or ``foreach`` is left alone.
+    On other devices torch takes its multi-tensor kernels by itself. An optimizer whose config names ``fused`` or
+    ``foreach`` is left alone.
     """
     kind = optimizer.get('type')
     with OPTIMIZERS.switch_scope_and_registry(None) as registry:
@@ -54,8 +57,9 @@ def can_fuse(optimizer: Dict[str, Any], model: nn.Module) -> bool:
 def guard(optimizer: Optimizer) -> Optimizer:
     """Make a fused step safe, and refuse the state of other groups with a message that says what to do.
 
-    The fused kernels for a CPU walk through memory: a gradient in another layout than its weight, which ``torch.autograd.grad`` returns behind
-    features in ``channels_last``, would silently update the wrong entries. Such gradients are copied first.
+    The fused kernels for a CPU walk through memory: a gradient in another layout than its weight, which
+    ``torch.autograd.grad`` returns behind features in ``channels_last``, would silently update the wrong entries. Such
+    gradients are copied first.
     """
     optimizer.register_step_pre_hook(_same_layout)
     optimizer.register_load_state_dict_pre_hook(_check_groups)
@@ -67,7 +71,8 @@ def guard(optimizer: Optimizer) -> Optimizer:
 def clip_grad_norm(
     parameters: Union[Tensor, Iterable[Tensor]], max_norm: float, norm_type: float = 2.0, **options: Any
 ) -> Tensor:
-    """``torch.nn.utils.clip_grad_norm_`` for many small gradients on a CPU; those below ``max_norm`` are not multiplied by one.
+    """``torch.nn.utils.clip_grad_norm_`` for many small gradients on a CPU; those below ``max_norm`` are not multiplied
+    by one.
 
     Bit for bit the same norm and gradients. Other devices, dtypes and options go to PyTorch's.
     """
@@ -108,7 +113,9 @@ def _check_groups(optimizer: Optimizer, state_dict: dict) -> None:
     )
     if found != wanted:
         raise UserError(
-            f'the checkpoint holds the state of an optimizer with {sum(found)} weights in {len(found)} groups, this config makes '
-            f'{sum(wanted)} weights in {len(wanted)}: resume with the config and the version of mmfusion that wrote it, or begin '
+            f'the checkpoint holds the state of an optimizer with {sum(found)} weights in {len(found)} groups, '
+            f'this config makes '
+            f'{sum(wanted)} weights in {len(wanted)}: resume with the config and the version of mmfusion that '
+            f'wrote it, or begin '
             'from its weights alone (load_from instead of resume)'
         )

@@ -21,18 +21,21 @@ class PartOptimWrapperConstructor:
         optim_wrapper = dict(
             constructor='PartOptimWrapperConstructor',
             fuser=dict(optimizer=dict(type='Adam', lr=1e-4)),
-            tasks=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=35), paramwise_cfg=dict(norm_decay_mult=0.)))
+            tasks=dict(optimizer=dict(type='AdamW', lr=1e-4), clip_grad=dict(max_norm=35),
+            paramwise_cfg=dict(norm_decay_mult=0.)))
 
-    Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default. The parts are the children of the model
-    (``fuser``, ``tasks``...), or what its method ``learning_parts()`` names. Every coupling trains by parts: those with one sum of losses
-    (``JointCoupling``, ``FusionOnly``) take one backward pass for all of them.
+    Each entry is what a single ``optim_wrapper`` would be; ``type`` is ``OptimWrapper`` by default. The parts are the
+    children of the model (``fuser``, ``tasks``...), or what its method ``learning_parts()`` names. Every coupling
+    trains by parts: those with one sum of losses (``JointCoupling``, ``FusionOnly``) take one backward pass for all of
+    them.
 
     Args:
         optim_wrapper_cfg: Config of an optimizer wrapper by the name of a part (a submodule such as ``fuser``).
         paramwise_cfg: Must be missing; it belongs to the parts.
 
     Raises:
-        UserError: A key names no part of the model, a part has nothing to learn, or an entry is no config with an ``optimizer``.
+        UserError: A key names no part of the model, a part has nothing to learn, or an entry is no config with an
+            ``optimizer``.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Optional[dict] = None) -> None:
@@ -55,7 +58,8 @@ class PartOptimWrapperConstructor:
         for name, cfg in self.parts.items():
             if name not in learning:
                 raise UserError(
-                    f'optim_wrapper.{name}: {type(model).__name__} has no such part to train; it has {", ".join(learning)}'
+                    f'optim_wrapper.{name}: {type(model).__name__} has no such part to train; '
+                    f'it has {", ".join(learning)}'
                 )
             if not isinstance(cfg, dict) or 'optimizer' not in cfg:
                 raise UserError(

@@ -16,14 +16,15 @@ from .fused import can_fuse, clip_grad_norm, guard, merged_groups
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor with all its options (``paramwise_cfg``), which leaves frozen parameters out.
 
-    mmengine's own hands them to the optimizer as well. They never get a gradient, so nothing happens to them, but they count among what is trained
-    and lie in the groups of every checkpoint.
+    mmengine's own hands them to the optimizer as well. They never get a gradient, so nothing happens to them, but they
+    count among what is trained and lie in the groups of every checkpoint.
 
-    ``flat_decay_mult`` also counts for parameters that are a single number without axes, which mmengine overlooks. Weights that several modules share
-    (the heads of RTMDet) are held once, with the options of the first, also without ``bypass_duplicate``.
+    ``flat_decay_mult`` also counts for parameters that are a single number without axes, which mmengine overlooks.
+    Weights that several modules share (the heads of RTMDet) are held once, with the options of the first, also without
+    ``bypass_duplicate``.
 
-    Parameters with equal options share one group, where mmengine makes a group of each, and on a CPU Adam, AdamW and SGD take torch's fused step
-    unless their config names ``fused`` or ``foreach``: results differ by rounding.
+    Parameters with equal options share one group, where mmengine makes a group of each, and on a CPU Adam, AdamW and
+    SGD take torch's fused step unless their config names ``fused`` or ``foreach``: results differ by rounding.
 
     Raises:
         UserError: Nothing in the model learns.
@@ -32,7 +33,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(
         self, params: List[dict], module: nn.Module, prefix: str = '', is_dcn_module: Optional[Union[int, float]] = None
     ) -> None:
-        """Add the parameters of a module to the groups; see mmengine. Modules that are frozen as a whole are passed over without a warning each."""
+        """Add the parameters of a module to the groups; see mmengine. Modules that are frozen as a whole are passed
+        over without a warning each.
+        """
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
         super().add_params(params, module, prefix, is_dcn_module)

@@ -35,8 +35,10 @@ class FusionEvaluation(NamedTuple):
         reused: How many of the scores an earlier run had made.
         failures: One sentence for each fused image without a score.
         notes: What else to know: files without partner, JPEG files.
-        milliseconds: Median time of scoring one fused image in this run, without reading: CPU time, or wall time in batches; NaN when all was done.
-        images_per_second: Fused images of this run over its wall time, with reading and the start of the workers; NaN when all was done.
+        milliseconds: Median time of scoring one fused image in this run, without reading: CPU time, or wall time in
+            batches; NaN when all was done.
+        images_per_second: Fused images of this run over its wall time, with reading and the start of the workers; NaN
+            when all was done.
         files: Written files by kind.
     """
 
@@ -74,8 +76,8 @@ def evaluate_folders(
         second: Folder of the second sources (infrared).
         metrics: Names out of the protocol's table; ``'all'`` stands for all but the slow ones.
         protocol: Name of the protocol.
-        out_dir: Folder for ``{protocol}_images.csv`` (every image), ``{protocol}_summary.csv``, ``{protocol}_table.md``, ``{protocol}_table.tex``,
-            ``manifest.json`` and the journal of what is done.
+        out_dir: Folder for ``{protocol}_images.csv`` (every image), ``{protocol}_summary.csv``,
+            ``{protocol}_table.md``, ``{protocol}_table.tex``, ``manifest.json`` and the journal of what is done.
         workers: Worker processes on a CPU, threads that read files for a GPU.
         device: ``'cpu'``, or a GPU, where images of one size are scored in batches.
         batch_size: Images at once on a GPU.
@@ -85,7 +87,8 @@ def evaluate_folders(
         progress: Show a progress bar; a line per tenth of the images where stderr is no terminal.
 
     Raises:
-        UserError: Unknown protocol or metric, folders without matching images, a folder that cannot be written, or not one image could be scored.
+        UserError: Unknown protocol or metric, folders without matching images, a folder that cannot be written, or not
+            one image could be scored.
         PairDataError: Two files of one folder have the same stem.
     """
     try:
@@ -113,7 +116,8 @@ def evaluate_folders(
         files, found = _write_images(scenes, rating, journal, out_dir, jpegs)
         summaries = _summarise(scenes, rating, journal, [method for method in methods if found[method]])
     notes += [
-        f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, VIF and Qabf most; '
+        f'{count} of {found[method]} fused images of {method} are JPEG files: compression changes the image, and MI, '
+        f'VIF and Qabf most; '
         'compare methods on png files'
         for method, count in jpegs.items()
     ]

@@ -14,7 +14,9 @@ _MAX_LINE = 2**20  # bytes; a line of all metrics of a protocol has a few thousa
 
 
 def file_identity(path: str) -> Identity:
-    """(absolute path, size, time of change in ns) of a file: when they are the same, so is the content, as ``make`` has it."""
+    """(absolute path, size, time of change in ns) of a file: when they are the same, so is the content, as ``make`` has
+    it.
+    """
     status = os.stat(path)
     return os.path.abspath(path), status.st_size, status.st_mtime_ns
 
@@ -22,8 +24,8 @@ def file_identity(path: str) -> Identity:
 class Journal:
     """Scores on disk, one JSON line each; in memory is only where each line begins.
 
-    A score counts as done for a protocol, three files as they are now, and the metrics that it holds. Anything else is a score of its own: other
-    protocols, changed files and other versions of this package never mix.
+    A score counts as done for a protocol, three files as they are now, and the metrics that it holds. Anything else is
+    a score of its own: other protocols, changed files and other versions of this package never mix.
 
     Args:
         path: The file; it is made when missing.
@@ -126,7 +128,9 @@ def _key(protocol: str, files: Sequence, options: Sequence) -> tuple:
 
 
 def _parse(line: bytes) -> Optional[dict]:
-    """A row of this version, or None for a line that was cut off, was changed by hand or is of another version: what it scored is scored anew."""
+    """A row of this version, or None for a line that was cut off, was changed by hand or is of another version: what it
+    scored is scored anew.
+    """
     try:
         row = parse_json(line)
     except ValueError:

@@ -60,7 +60,8 @@ def find_scenes(
         suffixes: Endings of the stems of fused, first and second that are not part of the name.
 
     Returns:
-        Scenes in the order of their names; a sentence for each fused image that is absent; sentences about files that belong to nothing.
+        Scenes in the order of their names; a sentence for each fused image that is absent; sentences about files that
+        belong to nothing.
 
     Raises:
         UserError: A folder is missing, or no name occurs in both folders of sources and in one of the methods.
@@ -73,13 +74,15 @@ def find_scenes(
     names = sorted(set(sources[0]) & set(sources[1]))
     if not names:
         raise UserError(
-            f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, without subfolders); '
+            f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, '
+            f'without subfolders); '
             f'they hold {_listing(sorted(sources[0]))} and {_listing(sorted(sources[1]))}. --suffixes takes off endings'
         )
     if not any(set(names) & set(found) for found in fused.values()):
         inside = '; '.join(f'{folder} holds {_listing(sorted(fused[method]))}' for method, folder in methods.items())
         raise UserError(
-            f'no fused image has the name of a pair of sources ({_listing(names)}): {inside}. --suffixes takes off endings'
+            f'no fused image has the name of a pair of sources ({_listing(names)}): {inside}. '
+            f'--suffixes takes off endings'
         )
     scenes = [
         Scene(

@@ -10,9 +10,9 @@ _SIZES = (2**30, 2**25)  # the second is the highest value that older versions a
 def keep_freed_memory() -> bool:
     """Let this process keep memory that it freed, instead of returning every large block to the kernel at once (glibc).
 
-    A fresh block costs a page fault for every 4 KiB, and metrics on float64 images allocate blocks of megabytes all the time. The same as
-    starting the process with ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` raised. The process then stays as large as it ever was, so
-    this is for programs that only score, not for training.
+    A fresh block costs a page fault for every 4 KiB, and metrics on float64 images allocate blocks of megabytes all the
+    time. The same as starting the process with ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` raised. The
+    process then stays as large as it ever was, so this is for programs that only score, not for training.
 
     Returns:
         Whether the C library took the settings; others than glibc have none.

@@ -83,8 +83,8 @@ def load_scene(scene: Scene, rating: Rating) -> Iterator[Tuple[Score, Optional[L
     """Read the sources once and the fused images one by one.
 
     Yields:
-        For each method a score that still lacks its values, and the images in the form that the protocol rates; None where the score names an
-        error.
+        For each method a score that still lacks its values, and the images in the form that the protocol rates; None
+        where the score names an error.
     """
     try:
         marks = [file_identity(path) for path in (scene.first, scene.second)]
@@ -157,7 +157,8 @@ def _start_worker() -> None:
 
 
 def score_on_cpu(scenes: Iterable[Scene], rating: Rating, workers: int = 1) -> Iterator[Score]:
-    """Score scenes in worker processes of one thread each, or in this process with one worker; in the order in which they are done.
+    """Score scenes in worker processes of one thread each, or in this process with one worker; in the order in which
+    they are done.
 
     Raises:
         UserError: A worker was killed, for lack of memory for example.

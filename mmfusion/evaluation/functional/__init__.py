@@ -1,4 +1,6 @@
-"""Fusion metrics as pure functions: batches of gray levels 0..255 in, one float64 value per image out, on the device of the inputs."""
+"""Fusion metrics as pure functions: batches of gray levels 0..255 in, one float64 value per image out, on the device of
+the inputs.
+"""
 
 from mmfusion.moved import moved_names
 

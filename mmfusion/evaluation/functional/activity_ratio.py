@@ -22,9 +22,9 @@ def activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         Q_{SF} = \frac{S_F - S_R}{S_R}, \qquad
         S^2 = \frac{1}{HW} \sum_p d_\rightarrow^2 + d_\downarrow^2 + \sqrt{\tfrac{1}{2}}\,(d_\searrow^2 + d_\swarrow^2)
 
-    with the differences d of neighboring pixels; those of the reference R are the larger ones of the two sources, pixel by pixel.
-    Source: Y. Zheng et al., Inf. Fusion 8, 177 (2007). In [-1, inf), mostly negative: below 0 detail was lost, above 0 noise or ringing was added.
-    The optimum is 0, so that higher is better only below.
+    with the differences d of neighboring pixels; those of the reference R are the larger ones of the two sources, pixel
+    by pixel. Source: Y. Zheng et al., Inf. Fusion 8, 177 (2007). In [-1, inf), mostly negative: below 0 detail was
+    lost, above 0 noise or ringing was added. The optimum is 0, so that higher is better only below.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.
@@ -32,8 +32,8 @@ def activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         second: Second source, same shape.
 
     Returns:
-        ``first`` and ``second``: with the differences of one source as the reference; ``total``: the published value. Each (N,) float64; NaN for a
-        reference without any difference.
+        ``first`` and ``second``: with the differences of one source as the reference; ``total``: the published value.
+        Each (N,) float64; NaN for a reference without any difference.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -64,7 +64,9 @@ def _activity_ratio(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
 
 
 def _differences(strip: Tensor, rows: int) -> Tuple[Tuple[float, Tensor], ...]:
-    """Weighted differences of ``rows`` rows with their neighbors to the right and below; the last row has none below."""
+    """Weighted differences of ``rows`` rows with their neighbors to the right and below; the last row has none
+    below.
+    """
     upper, lower = strip[..., :-1, :], strip[..., 1:, :]
     own = strip[..., :rows, :]
     return (

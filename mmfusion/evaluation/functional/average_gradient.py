@@ -12,8 +12,9 @@ def average_gradient(fused: Tensor, divisor: str = 'pixels') -> Tensor:
 
     .. math:: AG = \frac{1}{HW} \sum_{ij} \sqrt{\frac{(\partial_x F)^2_{ij} + (\partial_y F)^2_{ij}}{2}}
 
-    with central differences inside and one-sided ones at the border. Source: G. Cui et al., Opt. Commun. 341, 199 (2015).
-    Gray levels, in [0, 255]; higher is better, noise raises it too. A constant image has 0. A third kind of program takes forward differences.
+    with central differences inside and one-sided ones at the border. Source: G. Cui et al., Opt. Commun. 341, 199
+    (2015). Gray levels, in [0, 255]; higher is better, noise raises it too. A constant image has 0. A third kind of
+    program takes forward differences.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.

@@ -26,23 +26,26 @@ def chen_blum(fused: Tensor, first: Tensor, second: Tensor, constant: str = 'zer
         Q_{CB} = \overline{\frac{C_A^2\, q_A + C_B^2\, q_B}{C_A^2 + C_B^2}}, \qquad q_X = \frac{\min(C_X, C_F)}{\max(C_X, C_F)}, \qquad
         C = \frac{c^3}{c^2 + 10^{-4}}, \qquad c = \left|\frac{G_2 * S * X}{G_4 * S * X} - 1\right|
 
-    with Gaussians of 31x31 pixels, sigma 2 and 4, zeros beyond the border, and the sensitivity of a difference of Gaussians,
-    :math:`S(r) = e^{-(r/15.387)^2} - 0.7622\,e^{-(r/1.3456)^2}`, r the frequency in periods per image, divided by 15. Each image is stretched to
-    0..255 first. Source: Y. Chen and R. S. Blum, Image Vis. Comput. 27, 1421 (2009). In [0, 1]; higher is better.
-    The programs of Liu, VIFB and MEFB agree; IVIF_ZOO scales the frequencies otherwise and does not compare.
+    with Gaussians of 31x31 pixels, sigma 2 and 4, zeros beyond the border, and the sensitivity of a difference of
+    Gaussians, :math:`S(r) = e^{-(r/15.387)^2} - 0.7622\,e^{-(r/1.3456)^2}`, r the frequency in periods per image,
+    divided by 15. Each image is stretched to 0..255 first. Source: Y. Chen and R. S. Blum, Image Vis. Comput. 27, 1421
+    (2009). In [0, 1]; higher is better. The programs of Liu, VIFB and MEFB agree; IVIF_ZOO scales the frequencies
+    otherwise and does not compare.
 
-    On a black background the filtered image is all but zero and its contrast the quotient of what rings over from elsewhere: there the score says
-    little, and rounding moves it (1e-7 in total on a medical image, with every value in float64).
+    On a black background the filtered image is all but zero and its contrast the quotient of what rings over from
+    elsewhere: there the score says little, and rounding moves it (1e-7 in total on a medical image, with every value in
+    float64).
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 16x16 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        constant: What an image of one gray level becomes: ``'zero'``: an image without contrast; two of them agree (1), and where both sources are
-            such they count alike. ``'nan'``: the result is NaN, as in the programs.
+        constant: What an image of one gray level becomes: ``'zero'``: an image without contrast; two of them agree (1),
+            and where both sources are such they count alike. ``'nan'``: the result is NaN, as in the programs.
 
     Returns:
-        ``total``: the published value; ``first`` and ``second``: the mean of :math:`q_A` and of :math:`q_B`. Each (N,) float64.
+        ``total``: the published value; ``first`` and ``second``: the mean of :math:`q_A` and of :math:`q_B`. Each (N,)
+        float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

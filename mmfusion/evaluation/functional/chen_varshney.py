@@ -20,21 +20,23 @@ def chen_varshney(fused: Tensor, first: Tensor, second: Tensor, constant: str = 
         Q_{CV} = \frac{\sum_w (\lambda_A D_A + \lambda_B D_B)_w}{\sum_w (\lambda_A + \lambda_B)_w}, \qquad
         \lambda_X = \sum_{p \in w} |\nabla X|_p^5, \qquad D_X = \overline{\left[S * (X - F)\right]^2}
 
-    over blocks of 16x16 pixels (zeros fill those at the right and lower border), with the Sobel gradient (zeros beyond the border) and the
-    contrast sensitivity of Mannos and Sakrison, :math:`S(r) = 2.6\,(0.0192 + 0.144 r)\,e^{-(0.144 r)^{1.1}}`, r a quarter of the frequency in periods
-    per image. Each image is stretched to 0..255 first, so that an overall change of brightness or contrast does not count.
-    Source: H. Chen and P. K. Varshney, Inf. Fusion 8, 193 (2007). Squared gray levels, from 0, of the order of 100 to 2000; **lower is better**.
-    All programs agree (VIFB prints the mean over color channels).
+    over blocks of 16x16 pixels (zeros fill those at the right and lower border), with the Sobel gradient (zeros beyond
+    the border) and the contrast sensitivity of Mannos and Sakrison,
+    :math:`S(r) = 2.6\,(0.0192 + 0.144 r)\,e^{-(0.144 r)^{1.1}}`, r a quarter of the frequency in periods per image.
+    Each image is stretched to 0..255 first, so that an overall change of brightness or contrast does not count.
+    Source: H. Chen and P. K. Varshney, Inf. Fusion 8, 193 (2007). Squared gray levels, from 0, of the order of 100 to
+    2000; **lower is better**. All programs agree (VIFB prints the mean over color channels).
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 16x16 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        constant: What an image of one gray level becomes: ``'zero'``: black, and where nothing has an edge all blocks weigh alike; ``'nan'``: the
-            result is NaN, as in the programs.
+        constant: What an image of one gray level becomes: ``'zero'``: black, and where nothing has an edge all blocks
+            weigh alike; ``'nan'``: the result is NaN, as in the programs.
 
     Returns:
-        ``total``: the published value; ``first`` and ``second``: the weighted mean of the difference to one source alone. Each (N,) float64.
+        ``total``: the published value; ``first`` and ``second``: the weighted mean of the difference to one source
+        alone. Each (N,) float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

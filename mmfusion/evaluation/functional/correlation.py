@@ -15,8 +15,8 @@ def correlation(fused: Tensor, first: Tensor, second: Tensor, undefined: float =
 
     .. math:: CC = \frac{r(F, A) + r(F, B)}{2}
 
-    with Pearson's r over all pixels. Source: S. S. Han et al., J. Korean Soc. Remote Sens. 24, 573 (2008). In [-1, 1]; higher is better.
-    All programs agree.
+    with Pearson's r over all pixels. Source: S. S. Han et al., J. Korean Soc. Remote Sens. 24, 573 (2008). In [-1, 1];
+    higher is better. All programs agree.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
@@ -66,7 +66,8 @@ def sum_of_correlations_of_differences(
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
-        undefined: Value of a term that is 0/0: the fused image equals a source (up to a constant), or a source is constant.
+        undefined: Value of a term that is 0/0: the fused image equals a source (up to a constant), or a source is
+            constant.
 
     Returns:
         ``first``: r(F - second, first); ``second``: r(F - first, second); ``total``: their sum. Each (N,) float64.

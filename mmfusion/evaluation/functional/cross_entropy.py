@@ -12,10 +12,10 @@ def cross_entropy(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
 
     .. math:: D(X, F) = \sum_{l: p_l > 0, f_l > 0} p_l \log_2 \frac{p_l}{f_l}, \qquad CE = \frac{D(A, F) + D(B, F)}{2}
 
-    with the shares p of the source and f of the fused image. Source: D. M. Bulanon, T. F. Burks and V. Alchanatis, Biosyst. Eng. 103, 12 (2009).
-    Bits; lower is better, 0 for equal histograms. Levels that only one image has are left out, as the full Kullback-Leibler divergence
-    would be infinite: the value can be negative, and 0 where no level is common. Another program calls the binary cross-entropy of sigmoids of
-    the gray levels CE, which has no meaning here.
+    with the shares p of the source and f of the fused image. Source: D. M. Bulanon, T. F. Burks and V. Alchanatis,
+    Biosyst. Eng. 103, 12 (2009). Bits; lower is better, 0 for equal histograms. Levels that only one image has are left
+    out, as the full Kullback-Leibler divergence would be infinite: the value can be negative, and 0 where no level is
+    common. Another program calls the binary cross-entropy of sigmoids of the gray levels CE, which has no meaning here.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.

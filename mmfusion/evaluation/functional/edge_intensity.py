@@ -15,13 +15,14 @@ def edge_intensity(fused: Tensor, border: str = 'replicate') -> Tensor:
 
     .. math:: EI = \frac{1}{HW} \sum_{ij} \sqrt{(S_x F)^2_{ij} + (S_y F)^2_{ij}}
 
-    with the 3x3 Sobel kernels of weights 1, 2, 1. Source: B. Rajalingam and R. Priya, Int. J. Eng. Sci. Invention 2, 52 (2018).
-    In [0, 1141] (about 8 times a gradient in gray levels per pixel); higher is better, noise raises it too. A constant image has 0.
+    with the 3x3 Sobel kernels of weights 1, 2, 1. Source: B. Rajalingam and R. Priya, Int. J. Eng. Sci. Invention 2, 52
+    (2018). In [0, 1141] (about 8 times a gradient in gray levels per pixel); higher is better, noise raises it too. A
+    constant image has 0.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.
-        border: How the filter sees beyond the image, any of :data:`filters.BORDERS` but ``'valid'``; ``'zero'`` draws an edge around
-            every bright image.
+        border: How the filter sees beyond the image, any of :data:`filters.BORDERS` but ``'valid'``; ``'zero'`` draws
+            an edge around every bright image.
 
     Returns:
         (N,) float64.

@@ -10,9 +10,10 @@ def entropy(fused: Tensor, offset: float = 0.0) -> Tensor:
 
     .. math:: EN = -\sum_{l=0}^{255} p_l \log_2 p_l
 
-    with :math:`p_l` the share of pixels of level l and :math:`0 \log 0 = 0`. Source: J. van Aardt et al., J. Appl. Remote Sens. 2, 023522 (2008).
-    Bits per pixel, in [0, 8]; higher is better, though noise raises it too. A constant image has 0.
-    Programs agree but for the rounding of the image before it, and for a small number that some add inside the logarithm.
+    with :math:`p_l` the share of pixels of level l and :math:`0 \log 0 = 0`. Source: J. van Aardt et al., J. Appl.
+    Remote Sens. 2, 023522 (2008). Bits per pixel, in [0, 8]; higher is better, though noise raises it too. A constant
+    image has 0. Programs agree but for the rounding of the image before it, and for a small number that some add inside
+    the logarithm.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.

@@ -24,13 +24,13 @@ def feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSour
         Q_P = \prod_{f \in \{PC, M, m\}} \frac{1}{|S|} \sum_{p \in S} \max\left(c_A, c_B, c_S\right), \qquad
         c_X = \frac{\sigma_{XF} + C}{\sigma_X \sigma_F + C}
 
-    in Gaussian windows of 11x11 pixels (sigma 1.5, zeros beyond the border), C = 1e-4. S are the pixels whose congruency exceeds 0.1 in either
-    source; the maps of a source are set to zero outside its own such pixels, where its c is 0; :math:`c_S` belongs to the maps of whichever source
-    has the larger congruency. Source: J. Zhao, R. Laganiere and Z. Liu, Int. J. Innov. Comput. Inf. Control 3, 1433 (2007). In [-1, 1]; higher is
-    better.
+    in Gaussian windows of 11x11 pixels (sigma 1.5, zeros beyond the border), C = 1e-4. S are the pixels whose
+    congruency exceeds 0.1 in either source; the maps of a source are set to zero outside its own such pixels, where its
+    c is 0; :math:`c_S` belongs to the maps of whichever source has the larger congruency. Source: J. Zhao, R. Laganiere
+    and Z. Liu, Int. J. Innov. Comput. Inf. Control 3, 1433 (2007). In [-1, 1]; higher is better.
 
-    A fused image without any feature scores about 1, as its variance vanishes and C alone is left: the value says nothing about a flat or very smooth
-    image.
+    A fused image without any feature scores about 1, as its variance vanishes and C alone is left: the value says
+    nothing about a flat or very smooth image.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
@@ -38,8 +38,8 @@ def feature_correlation(fused: Tensor, first: Tensor, second: Tensor) -> PerSour
         second: Second source, same shape.
 
     Returns:
-        ``first`` and ``second``: the product over the features of one source alone; ``total``: the published value. Each (N,) float64; NaN without
-        any feature in the source (for ``total``: in both).
+        ``first`` and ``second``: the product over the features of one source alone; ``total``: the published value.
+        Each (N,) float64; NaN without any feature in the source (for ``total``: in both).
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

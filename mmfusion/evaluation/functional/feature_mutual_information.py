@@ -28,22 +28,26 @@ def feature_mutual_information(
 
     .. math:: FMI = \frac{1}{2} \sum_X \overline{\frac{2\,[H(F) + H(X) - H(F, X)]}{H(F) + H(X)}}
 
-    over all windows of 3x3 feature values. A window stretched to [0, 1] and divided by its sum is read as a distribution over its nine places, column
-    by column; the joint one is the blend :math:`\varphi\,U + (1 - \varphi)\,F X^T`, with U the extreme joint distribution of the two (Frechet's upper
-    bound, or the lower one if the windows are anticorrelated) and :math:`\varphi` the correlation of the windows over that of U. Equal windows
-    score 1, and so do two flat ones. Sources: M. Haghighat, A. Aghagolzadeh and H. Seyedarabi, Comput. Electr. Eng. 37, 744 (2011); M. Haghighat
-    and M. A. Razian, AICT 2014, 1. In [0, 1] but for rare windows, since the blend may turn negative; higher is better.
+    over all windows of 3x3 feature values. A window stretched to [0, 1] and divided by its sum is read as a
+    distribution over its nine places, column by column; the joint one is the blend
+    :math:`\varphi\,U + (1 - \varphi)\,F X^T`, with U the extreme joint distribution of the two (Frechet's upper bound,
+    or the lower one if the windows are anticorrelated) and :math:`\varphi` the correlation of the windows over that
+    of U. Equal windows score 1, and so do two flat ones. Sources: M. Haghighat, A. Aghagolzadeh and H. Seyedarabi,
+    Comput. Electr. Eng. 37, 744 (2011); M. Haghighat and M. A. Razian, AICT 2014, 1. In [0, 1] but for rare windows,
+    since the blend may turn negative; higher is better.
 
-    What papers print as FMI or FMI_pixel is the program's default feature, edges by MATLAB's ``edge``, and does not compare with any value here.
+    What papers print as FMI or FMI_pixel is the program's default feature, edges by MATLAB's ``edge``, and does not
+    compare with any value here.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        feature: ``'none'``: gray levels; ``'gradient'``: horizontal central differences; ``'dct'``: coefficients of the cosine transform of the
-            whole image.
-        symmetric: Whether both sources are treated alike. The program stretches the fused window before it compares it with the visible image (here
-            the first source), so that equal windows with all contrast in one pixel score 0 there unless the infrared image equals them too.
+        feature: ``'none'``: gray levels; ``'gradient'``: horizontal central differences; ``'dct'``: coefficients of the
+            cosine transform of the whole image.
+        symmetric: Whether both sources are treated alike. The program stretches the fused window before it compares it
+            with the visible image (here the first source), so that equal windows with all contrast in one pixel score 0
+            there unless the infrared image equals them too.
 
     Returns:
         ``first`` and ``second``: the mean over windows for one source; ``total``: the mean of both. Each (N,) float64.
@@ -142,7 +146,8 @@ class _Windows(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _functionals(device: torch.device) -> Tuple[Tensor, ...]:
-    """Linear functionals as matrices: sum over 9 and over 17 places, cumulation to 8 places; of a cumulated distribution its sum, its second moment
+    """Linear functionals as matrices: sum over 9 and over 17 places, cumulation to 8 places; of a cumulated
+    distribution its sum, its second moment
     (less than 81 by it), and the sum of the smaller one over all pairs of places; the latter for 16 places."""
     to_device = dict(dtype=torch.float64, device=device)
     inner = torch.arange(CELLS - 1, **to_device)
@@ -181,11 +186,13 @@ def _normalised_information(f: _Windows, x: _Windows) -> Tensor:
         CELLS**2 - second - (CELLS - sum_).square_() for second, sum_ in ((second_f, sum_f), (second_x, sum_x))
     )
     levels, mass, cell = _staircase(cdf_f, cdf_x)
-    # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both less those of each
+    # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both
+    # less those of each
     covariance = (pairs @ levels)[0].sub_(smaller_f).sub_(smaller_x).div_(2).addcmul_(sum_f, sum_x, value=-1)
     share = correlation.abs_().mul_((var_f * var_x).clamp_min_(0).sqrt_()).div_(covariance)
     share.masked_fill_((correlation == 0) | (var_f <= 0) | (var_x <= 0), 0)
-    # entropy of the independent part in closed form, then the at most 17 places where the extreme distribution adds to it
+    # entropy of the independent part in closed form, then the at most 17 places where the extreme distribution adds to
+    # it
     rest = 1 - share
     log_rest = rest.abs().clamp_min_(TINY).log_()
     log_cell = (cell + TINY).log_()
@@ -207,9 +214,11 @@ def _staircase(cdf_f: Tensor, cdf_x: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         cdf_x: Likewise.
 
     Returns:
-        The 16 values in order; mass of each of the 17 cells between them; product of the probabilities of its row and column.
+        The 16 values in order; mass of each of the 17 cells between them; product of the probabilities of its row and
+        column.
     """
-    # The last bit of a number tells from which of the two it is: as numbers in [1, 2] they can spare it, and none is denormal.
+    # The last bit of a number tells from which of the two it is: as numbers in [1, 2] they can spare it, and none is
+    # denormal.
     tagged_f = (cdf_f + 1).view(torch.int64).bitwise_or_(1).view(cdf_f.dtype)
     tagged_x = (cdf_x + 1).view(torch.int64).bitwise_and_(-2).view(cdf_x.dtype)
     merged = torch.cat([tagged_f, tagged_x.flip(0)])  # bitonic: rising, then falling (K. E. Batcher, 1968)

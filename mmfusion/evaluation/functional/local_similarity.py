@@ -43,36 +43,39 @@ def local_similarity(
         \qquad \lambda = \frac{\sigma_A^2}{\sigma_A^2 + \sigma_B^2} \\
         Q_C &= \overline{\kappa\, s_A + (1 - \kappa)\, s_B}, \qquad \kappa = \frac{\sigma_{AF}}{\sigma_{AF} + \sigma_{BF}} \text{ within } [0, 1]
 
-    with the structural similarities :math:`s_A, s_B` of the fused image with the sources and :math:`s_{AB}` of the sources, in Gaussian windows of
-    7x7 pixels (sigma 1.5) that lie inside the image, and without the stabilizing constants of SSIM (they are 2e-16).
-    Sources: C. Yang et al., Inf. Fusion 9, 156 (2008); N. Cvejic et al., Int. J. Signal Process. 2, 178 (2005).
-    In [-1, 1], 1 only where the fused image equals a source; higher is better.
+    with the structural similarities :math:`s_A, s_B` of the fused image with the sources and :math:`s_{AB}` of the
+    sources, in Gaussian windows of 7x7 pixels (sigma 1.5) that lie inside the image, and without the stabilizing
+    constants of SSIM (they are 2e-16). Sources: C. Yang et al., Inf. Fusion 9, 156 (2008); N. Cvejic et al., Int. J.
+    Signal Process. 2, 178 (2005). In [-1, 1], 1 only where the fused image equals a source; higher is better.
 
-    **Flat windows.** Without a stabilizer, a window in which two images are flat is 0/0, and programs return what rounding makes of it, up to 4.98
-    for a metric that cannot exceed 1. Here variances below 1e-8 are zero, and the formulas hold as in exact arithmetic: two flat windows are
-    alike but for their brightness, a flat and a textured one have nothing in common (0). The weights :math:`\lambda, \kappa` remain 0/0 where
-    both sources (for QC: the fused image, or both sources) are flat; ``undefined`` says what then. Covariances that cancel leave :math:`\kappa`
-    infinite: it becomes 1/2 with ``'half'``.
-    QY equals that of the programs where no window is flat in two of the images; QC, which there hangs on the sign of a rounding error, where no
-    window is flat in any.
+    **Flat windows.** Without a stabilizer, a window in which two images are flat is 0/0, and programs return what
+    rounding makes of it, up to 4.98 for a metric that cannot exceed 1. Here variances below 1e-8 are zero, and the
+    formulas hold as in exact arithmetic: two flat windows are alike but for their brightness, a flat and a textured one
+    have nothing in common (0). The weights :math:`\lambda, \kappa` remain 0/0 where both sources (for QC: the fused
+    image, or both sources) are flat; ``undefined`` says what then. Covariances that cancel leave :math:`\kappa`
+    infinite: it becomes 1/2 with ``'half'``. QY equals that of the programs where no window is flat in two of the
+    images; QC, which there hangs on the sign of a rounding error, where no window is flat in any.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 7x7 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        undefined: What becomes of windows whose weight is 0/0: ``'half'`` weighs both sources alike, ``'nan'`` makes the image NaN (the programs of
-            Liu), ``'drop'`` leaves the windows out of the mean (MEFB; NaN if none remains).
-        clamp_weight: Where :math:`\kappa` leaves [0, 1], as one of the covariances is negative: clamp it, as Cvejic writes. False does what the
-            programs do: the window scores 1 if the fused image runs against ``first`` and 0 if it runs against ``second`` (their order is infrared,
-            visible), so that swapping the sources changes the value.
+        undefined: What becomes of windows whose weight is 0/0: ``'half'`` weighs both sources alike, ``'nan'`` makes
+            the image NaN (the programs of Liu), ``'drop'`` leaves the windows out of the mean (MEFB; NaN if none
+            remains).
+        clamp_weight: Where :math:`\kappa` leaves [0, 1], as one of the covariances is negative: clamp it, as Cvejic
+            writes. False does what the programs do: the window scores 1 if the fused image runs against ``first`` and 0
+            if it runs against ``second`` (their order is infrared, visible), so that swapping the sources changes the
+            value.
 
     Returns:
-        Two results, each with ``total``, the published value, and ``first`` and ``second``, the mean similarity with either source.
-        Each (N,) float64.
+        Two results, each with ``total``, the published value, and ``first`` and ``second``, the mean similarity with
+        either source. Each (N,) float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
-        ValueError: Shapes differ, images smaller than the window, NaN or values outside [0, 255], or ``undefined`` is none of its words.
+        ValueError: Shapes differ, images smaller than the window, NaN or values outside [0, 255], or ``undefined`` is
+            none of its words.
 
     Examples:
         >>> import torch
@@ -129,7 +132,9 @@ def _without_noise(variance: Tensor) -> Tensor:
 
 
 def _similarity(product: Tensor, cross: Tensor, squares: Tensor, var_x: Tensor, var_y: Tensor) -> Tuple[Tensor, Tensor]:
-    """Structural similarity and covariance of each window; overwrites the first three. A covariance that is rounding noise is zero."""
+    """Structural similarity and covariance of each window; overwrites the first three. A covariance that is rounding
+    noise is zero.
+    """
     textured = torch.minimum(var_x, var_y).sign_()
     covariance = F.hardshrink(cross.sub_(product).mul_(textured), FLAT)
     luminance = product.mul_(2).add_(TINY).div_(squares.add_(TINY))

@@ -26,9 +26,11 @@ GAUSSIAN_TERMS = ((0,), (1,), (2,), (0, 0), (1, 1), (2, 2), (1, 2), (0, 1), (0, 
 
 
 def mef_ssim(fused: Tensor, first: Tensor, second: Tensor, scales: int = 1) -> Tensor:
-    r"""Structural similarity with the patch that one would wish for: the structures of both sources, weighted by their strength.
+    r"""Structural similarity with the patch that one would wish for: the structures of both sources, weighted by their
+    strength.
 
-    In each window of 11x11 pixels the sources' patches without their means, :math:`\tilde a` and :math:`\tilde b`, are combined to
+    In each window of 11x11 pixels the sources' patches without their means, :math:`\tilde a` and :math:`\tilde b`, are
+    combined to
 
     .. math::
         r = \max(|\tilde a|, |\tilde b|) \frac{s}{|s|}, \qquad s = \frac{w_a \tilde a / |\tilde a| + w_b \tilde b / |\tilde b|}{w_a + w_b}, \qquad
@@ -36,15 +38,17 @@ def mef_ssim(fused: Tensor, first: Tensor, second: Tensor, scales: int = 1) -> T
 
     .. math:: Q = \overline{\frac{2\sigma_{rF} + C}{\sigma_r^2 + \sigma_F^2 + C}}
 
-    with Gaussian moments (sigma 1.5), :math:`C = (0.03 \cdot 255)^2`, and 0.001 added to each norm. Brightness does not count.
-    Source: K. Ma, K. Zeng and Z. Wang, IEEE Trans. Image Process. 24, 3345 (2015). In [-1, 1]; higher is better. Windows that are flat in both
-    sources ask for a flat fused image.
+    with Gaussian moments (sigma 1.5), :math:`C = (0.03 \cdot 255)^2`, and 0.001 added to each norm. Brightness does not
+    count. Source: K. Ma, K. Zeng and Z. Wang, IEEE Trans. Image Process. 24, 3345 (2015). In [-1, 1]; higher is better.
+    Windows that are flat in both sources ask for a flat fused image.
 
-    With ``scales=3`` it is what fusion programs in MATLAB print as MS-SSIM: the values of three scales, each half the one before, to the powers
-    0.0448, 0.2856 and 0.3001, divided by their sum; a negative one counts as 0. Color becomes luma first, where all images have three channels.
+    With ``scales=3`` it is what fusion programs in MATLAB print as MS-SSIM: the values of three scales, each half the
+    one before, to the powers 0.0448, 0.2856 and 0.3001, divided by their sum; a negative one counts as 0. Color becomes
+    luma first, where all images have three channels.
 
     Args:
-        fused: (N, 1, H, W) gray levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 11x11 pixels at the last scale.
+        fused: (N, 1, H, W) gray levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 11x11 pixels at the
+            last scale.
         first: First source, same shape.
         second: Second source, same shape.
         scales: Number of scales, 1 to 5.
@@ -54,7 +58,8 @@ def mef_ssim(fused: Tensor, first: Tensor, second: Tensor, scales: int = 1) -> T
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
-        ValueError: Shapes differ, images too small, NaN or values outside [0, 255], or a number of scales that does not exist.
+        ValueError: Shapes differ, images too small, NaN or values outside [0, 255], or a number of scales that does not
+            exist.
 
     Examples:
         >>> import torch

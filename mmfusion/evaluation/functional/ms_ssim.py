@@ -35,20 +35,22 @@ def ms_ssim(
 
     .. math:: MS\text{-}SSIM(F, X) = SSIM_5^{\beta_5} \prod_{s=1}^{4} \max(0, CS_s)^{\beta_s}
 
-    with :math:`SSIM_s` and its contrast-and-structure factor :math:`CS_s` averaged over the Gaussian windows inside the image at scale s, as in
-    :func:`ssim`; each scale halves the one before by means of 2x2 pixels. Source: Z. Wang et al., Asilomar Conf. Signals Syst. Comput., 1398 (2003).
-    Each value lies in [0, 1], 1 only for an image equal to the source; higher is better. Negative averages count as 0.
+    with :math:`SSIM_s` and its contrast-and-structure factor :math:`CS_s` averaged over the Gaussian windows inside the
+    image at scale s, as in :func:`ssim`; each scale halves the one before by means of 2x2 pixels. Source: Z. Wang et
+    al., Asilomar Conf. Signals Syst. Comput., 1398 (2003). Each value lies in [0, 1], 1 only for an image equal to the
+    source; higher is better. Negative averages count as 0.
 
-    Fusion programs in MATLAB print another metric under this name: :func:`mef_ssim` at three scales. Python ones pass L = 1 for gray levels
-    up to 255 and print the sum of both sources.
+    Fusion programs in MATLAB print another metric under this name: :func:`mef_ssim` at three scales. Python ones pass
+    L = 1 for gray levels up to 255 and print the sum of both sources.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 161x161 pixels.
         first: First source, same shape.
         second: Second source, same shape.
         data_range: L.
-        odd: How an odd height or width is halved: ``'replicate'`` repeats the last row or column, as Wang's program does; ``'zero'`` surrounds the
-            image with zeros on both sides, which shifts it by a pixel, as the package pytorch_msssim does.
+        odd: How an odd height or width is halved: ``'replicate'`` repeats the last row or column, as Wang's program
+            does; ``'zero'`` surrounds the image with zeros on both sides, which shifts it by a pixel, as the package
+            pytorch_msssim does.
         reduction: What ``total`` is of the two values, ``'mean'`` or ``'sum'``.
 
     Returns:
@@ -56,7 +58,8 @@ def ms_ssim(
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
-        ValueError: Shapes differ, images smaller than 161x161, NaN or values outside [0, 255], or an option that does not exist.
+        ValueError: Shapes differ, images smaller than 161x161, NaN or values outside [0, 255], or an option that does
+            not exist.
 
     Examples:
         >>> import torch

@@ -16,15 +16,17 @@ def mutual_information(
     from the joint histogram of 256x256 gray levels. Source: G. Qu, D. Zhang and P. Yan, Electron. Lett. 38, 313 (2002).
     In [0, 16] bits for the sum; higher is better. A constant image holds 0 about anything.
 
-    Programs print bits or nats (lower by the factor ln 2 = 0.693). Some stretch every image to 0..255 first, which renames the levels and changes
-    nothing. One adds 1 to 8-bit levels, by which 254 and 255 fall together in the joint histogram.
+    Programs print bits or nats (lower by the factor ln 2 = 0.693). Some stretch every image to 0..255 first, which
+    renames the levels and changes nothing. One adds 1 to 8-bit levels, by which 254 and 255 fall together in the joint
+    histogram.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
         first: First source, same shape.
         second: Second source, same shape.
         base: Of the logarithm: 2 gives bits, e nats.
-        merge_top: Count 254 and 255 as one level in the joint histogram, not in H(F) and H(X): the result is slightly too high.
+        merge_top: Count 254 and 255 as one level in the joint histogram, not in H(F) and H(X): the result is slightly
+            too high.
 
     Returns:
         ``first`` and ``second``: the two terms; ``total``: their sum. Each (N,) float64.

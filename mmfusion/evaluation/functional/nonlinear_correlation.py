@@ -14,10 +14,11 @@ def nonlinear_correlation_entropy(fused: Tensor, first: Tensor, second: Tensor) 
 
     .. math:: Q_{NCIE} = 1 + \sum_{k=1}^{3} \frac{\lambda_k}{3} \log_{256} \frac{\lambda_k}{3}
 
-    with the eigenvalues of the 3x3 matrix of the nonlinear correlation coefficients :math:`NCC(X, Y) = H(X) + H(Y) - H(X, Y)`, entropies to the
-    base 256, ones on the diagonal. Source: Q. Wang, Y. Shen and J. Jin, in Image Fusion, Academic Press (2008). In [0.80, 1] (0.802 for
-    independent images); higher is better. It also counts how far the sources depend on each other, so compare on the same pairs only. A constant
-    image is independent of any other. One program in use takes Pearson's correlation for NCC: another quantity.
+    with the eigenvalues of the 3x3 matrix of the nonlinear correlation coefficients
+    :math:`NCC(X, Y) = H(X) + H(Y) - H(X, Y)`, entropies to the base 256, ones on the diagonal. Source: Q. Wang, Y. Shen
+    and J. Jin, in Image Fusion, Academic Press (2008). In [0.80, 1] (0.802 for independent images); higher is better.
+    It also counts how far the sources depend on each other, so compare on the same pairs only. A constant image is
+    independent of any other. One program in use takes Pearson's correlation for NCC: another quantity.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.
@@ -25,7 +26,8 @@ def nonlinear_correlation_entropy(fused: Tensor, first: Tensor, second: Tensor) 
         second: Second source, same shape.
 
     Returns:
-        ``first`` and ``second``: NCC of the fused image with either source, in [0, 1]; ``total``: QNCIE. Each (N,) float64.
+        ``first`` and ``second``: NCC of the fused image with either source, in [0, 1]; ``total``: QNCIE. Each (N,)
+        float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

@@ -12,9 +12,10 @@ def normalized_mutual_information(fused: Tensor, first: Tensor, second: Tensor, 
 
     .. math:: Q_{MI} = 2 \left[ \frac{I(F, A)}{H(F) + H(A)} + \frac{I(F, B)}{H(F) + H(B)} \right]
 
-    Source: M. Hossny, S. Nahavandi and D. Creighton, Electron. Lett. 44, 1066 (2008). Each term in [0, 1], the sum in [0, 2]; higher is better.
-    The programs stretch every image to 0..255 first, which renames the levels and changes nothing. A measure of the same name divides the
-    sum of both terms by the entropy of the sources alone: another quantity.
+    Source: M. Hossny, S. Nahavandi and D. Creighton, Electron. Lett. 44, 1066 (2008). Each term in [0, 1], the sum in
+    [0, 2]; higher is better. The programs stretch every image to 0..255 first, which renames the levels and changes
+    nothing. A measure of the same name divides the sum of both terms by the entropy of the sources alone: another
+    quantity.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.

@@ -1,4 +1,6 @@
-"""Edges kept, lost and invented by a fusion, after V. Petrovic and C. Xydeas with the change of B. K. Shreyamsha Kumar (Qabf_P, Labf, Nabf)."""
+"""Edges kept, lost and invented by a fusion, after V. Petrovic and C. Xydeas with the change of B. K. Shreyamsha Kumar
+(Qabf_P, Labf, Nabf).
+"""
 
 import math
 from typing import NamedTuple, Tuple
@@ -41,26 +43,28 @@ def petrovic(
         N &= \frac{\sum_p (1 - r)\,[(1 - Q_A) w_A + (1 - Q_B) w_B]}{\sum_p w_A + w_B}, \qquad
         Q_X = \sqrt{\frac{0.9999}{1 + e^{-19 (G_X - 0.5)}} \cdot \frac{0.9995}{1 + e^{-22 (A_X - 0.5)}}}
 
-    with :math:`r = 0` where the fused edge is stronger than both, else 1, so that Q + L + N = 1. The strength g comes from the Sobel operator divided
-    by 8 (mirrored border), :math:`G_X = \min(g_X, g_F) / \max(g_X, g_F)`, 0 where either is zero; the angle wraps,
-    :math:`A_X = \left||\alpha_X - \alpha_F| - \pi/2\right| / (\pi/2)`; the weight is :math:`w = g^{1.5}` from g = 2 on and 0.001 below.
-    Sources: V. Petrovic and C. Xydeas, ICCV 2005, 1866; artifacts as in B. K. Shreyamsha Kumar, Signal Image Video Process. 7, 1125 (2013).
-    In [0, 1]; Q: higher is better, L and N: lower is better. Not to be mixed up with :func:`qabf`, whose constants and border differ.
+    with :math:`r = 0` where the fused edge is stronger than both, else 1, so that Q + L + N = 1. The strength g comes
+    from the Sobel operator divided by 8 (mirrored border), :math:`G_X = \min(g_X, g_F) / \max(g_X, g_F)`, 0 where
+    either is zero; the angle wraps, :math:`A_X = \left||\alpha_X - \alpha_F| - \pi/2\right| / (\pi/2)`; the weight is
+    :math:`w = g^{1.5}` from g = 2 on and 0.001 below. Sources: V. Petrovic and C. Xydeas, ICCV 2005, 1866; artifacts as
+    in B. K. Shreyamsha Kumar, Signal Image Video Process. 7, 1125 (2013). In [0, 1]; Q: higher is better, L and N:
+    lower is better. Not to be mixed up with :func:`qabf`, whose constants and border differ.
 
-    A fused image that equals both sources has N = 0 and a small L: the sigmoids stay below 1, and pixels without any edge count as lost.
+    A fused image that equals both sources has N = 0 and a small L: the sigmoids stay below 1, and pixels without any
+    edge count as lost.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        data_range: White level of the images that are rated; 1 divides them by 255 first, in which case no edge reaches the threshold, all pixels
-            weigh the same, and rounding noise in flat regions counts as an edge.
-        weak_weight: Weight of edges below the threshold. The Python copies have 0, which changes N by up to a third where it is tiny, and yields NaN
-            for sources without strong edges.
+        data_range: White level of the images that are rated; 1 divides them by 255 first, in which case no edge reaches
+            the threshold, all pixels weigh the same, and rounding noise in flat regions counts as an edge.
+        weak_weight: Weight of edges below the threshold. The Python copies have 0, which changes N by up to a third
+            where it is tiny, and yields NaN for sources without strong edges.
 
     Returns:
-        Three results, each with ``first`` and ``second``, the same mean over the edges of one source, and ``total``, the published value. Each (N,)
-        float64.
+        Three results, each with ``first`` and ``second``, the same mean over the edges of one source, and ``total``,
+        the published value. Each (N,) float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -80,7 +84,8 @@ def petrovic(
 
 
 def misordered(fused: Tensor, first: Tensor, second: Tensor) -> EdgeFate:
-    """:func:`petrovic` as the MATLAB programs of Tang call it since March 2023: the second source (infrared) is rated as a fusion of the others.
+    """:func:`petrovic` as the MATLAB programs of Tang call it since March 2023: the second source (infrared) is rated
+    as a fusion of the others.
 
     Args:
         fused: As in :func:`petrovic`.

@@ -40,11 +40,12 @@ def piella_quality(fused: Tensor, first: Tensor, second: Tensor) -> PiellaQualit
         Q_W &= \sum_w c_w \left[\lambda\, SSIM(F, A) + (1 - \lambda)\, SSIM(F, B)\right]_w, \qquad c_w \propto \max(\sigma_A^2, \sigma_B^2) \\
         Q_E &= Q_W(F, A, B) \cdot Q_W(F', A', B')
 
-    with the windows and constants of :func:`ssim` and, for QE, the gradient magnitudes F', A', B' of :func:`edge_weighted_quality`.
-    Windows that are flat in both sources share :math:`\lambda = 1/2` and count with a variance of 1/2.
-    Source: G. Piella and H. Heijmans, ICIP 2003, vol. 3, 173; the paper has 8x8 windows without constants, programs have those of SSIM.
-    In [-1, 1], 1 only where the fused image equals the sources; higher is better. The reference program stops at an undefined variable in QE, so
-    that no reference protocol has it; what MEFB prints as Qw is :func:`edge_weighted_quality`.
+    with the windows and constants of :func:`ssim` and, for QE, the gradient magnitudes F', A', B' of
+    :func:`edge_weighted_quality`. Windows that are flat in both sources share :math:`\lambda = 1/2` and count with a
+    variance of 1/2. Source: G. Piella and H. Heijmans, ICIP 2003, vol. 3, 173; the paper has 8x8 windows without
+    constants, programs have those of SSIM. In [-1, 1], 1 only where the fused image equals the sources; higher is
+    better. The reference program stops at an undefined variable in QE, so that no reference protocol has it; what MEFB
+    prints as Qw is :func:`edge_weighted_quality`.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
@@ -52,8 +53,8 @@ def piella_quality(fused: Tensor, first: Tensor, second: Tensor) -> PiellaQualit
         second: Second source, same shape.
 
     Returns:
-        Three results, each with ``total``, the published value, and ``first`` and ``second``, the same means of the similarity with one source
-        alone (for QE the product of the two). Each (N,) float64.
+        Three results, each with ``total``, the published value, and ``first`` and ``second``, the same means of the
+        similarity with one source alone (for QE the product of the two). Each (N,) float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -72,9 +73,11 @@ def piella_quality(fused: Tensor, first: Tensor, second: Tensor) -> PiellaQualit
 def edge_weighted_quality(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
     r"""QW of the gradient magnitudes, which MEFB prints as Qw.
 
-    .. math:: F' = \sqrt{(F * p)^2 + (F * p^T)^2}, \qquad p = \begin{pmatrix} 1 & 0 & -1 \\ 1 & 0 & -1 \\ 1 & 0 & -1 \end{pmatrix}
+    .. math:: F' = \sqrt{(F * p)^2 + (F * p^T)^2}, \qquad p = \begin{pmatrix} 1 & 0 & -1 \\ 1 & 0 & -1 \\ 1 & 0 & -1
+    \end{pmatrix}
 
-    (Prewitt), with zeros beyond the border, so that the frame of the image counts as an edge. Source, range, direction: :func:`piella_quality`.
+    (Prewitt), with zeros beyond the border, so that the frame of the image counts as an edge. Source, range, direction:
+    :func:`piella_quality`.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 11x11 pixels.
@@ -82,7 +85,8 @@ def edge_weighted_quality(fused: Tensor, first: Tensor, second: Tensor) -> PerSo
         second: Second source, same shape.
 
     Returns:
-        ``total``: the published value; ``first`` and ``second``: the similarity with one source alone. Each (N,) float64.
+        ``total``: the published value; ``first`` and ``second``: the similarity with one source alone. Each (N,)
+        float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

@@ -24,25 +24,26 @@ def qabf(fused: Tensor, first: Tensor, second: Tensor, data_range: float = 255.0
         Q^{AB/F} = \frac{\sum_p Q_A g_A + Q_B g_B}{\sum_p g_A + g_B}, \qquad
         Q_X = \frac{0.9994}{1 + e^{-15 (G_X - 0.5)}} \cdot \frac{0.9879}{1 + e^{-22 (A_X - 0.8)}}
 
-    with the Sobel strength g (zeros beyond the border) and angle :math:`\alpha = \arctan(s_y / s_x)` (:math:`\pi/2` where :math:`s_x = 0`),
-    :math:`G_X = \min(g_X, g_F) / \max(g_X, g_F)`, but :math:`g_F` where both are equal, and
+    with the Sobel strength g (zeros beyond the border) and angle :math:`\alpha = \arctan(s_y / s_x)` (:math:`\pi/2`
+    where :math:`s_x = 0`), :math:`G_X = \min(g_X, g_F) / \max(g_X, g_F)`, but :math:`g_F` where both are equal, and
     :math:`A_X = 1 - |\alpha_X - \alpha_F| / (\pi/2)` without wrapping the angle.
     Source: C. S. Xydeas and V. Petrovic, Electron. Lett. 36, 308 (2000), in the form of R. Hong, 2007.
     In [0, 0.988]; higher is better; a fused image equal to both sources reaches about 0.975.
 
-    The angle does not wrap, so that a transposed image has another value (a TNO image: 0.476 and 0.536). On whole gray levels all programs agree;
-    on images in [0, 1] rounding decides where :math:`s_x = 0`, and values scatter by up to 2 %.
+    The angle does not wrap, so that a transposed image has another value (a TNO image: 0.476 and 0.536). On whole gray
+    levels all programs agree; on images in [0, 1] rounding decides where :math:`s_x = 0`, and values scatter by up to 2
+    %.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        data_range: White level of the images that are rated; 1 divides them by 255 first, in which case equal strengths count as
-            :math:`g_F \leq 5.7` instead of 1.
+        data_range: White level of the images that are rated; 1 divides them by 255 first, in which case equal strengths
+            count as :math:`g_F \leq 5.7` instead of 1.
 
     Returns:
-        ``first`` and ``second``: :math:`\sum Q_X g_X / \sum g_X`; ``total``: the published value. Each (N,) float64; NaN where a source (for
-        ``total``: both) has no edge, that is constant zero, since the border counts as an edge.
+        ``first`` and ``second``: :math:`\sum Q_X g_X / \sum g_X`; ``total``: the published value. Each (N,) float64;
+        NaN where a source (for ``total``: both) has no edge, that is constant zero, since the border counts as an edge.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -72,7 +73,8 @@ def _qabf(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
 def _strength_and_angle(strip: Tuple[Tensor, Tensor]) -> Tuple[Tensor, Tensor]:
     across, down = strip
     strength, vertical = magnitude(across, down), indicator(torch.eq, across, 0)
-    # the published kernels count brightness growing to the left; with no wrap-around the sign matters at the exact verticals
+    # the published kernels count brightness growing to the left; with no wrap-around the sign matters at the exact
+    # verticals
     return strength, down.add_(vertical, alpha=HUGE).div_(vertical.sub_(across)).atan_()
 
 
@@ -92,17 +94,18 @@ def gradient_preservation(fused: Tensor, first: Tensor, second: Tensor, symmetri
         Q_G = \overline{\frac{Q_A g_A + Q_B g_B}{g_A + g_B}}, \qquad
         Q_X = \frac{1}{1 + e^{-10 (G_X - 0.5)}} \cdot \frac{1}{1 + e^{-20 (A_X - 0.75)}}
 
-    with strength and angle of :func:`qabf`, but an angle that wraps, :math:`A_X = \left||\alpha_X - \alpha_F| - \pi/2\right| / (\pi/2)`, and
-    :math:`10^{-5}` in place of strengths and horizontal derivatives that are zero.
-    Source: C. S. Xydeas and V. Petrovic, Proc. SPIE 4051, 89 (2000), as in Z. Liu et al., IEEE Trans. Pattern Anal. Mach. Intell. 34, 94 (2012).
-    In [0, 0.987]; higher is better. Other sigmoids and another mean than :func:`qabf`: the two do not compare.
+    with strength and angle of :func:`qabf`, but an angle that wraps,
+    :math:`A_X = \left||\alpha_X - \alpha_F| - \pi/2\right| / (\pi/2)`, and :math:`10^{-5}` in place of strengths and
+    horizontal derivatives that are zero. Source: C. S. Xydeas and V. Petrovic, Proc. SPIE 4051, 89 (2000), as in Z. Liu
+    et al., IEEE Trans. Pattern Anal. Mach. Intell. 34, 94 (2012). In [0, 0.987]; higher is better. Other sigmoids and
+    another mean than :func:`qabf`: the two do not compare.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 3x3 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        symmetric: Whether both sources are treated alike. The program replaces zeros of the fused strength only after it has rated the infrared
-            image (here the second source), which changes the value by about :math:`10^{-9}`.
+        symmetric: Whether both sources are treated alike. The program replaces zeros of the fused strength only after
+            it has rated the infrared image (here the second source), which changes the value by about :math:`10^{-9}`.
 
     Returns:
         ``first`` and ``second``: the mean of :math:`Q_X`; ``total``: the published value. Each (N,) float64.

@@ -14,15 +14,17 @@ def spatial_frequency(
 
     .. math:: SF = \sqrt{\overline{(F_{i,j+1} - F_{i,j})^2} + \overline{(F_{i+1,j} - F_{i,j})^2}}
 
-    Source: A. M. Eskicioglu and P. S. Fisher, IEEE Trans. Commun. 43, 2959 (1995). Gray levels, in [0, 361]; higher is better, noise raises it
-    too. A constant image has 0. Values below 1 come from images scaled to [0, 1]: they are lower by the factor 255.
+    Source: A. M. Eskicioglu and P. S. Fisher, IEEE Trans. Commun. 43, 2959 (1995). Gray levels, in [0, 361]; higher is
+    better, noise raises it too. A constant image has 0. Values below 1 come from images scaled to [0, 1]: they are
+    lower by the factor 255.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 2x2 pixels.
-        divisor: ``'differences'``: each mean over the differences that exist, H(W-1) and (H-1)W; ``'pixels'``: both sums divided by HW, which is
-            0.1 to 0.2 % lower.
+        divisor: ``'differences'``: each mean over the differences that exist, H(W-1) and (H-1)W; ``'pixels'``: both
+            sums divided by HW, which is 0.1 to 0.2 % lower.
         white: The number that stands for white: 255, or 1 for images scaled to [0, 1].
-        fold_colour: Take (N, C, H, W) and rate the channels side by side as one image (H, CW): the jumps at the seams count.
+        fold_colour: Take (N, C, H, W) and rate the channels side by side as one image (H, CW): the jumps at the seams
+            count.
 
     Returns:
         (N,) float64.

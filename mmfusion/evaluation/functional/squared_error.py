@@ -1,4 +1,6 @@
-"""Squared error of the fused image against its sources (MSE, RMSE), and the peak signal-to-noise ratio made of it (PSNR)."""
+"""Squared error of the fused image against its sources (MSE, RMSE), and the peak signal-to-noise ratio made of it
+(PSNR).
+"""
 
 from typing import Optional
 
@@ -16,8 +18,8 @@ def mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, white: floa
 
     .. math:: MSE = \frac{1}{2} \left[ \overline{(F - A)^2} + \overline{(F - B)^2} \right]
 
-    In [0, 65025] squared gray levels; lower is better, though the plain average of the sources has the lowest. Values below 1 come from images
-    scaled to [0, 1]: they are lower by the factor 65025.
+    In [0, 65025] squared gray levels; lower is better, though the plain average of the sources has the lowest. Values
+    below 1 come from images scaled to [0, 1]: they are lower by the factor 65025.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
@@ -57,8 +59,9 @@ def root_mean_squared_error(fused: Tensor, first: Tensor, second: Tensor, root: 
 
     .. math:: RMSE = \frac{1}{2} \left[ \sqrt{\overline{(F - A)^2}} + \sqrt{\overline{(F - B)^2}} \right]
 
-    Source: P. Jagalingam and A. V. Hegde, Aquat. Procedia 4, 133 (2015). In [0, 255] gray levels; lower is better. Values of 0.0x to 0.3 come from
-    programs that take the root of the sum and then divide by the number of pixels: they shrink with the size of the image.
+    Source: P. Jagalingam and A. V. Hegde, Aquat. Procedia 4, 133 (2015). In [0, 255] gray levels; lower is better.
+    Values of 0.0x to 0.3 come from programs that take the root of the sum and then divide by the number of pixels: they
+    shrink with the size of the image.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
@@ -99,8 +102,9 @@ def peak_signal_to_noise_ratio(
     .. math:: PSNR = 10 \log_{10} \frac{255^2}{MSE}
 
     with the MSE averaged over the sources. Source: P. Jagalingam and A. V. Hegde, Aquat. Procedia 4, 133 (2015).
-    At least 0; higher is better, though the plain average of the sources has the highest. Fusion gives 10 to 25 dB; 55 to 70 dB come from
-    a peak of 255 over an error on [0, 1] (48.13 dB too much) or over something else than the mean squared error.
+    At least 0; higher is better, though the plain average of the sources has the highest. Fusion gives 10 to 25 dB; 55
+    to 70 dB come from a peak of 255 over an error on [0, 1] (48.13 dB too much) or over something else than the mean
+    squared error.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
@@ -108,11 +112,13 @@ def peak_signal_to_noise_ratio(
         second: Second source, same shape.
         white: The number that stands for white in the error: 255, or 1 for images scaled to [0, 1].
         peak: The peak; None for the brightest pixel of the fused image.
-        error: What the squared peak is divided by: ``'mse'``, or ``'root_sum'``: :func:`root_mean_squared_error` with ``root='sum'``.
+        error: What the squared peak is divided by: ``'mse'``, or ``'root_sum'``: :func:`root_mean_squared_error` with
+            ``root='sum'``.
 
     Returns:
-        ``first`` and ``second``: PSNR against either source; ``total``: PSNR of the error averaged over both, so not the mean of the two. Each
-        (N,) float64. NaN where the error is 0 (the fused image equals what it is compared with) or the brightest pixel is 0.
+        ``first`` and ``second``: PSNR against either source; ``total``: PSNR of the error averaged over both, so not
+        the mean of the two. Each (N,) float64. NaN where the error is 0 (the fused image equals what it is compared
+        with) or the brightest pixel is 0.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

@@ -11,12 +11,13 @@ def standard_deviation(fused: Tensor, saturate: bool = False) -> Tensor:
 
     .. math:: SD = \sqrt{\frac{1}{HW} \sum_{ij} (F_{ij} - \mu)^2}
 
-    Source: Y.-J. Rao, Meas. Sci. Technol. 8, 355 (1997). Gray levels, in [0, 127.5]; higher is better. A constant image has 0.
-    Tables with SD below 16 come from 8-bit saturating arithmetic and do not compare with this value.
+    Source: Y.-J. Rao, Meas. Sci. Technol. 8, 355 (1997). Gray levels, in [0, 127.5]; higher is better. A constant image
+    has 0. Tables with SD below 16 come from 8-bit saturating arithmetic and do not compare with this value.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating.
-        saturate: Compute as 8-bit integers do: differences rounded half up, below 0 cut to 0, squares above 255 cut to 255. In [0, 15.97].
+        saturate: Compute as 8-bit integers do: differences rounded half up, below 0 cut to 0, squares above 255 cut
+            to 255. In [0, 15.97].
 
     Returns:
         (N,) float64.

@@ -25,13 +25,15 @@ def tsallis_information(
     .. math:: I^q(X, Y) = \frac{1}{1 - q} \left( 1 - \sum_{ij} \frac{p_{ij}^q}{(p_i p_j)^{q - 1}} \right), \qquad
         Q_{TE} = \frac{I^q(A, F) + I^q(B, F)}{H^q(A) + H^q(B) - I^q(A, B)}
 
-    with the Tsallis entropy :math:`H^q(X) = (1 - \sum p_i^q) / (q - 1)`. Sources: N. Cvejic et al., Electron. Lett. 42, 626 (2006), q = 1.85, no
-    denominator; R. Nava, B. Escalante-Ramirez and G. Cristobal, SPIE Newsroom (2008) and Z. Liu et al., IEEE Trans. Pattern Anal. Mach. Intell. 34,
-    94 (2012), q = 0.43137. Not negative with these choices; higher is better. Without the denominator it has no bound.
+    with the Tsallis entropy :math:`H^q(X) = (1 - \sum p_i^q) / (q - 1)`. Sources: N. Cvejic et al., Electron. Lett. 42,
+    626 (2006), q = 1.85, no denominator; R. Nava, B. Escalante-Ramirez and G. Cristobal, SPIE Newsroom (2008) and Z.
+    Liu et al., IEEE Trans. Pattern Anal. Mach. Intell. 34, 94 (2012), q = 0.43137. Not negative with these choices;
+    higher is better. Without the denominator it has no bound.
 
-    The programs differ from their papers: they pair :math:`p_{ij}` with the marginals of the swapped images, so that the value depends on
-    which numbers the levels carry (they stretch every image to 0..255 first), and the denominator is the sum of the Shannon entropies raised to
-    the power q **plus** :math:`I^q(A, B)`. Their values lie in 0.2..0.6 (10..40000 without the denominator) where the formulas give 0.01..0.1.
+    The programs differ from their papers: they pair :math:`p_{ij}` with the marginals of the swapped images, so that
+    the value depends on which numbers the levels carry (they stretch every image to 0..255 first), and the denominator
+    is the sum of the Shannon entropies raised to the power q **plus** :math:`I^q(A, B)`. Their values lie in 0.2..0.6
+    (10..40000 without the denominator) where the formulas give 0.01..0.1.
 
     Args:
         fused: (N, 1, H, W) whole gray levels 0..255, uint8 or floating.

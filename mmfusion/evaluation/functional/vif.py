@@ -18,22 +18,27 @@ def vif(
 ) -> PerSource:
     r"""Share of each source's visual information that the fused image keeps, in the pixel domain at four scales.
 
-    .. math:: VIF(X, F) = \frac{\sum_{s, ij} \log\left(1 + \frac{g^2\sigma_X^2}{\sigma_F^2 - g\sigma_{XF} + \sigma_n^2}\right)}
-                               {\sum_{s, ij} \log\left(1 + \frac{\sigma_X^2}{\sigma_n^2}\right)}, \qquad VIF = VIF(A, F) + VIF(B, F)
+    .. math:: VIF(X, F) = \frac{\sum_{s, ij} \log\left(1 + \frac{g^2\sigma_X^2}{\sigma_F^2 - g\sigma_{XF} +
+    \sigma_n^2}\right)}
+                               {\sum_{s, ij} \log\left(1 + \frac{\sigma_X^2}{\sigma_n^2}\right)}, \qquad VIF =
+                               VIF(A, F) + VIF(B, F)
 
-    with Gaussian windows of 17, 9, 5 and 3 pixels (sigma a fifth of that), :math:`g = \sigma_{XF} / \sigma_X^2` and :math:`\sigma_n^2 = 2`.
-    Source: H. R. Sheikh and A. C. Bovik, IEEE Trans. Image Process. 15, 430 (2006), in the authors' pixel-domain variant.
-    Each value is at least 0, 1 for an image equal to the source, above 1 where contrast is raised; higher is better.
+    with Gaussian windows of 17, 9, 5 and 3 pixels (sigma a fifth of that), :math:`g = \sigma_{XF} / \sigma_X^2` and
+    :math:`\sigma_n^2 = 2`. Source: H. R. Sheikh and A. C. Bovik, IEEE Trans. Image Process. 15, 430 (2006), in the
+    authors' pixel-domain variant. Each value is at least 0, 1 for an image equal to the source, above 1 where contrast
+    is raised; higher is better.
 
-    In saturated or black regions with a trace of texture g is ill-conditioned: programs and devices agree to about 1e-9 there.
-    Several tables call this VIFF, which is another metric (:func:`viff`). It depends on the scale of the gray levels: the same images in [0, 1]
-    give 1.7 instead of 0.6. A source without any texture offers no information: 0/0, see ``undefined``.
+    In saturated or black regions with a trace of texture g is ill-conditioned: programs and devices agree to about 1e-9
+    there. Several tables call this VIFF, which is another metric (:func:`viff`). It depends on the scale of the gray
+    levels: the same images in [0, 1] give 1.7 instead of 0.6. A source without any texture offers no information: 0/0,
+    see ``undefined``.
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 41x41 pixels.
         first: First source, same shape.
         second: Second source, same shape.
-        saturate: Clip the products of gray levels at 255 at the first scale, as programs did that computed it on MATLAB's 8-bit images.
+        saturate: Clip the products of gray levels at 255 at the first scale, as programs did that computed it on
+            MATLAB's 8-bit images.
         undefined: Value for a source without texture; 1, as nothing could be lost. Some programs print NaN.
         reduction: What ``total`` is of the two values, ``'sum'`` or ``'mean'``.
 

@@ -17,17 +17,19 @@ SMALL = 1e-7 * 2.302585092994046  # added per pixel; the paper's logarithm has b
 
 
 def viff(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
-    r"""Share of the sources' visual information that the fused image keeps, where each pixel is compared with one source.
+    r"""Share of the sources' visual information that the fused image keeps, where each pixel is compared with one
+    source.
 
     .. math:: VIFF = \sum_s p_s \frac{\sum_{ij} (kept_{s,ij} + \epsilon)}{\sum_{ij} (offered_{s,ij} + \epsilon)}
 
-    with *kept* and *offered* as in :func:`vif` (:math:`\sigma_n^2 = 0.005 \cdot 255^2`) of the source with the smaller gain g at that pixel,
-    :math:`\epsilon = 10^{-7}`, and the scales' weights p = (1, 0, 0.15, 1) / 2.15. Where both gains are equal, as in regions that are flat
-    in one or both sources, the first source counts. Source: Y. Han et al., Inf. Fusion 14, 127 (2013). About 0 to 1; higher is better.
+    with *kept* and *offered* as in :func:`vif` (:math:`\sigma_n^2 = 0.005 \cdot 255^2`) of the source with the smaller
+    gain g at that pixel, :math:`\epsilon = 10^{-7}`, and the scales' weights p = (1, 0, 0.15, 1) / 2.15. Where both
+    gains are equal, as in regions that are flat in one or both sources, the first source counts. Source: Y. Han et al.,
+    Inf. Fusion 14, 127 (2013). About 0 to 1; higher is better.
 
-    Not to be confused with the sum of two :func:`vif`, which several tables print under this name: the two rank methods differently. The
-    author's program takes the lightness L of CIE Lab for color; so does this function where all images have three channels. Other programs
-    rate every channel, or the luma.
+    Not to be confused with the sum of two :func:`vif`, which several tables print under this name: the two rank methods
+    differently. The author's program takes the lightness L of CIE Lab for color; so does this function where all images
+    have three channels. Other programs rate every channel, or the luma.
 
     Args:
         fused: (N, 1, H, W) gray levels or (N, 3, H, W) RGB in [0, 255], uint8 or floating, at least 41x41 pixels.
@@ -35,7 +37,8 @@ def viff(fused: Tensor, first: Tensor, second: Tensor) -> PerSource:
         second: Second source, same shape.
 
     Returns:
-        ``total``: VIFF; ``first`` and ``second``: the same ratio with that source alone at every pixel. Each (N,) float64.
+        ``total``: VIFF; ``first`` and ``second``: the same ratio with that source alone at every pixel. Each (N,)
+        float64.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

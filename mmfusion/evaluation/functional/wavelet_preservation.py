@@ -20,9 +20,10 @@ def wavelet_preservation(fused: Tensor, first: Tensor, second: Tensor) -> PerSou
         Q_M = \prod_{l=1}^{2} \left(\frac{\sum_p e_A w_A + e_B w_B}{\sum_p w_A + w_B}\right)^{\alpha_l}, \qquad
         e_X = \sum_{s \in \{H, V, D\}} e^{-|s_X - s_F|}, \qquad w_X = H_X^2 + V_X^2 + D_X^2
 
-    over two levels of the orthonormal Haar transform, :math:`\alpha = (2/3, 1/3)`; an odd last row or column is left out.
-    Source: P. W. Wang and B. Liu, ICSP 2008, 965. In [0, 3], 3 where the fused image equals both sources; higher is better. The exponential falls
-    within one gray level, so that copied pixels count and others hardly do (the pixelwise maximum of a TNO crop 1.39, SeAFusion on it 0.48).
+    over two levels of the orthonormal Haar transform, :math:`\alpha = (2/3, 1/3)`; an odd last row or column is left
+    out. Source: P. W. Wang and B. Liu, ICSP 2008, 965. In [0, 3], 3 where the fused image equals both sources; higher
+    is better. The exponential falls within one gray level, so that copied pixels count and others hardly do (the
+    pixelwise maximum of a TNO crop 1.39, SeAFusion on it 0.48).
 
     Args:
         fused: (N, 1, H, W) gray levels in [0, 255], uint8 or floating, at least 4x4 pixels.
@@ -30,8 +31,8 @@ def wavelet_preservation(fused: Tensor, first: Tensor, second: Tensor) -> PerSou
         second: Second source, same shape.
 
     Returns:
-        ``first`` and ``second``: the same with the terms of one source; ``total``: the published value. Each (N,) float64; NaN without any detail in
-        the sources at one of the levels.
+        ``first`` and ``second``: the same with the terms of one source; ``total``: the published value. Each (N,)
+        float64; NaN without any detail in the sources at one of the levels.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.

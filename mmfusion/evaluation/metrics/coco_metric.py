@@ -16,8 +16,9 @@ from mmfusion.registry import METRICS
 class CocoMetric(MMDetCocoMetric):
     """mmdet's ``CocoMetric``, whose place it takes under the same name.
 
-    Where no image of the whole set has a detection, mmdet's returns no values at all: tables have holes, and ``save_best='coco/bbox_mAP'`` fails.
-    This one returns what COCO's evaluation says of a detector without a hit: 0, and -1 for an area range in which there is no object.
+    Where no image of the whole set has a detection, mmdet's returns no values at all: tables have holes, and
+    ``save_best='coco/bbox_mAP'`` fails. This one returns what COCO's evaluation says of a detector without a hit: 0,
+    and -1 for an area range in which there is no object.
 
     Args:
         kwargs: Arguments of :class:`mmdet.evaluation.CocoMetric`.
@@ -46,7 +47,9 @@ class CocoMetric(MMDetCocoMetric):
 
 
 def miss(truth: dict, prediction: dict) -> dict:
-    """The prediction of an image with one detection of no area and no confidence: it hits nothing and is there to be counted."""
+    """The prediction of an image with one detection of no area and no confidence: it hits nothing and is there to be
+    counted.
+    """
     missed = dict(prediction, bboxes=np.zeros((1, 4)), scores=np.zeros(1), labels=np.zeros(1, dtype=int))
     if 'mask_scores' in prediction:
         missed['mask_scores'] = np.zeros(1)

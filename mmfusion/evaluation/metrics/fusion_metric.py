@@ -24,24 +24,28 @@ ID_KEYS = ('sample_id', 'img_id')
 class FusionMetric(BaseMetric):
     """Rate every fused image with a list of metrics by one protocol and report the means over images.
 
-    Images are rated as 8-bit images, rounded half up, in the color that the protocol takes (BT.601 luma, or every channel), at the size the
-    network worked at, against the sources of the same size: a pipeline that resizes changes the values. Results are named ``fusion/EN`` and so on.
-    Where a value is undefined (a fused image with NaN, an image smaller than the metric's window) it becomes NaN, is left out of the mean,
-    and is counted in a warning.
+    Images are rated as 8-bit images, rounded half up, in the color that the protocol takes (BT.601 luma, or every
+    channel), at the size the network worked at, against the sources of the same size: a pipeline that resizes changes
+    the values. Results are named ``fusion/EN`` and so on. Where a value is undefined (a fused image with NaN, an image
+    smaller than the metric's window) it becomes NaN, is left out of the mean, and is counted in a warning.
 
-    Of a pair that was registered on loading (``valid_map``) the largest rectangle in which both sources show something is rated; where that is
-    less than 16 pixels wide or high, every value is undefined.
+    Of a pair that was registered on loading (``valid_map``) the largest rectangle in which both sources show something
+    is rated; where that is less than 16 pixels wide or high, every value is undefined.
 
-    The printed table names the protocol, and for each metric the spread and the worst and the best image. With a log file, the same goes into
-    ``fusion_metrics.json`` beside it, named after the prefix. Two protocols in one evaluator need two prefixes.
+    The printed table names the protocol, and for each metric the spread and the worst and the best image. With a log
+    file, the same goes into ``fusion_metrics.json`` beside it, named after the prefix. Two protocols in one evaluator
+    need two prefixes.
 
-    With ``fusion_task`` only the samples of one task of a ``FusionTasksDataset`` are rated: one FusionMetric for each task, with metrics of its own.
+    With ``fusion_task`` only the samples of one task of a ``FusionTasksDataset`` are rated: one FusionMetric for each
+    task, with metrics of its own.
 
     Args:
-        metrics: Names out of the protocol's table, in the order of the printed table; ``'all'`` stands for all but the slow ones.
-        protocol: Name of the protocol, which fixes gray conversion, log base, windows and sums; written next to every result.
-        out_csv: File for the values of every image, one row each, with the values per source; written atomically by the main process.
-            A relative path is taken from the working directory of the process.
+        metrics: Names out of the protocol's table, in the order of the printed table; ``'all'`` stands for all but the
+            slow ones.
+        protocol: Name of the protocol, which fixes gray conversion, log base, windows and sums; written next to every
+            result.
+        out_csv: File for the values of every image, one row each, with the values per source; written atomically by the
+            main process. A relative path is taken from the working directory of the process.
         per_source: Also report the means of the values per source, as ``fusion/MI_first``.
         collect_device: Where distributed results are gathered, ``'cpu'`` or ``'gpu'``.
         prefix: Prefix of the result names; by default ``'fusion'``, or the name of the task.
@@ -90,7 +94,8 @@ class FusionMetric(BaseMetric):
                 continue
             if 'fused' not in sample:
                 raise InputKeyError(
-                    f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that predicts `fused`'
+                    f'sample {sample_name(sample)!r} has no fused image; FusionMetric needs a coupling that '
+                    f'predicts `fused`'
                 )
             fused = sample['fused']['data']
             if fused.shape[-2:] != first.shape[-2:] or fused.shape[-2:] != second.shape[-2:]:
@@ -160,13 +165,16 @@ class FusionMetric(BaseMetric):
         if self.fusion_task is not None and not rated:
             found = sorted({str(row[TASK_KEY]) for row in results})
             raise InputError(
-                f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, their tasks are {found}; '
+                f'FusionMetric: none of {len(results)} samples is of fusion_task={self.fusion_task!r}, '
+                f'their tasks are {found}; '
                 'name a task of the FusionTasksDataset in the test dataloader'
             )
         return rated
 
     def _write_json(self, summary: Summary, logger: MMLogger) -> None:
-        """Keep the table beside the log file of the run, where there is one: scalars of a run have no place for the protocol's name."""
+        """Keep the table beside the log file of the run, where there is one: scalars of a run have no place for the
+        protocol's name.
+        """
         if not logger.log_file:
             return
         statistics = {
@@ -189,7 +197,9 @@ class FusionMetric(BaseMetric):
 
 
 def format_summary(summary: Summary, per_source: bool = False) -> str:
-    """Table for the log: protocol, then mean, standard deviation, worst and best image of each metric, then what to know about them."""
+    """Table for the log: protocol, then mean, standard deviation, worst and best image of each metric, then what to
+    know about them.
+    """
     statistics, rows = summary.statistics(), [('', 'mean', 'std', 'worst', 'best', '')]
     for column in summary.columns(per_source):
         spec, values = get_metric(column.metric, summary.protocol), statistics[column.key]

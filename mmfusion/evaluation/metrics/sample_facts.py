@@ -1,4 +1,6 @@
-"""Metric that keeps a few numbers of each test sample, by which it can be told later whether a network still answers the same."""
+"""Metric that keeps a few numbers of each test sample, by which it can be told later whether a network still answers
+the same.
+"""
 
 from typing import Dict, Sequence
 
@@ -13,9 +15,9 @@ class SampleFacts(BaseMetric):
     """Describe the outputs for every test sample by a few numbers; adds nothing to the metrics.
 
     Attributes:
-        facts: After the test, by name of sample: ``fused`` (mean and standard deviation of the fused image in [0, 1]), ``boxes`` (how many, sum of
-            their scores, mean of their coordinates in pixels) and ``classes`` (pixels of each class), as far as there are such outputs. Only in the
-            main process.
+        facts: After the test, by name of sample: ``fused`` (mean and standard deviation of the fused image in [0, 1]),
+            ``boxes`` (how many, sum of their scores, mean of their coordinates in pixels) and ``classes`` (pixels of
+            each class), as far as there are such outputs. Only in the main process.
     """
 
     default_prefix = 'facts'

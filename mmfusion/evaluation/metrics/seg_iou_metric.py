@@ -17,15 +17,17 @@ from mmfusion.utils.errors import InputError
 class SegIoUMetric(IoUMetric):
     """``mmseg.IoUMetric`` for data sets whose ``metainfo`` tells classes of boxes from classes of pixels.
 
-    The classes are ``metainfo['seg_classes']`` (``metainfo['classes']`` where there is none), so boxes and class maps are measured in one run.
-    Prediction and class map are compared at the size of the original image. All counts are summed over the whole set before any ratio is
-    formed; a class that neither occurs nor is predicted is left out of the mean; pixels of label 255 count nowhere. Counts are integers, and so exact
-    for sets of any size.
+    The classes are ``metainfo['seg_classes']`` (``metainfo['classes']`` where there is none), so boxes and class maps
+    are measured in one run. Prediction and class map are compared at the size of the original image. All counts are
+    summed over the whole set before any ratio is formed; a class that neither occurs nor is predicted is left out of
+    the mean; pixels of label 255 count nowhere. Counts are integers, and so exact for sets of any size.
 
-    Results, in percent: ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` (all pixels), with ``iou_metrics`` of other names those of mmseg.
+    Results, in percent: ``seg/mIoU``, ``seg/mAcc``, ``seg/aAcc`` (all pixels), with ``iou_metrics`` of other names
+    those of mmseg.
 
     Args:
-        ignore_background: Leave the first class out of the means. Its pixels still count as errors of the classes predicted there, and in ``aAcc``.
+        ignore_background: Leave the first class out of the means. Its pixels still count as errors of the classes
+            predicted there, and in ``aAcc``.
         per_class: Report the values of each class too, as ``seg/IoU_car``; they are in the log in any case.
         prefix: Prefix of the result names, ``'seg'`` by default.
         kwargs: Everything else that ``mmseg.IoUMetric`` takes (``iou_metrics``, ``nan_to_num``, ``output_dir``, ...).
@@ -73,25 +75,30 @@ class SegIoUMetric(IoUMetric):
             name = sample.get('sample_id', sample.get('img_id', '?'))
             if 'pred_sem_seg' not in sample:
                 raise InputError(
-                    f'SegIoUMetric: sample {name} has no predicted class map; the model needs a segmentor among its tasks'
+                    f'SegIoUMetric: sample {name} has no predicted class map; the model needs a '
+                    f'segmentor among its tasks'
                 )
             if self.format_only:
                 continue
             if 'gt_sem_seg' not in sample:
                 raise InputError(
-                    f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') into the test pipeline"
+                    f"SegIoUMetric: sample {name} has no class map; put dict(type='LoadClassMap') "
+                    f'into the test pipeline'
                 )
             shapes = [tuple(sample[key]['data'].shape[-2:]) for key in ('gt_sem_seg', 'pred_sem_seg')]
             if shapes[0] != shapes[1]:
                 raise InputError(
-                    f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: in a test pipeline, '
+                    f'SegIoUMetric: the class map of sample {name} is {shapes[0]}, the prediction {shapes[1]}: '
+                    f'in a test pipeline, '
                     'load it after the transforms that change the size'
                 )
         super().process(data_batch, data_samples)
 
     @staticmethod
     def intersect_and_union(pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int) -> tuple:
-        """Count pixels exactly: intersection, union, prediction and label, each (num_classes, ) float64 with integer values."""
+        """Count pixels exactly: intersection, union, prediction and label, each (num_classes, ) float64 with integer
+        values.
+        """
         valid = label != ignore_index
         pred_label, label = pred_label[valid].long(), label[valid].long()
         if label.numel() and int(label.max()) >= num_classes:

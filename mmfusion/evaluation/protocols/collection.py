@@ -11,7 +11,8 @@ from .spec import MetricSpec, Protocol
 TITLES = {
     'default': ('8-bit luma, float64, bits, true PSNR, SSIM 11/1.5 with L = 255, means over images', 'grey'),
     'cddfuse': (
-        'utils/Evaluator.py of MMIF-CDDFuse with its pinned scikit-image: MI in nats, SSIM with L = 2, sums over sources',
+        'utils/Evaluator.py of MMIF-CDDFuse with its pinned scikit-image: MI in nats, SSIM with L = 2, '
+        'sums over sources',
         'grey',
     ),
     'film': ('utils/Evaluator.py of IF-FILM: as cddfuse, SSIM with L = 255', 'grey'),

@@ -17,12 +17,17 @@ from ..functional.wavelet_preservation import wavelet_preservation
 from .spec import MetricSpec
 
 UNIT_RANGE = (
-    'On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of GNU Octave, but '
+    'On images in [0, 1], where the rounding errors of equal pixels count as edges: '
+    'reproduced to the last digits of GNU Octave, but '
     'MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.'
 )
-RIGHT_ORDER = 'The program since March 2023 confuses the order of its images and prints the number that is called Nabf_misordered here.'
+RIGHT_ORDER = (
+    'The program since March 2023 confuses the order of its images and prints the number that is called '
+    'Nabf_misordered here.'
+)
 MISORDERED = (
-    'Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. Only there to explain '
+    'Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. '
+    'Only there to explain '
     'published tables.'
 )
 
@@ -73,9 +78,9 @@ def _fmi(feature: str, title: str) -> MetricSpec:
     )
 
 
-# 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms, and 24 for another fused image of the same pair. In float32
-# all of it takes 0.6 of the time, but pixels at the threshold of the features turn: QP moves by up to 2e-5 on real pairs and 4e-4 on drawn ones, so
-# the digits of the programs would be lost.
+# 72 Fourier transforms of the whole pair are needed, which alone take more than 100 ms, and 24 for another fused image
+# of the same pair. In float32 all of it takes 0.6 of the time, but pixels at the threshold of the features turn: QP
+# moves by up to 2e-5 on real pairs and 4e-4 on drawn ones, so the digits of the programs would be lost.
 QP = MetricSpec(
     feature_correlation,
     'features found again by phase congruency (Zhao)',

@@ -55,7 +55,8 @@ QTE = MetricSpec(
     tsallis_information,
     'information by Tsallis entropy, q = 0.43137, as the papers define it',
     needs_sources=True,
-    caution='QTE here follows the formula; the programs in use deviate from it and print values 10 to 30 times as high (protocol liu2012).',
+    caution='QTE here follows the formula; the programs in use deviate from it and print values 10 to 30 times as '
+    'high (protocol liu2012).',
 )
 CE = MetricSpec(
     cross_entropy,
@@ -127,7 +128,8 @@ BENCHMARK = {  # what VIFB and MEFB share
     'PSNR': PSNR._replace(
         function=partial(peak_signal_to_noise_ratio, error='root_sum'),
         title='255 squared over this RMSE, in decibel',
-        caution='PSNR here is made of a root of summed squares over HW, not of the MSE: about 40 dB too high, more for larger images.',
+        caution='PSNR here is made of a root of summed squares over HW, not of the MSE: about 40 dB too high, '
+        'more for larger images.',
     ),
     'AG': AG_INNER,
     'EI': EI,
@@ -194,7 +196,8 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'QTE': QTE._replace(
             function=partial(tsallis_information, q=CVEJIC, norm=None, transposed=True),
             title='information by Tsallis entropy (TE), q = 1.85',
-            caution='QTE here has no bound and pairs the histograms in the wrong order: it depends on which numbers the gray levels carry.',
+            caution='QTE here has no bound and pairs the histograms in the wrong order: '
+            'it depends on which numbers the gray levels carry.',
         ),
     },
     'liu2012': {
@@ -203,7 +206,8 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
         'QTE': QTE._replace(
             function=partial(tsallis_information, norm='shannon', transposed=True, undefined=NAN),
             title='information by Tsallis entropy, q = 0.43137',
-            caution='QTE here pairs the histograms in the wrong order: it depends on which numbers the gray levels carry.',
+            caution='QTE here pairs the histograms in the wrong order: it depends on which numbers the '
+            'gray levels carry.',
         ),
     },
 }

@@ -15,7 +15,8 @@ from .spec import MetricSpec
 __getattr__ = moved_names(__name__, {'NO_STABILISER': f'{__name__}:NO_STABILIZER'})  # former spelling
 
 NO_STABILIZER = (
-    'No constant stabilizes {} in flat windows. Where two images are flat (black or saturated regions, medical images), {}; the '
+    'No constant stabilizes {} in flat windows. Where two images are flat (black or saturated regions, '
+    'medical images), {}; the '
     'program itself prints rounding noise there, which may exceed 1.'
 )
 LIU_FLAT, MEFB_FLAT = 'the value is NaN', 'such windows are left out'
@@ -29,7 +30,8 @@ def _piella(title: str, field: str) -> MetricSpec:
 def _local(function: Callable, flat: str = '') -> Dict[str, MetricSpec]:
     """QY and QC of one function; ``flat`` says what the program makes of flat windows."""
     caution = (
-        'The published programs have no rule for flat windows and print noise there; here two flat windows are alike. Compare with published '
+        'The published programs have no rule for flat windows and print noise there; here two flat windows are alike. '
+        'Compare with published '
         'values only under their protocol.'
     )
     cautions = {name: NO_STABILIZER.format(name, flat) if flat else caution for name in ('QY', 'QC')}

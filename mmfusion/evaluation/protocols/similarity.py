@@ -14,11 +14,13 @@ from ..functional.viff import viff
 from .spec import MetricSpec
 
 WRONG_L = (
-    'SSIM here takes gray levels 0..255 for images with a range of {}: its constants vanish, and noise in flat regions weighs as much as '
+    'SSIM here takes gray levels 0..255 for images with a range of {}: its constants vanish, '
+    'and noise in flat regions weighs as much as '
     'structure. Do not compare with SSIM of L = 255.'
 )
 SATURATED_VIF = (
-    'VIF here clips the products of gray levels at 255 at its finest scale, as the old program did by accident; it ranks methods '
+    'VIF here clips the products of gray levels at 255 at its finest scale, as the old program did by accident; '
+    'it ranks methods '
     'differently. Do not compare with other VIF.'
 )
 
@@ -103,7 +105,8 @@ ENTRIES: Dict[str, Dict[str, MetricSpec]] = {
             partial(ssim, border='replicate'),
             'structural similarity of the 8-bit images, mean over sources',
             needs_sources=True,
-            caution="The column 'SSIM' of this program's published tables is MEF_SSIM; this is its later ssim.m on 8-bit images.",
+            caution="The column 'SSIM' of this program's published tables is MEF_SSIM; "
+            'this is its later ssim.m on 8-bit images.',
         ),
         'MS_SSIM': MEF_SSIM_3,
         'MEF_SSIM': MEF_SSIM._replace(title=MEF_SSIM.title + " (printed as 'SSIM')"),

@@ -7,15 +7,17 @@ class MetricSpec(NamedTuple):
     """One metric of a protocol.
 
     Attributes:
-        function: Called with (fused,) or (fused, first, second), batches (N, 1, H, W) of gray levels 0..255. A pure function, usually a
-            ``functools.partial`` that fixes the protocol's conventions. Metrics that share one function object are computed together.
+        function: Called with (fused,) or (fused, first, second), batches (N, 1, H, W) of gray levels 0..255. A pure
+            function, usually a ``functools.partial`` that fixes the protocol's conventions. Metrics that share one
+            function object are computed together.
         title: Full name, and what is summed or averaged.
         unit: Unit of the value, empty for a ratio.
         higher_is_better: Direction.
         optimum: The best value, where neither direction is better all the way; None elsewhere.
         needs_sources: Whether the function takes the sources.
         min_size: Smallest height and width that the function accepts.
-        field: Attribute of the function's result that holds this metric, where one function yields several; empty for the result itself.
+        field: Attribute of the function's result that holds this metric, where one function yields several; empty for
+            the result itself.
         whole_colour: In protocols that rate every color channel: the function takes all channels at once, (N, C, H, W).
         slow: Left out of the ``'all'`` shorthand because it takes more than 100 ms for a 480x640 pair.
         on_request: Left out of the ``'all'`` shorthand because it reproduces a known error.
@@ -65,7 +67,8 @@ class Protocol(NamedTuple):
         name: Name that is printed with every table and stored with every result.
         title: One sentence: whose program, which generation.
         metrics: The metrics that it has, in the order of a table.
-        channels: ``'grey'``: color becomes 8-bit luma (BT.601) first; ``'each'``: every color channel is rated, then averaged.
+        channels: ``'grey'``: color becomes 8-bit luma (BT.601) first; ``'each'``: every color channel is rated, then
+            averaged.
     """
 
     name: str

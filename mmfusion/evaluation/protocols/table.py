@@ -1,6 +1,7 @@
 """Metrics by name: looking them up and evaluating them under a protocol.
 
-Code bases in this field print different numbers under one name, so every value belongs to a named protocol and is stored with it.
+Code bases in this field print different numbers under one name, so every value belongs to a named protocol and is
+stored with it.
 """
 
 from typing import Dict, List, Sequence
@@ -48,7 +49,8 @@ def get_metric(name: str, protocol: str = 'default') -> MetricSpec:
 
 
 def expand_names(names: Sequence[str], protocol: str = 'default') -> List[str]:
-    """Resolve a list of metric names, in which ``'all'`` stands for every metric of the protocol that is not marked slow or on request.
+    """Resolve a list of metric names, in which ``'all'`` stands for every metric of the protocol that is not marked
+    slow or on request.
 
     Raises:
         KeyError: The protocol or a metric is unknown.
@@ -82,7 +84,8 @@ def prepare_images(images: Sequence[Tensor], protocol: str = 'default') -> List[
         protocol: Name of the protocol.
 
     Returns:
-        uint8 images: (N, 1, H, W) luma for protocols on gray; for protocols on every channel (N, 3, H, W) if any image has color.
+        uint8 images: (N, 1, H, W) luma for protocols on gray; for protocols on every channel (N, 3, H, W) if any image
+        has color.
 
     Raises:
         TypeError: A dtype is neither uint8 nor floating.
@@ -106,8 +109,8 @@ def evaluate_metrics(
         protocol: Name of the protocol.
 
     Returns:
-        ``{name: (N,)}``, and ``{name}_first`` and ``{name}_second`` for a metric with a value per source; images smaller than the metric's
-        window give NaN.
+        ``{name: (N,)}``, and ``{name}_first`` and ``{name}_second`` for a metric with a value per source; images
+        smaller than the metric's window give NaN.
 
     Raises:
         KeyError: The protocol or the metric is unknown.

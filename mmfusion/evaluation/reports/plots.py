@@ -32,8 +32,9 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
 
     Args:
         summaries: By method, of the same metrics and protocol.
-        kind: ``'bars'``: one small chart per metric, means with standard deviations in units of the metric, the best method full in color.
-            ``'radar'``: one axis per metric, scaled so that the best method lies on the rim and the worst near the center.
+        kind: ``'bars'``: one small chart per metric, means with standard deviations in units of the metric, the best
+            method full in color. ``'radar'``: one axis per metric, scaled so that the best method lies on the rim and
+            the worst near the center.
         path: File to write; its extension chooses the format (png, pdf, svg).
 
     Returns:
@@ -48,7 +49,8 @@ def plot(summaries: Mapping[str, Summary], kind: str, path: Union[str, Path]) ->
     entries = [entry for entry in tabulate(summaries) if any(value.count for value in entry.statistics.values())]
     if kind == 'radar' and (len(summaries) < 2 or len(entries) < 3):
         raise UserError(
-            f'a radar plot needs at least two methods and three metrics, got {len(summaries)} and {len(entries)}; use bars'
+            f'a radar plot needs at least two methods and three metrics, got {len(summaries)} and '
+            f'{len(entries)}; use bars'
         )
     if not entries:
         raise UserError('there is nothing to plot: no metric has a value')

@@ -29,7 +29,8 @@ def columns(metrics: Sequence[str], per_source: bool = True, found: Optional[Seq
     Args:
         metrics: Names of metrics.
         per_source: Also the values against either source.
-        found: Names of values that occur; others are left out, but for the metrics themselves. None for all that are possible.
+        found: Names of values that occur; others are left out, but for the metrics themselves. None for all that are
+            possible.
 
     Examples:
         >>> [column.key for column in columns(['EN', 'MS_SSIM'], found=['EN', 'MS_SSIM', 'MS_SSIM_first', 'MS_SSIM_second'])]
@@ -72,7 +73,9 @@ class Statistics(NamedTuple):
 
 
 class _Running:
-    """Mean and squared deviations of a stream (B. P. Welford, Technometrics 4, 419 (1962)), and its extremes with their names."""
+    """Mean and squared deviations of a stream (B. P. Welford, Technometrics 4, 419 (1962)), and its extremes with their
+    names.
+    """
 
     def __init__(self, merit: Callable[[float], float]) -> None:
         self.merit = merit
@@ -155,7 +158,8 @@ class Summary:
             if running and running.undefined:
                 groups.setdefault((running.undefined, tuple(running.undefined_names)), []).append(name)
         return [
-            f'{", ".join(names)} undefined for {count} of {self.n_images} images (first: {", ".join(map(repr, named))}), left out of the mean: '
+            f'{", ".join(names)} undefined for {count} of {self.n_images} images (first: '
+            f'{", ".join(map(repr, named))}), left out of the mean: '
             f'{self._cause(names)}'
             for (count, named), names in groups.items()
         ]
@@ -179,7 +183,9 @@ def title(column: Column, spec: MetricSpec) -> str:
 
 
 def cautions(metrics: Sequence[str], protocol: str = 'default') -> Dict[str, str]:
-    """What to know before using a number of a table, by names of the metrics that it concerns; empty when there is nothing."""
+    """What to know before using a number of a table, by names of the metrics that it concerns; empty when there is
+    nothing.
+    """
     names: Dict[str, List[str]] = {}
     for name in metrics:
         names.setdefault(get_metric(name, protocol).caution, []).append(name)
@@ -200,7 +206,10 @@ def heading(protocol: str, n_images: int) -> str:
         >>> heading('film', 20)
         "Fusion metrics, protocol 'film' (utils/Evaluator.py of IF-FILM: as cddfuse, SSIM with L = 255), mean over 20 images"
     """
-    return f'Fusion metrics, protocol {protocol!r} ({get_protocol(protocol).title}), mean over {n_images} image{"s" if n_images != 1 else ""}'
+    return (
+        f'Fusion metrics, protocol {protocol!r} ({get_protocol(protocol).title}), '
+        f'mean over {n_images} image{"s" if n_images != 1 else ""}'
+    )
 
 
 def format_value(value: float) -> str:
@@ -218,7 +227,8 @@ def format_value(value: float) -> str:
 
 
 def rank(merits: Mapping[str, float]) -> Dict[str, float]:
-    """Ranks of methods, 1 for the largest merit; equal merits share the mean of their places, methods without one (NaN) have no rank (NaN).
+    """Ranks of methods, 1 for the largest merit; equal merits share the mean of their places, methods without one (NaN)
+    have no rank (NaN).
 
     Examples:
         >>> rank({'a': 0.5, 'b': 0.7, 'c': 0.5})

@@ -215,7 +215,10 @@ def escape_latex(text: str) -> str:
 
 def _heading(summaries: Mapping[str, Summary], ranks: bool = False) -> str:
     anyone = next(iter(summaries.values()))
-    return f'{heading(anyone.protocol, anyone.n_images)} ± standard deviation{" (rank)" if ranks and len(summaries) > 1 else ""}'
+    return (
+        f'{heading(anyone.protocol, anyone.n_images)} ± standard '
+        f'deviation{" (rank)" if ranks and len(summaries) > 1 else ""}'
+    )
 
 
 def _notes(summaries: Mapping[str, Summary]) -> List[str]:

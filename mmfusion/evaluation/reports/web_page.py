@@ -41,7 +41,8 @@ def web_page(title: str, parts: Sequence[str], style: str = '', script: str = ''
     code = f'\n<script>{script}</script>' if script else ''
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body>\n'
+        f' content="width=device-width, '
+        f'initial-scale=1"><title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body>\n'
         + '\n'.join(parts)
         + f'{code}\n</body></html>\n'
     )
@@ -80,7 +81,9 @@ def page_table(heads: Sequence[str], rows: Sequence[Tuple[Sequence[object], bool
 
 
 def page_picture(image: np.ndarray, width: int, caption: str) -> str:
-    """A figure of a picture, (H, W), (H, W, 1) or (H, W, 3) BGR, uint8, at most ``width`` pixels wide, with a caption in plain text."""
+    """A figure of a picture, (H, W), (H, W, 1) or (H, W, 3) BGR, uint8, at most ``width`` pixels wide, with a caption
+    in plain text.
+    """
     address, (height, width) = embed_picture(image, width)
     label = escape(caption, True)
     return page_figure(f'<img src="{address}" width="{width}" height="{height}" alt="{label}" loading="lazy">', caption)

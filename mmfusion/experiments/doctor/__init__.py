@@ -1,4 +1,6 @@
-"""Doctor for data sets of pairs: checks that find faults of files, pairs, labels and splits, and reports of what they found."""
+"""Doctor for data sets of pairs: checks that find faults of files, pairs, labels and splits, and reports of what they
+found.
+"""
 
 from mmfusion.utils.lazy import lazy_names
 

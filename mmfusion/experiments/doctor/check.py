@@ -17,7 +17,9 @@ SEVERITIES = ('serious', 'harmful', 'look')
 
 
 class NotJudged(Exception):
-    """A check cannot say anything about a pair; the message is the reason, in a few words, and the same for all pairs it holds for."""
+    """A check cannot say anything about a pair; the message is the reason, in a few words, and the same for all pairs
+    it holds for.
+    """
 
 
 class Case(NamedTuple):
@@ -72,8 +74,9 @@ Verdict = Union[Finding, Unjudged]
 class Check(ABC):
     """One fault: what is measured, from which value on it counts, what to do about it.
 
-    :meth:`look` runs once for each pair, in a worker process, and returns something small. :meth:`judge` sees what was measured in all pairs. For a
-    check that needs one number of one pair only, :meth:`look` returns the number and the rest is done here: above :attr:`threshold` it is a fault.
+    :meth:`look` runs once for each pair, in a worker process, and returns something small. :meth:`judge` sees what was
+    measured in all pairs. For a check that needs one number of one pair only, :meth:`look` returns the number and the
+    rest is done here: above :attr:`threshold` it is a fault.
 
     Attributes:
         name: Its name in ``--checks``.

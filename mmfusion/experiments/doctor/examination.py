@@ -131,7 +131,8 @@ def examine(
     """Examine pairs.
 
     Args:
-        entries: Of :func:`~mmfusion.experiments.doctor.pairs_of_config` or :func:`~mmfusion.experiments.doctor.pairs_of_folders`.
+        entries: Of :func:`~mmfusion.experiments.doctor.pairs_of_config` or
+            :func:`~mmfusion.experiments.doctor.pairs_of_folders`.
         checks: Names of checks; all by default.
         skip: Names of checks to leave out.
         workers: Processes of one thread each; 1 works in this process.

@@ -1,4 +1,6 @@
-"""A pair with its images read, and the views of them that several checks need; each is made once, when it is asked for."""
+"""A pair with its images read, and the views of them that several checks need; each is made once, when it is asked
+for.
+"""
 
 from functools import cached_property
 from typing import Tuple
@@ -17,7 +19,9 @@ SMALL = (32, 24)  # (width, height) of the picture that scenes are told apart by
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """(H, W) float32 on a scale of 0 to 255; values of more than 8 bits are stretched between their percentiles 0.5 and 99.5."""
+    """(H, W) float32 on a scale of 0 to 255; values of more than 8 bits are stretched between their percentiles 0.5 and
+    99.5.
+    """
     gray = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(_drawable(image), cv2.COLOR_BGR2GRAY)
     gray = gray.astype(np.float32)
     if image.dtype == np.uint8:
@@ -73,7 +77,9 @@ class LoadedPair:
 
     @cached_property
     def working(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Both in gray with the longer side of the first brought to 256 pixels, and the second to the same size; float32, 0 to 255."""
+        """Both in gray with the longer side of the first brought to 256 pixels, and the second to the same size;
+        float32, 0 to 255.
+        """
         height, width = self.first.shape[:2]
         factor = WIDTH / max(height, width)
         size = max(32, round(width * factor)), max(32, round(height * factor))

@@ -1,8 +1,8 @@
 """Agreement of two pictures about the places they show, in noise levels, so that one threshold holds for all scenes.
 
 Orientation features are compared in twelve blocks, each moved by itself; for every turn and scale of a grid the
-blocks' correlations are added up at the shifts that the transform gives them. What hundreds of thousands of wrong places reach tells what a right one
-has to exceed. This says less than a registration, and takes a tenth of its time.
+blocks' correlations are added up at the shifts that the transform gives them. What hundreds of thousands of wrong
+places reach tells what a right one has to exceed. This says less than a registration, and takes a tenth of its time.
 """
 
 from functools import lru_cache
@@ -30,7 +30,8 @@ class Match(NamedTuple):
     """How well a second picture lies on a first one.
 
     Attributes:
-        rest: Agreement where the corners move by at most 4.5 pixels of 256, in standard deviations of what wrong places reach.
+        rest: Agreement where the corners move by at most 4.5 pixels of 256, in standard deviations of what wrong places
+            reach.
         best: Agreement at the best place.
         moved: Mean movement of the corners to the best place, pixels of the working picture.
         shift: (x, y) of the second picture's center to its best place, pixels of the working picture.
@@ -97,7 +98,9 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _plan(height: int, width: int) -> _Plan:
-    """What depends on the size alone: blocks, and for every turn and scale where they go and how far the corners move."""
+    """What depends on the size alone: blocks, and for every turn and scale where they go and how far the corners
+    move.
+    """
     rows = np.linspace(0, height, _ROWS + 1).astype(int)
     columns = np.linspace(0, width, _COLUMNS + 1).astype(int)
     blocks = [(rows[i], rows[i + 1], columns[j], columns[j + 1]) for i in range(_ROWS) for j in range(_COLUMNS)]

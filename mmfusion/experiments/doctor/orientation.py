@@ -1,4 +1,6 @@
-"""Orientation features: an edge keeps its direction when the modality changes, though neither its sign nor its strength."""
+"""Orientation features: an edge keeps its direction when the modality changes, though neither its sign nor its
+strength.
+"""
 
 import cv2
 import numpy as np
@@ -11,10 +13,11 @@ _SIGMA = 0.8
 
 
 def orientation_features(picture: Picture, smoothing: float) -> Features:
-    """Strength of the gradient along four directions, without sign, less their mean, smoothed and of unit length where there is structure.
+    """Strength of the gradient along four directions, without sign, less their mean, smoothed and of unit length where
+    there is structure.
 
-    Source: Ye et al., "Fast and robust matching for multimodal remote sensing image registration", IEEE TGRS 57(11), 2019, whose channels
-    are the same but for the subtracted mean.
+    Source: Ye et al., "Fast and robust matching for multimodal remote sensing image registration", IEEE TGRS 57(11),
+    2019, whose channels are the same but for the subtracted mean.
 
     Args:
         picture: Image and mask.

@@ -1,4 +1,6 @@
-"""Pairs to examine: those of the data sets of a config, or of folders; problems of a pair are kept with it, so that none is lost."""
+"""Pairs to examine: those of the data sets of a config, or of folders; problems of a pair are kept with it, so that
+none is lost.
+"""
 
 import os
 from pathlib import Path
@@ -39,7 +41,8 @@ class PairEntry(NamedTuple):
         class_map: Path of the class map; None without.
         class_numbers: Numbers that a class map may hold; None where that is not known.
         names: Names that classes may have; empty where that is not known.
-        scaled: The pipeline says how values of more than 8 bits are scaled (``bit_depth``, ``stretch``, ``window``), for first and second.
+        scaled: The pipeline says how values of more than 8 bits are scaled (``bit_depth``, ``stretch``, ``window``),
+            for first and second.
         alpha: The second source is the fourth channel of its file.
     """
 
@@ -67,8 +70,8 @@ def pairs_of_config(cfg: Any) -> List[PairEntry]:
     """Pairs of the data sets of a config.
 
     Args:
-        cfg: A :class:`mmengine.Config` with ``train_dataloader``, ``val_dataloader`` or ``test_dataloader``. Data sets that two of them share are
-            examined once.
+        cfg: A :class:`mmengine.Config` with ``train_dataloader``, ``val_dataloader`` or ``test_dataloader``. Data sets
+            that two of them share are examined once.
 
     Raises:
         UserError: It has no data set with files, or a folder is missing.

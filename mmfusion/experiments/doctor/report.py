@@ -113,7 +113,8 @@ def text_of(examination: Examination, most: int = 5) -> str:
             continue
         lines += [
             '',
-            f'{_WORDS[check.severity]}  {check.name}: {check.title}, {len(findings)} of {examination.judged(check.name)} pairs',
+            f'{_WORDS[check.severity]}  {check.name}: {check.title}, {len(findings)} of '
+            f'{examination.judged(check.name)} pairs',
         ]
         lines.append(f'  what to do: {check.remedy}')
         width = max(len(finding.entry.label) for finding in findings[:most])

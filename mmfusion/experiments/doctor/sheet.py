@@ -1,4 +1,6 @@
-"""Contact sheet of the findings: one HTML file with small pictures inside it, which nothing outside it is needed for."""
+"""Contact sheet of the findings: one HTML file with small pictures inside it, which nothing outside it is needed
+for.
+"""
 
 from html import escape
 from pathlib import Path
@@ -71,7 +73,8 @@ def write_sheet(path: Union[str, Path], examination: Examination, most: int = MO
     count = len(examination.findings)
     title = f'Doctor: {count} findings' if count else 'Doctor: nothing found'
     keys = (
-        '<p class="soft">Keys: <kbd>j</kbd> <kbd>k</kbd> next and previous finding, <kbd>n</kbd> <kbd>p</kbd> next and previous fault, '
+        '<p class="soft">Keys: <kbd>j</kbd> <kbd>k</kbd> next and previous finding, '
+        '<kbd>n</kbd> <kbd>p</kbd> next and previous fault, '
         '<kbd>x</kbd> mark as looked at. <span id="said" role="status"></span></p>'
     )
     parts = [
@@ -94,7 +97,10 @@ def _overview(examination: Examination) -> str:
             f'<tr><td class="text">{name}</td><td class="text">{escape(check.title)}</td><td>{found or "none"}</td>'
             f'<td>{examination.judged(check.name)}</td><td class="text">{escape(silent)}</td></tr>'
         )
-    head = '<tr><th>check</th><th>fault</th><th>found</th><th>pairs judged</th><th>not judged, which is not sound</th></tr>'
+    head = (
+        '<tr><th>check</th><th>fault</th><th>found</th><th>pairs judged</th><th>not judged, '
+        'which is not sound</th></tr>'
+    )
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

@@ -66,7 +66,9 @@ def run_cell(plan: Plan, cell: Cell, root: Path) -> bool:
 
 
 def has_record(cell: Cell, root: Path) -> bool:
-    """Whether the manifest of a cell says enough to compute it again; there is none where a process ended just before."""
+    """Whether the manifest of a cell says enough to compute it again; there is none where a process ended just
+    before.
+    """
     try:
         return 'config' in read_manifest(cell.folder(root)).get('league', ())
     except UserError:

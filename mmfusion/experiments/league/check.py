@@ -45,7 +45,8 @@ def recompute_cell(config: Mapping, folder: Path, choose: Callable[[Sequence[str
         choose: Names of the pairs to look at, out of all of them.
 
     Returns:
-        Again: Nothing is done for a course, whose trainings have manifests of their own, nor for pictures that a user made.
+        Again: Nothing is done for a course, whose trainings have manifests of their own, nor for pictures that a user
+        made.
     """
     cell, device = config['cell'], config['device']
     values = read_record(folder / 'result.json', 'run the league again')['values']
@@ -72,7 +73,8 @@ def _pictures(method: Method, pairs: PairSet, chosen: Sequence[str], stored: Pic
         now = fused.reshape(*fused.shape[:2], -1)
         if now.shape != before.shape:
             wrong.append(
-                f'{name}: the picture has {before.shape[1]}x{before.shape[0]} pixels, fused again {now.shape[1]}x{now.shape[0]}'
+                f'{name}: the picture has {before.shape[1]}x{before.shape[0]} pixels, '
+                f'fused again {now.shape[1]}x{now.shape[0]}'
             )
             continue
         far = np.abs(now.astype(int) - before.astype(int)) > LEVELS

@@ -129,7 +129,8 @@ def _course_columns(course, rows: Mapping[str, dict]) -> Iterator[Column]:
                 )
         if found:
             yield Column(f'{course.name}_{title}', f'{title}, {course.title}', found, 'higher', 3,
-                         f'{title} after training {course.title} on the pictures; in brackets the least and the largest of the seeds')  # fmt: skip
+                         f'{title} after training {course.title} on the pictures; '
+                         f'in brackets the least and the largest of the seeds')  # fmt: skip
 
 
 def _cost_columns(plan: Plan, standing: Standing) -> Iterator[Column]:

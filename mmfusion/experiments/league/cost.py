@@ -35,9 +35,9 @@ def measure_cost(method: Method, cost: Cost, device: str = 'cpu') -> Dict[str, o
     """Measure in a process of its own, where nothing else has used memory, on one thread.
 
     Returns:
-        ``parameters``; ``gmac`` of one pair; ``memory``: bytes that fusing one pair takes beyond the loaded network, None when unknown; ``cpu_ms``
-        (``gpu_ms`` on a GPU): median time of one pair; ``times``: median over rounds of that time over the reference's; ``rounds``: that of each
-        round; ``machine``.
+        ``parameters``; ``gmac`` of one pair; ``memory``: bytes that fusing one pair takes beyond the loaded network,
+        None when unknown; ``cpu_ms`` (``gpu_ms`` on a GPU): median time of one pair; ``times``: median over rounds of
+        that time over the reference's; ``rounds``: that of each round; ``machine``.
 
     Raises:
         UserError: The method cannot run, or the process was ended from outside.

@@ -137,7 +137,8 @@ def test_network(
     kind = next(iter(coupling.tasks.values())).kind
     if kind == 'detection' and not pairs.has_boxes or kind == 'segmentation' and not pairs.has_maps:
         raise UserError(
-            f'{pairs.pairs.title} has no {"boxes" if kind == "detection" else "class maps"} to hold {network.title} against'
+            f'{pairs.pairs.title} has no {"boxes" if kind == "detection" else "class maps"} to hold '
+            f'{network.title} against'
         )
     steps = _pipeline(network, kind, pairs)
     recorder = PredictionRecorder(str(folder / RECORD_FILE), (kind,), rate=False)

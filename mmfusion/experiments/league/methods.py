@@ -46,7 +46,8 @@ def missing_weights(method: Method) -> str:
 
 
 def build_method(method: Method, device: str = 'cpu') -> BaseCoupling:
-    """The coupling of a method, in eval mode, without task networks, with visible before infrared whatever its network takes.
+    """The coupling of a method, in eval mode, without task networks, with visible before infrared whatever its network
+    takes.
 
     Raises:
         UserError: What :func:`build_coupling` raises.
@@ -72,7 +73,9 @@ def make_inferencer(method: Method, load: dict, device: str = 'cpu') -> FusionIn
 
 
 def method_facts(method: Method) -> Dict[str, object]:
-    """What the pictures of a model depend on, as plain values: hashes of its config and weights, options, order of sources."""
+    """What the pictures of a model depend on, as plain values: hashes of its config and weights, options, order of
+    sources.
+    """
     facts: Dict[str, object] = dict(
         model=method.model if isinstance(method.model, dict) else str(method.model),
         options=dict(method.options),
@@ -142,7 +145,8 @@ def find_pictures(
     if missing:
         raise UserError(
             f'method {method.name}: {folder} has no picture of {len(missing)} of the {len(names)} pairs of {data}: '
-            f'{_listing(missing)}. Every method is rated on the same pairs; add them, or put the pictures into {folder / data} if these are of'
+            f'{_listing(missing)}. Every method is rated on the same pairs; add them, '
+            f'or put the pictures into {folder / data} if these are of'
             ' another set'
         )
     wrong = []
@@ -152,7 +156,8 @@ def find_pictures(
             wrong.append(f'{name} ({width}x{height}, sources {size[1]}x{size[0]})')
     if wrong:
         raise UserError(
-            f'method {method.name}: {len(wrong)} pictures in {folder} have another size than their sources: {_listing(wrong)}.'
+            f'method {method.name}: {len(wrong)} pictures in {folder} have another size than their sources: '
+            f'{_listing(wrong)}.'
             ' Metrics compare pixel by pixel; fuse at the size of the sources'
         )
     return Pictures({name: found[name] for name in names})

@@ -94,7 +94,8 @@ def write_page(plan: Plan, result, root: Path) -> None:
         parts.append('<div class="lead">' + ''.join(f'<p>{escape(sentence)}</p>' for sentence in sentences) + '</div>')
     parts += [f'<p class="note">{escape(note)}</p>' for note in (*result.notes, *_unfinished(plan, result))]
     sets = [table for table in result.tables if table.key != 'overview']
-    links = [('overview', 'Overview'), ('chart', 'Quality and time'), *((table.key, table.title) for table in sets), ('pictures', 'Pictures'),
+    links = [('overview', 'Overview'), ('chart', 'Quality and time'), *((table.key, table.title) for table in sets), (
+        'pictures', 'Pictures'),
              ('made', 'How this was made')]  # fmt: skip
     parts.append(
         '<nav aria-label="Parts of this page">'
@@ -132,7 +133,8 @@ def _unfinished(plan: Plan, result) -> List[str]:
 
 def _table(table: Table, caption: str) -> str:
     heads = [_head('method', '', 'text', 'ascending'), _head('from', 'where a method comes from', 'text', 'ascending')]
-    heads += [_head(column.title + column.arrow, column.about, 'number', 'descending' if column.better == 'higher' else 'ascending')
+    heads += [_head(column.title + column.arrow, column.about, 'number', 'descending' if column.better == 'higher' else
+        'ascending')
               for column in table.columns]  # fmt: skip
     places = [column.places() for column in table.columns]
     rows = []
@@ -153,7 +155,10 @@ def _table(table: Table, caption: str) -> str:
 
 def _head(title: str, about: str, kind: str, first: str) -> str:
     hint = f' title="{escape(about, True)}"' if about else ''
-    return f'<th scope="col" aria-sort="none" data-kind="{kind}" data-first="{first}"><button type="button"{hint}>{escape(title)}</button></th>'
+    return (
+        f'<th scope="col" aria-sort="none" data-kind="{kind}" data-first="{first}"><button '
+        f'type="button"{hint}>{escape(title)}</button></th>'
+    )
 
 
 def _cell(column: Column, method: str, place: int) -> str:
@@ -181,7 +186,8 @@ def _cell(column: Column, method: str, place: int) -> str:
 
 def _overview_caption(standing: Standing) -> str:
     return (
-        '★ best, ☆ second best of a column. Small: 95 % interval over resampled images; ≈: the images cannot tell it from the best. Of times, the'
+        '★ best, ☆ second best of a column. Small: 95 % interval over resampled images; ≈: '
+        'the images cannot tell it from the best. Of times, the'
         ' middle half of the rounds. Every heading sorts.'
     )
 
@@ -190,7 +196,8 @@ def _set_caption(plan: Plan, standing: Standing, data: str) -> str:
     remark = plan.settings.pairs[data].remark
     return (
         (f'{remark} ' if remark else '')
-        + '★ best, ☆ second best. Small: rank, in brackets where 95 % of the resampled ranks lie; of the last columns the interval of the value.'
+        + '★ best, ☆ second best. Small: rank, in brackets where 95 % of the resampled ranks lie; '
+        'of the last columns the interval of the value.'
     )
 
 
@@ -240,7 +247,8 @@ def _left_out(plan: Plan, result) -> List[str]:
                 who = join_words([names[name] for name in methods]) if len(methods) < len(names) else 'all methods'
                 items += f'<dt>{escape(who)}</dt><dd>{escape(reason)}</dd>'
             parts.append(
-                f'<details><summary>{title}: {len(entries)} reason{"s" * (len(entries) > 1)}</summary><dl>{items}</dl></details>'
+                f'<details><summary>{title}: {len(entries)} '
+                f'reason{"s" * (len(entries) > 1)}</summary><dl>{items}</dl></details>'
             )
     return parts
 
@@ -252,7 +260,8 @@ def _pictures(plan: Plan, standing: Standing, root: Path, order: Sequence[str]) 
             heading = f'{plan.settings.pairs[data].title}, {strip.name}'
             figures = ''.join(strip.figures)
             parts.append(
-                f'<details{" open" if number == 0 else ""}><summary>{escape(heading)}</summary><p class="soft">Shown because it is'
+                f'<details{" open" if number == 0 else ""}><summary>{escape(heading)}</summary><p '
+                f'class="soft">Shown because it is'
                 f' {escape(strip.why)}.</p><div class="strip">{figures}</div></details>'
             )
     if not parts:
@@ -279,11 +288,13 @@ def _made(plan: Plan, standing: Standing, result) -> List[str]:
         }
     )
     facts['Mean rank'] = (
-        'The mean over the metrics of the rank by the mean over the images. A summary, not a judgment: EN, SD, SF and AG grow with noise and contrast'
+        'The mean over the metrics of the rank by the mean over the images. A summary, not a judgment: EN, SD, '
+        'SF and AG grow with noise and contrast'
         ' too, metrics of one family count once each, and a rank depends on who else takes part.'
     )
     facts['Intervals'] = (
-        f'{standing.resamples} resamplings of the images, the same for all methods; each ranks anew. They say how far a figure would move with other'
+        f'{standing.resamples} resamplings of the images, the same for all methods; each ranks anew. '
+        f'They say how far a figure would move with other'
         ' images of the same kind, not with images of another kind.'
     )
     for data, pairs in plan.pairs.items():
@@ -301,7 +312,8 @@ def _made(plan: Plan, standing: Standing, result) -> List[str]:
     for network in settings.networks.values():
         size = f', pictures resized into {network.image_size[0]}x{network.image_size[1]}' if network.image_size else ''
         facts[network.title] = (
-            f'As loaded, nothing learns{size}; classes are matched by name. COCO matching by pycocotools; mean over classes.'
+            f'As loaded, nothing learns{size}; classes are matched by name. COCO matching by pycocotools; '
+            f'mean over classes.'
         )
     facts.update(_cost_facts(plan, standing))
     facts['Program'] = f'mmfusion {__version__}'
@@ -319,7 +331,8 @@ def _cost_facts(plan: Plan, standing: Standing) -> Mapping[str, str]:
     }
     loads = [row['machine']['load_average'][0] / row['machine']['cpu_count'] for row in standing.costs.values()]
     busy = (
-        f' Other work ran beside it (load per core {min(loads):.1f} to {max(loads):.1f}), so read the ratio, not the milliseconds.'
+        f' Other work ran beside it (load per core {min(loads):.1f} to {max(loads):.1f}), so read the ratio, '
+        f'not the milliseconds.'
         if max(loads) > 1.2
         else ''
     )
@@ -329,5 +342,6 @@ def _cost_facts(plan: Plan, standing: Standing) -> Mapping[str, str]:
             f' {"; ".join(sorted(machines))}; the ratio is the median over the rounds. Colors taken apart and put back'
             f' are part of it, reading and writing are not.{busy}'
         ),
-        'Operations': 'Counted while one random pair was fused; convolutions, matrix products and attention, no element-wise work.',
+        'Operations': 'Counted while one random pair was fused; convolutions, matrix products and attention, '
+        'no element-wise work.',
     }

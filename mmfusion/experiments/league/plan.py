@@ -162,7 +162,8 @@ def make_plan(settings: Settings) -> Plan:
             trained, unusable_course = {}, f'no pairs to train with: {str(error).splitlines()[0]}'
         for method_name, method in settings.methods.items():
             why = absent[method_name] or (
-                'a folder has pictures of the test pairs alone, and a training needs those of its own pairs; give a config'
+                'a folder has pictures of the test pairs alone, and a training needs those of its own '
+                'pairs; give a config'
                 if method.folder
                 else unusable_course
             )
@@ -198,12 +199,14 @@ def _picture_notes(method: Method, pictures: Pictures, pairs: PairSet) -> List[s
     image = pictures.read(name)
     if colored and (image.shape[2] == 1 or (image == image[..., :1]).all()):
         notes.append(
-            f'{method.title}: its pictures of {pairs.pairs.title} are gray, the sources have color. Metrics of luminance'
+            f'{method.title}: its pictures of {pairs.pairs.title} are gray, the sources have color. '
+            f'Metrics of luminance'
             ' are not concerned; task networks see gray pictures, and do better on color'
         )
     if Path(pictures.files[name]).suffix.lower() in ('.jpg', '.jpeg'):
         notes.append(
-            f'{method.title}: its pictures of {pairs.pairs.title} are JPEG files, and compression changes MI, VIF and Qabf most; use png'
+            f'{method.title}: its pictures of {pairs.pairs.title} are JPEG files, and compression changes MI, '
+            f'VIF and Qabf most; use png'
         )
     return notes
 

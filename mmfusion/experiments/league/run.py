@@ -61,8 +61,9 @@ def league(
 ) -> League:
     """Put methods side by side: fusion metrics, task networks as loaded and after training, time, operations, memory.
 
-    Every measurement is a cell of its own, known by a hash of all that determines it. Cells that are done are read, so the call can be repeated,
-    interrupted, and made in several processes at once; a cell that fails keeps its message, and the others go on.
+    Every measurement is a cell of its own, known by a hash of all that determines it. Cells that are done are read, so
+    the call can be repeated, interrupted, and made in several processes at once; a cell that fails keeps its message,
+    and the others go on.
 
     Args:
         config: File or name of a config such as ``'league_ivif'``, its content, or settings that were read.
@@ -79,7 +80,8 @@ def league(
         League: With ``standing``, ``tables`` and the written ``files``.
 
     Raises:
-        UserError: The config is none of a league, no set of pairs is there, or pictures of a user do not fit their pairs.
+        UserError: The config is none of a league, no set of pairs is there, or pictures of a user do not fit their
+            pairs.
         OSError: A file cannot be written; what was measured is kept.
 
     Examples:
@@ -124,7 +126,8 @@ def _run(plan: Plan, todo: Sequence[Sequence[Cell]], root: Path, workers: int) -
                 print_log(f'league: {number + 1} of {len(todo)}: {jobs[job][0].label} is through', 'current')
         except BrokenProcessPool as error:
             raise UserError(
-                'a process ended from outside, perhaps for want of memory; what it had measured is kept. Repeat the command with fewer workers'
+                'a process ended from outside, perhaps for want of memory; what it had measured is kept. '
+                'Repeat the command with fewer workers'
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

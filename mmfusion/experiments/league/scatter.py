@@ -8,7 +8,8 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 430, 58, 20, 16, 48
 _FONT = 12
 _GLYPH = 6.4  # mean width of a letter
 #: Places of a label around its point: dx, dy, anchor.
-_PLACES = ((9, 4, 'start'), (-9, 4, 'end'), (0, -10, 'middle'), (0, 19, 'middle'), (8, -8, 'start'), (8, 16, 'start'), (-8, -8, 'end'),
+_PLACES = ((9, 4, 'start'), (-9, 4, 'end'), (0, -10, 'middle'), (0, 19, 'middle'), (8, -8, 'start'), (8, 16, 'start'), (-8, -8,
+    'end'),
            (-8, 16, 'end'), (14, -18, 'start'), (-14, -18, 'end'), (14, 26, 'start'), (-14, 26, 'end'))  # fmt: skip
 
 
@@ -70,20 +71,23 @@ def draw_scatter(
         return _TOP + (1 - part if higher else part) * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [
-        f'<svg role="img" aria-label="{escape(name, True)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg" fill="currentColor"'
+        f'<svg role="img" aria-label="{escape(name, True)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'xmlns="http://www.w3.org/2000/svg" fill="currentColor"'
         f' font-size="{_FONT}" font-family="system-ui, sans-serif">',
         *_axes(left, right, low, high, across, down, x_title, y_title),
     ]
     for title, y in lines.items():
         parts.append(
             f'<path d="M{_LEFT} {down(y):.1f}H{_WIDTH - _RIGHT}" stroke="currentColor" stroke-dasharray="2 4"/>'
-            f'<text x="{_WIDTH - _RIGHT}" y="{down(y) - 4:.1f}" text-anchor="end" font-style="italic">{escape(title)}</text>'
+            f'<text x="{_WIDTH - _RIGHT}" y="{down(y) - 4:.1f}" text-anchor="end" '
+            f'font-style="italic">{escape(title)}</text>'
         )
     places = [(across(point.x), down(point.y)) for point in points]
     for point, (x, _) in zip(points, places):
         if math.isfinite(point.low) and math.isfinite(point.high):
             parts.append(
-                f'<path d="M{x:.1f} {down(point.low):.1f}V{down(point.high):.1f}" stroke="currentColor" stroke-opacity=".45" fill="none"/>'
+                f'<path d="M{x:.1f} {down(point.low):.1f}V{down(point.high):.1f}" stroke="currentColor" '
+                f'stroke-opacity=".45" fill="none"/>'
             )
     for point, (x, y) in zip(points, places):
         about = f'{point.title}: {point.x:.3g}, {point.y:.3g}'
@@ -97,7 +101,8 @@ def draw_scatter(
 def legend(kinds: Mapping[str, str]) -> str:
     """Markers and what they stand for, as HTML."""
     marks = ''.join(
-        f'<span class="key"><svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="currentColor">{_marker(kind, 8, 8)}</svg>'
+        f'<span class="key"><svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" '
+        f'fill="currentColor">{_marker(kind, 8, 8)}</svg>'
         f' {escape(title)}</span>'
         for kind, title in kinds.items()
     )
@@ -122,7 +127,8 @@ def _axes(left, right, low, high, across, down, x_title: str, y_title: str) -> L
     for value in _decades(left, right):
         x = across(value)
         parts.append(
-            f'<path d="M{x:.1f} {_TOP}V{bottom}" stroke="var(--line)"/><text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
+            f'<path d="M{x:.1f} {_TOP}V{bottom}" stroke="var(--line)"/><text x="{x:.1f}" y="{bottom + 17}" '
+            f'text-anchor="middle">{value:g}</text>'
         )
     for value in _steps(low, high):
         y = down(value)
@@ -131,7 +137,8 @@ def _axes(left, right, low, high, across, down, x_title: str, y_title: str) -> L
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(x_title)}</text>')
     parts.append(
-        f'<text transform="translate(14 {(_TOP + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
+        f'<text transform="translate(14 {(_TOP + bottom) / 2:.0f}) rotate(-90)" '
+        f'text-anchor="middle">{escape(y_title)}</text>'
     )
     return parts
 

@@ -162,7 +162,8 @@ def read_settings(
         cfg_options: Changes to the config, ``{'cost.repeats': 3}``.
 
     Raises:
-        UserError: The config has no methods or pairs, a key of it is unknown, a name is none, or a method does not exist.
+        UserError: The config has no methods or pairs, a key of it is unknown, a name is none, or a method does not
+            exist.
     """
     cfg = read_config(config) if isinstance(config, (str, Path)) else Config(dict(config))
     where = str(config) if isinstance(config, (str, Path)) else 'the config'

@@ -36,7 +36,8 @@ class Answers(NamedTuple):
         metric: ``'mAP50'`` or ``'mIoU'``.
         values: By method.
         ranks: By method, 1 for the best.
-        level: Methods that the data cannot tell from the best one, itself included, all pairs of methods taken into account.
+        level: Methods that the data cannot tell from the best one, itself included, all pairs of methods taken into
+            account.
         records: Predictions and truth by method.
         matches: Detections matched with truth, by method; empty of a segmentor.
     """
@@ -135,8 +136,8 @@ def rank_methods(
 ) -> tuple:
     """Means and ranks with their intervals.
 
-    Every resampling draws images with replacement, the same for all methods, and ranks the methods anew by their means. An image where a metric is
-    undefined is left out of the mean.
+    Every resampling draws images with replacement, the same for all methods, and ranks the methods anew by their means.
+    An image where a metric is undefined is left out of the mean.
 
     Args:
         values: (I, ) by method and metric.

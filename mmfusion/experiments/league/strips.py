@@ -57,8 +57,8 @@ def make_strips(plan: Plan, part: SetStanding, root: Path, order: Sequence[str])
 def choose_pairs(plan: Plan, part: SetStanding, answers: Optional[Answers]) -> List[Tuple[str, str]]:
     """Names of the pairs that are shown, with the reason.
 
-    Those that the config names; otherwise those on which the methods differ most, by right minus wrong detections where there is a detector and by
-    the fusion metrics elsewhere.
+    Those that the config names; otherwise those on which the methods differ most, by right minus wrong detections where
+    there is a detector and by the fusion metrics elsewhere.
     """
     show = plan.settings.pairs[part.data].show
     if not isinstance(show, int):
@@ -123,7 +123,8 @@ def _eight_bit(image: np.ndarray) -> np.ndarray:
 
 
 def choose_detail(pictures: Sequence[np.ndarray], truth: np.ndarray) -> Window:
-    """Window (left, top, width, height) in which the pictures differ most: around an object if any is known, anywhere else.
+    """Window (left, top, width, height) in which the pictures differ most: around an object if any is known, anywhere
+    else.
 
     Args:
         pictures: (H, W, 1 or 3) uint8 of each method.

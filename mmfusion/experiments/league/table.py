@@ -93,8 +93,10 @@ class Table(NamedTuple):
             lines.append(' & '.join([escape_latex(self.titles[method]), *cells]) + r' \\')
         body = [r'\toprule', *lines, r'\bottomrule']
         return '\n'.join([
-            *(f'% {note}' for note in self.notes), r'\begin{table}', r'  \centering', f'  \\caption{{{escape_latex(self.title)}}}',
-            f'  \\begin{{tabular}}{{l{"r" * len(self.columns)}}}', *(f'    {line}' for line in body), r'  \end{tabular}', r'\end{table}', '',
+            *(f'% {note}' for note in self.notes), r'\begin{table}', r'  \centering',
+                f'  \\caption{{{escape_latex(self.title)}}}',
+            f'  \\begin{{tabular}}{{l{"r" * len(self.columns)}}}', *(f'    {line}' for line in body),
+                r'  \end{tabular}', r'\end{table}', '',
         ])  # fmt: skip
 
     def csv_rows(self) -> Iterator[dict]:

@@ -1,4 +1,5 @@
-"""A sweep over the networks of mmdet and mmseg: which of them work behind a fuser, and whether each is fed as by its own
+"""A sweep over the networks of mmdet and mmseg: which of them work behind a fuser, and whether each is fed as by its
+own
 pipeline.
 """
 

@@ -28,7 +28,9 @@ CONFIG_FILE, FOUND_FILE = 'config.py', 'found.json'
 
 @RUNNERS.register_module()
 class QuietRunner(Runner):
-    """A runner that neither looks the machine over nor prints its config before each of a hundred trainings of one step."""
+    """A runner that neither looks the machine over nor prints its config before each of a hundred trainings of one
+    step.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -15,7 +15,8 @@ META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'fl
 
 
 def file_like(picture: Tensor, rgb: bool) -> np.ndarray:
-    """A fused picture (3, H, W), RGB in [0, 1], as an image loaded from a file: (H, W, 3) in [0, 255], BGR unless ``rgb``.
+    """A fused picture (3, H, W), RGB in [0, 1], as an image loaded from a file: (H, W, 3) in [0, 255], BGR unless
+    ``rgb``.
 
     It is float32 and not rounded, so that it is the picture that the network was given.
     """

@@ -35,7 +35,8 @@ def config_path(family: Family) -> Path:
 
 
 def task_network(family: Family) -> dict:
-    """The model of a published config with the classes of :class:`DemoPairs` and a scoped type, without weights to load.
+    """The model of a published config with the classes of :class:`DemoPairs` and a scoped type, without weights to
+    load.
 
     Raises:
         UserError: The config cannot be read, or has no model.

@@ -249,8 +249,10 @@ def _method(report: Report, plan: Mapping) -> List[str]:
         'Budget': f'{budget or "-"}, the same for every row that trains',
         'Rows': '; '.join(f'{facts.title}: {ROWS[name].about}' for name, facts in report.rows.items() if name in ROWS),
         'Intervals': (
-            f'{report.resamples} resamplings of images, the same for all rows, and of seeds. The spread of the seeds of a'
-            ' row is the larger of its own and of the mean over all rows. The percentile interval is about the value and'
+            f'{report.resamples} resamplings of images, the same for all rows, and of seeds. '
+            f'The spread of the seeds of a'
+            ' row is the larger of its own and of the mean over all rows. The percentile interval is '
+            'about the value and'
             " expanded by the ratio of Student's to the normal quantile at Satterthwaite's degrees of freedom. Seeds of"
             ' different rows are taken as independent.'
         ),

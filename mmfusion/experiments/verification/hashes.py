@@ -57,7 +57,8 @@ def check_files(entry: dict, places: Places) -> Iterator[str]:
         root = places.find(facts['root'])
         if facts['count'] and not os.path.isdir(root):
             raise UserError(
-                f'data {name!r}: {facts["root"]} is not on this machine; say where it is by --root {facts["root"].lstrip("@")}=DIR'
+                f'data {name!r}: {facts["root"]} is not on this machine; say where it is by --root '
+                f'{facts["root"].lstrip("@")}=DIR'
             )
         stated = {
             os.path.normpath(os.path.join(folder, file)).replace(os.sep, '/'): value

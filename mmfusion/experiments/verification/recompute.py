@@ -153,7 +153,8 @@ def _recompute_answers(
 
 
 def answers(cfg: Config, weights: Optional[str], work_dir: str) -> Dict[str, dict]:
-    """What the network of a config gives for the samples of its test set, in a few numbers each; see :class:`SampleFacts`.
+    """What the network of a config gives for the samples of its test set, in a few numbers each; see
+    :class:`SampleFacts`.
 
     Args:
         cfg: Config; it is changed.

@@ -46,7 +46,8 @@ def verify(
     roots: Optional[Dict[str, str]] = None,
     other_versions: bool = False,
 ) -> Verification:
-    """Check the manifest of a folder: versions, config, files, samples and labels, weights, outputs, and a sample of the numbers.
+    """Check the manifest of a folder: versions, config, files, samples and labels, weights, outputs, and a sample of
+    the numbers.
 
     Every byte of data and weights is read; the cache of hashes is not used.
 
@@ -125,7 +126,8 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
         for part in (facts if isinstance(facts, list) else [facts])
     )
     notes.append(
-        f'{count} files of data, {len(entry.get("weights", {}))} of weights and {len(entry.get("outputs", {}))} of output read'
+        f'{count} files of data, {len(entry.get("weights", {}))} of weights and '
+        f'{len(entry.get("outputs", {}))} of output read'
     )
     if any('is gone' in text for text in [*files, *weights]):
         notes.append('nothing was computed again, since files are gone')
@@ -145,7 +147,9 @@ def format_verification(result: Verification) -> str:
 
 
 def _by_text(findings: Sequence[Finding], most: int = 3) -> List[str]:
-    """A line each; what is said of more than ``most`` results, such as of one picture that a whole league has used, is said once."""
+    """A line each; what is said of more than ``most`` results, such as of one picture that a whole league has used, is
+    said once.
+    """
     groups: Dict[str, List[str]] = {}
     for finding in dict.fromkeys(findings):
         groups.setdefault(finding.text, []).append(finding.result)

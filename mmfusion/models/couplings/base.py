@@ -38,12 +38,14 @@ class Fusion(NamedTuple):
     """Everything known after fusing one batch.
 
     Attributes:
-        image: (N, 3 or 1, H, W), RGB when a source is RGB, else gray; nominal [0, 1], clamped where the coupling says so.
+        image: (N, 3 or 1, H, W), RGB when a source is RGB, else gray; nominal [0, 1], clamped where the coupling says
+            so.
         fused: The fuser's own output, in the fuser's space (one channel for a luminance fuser).
         first: First source in the fuser's space.
         second: Second source in the fuser's space.
         losses: Auxiliary losses of the fuser.
-        sizes: True (height, width) of each picture where some are padded, else None. What lies in the padding means nothing.
+        sizes: True (height, width) of each picture where some are padded, else None. What lies in the padding means
+            nothing.
     """
 
     image: Tensor
@@ -76,8 +78,8 @@ class Fusion(NamedTuple):
 class BaseCoupling(BaseModel):
     """A trainable model of one fuser, its fusion loss, an optional guide and any number of task networks.
 
-    A batch whose samples name one fusion task is fused as that task by a fuser that has several, and its fusion losses get the name as
-    ``fusion_task``.
+    A batch whose samples name one fusion task is fused as that task by a fuser that has several, and its fusion losses
+    get the name as ``fusion_task``.
 
     Subclasses say by which rule the task losses reach the fuser, in :meth:`loss` (and in ``train_step`` where they need
     more than one optimizer).
@@ -89,24 +91,28 @@ class BaseCoupling(BaseModel):
         task_weights: Factor of each task's losses, 1 where none is given.
         guide: Config of a guide, whose guidance goes to the fuser.
         guide_weight: Factor of the guide's own losses. 0 freezes the guide: it runs without gradient.
-        frozen_tasks: Names of the tasks whose networks stay exactly as loaded, ``('det', )``, while their loss still reaches the fuser; or by
-            name what is frozen, ``dict(det='all_but_head')``, see :class:`TaskNetwork`.
-        clamp: Clamp the fused image to [0, 1] before task networks see it, as it is when it is saved. A fuser with an output without bounds needs
-            this: most task networks do not mind a contrast far too large, so nothing else would keep their gradient from raising it.
-            Fusion losses see the image as it is, and pull it back.
+        frozen_tasks: Names of the tasks whose networks stay exactly as loaded, ``('det', )``, while their loss still
+            reaches the fuser; or by name what is frozen, ``dict(det='all_but_head')``, see :class:`TaskNetwork`.
+        clamp: Clamp the fused image to [0, 1] before task networks see it, as it is when it is saved. A fuser with an
+            output without bounds needs this: most task networks do not mind a contrast far too large, so nothing else
+            would keep their gradient from raising it. Fusion losses see the image as it is, and pull it back.
         data_preprocessor: Config of the data preprocessor, :class:`FusionDataPreprocessor` by default.
         init_cfg: mmengine initialization config.
 
     Attributes:
-        fuser_options: Keyword arguments for every call of the fuser, such as ``dict(fusion_task='multi_focus')``; empty at first.
-        averages_gradients: What a class states of itself: its ``train_step`` averages gradients over processes. Loops then call it past the
-            wrapper for distributed training; otherwise they call the wrapper, which averages the gradients of :meth:`loss`.
-        precision: The lowest precision in which it trains: ``'float16'`` (with a loss scale), ``'bfloat16'`` or ``'float32'``.
+        fuser_options: Keyword arguments for every call of the fuser, such as ``dict(fusion_task='multi_focus')``; empty
+            at first.
+        averages_gradients: What a class states of itself: its ``train_step`` averages gradients over processes. Loops
+            then call it past the wrapper for distributed training; otherwise they call the wrapper, which averages the
+            gradients of :meth:`loss`.
+        precision: The lowest precision in which it trains: ``'float16'`` (with a loss scale), ``'bfloat16'`` or
+            ``'float32'``.
         loop: Name of the loop that runs its training steps, None where any loop does.
         task_network: Class that the task networks are built as.
 
     Raises:
-        ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight or ``frozen_tasks`` names no task.
+        ValueError: A task carries a reserved name, one with "loss" in it or no identifier, or a weight or
+            ``frozen_tasks`` names no task.
     """
 
     averages_gradients: bool = False
@@ -135,7 +141,8 @@ class BaseCoupling(BaseModel):
             # mmengine adds up every logged value whose name contains "loss"
             if name in RESERVED_NAMES or not name.isidentifier() or 'loss' in name:
                 raise ValueError(
-                    f'{name!r} cannot name a task: use an identifier without "loss", other than {", ".join(RESERVED_NAMES)}'
+                    f'{name!r} cannot name a task: use an identifier without "loss", '
+                    f'other than {", ".join(RESERVED_NAMES)}'
                 )
         unknown = set(task_weights or {}) - set(tasks)
         if unknown:
@@ -154,7 +161,9 @@ class BaseCoupling(BaseModel):
         self.tasks = ModuleDict({name: self.task_network(cfg, frozen.get(name)) for name, cfg in tasks.items()})
 
     def train(self, mode: bool = True) -> 'BaseCoupling':
-        """Switch to training or evaluation; a guide with weight 0 stays in evaluation, so that its batch norm statistics stay too."""
+        """Switch to training or evaluation; a guide with weight 0 stays in evaluation, so that its batch norm
+        statistics stay too.
+        """
         super().train(mode)
         if self.guide is not None and self.guide_weight == 0:
             self.guide.eval()
@@ -167,7 +176,9 @@ class BaseCoupling(BaseModel):
                 module.set_epoch(epoch)
 
     def learning_parts(self) -> Dict[str, nn.Module]:
-        """The parts that learn, by the key of their optimizer (``PartOptimWrapperConstructor``); a guide of weight 0 does not."""
+        """The parts that learn, by the key of their optimizer (``PartOptimWrapperConstructor``); a guide of weight 0
+        does not.
+        """
         return {
             name: part
             for name, part in self.named_children()
@@ -182,7 +193,8 @@ class BaseCoupling(BaseModel):
         """Run one of mmengine's modes.
 
         Args:
-            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], as the data preprocessor makes them.
+            inputs: ``first`` and ``second``, each (N, 1 or 3, H, W) float in [0, 1], as the data preprocessor makes
+                them.
             data_samples: N samples; needed in modes ``loss`` and ``predict``. They name the fusion task.
             mode: ``tensor`` returns the fused images (N, 1 or 3, H, W), ``predict`` the samples with ``fused`` and the
                 tasks' predictions, ``loss`` a dict of losses.
@@ -243,14 +255,15 @@ class BaseCoupling(BaseModel):
     ) -> Fusion:
         """Fuse a batch, with guidance and color handled.
 
-        Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the padding, so that a fused
-        picture does not depend on its neighbors. In training a batch of several sizes runs as one, since gates and batch norms want all of
-        it: the fuser then sees the padding, which is a reflection of each picture.
+        Where pictures were padded to one size (``inputs['sizes']``), those of each size are fused apart and without the
+        padding, so that a fused picture does not depend on its neighbors. In training a batch of several sizes runs as
+        one, since gates and batch norms want all of it: the fuser then sees the padding, which is a reflection of each
+        picture.
 
         Args:
             inputs: As in :meth:`forward`.
-            guidance: Guidance that is already known, as :meth:`guidance` gives it; the guide runs only without it, and only as far as fusion
-                needs.
+            guidance: Guidance that is already known, as :meth:`guidance` gives it; the guide runs only without it, and
+                only as far as fusion needs.
             state: Parameters and buffers of the fuser by name, in place of its own.
             data_samples: N samples, of which a fuser with several fusion tasks learns that of the batch.
 
@@ -298,7 +311,9 @@ class BaseCoupling(BaseModel):
         return Fusion(image, fused, source_first, source_second, losses)
 
     def guidance(self, inputs: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """What the guide says of a batch; empty without one. In a padded batch it looks at each picture without the padding."""
+        """What the guide says of a batch; empty without one. In a padded batch it looks at each picture without the
+        padding.
+        """
         sizes = padded_sizes(inputs)
         if self.guide is None or sizes is None:
             return self._guide(inputs['first'], inputs['second'])
@@ -312,7 +327,9 @@ class BaseCoupling(BaseModel):
     def _options(
         self, inputs: Dict[str, Tensor], data_samples: Optional[Sequence[FusionDataSample]]
     ) -> Dict[str, object]:
-        """What the fuser is told beside guidance: the fusion task of the batch, if it asks for it, and :attr:`fuser_options`."""
+        """What the fuser is told beside guidance: the fusion task of the batch, if it asks for it, and
+        :attr:`fuser_options`.
+        """
         name, known = type(self.fuser).__name__, self.fuser.options()
         task = fusion_task(data_samples)
         if FORMER_TASK in inputs and task is None:
@@ -350,9 +367,10 @@ class BaseCoupling(BaseModel):
     def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
         """The configured fusion losses, as ``fusion.loss_<name>``; ``learned`` is handed to them beside the labels.
 
-        Padding is left out, as is what only one source shows of a pair that was registered on loading (what is outside the largest rectangle of
-        its ``valid_map``), and every picture counts alike; a picture with next to nothing left does not count. When the samples name a fusion
-        task, the sum is logged once more as ``fusion.<task>``, apart from other tasks and outside the total.
+        Padding is left out, as is what only one source shows of a pair that was registered on loading (what is outside
+        the largest rectangle of its ``valid_map``), and every picture counts alike; a picture with next to nothing left
+        does not count. When the samples name a fusion task, the sum is logged once more as ``fusion.<task>``, apart
+        from other tasks and outside the total.
         """
         context = {**loss_context(data_samples), **learned}
         parts = [

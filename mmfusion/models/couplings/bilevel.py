@@ -1,8 +1,9 @@
 """Bilevel training: the task loss decides among the optima of the fusion loss.
 
-TIM (arXiv 2305.15862) states the problem: the task loss is minimized subject to the fused image coming from the optimum of the fusion loss. How its
-authors solve it is not public; the rule here is ours. It is that of Y.-G. Hsieh et al., "Careful with that scalpel: improving gradient surgery with
-an EMA" (arXiv 2402.02998), reached from the implicit gradient.
+TIM (arXiv 2305.15862) states the problem: the task loss is minimized subject to the fused image coming from the optimum
+of the fusion loss. How its authors solve it is not public; the rule here is ours. It is that of Y.-G. Hsieh et al.,
+"Careful with that scalpel: improving gradient surgery with an EMA" (arXiv 2402.02998), reached from the implicit
+gradient.
 """
 
 from typing import Any, Dict, List, NamedTuple, Optional
@@ -37,7 +38,8 @@ class Direction(NamedTuple):
 def bilevel_direction(
     upper: Gradients, lower: Gradients, upper_weight: float = 1.0, reference: Optional[Gradients] = None
 ) -> Direction:
-    r"""Gradient of the lower loss, and of the upper one's what the lower problem leaves: :math:`f_w + \gamma (F_w - c f_w)`.
+    r"""Gradient of the lower loss, and of the upper one's what the lower problem leaves:
+    :math:`f_w + \gamma (F_w - c f_w)`.
 
     Args:
         upper: Gradient F_w of the upper loss.
@@ -65,35 +67,40 @@ class BilevelCoupling(JointCoupling):
     .. math::
         \min_{\theta, \varphi} F(\theta, \varphi) \quad \text{subject to} \quad \theta \in \arg\min_{\theta'} f(\theta')
 
-    The weights :math:`\varphi` of the task networks appear in the upper problem alone: they step on :math:`F_\varphi`. The weights :math:`\theta` of
-    the fuser are the variables of the lower problem, and where it has many optima they are free to serve the upper one. The implicit gradient, with
-    :math:`\theta` itself in the place of the upper variables, says how much of the task gradient survives once the lower problem has answered:
-    :math:`F_\theta - c f_\theta` with :math:`c = \langle F_\theta, f_\theta\rangle / \langle f_\theta, f_\theta\rangle`. The fuser steps along
+    The weights :math:`\varphi` of the task networks appear in the upper problem alone: they step on :math:`F_\varphi`.
+    The weights :math:`\theta` of the fuser are the variables of the lower problem, and where it has many optima they
+    are free to serve the upper one. The implicit gradient, with :math:`\theta` itself in the place of the upper
+    variables, says how much of the task gradient survives once the lower problem has answered:
+    :math:`F_\theta - c f_\theta` with
+    :math:`c = \langle F_\theta, f_\theta\rangle / \langle f_\theta, f_\theta\rangle`. The fuser steps along
 
     .. math::
         d = f_\theta + \gamma\, (F_\theta - c f_\theta)
 
-    The second part is orthogonal to the first, so to first order the fusion loss falls as fast as if there were no task, whatever
-    :math:`\gamma` is, and a step can only rest where :math:`f_\theta = 0`. A weighted sum (:class:`JointCoupling`) rests where the two gradients
-    cancel, which is no optimum of either. An optimizer that scales coordinates (Adam) bends the direction; plain SGD keeps it.
+    The second part is orthogonal to the first, so to first order the fusion loss falls as fast as if there were no
+    task, whatever :math:`\gamma` is, and a step can only rest where :math:`f_\theta = 0`. A weighted sum
+    (:class:`JointCoupling`) rests where the two gradients cancel, which is no optimum of either. An optimizer that
+    scales coordinates (Adam) bends the direction; plain SGD keeps it.
 
-    With a mini-batch, :math:`f_\theta` is noise once the fusion loss is small; ``momentum`` above 0 projects on a moving average of it instead.
-    ``upper_weight=0`` is the cascade of ``JointCoupling(detach=True)``. A guide learns from its own losses alone; auxiliary losses of the fuser
-    belong to f. Mode ``loss`` gives the plain sum of all losses, as in :class:`JointCoupling`.
+    With a mini-batch, :math:`f_\theta` is noise once the fusion loss is small; ``momentum`` above 0 projects on a
+    moving average of it instead. ``upper_weight=0`` is the cascade of ``JointCoupling(detach=True)``. A guide learns
+    from its own losses alone; auxiliary losses of the fuser belong to f. Mode ``loss`` gives the plain sum of all
+    losses, as in :class:`JointCoupling`.
 
-    ``optim_wrapper`` is one optimizer for all, or one each for ``fuser``, ``tasks`` and ``guide`` (``PartOptimWrapperConstructor``).
-    ``BFloat16OptimWrapper`` is possible; a scaled loss (``AmpOptimWrapper``) is refused. In several processes ``CouplingTrainLoop`` is needed; both
-    gradients are averaged before they are compared.
+    ``optim_wrapper`` is one optimizer for all, or one each for ``fuser``, ``tasks`` and ``guide``
+    (``PartOptimWrapperConstructor``). ``BFloat16OptimWrapper`` is possible; a scaled loss (``AmpOptimWrapper``) is
+    refused. In several processes ``CouplingTrainLoop`` is needed; both gradients are averaged before they are compared.
 
     Args:
         fuser: Config of a fuser with parameters.
-        tasks: Configs of task networks by name; with several, their losses add under ``task_weights``. Those without trainable weights judge and
-            do not learn; the optimizer has no ``tasks`` when that holds for all.
+        tasks: Configs of task networks by name; with several, their losses add under ``task_weights``. Those without
+            trainable weights judge and do not learn; the optimizer has no ``tasks`` when that holds for all.
         fusion_loss: Configs of fusion losses by name.
         upper_weight: The factor :math:`\gamma` of what is left of the task gradient; the task networks do not see it.
-        momentum: Part of the moving average of :math:`f_\theta` that is kept at each step, 0 to below 1; above 0 it is stored with the model.
-        kwargs: ``task_weights``, ``frozen_tasks``, ``guide``, ``guide_weight``, ``clamp``, ``data_preprocessor``, ``init_cfg`` of
-            :class:`JointCoupling`.
+        momentum: Part of the moving average of :math:`f_\theta` that is kept at each step, 0 to below 1; above 0 it is
+            stored with the model.
+        kwargs: ``task_weights``, ``frozen_tasks``, ``guide``, ``guide_weight``, ``clamp``, ``data_preprocessor``,
+            ``init_cfg`` of :class:`JointCoupling`.
 
     Raises:
         ValueError: No task or no fusion loss is given, the fuser has no parameters, or an option is out of range.
@@ -120,7 +127,8 @@ class BilevelCoupling(JointCoupling):
         number = sum(parameter.numel() for parameter in trainable(self.fuser))
         if not number:
             raise ValueError(
-                f'BilevelCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters'
+                f'BilevelCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no '
+                f'trainable parameters'
             )
         if upper_weight < 0 or not 0 <= momentum < 1:
             raise ValueError(
@@ -147,8 +155,8 @@ class BilevelCoupling(JointCoupling):
             optim_wrapper: See the class.
 
         Returns:
-            Values to log, detached: all losses under their names, their sum ``loss``, the number c as ``bilevel.coefficient``, and
-            ``bilevel.cosine`` of the angle between both gradients.
+            Values to log, detached: all losses under their names, their sum ``loss``, the number c as
+            ``bilevel.coefficient``, and ``bilevel.cosine`` of the angle between both gradients.
 
         Raises:
             UserError: The optimizers do not suit.
@@ -183,7 +191,9 @@ class BilevelCoupling(JointCoupling):
             parameter.grad = gradient
 
     def _task_gradients(self, losses: dict, picture: Tensor) -> Optional[Tensor]:
-        """Hang their gradients on the task networks; return that of the fused image, None without a task or where it does not matter."""
+        """Hang their gradients on the task networks; return that of the fused image, None without a task or where it
+        does not matter.
+        """
         if not losses:
             return None
         wanted, weights = [picture] if self.upper_weight > 0 else [], trainable(self.tasks)
@@ -212,7 +222,9 @@ class BilevelCoupling(JointCoupling):
 
     @torch.no_grad()
     def _average(self, lower: Gradients, parameters: List[nn.Parameter]) -> Optional[List[Tensor]]:
-        """Update the moving average of the lower gradient and return it, None without momentum. Its scale does not matter."""
+        """Update the moving average of the lower gradient and return it, None without momentum. Its scale does not
+        matter.
+        """
         if self.lower_average is None:
             return None
         flat = torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in zip(lower, parameters)])

@@ -14,7 +14,8 @@ from .task_network import FrozenTasks
 
 @MODELS.register_module()
 class JointCoupling(BaseCoupling):
-    """One optimizer for all: fusion loss plus weighted task losses, whose gradient reaches the fuser through the fused image.
+    """One optimizer for all: fusion loss plus weighted task losses, whose gradient reaches the fuser through the fused
+    image.
 
     Args:
         fuser: Config of a fuser.

@@ -1,7 +1,7 @@
 """TDFusion's rule: the task loss does not reach the fuser itself, it teaches the loss that the fuser learns from.
 
-H. Bai, J. Zhang, Z. Zhao, Y. Wu, L. Deng, Y. Cui, T. Feng, S. Xu, "Task-driven image fusion with learnable fusion loss", CVPR 2025
-(arXiv 2412.03240). Implemented from the formulas and from vectors recorded with the published program.
+H. Bai, J. Zhang, Z. Zhao, Y. Wu, L. Deng, Y. Cui, T. Feng, S. Xu, "Task-driven image fusion with learnable fusion
+loss", CVPR 2025 (arXiv 2412.03240). Implemented from the formulas and from vectors recorded with the published program.
 """
 
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
@@ -32,54 +32,60 @@ Size = Tuple[int, int]
 class MetaCoupling(BaseCoupling):
     r"""Learn by meta-learning which fusion loss serves the tasks; the fuser learns from that loss alone.
 
-    A loss generation module :math:`G` gives every pixel a weight per source, and the fusion loss :math:`L_f(\theta_F, \theta_G)` depends on them.
-    :meth:`meta_step` (phase 1) teaches :math:`G`:
+    A loss generation module :math:`G` gives every pixel a weight per source, and the fusion loss
+    :math:`L_f(\theta_F, \theta_G)` depends on them. :meth:`meta_step` (phase 1) teaches :math:`G`:
 
     .. math::
         \theta_F' = \theta_F - \eta \nabla_{\theta_F} L_f(\theta_F, \theta_G), \qquad
         g = \nabla_{\theta_G} L_t(\theta_F', \theta_T'), \qquad
         \theta_G \leftarrow \theta_G - \eta\, g / \max|g|
 
-    where :math:`\theta_T'` is the task network one step of its own optimizer later; afterwards it is put back. Only :math:`\theta_F'` is
-    differentiated, at fixed :math:`\theta_T'`:
+    where :math:`\theta_T'` is the task network one step of its own optimizer later; afterwards it is put back. Only
+    :math:`\theta_F'` is differentiated, at fixed :math:`\theta_T'`:
 
     .. math:: g = (\partial \theta_F' / \partial \theta_G)^\top \, \nabla_{\theta_F'} L_t(\theta_F', \theta_T')
 
-    With ``inner_fuser='current'`` that is the whole gradient, since :math:`\theta_T'` comes from images of :math:`\theta_F`. With ``'updated'`` it
-    depends on :math:`\theta_F'` too, and :math:`(\partial \theta_F' / \partial \theta_G)^\top (\partial \theta_T' / \partial \theta_F')^\top
-    \nabla_{\theta_T'} L_t` is left out: it would take second derivatives of the task networks, which RoIAlign and other operators of detectors
-    do not have. :meth:`train_step` (phase 2)
-    takes one step of the fuser on :math:`L_f` and one step of the task networks on the fused images. ``MetaTrainLoop`` runs both.
-    :math:`\eta` is the current learning rate of the fuser.
+    With ``inner_fuser='current'`` that is the whole gradient, since :math:`\theta_T'` comes from images of
+    :math:`\theta_F`. With ``'updated'`` it depends on :math:`\theta_F'` too, and :math:`(\partial \theta_F' / \partial
+    \theta_G)^\top (\partial \theta_T' / \partial \theta_F')^\top \nabla_{\theta_T'} L_t` is left out: it would take
+    second derivatives of the task networks, which RoIAlign and other operators of detectors do not have.
+    :meth:`train_step` (phase 2) takes one step of the fuser on :math:`L_f` and one step of the task networks on the
+    fused images. ``MetaTrainLoop`` runs both. :math:`\eta` is the current learning rate of the fuser.
 
-    ``optim_wrapper`` holds one optimizer under ``fuser``, one under ``tasks``, one under ``guide`` where a guide learns, and perhaps one
-    under ``loss_generator``, which then takes the place of the normalized step (Adam with eps of at most 1e-10: gradients are about 1e-8).
-    ``PartOptimWrapperConstructor`` builds them from a config. Everything runs in float32. With several processes the gradients of all parts
-    are averaged here; the model is wrapped in ``MMDistributedDataParallel`` as mmengine does by default.
+    ``optim_wrapper`` holds one optimizer under ``fuser``, one under ``tasks``, one under ``guide`` where a guide
+    learns, and perhaps one under ``loss_generator``, which then takes the place of the normalized step (Adam with eps
+    of at most 1e-10: gradients are about 1e-8). ``PartOptimWrapperConstructor`` builds them from a config. Everything
+    runs in float32. With several processes the gradients of all parts are averaged here; the model is wrapped in
+    ``MMDistributedDataParallel`` as mmengine does by default.
 
-    A guide learns in phase 2 on the same images as the task networks and is at rest (evaluation mode, no gradient) wherever else its
-    guidance is needed; auxiliary losses of the fuser are part of :math:`L_f` in both phases.
+    A guide learns in phase 2 on the same images as the task networks and is at rest (evaluation mode, no gradient)
+    wherever else its guidance is needed; auxiliary losses of the fuser are part of :math:`L_f` in both phases.
 
     Args:
         fuser: Config of a fuser with parameters.
-        loss_generator: Config of the loss generation module: two gray sources (N, 1, H, W) to weights (N, 2, H, W) that sum to 1.
+        loss_generator: Config of the loss generation module: two gray sources (N, 1, H, W) to weights (N, 2, H, W) that
+            sum to 1.
         fusion_loss: Configs of fusion losses by name; those that take ``weights`` learn.
         tasks: Configs of task networks by name; with several, their losses add under ``task_weights``.
         task_weights: Factor of each task's losses.
-        crop_size: Side or (height, width) of the random crop that the fusion loss sees; smaller images set it lower. None for whole images.
-        task_size: (height, width) to which sources and labels are resized for the tasks, in tests the fused image; None keeps the size of the
-            pipeline.
-        resize: ``'sources'`` fuses the resized sources (published); ``'fused'`` fuses at full size and resizes the fused image.
+        crop_size: Side or (height, width) of the random crop that the fusion loss sees; smaller images set it lower.
+            None for whole images.
+        task_size: (height, width) to which sources and labels are resized for the tasks, in tests the fused image; None
+            keeps the size of the pipeline.
+        resize: ``'sources'`` fuses the resized sources (published); ``'fused'`` fuses at full size and resizes the
+            fused image.
         swap: Every batch is followed by a copy with exchanged sources, in both phases (published).
         inner_steps: Steps from :math:`\theta_F` to :math:`\theta_F'`, all on one crop; published is 1.
-        inner_fuser: Whose images :math:`\theta_T'` learns from: ``'current'`` is :math:`\theta_F` (published), ``'updated'`` is :math:`\theta_F'`.
-            With ``'updated'`` the gradient is truncated, as above.
-        restore_moments: Put the state of the task optimizer back as well. The published program keeps what phase 1 did to it.
+        inner_fuser: Whose images :math:`\theta_T'` learns from: ``'current'`` is :math:`\theta_F` (published),
+            ``'updated'`` is :math:`\theta_F'`. With ``'updated'`` the gradient is truncated, as above.
+        restore_moments: Put the state of the task optimizer back as well. The published program keeps what phase 1 did
+            to it.
         guide: Config of a guide.
         guide_weight: Factor of the guide's own losses; 0 freezes it.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
-        frozen_tasks: Tasks whose networks stay as loaded and teach the loss generation module alone; see :class:`BaseCoupling`. Where that is all
-            of them, there is no optimizer under ``tasks`` and no step of them in either phase.
+        frozen_tasks: Tasks whose networks stay as loaded and teach the loss generation module alone; see
+            :class:`BaseCoupling`. Where that is all of them, there is no optimizer under ``tasks`` and no step of them
+            in either phase.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialization config.
 
@@ -136,7 +142,8 @@ class MetaCoupling(BaseCoupling):
     # Parts ----------------------------------------------------------------------------------------------------------
 
     def generate_weights(self, first: Tensor, second: Tensor) -> Tensor:
-        """Learned weights of the fusion loss, (N, 2, H, W), channel 0 for the first source; they sum to 1 in every pixel.
+        """Learned weights of the fusion loss, (N, 2, H, W), channel 0 for the first source; they sum to 1 in every
+        pixel.
 
         Args:
             first: (N, 1 or 3, H, W) in [0, 1], gray or RGB.
@@ -159,14 +166,18 @@ class MetaCoupling(BaseCoupling):
         return losses
 
     def fusion_losses(self, fusion: Fusion, data_samples: Sequence[FusionDataSample], **learned: Tensor) -> Losses:
-        """Fusion losses under the learned weights: ``weights`` if given, otherwise those that the generator has now, detached."""
+        """Fusion losses under the learned weights: ``weights`` if given, otherwise those that the generator has now,
+        detached.
+        """
         if 'weights' not in learned:
             with torch.no_grad():
                 learned['weights'] = self.weights_of(fusion)
         return super().fusion_losses(fusion, data_samples, **learned)
 
     def predict_tasks(self, image: Tensor, data_samples: Sequence[FusionDataSample]) -> None:
-        """The tasks see the fused image at ``task_size``, as they do in training; predictions are in original coordinates as ever."""
+        """The tasks see the fused image at ``task_size``, as they do in training; predictions are in original
+        coordinates as ever.
+        """
         view = resize_batch(
             PairBatch(dict(image=image), [sample.new(metainfo=sample.metainfo, data={}) for sample in data_samples]),
             self.task_size,
@@ -188,8 +199,9 @@ class MetaCoupling(BaseCoupling):
             optim_wrapper: See the class.
 
         Returns:
-            Values to log, detached: ``meta.loss`` (the outer task loss) and its terms, ``meta.loss_inner`` (task loss before the task network's
-            step, missing where all are frozen), ``meta.loss_fusion``, ``meta.weight_first`` (mean weight of the first source) and ``meta.max_grad``.
+            Values to log, detached: ``meta.loss`` (the outer task loss) and its terms, ``meta.loss_inner`` (task loss
+            before the task network's step, missing where all are frozen), ``meta.loss_fusion``, ``meta.weight_first``
+            (mean weight of the first source) and ``meta.max_grad``.
 
         Raises:
             UserError: Optimizers are missing or of mixed precision, or the gradient is not finite.
@@ -204,7 +216,9 @@ class MetaCoupling(BaseCoupling):
         )
 
     def meta_update(self, crop: PairBatch, inner: PairBatch, outer: PairBatch, optim_wrapper: OptimWrapperDict) -> Log:
-        """:meth:`meta_step` on prepared batches: ``crop`` for the fusion loss, ``inner`` and ``outer`` for the tasks."""
+        """:meth:`meta_step` on prepared batches: ``crop`` for the fusion loss, ``inner`` and ``outer`` for the
+        tasks.
+        """
         check_optimizers(self, optim_wrapper)
         with at_rest(self.guide):
             buffers = {
@@ -241,7 +255,8 @@ class MetaCoupling(BaseCoupling):
     # Phase 2 --------------------------------------------------------------------------------------------------------
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> Log:
-        """Phase 2 once: the fuser learns from the generated loss, then the task networks (and the guide) from the fused images.
+        """Phase 2 once: the fuser learns from the generated loss, then the task networks (and the guide) from the fused
+        images.
 
         Args:
             data: Collated batch.
@@ -311,7 +326,8 @@ class MetaCoupling(BaseCoupling):
         losses = self.task_losses(image, samples)
         if not losses:
             raise UserError(
-                f'the meta step needs a task of weight above 0, but the weights are {self.task_weights}; let a TaskWeightHook start '
+                f'the meta step needs a task of weight above 0, but the weights are {self.task_weights}; '
+                f'let a TaskWeightHook start '
                 'above 0, or begin phase 1 later (meta_begin of MetaTrainLoop)'
             )
         total, log = self.parse_losses(losses)

@@ -1,7 +1,8 @@
 """Pretext meta-initialization: weights from which a fuser learns a new fusion task in few steps.
 
-TIM (arXiv 2305.15862) names the idea; how its authors do it is not public. The algorithms here are Reptile (A. Nichol, J. Achiam, J. Schulman,
-arXiv 1803.02999) and first-order MAML (C. Finn, P. Abbeel, S. Levine, ICML 2017, arXiv 1703.03400) over fusion data sets, which is our design.
+TIM (arXiv 2305.15862) names the idea; how its authors do it is not public. The algorithms here are Reptile (A.
+Nichol, J. Achiam, J. Schulman, arXiv 1803.02999) and first-order MAML (C. Finn, P. Abbeel, S. Levine, ICML 2017, arXiv
+1703.03400) over fusion data sets, which is our design.
 """
 
 import copy
@@ -41,19 +42,22 @@ class Episode(NamedTuple):
 
 @MODELS.register_module()
 class MetaInitCoupling(BaseCoupling):
-    r"""Learn an initialization :math:`\theta` of a fuser over several fusion tasks (data sets), each by its fusion losses alone.
+    r"""Learn an initialization :math:`\theta` of a fuser over several fusion tasks (data sets), each by its fusion
+    losses alone.
 
-    From :math:`\theta`, an *episode* takes ``inner_steps`` steps of a new inner optimizer on as many batches of one task, to :math:`\theta'`; one
-    more batch judges. The outer optimizer (``optim_wrapper``) then steps :math:`\theta` along the mean over the episodes of a batch of
+    From :math:`\theta`, an *episode* takes ``inner_steps`` steps of a new inner optimizer on as many batches of one
+    task, to :math:`\theta'`; one more batch judges. The outer optimizer (``optim_wrapper``) then steps :math:`\theta`
+    along the mean over the episodes of a batch of
 
     .. math::
         g = \theta - \theta' \quad \text{(Reptile)}, \qquad g = \nabla_{\theta'} L(\theta') \quad \text{(first-order MAML, on the judging batch)}
 
-    Outer SGD of rate :math:`\varepsilon` is Reptile as published. First-order MAML without inner steps is plain training on all tasks, the control
-    for what meta-learning adds. Floating buffers (batch norm statistics) become the mean of those after the episodes, where these changed them.
+    Outer SGD of rate :math:`\varepsilon` is Reptile as published. First-order MAML without inner steps is plain
+    training on all tasks, the control for what meta-learning adds. Floating buffers (batch norm statistics) become the
+    mean of those after the episodes, where these changed them.
 
-    ``FusionTasksDataset`` and ``EpisodeBatchSampler`` yield the batches, ``MetaInitLoop`` runs the training. Its checkpoints have the weights under
-    the names of any coupling with the same fuser: start that one with ``load_from``.
+    ``FusionTasksDataset`` and ``EpisodeBatchSampler`` yield the batches, ``MetaInitLoop`` runs the training. Its
+    checkpoints have the weights under the names of any coupling with the same fuser: start that one with ``load_from``.
 
     Args:
         fuser: Config of a fuser with parameters.
@@ -87,13 +91,15 @@ class MetaInitCoupling(BaseCoupling):
             raise ValueError(f'MetaInitCoupling: algorithm must be one of {ALGORITHMS}, got {algorithm!r}')
         if inner_steps < (algorithm == 'reptile'):
             raise ValueError(
-                f'MetaInitCoupling: {algorithm} needs inner_steps of at least {int(algorithm == "reptile")}, got {inner_steps}'
+                f'MetaInitCoupling: {algorithm} needs inner_steps of at least {int(algorithm == "reptile")}, '
+                f'got {inner_steps}'
             )
         if not len(self.fusion_loss):
             raise ValueError('MetaInitCoupling learns from `fusion_loss`, and it is empty')
         if not trainable(self.fuser):
             raise ValueError(
-                f'MetaInitCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no trainable parameters'
+                f'MetaInitCoupling needs a fuser that learns, and {type(self.fuser).__name__} has no '
+                f'trainable parameters'
             )
         self.algorithm, self.inner_steps = algorithm, int(inner_steps)
         self.inner_optimizer = dict(inner_optimizer or dict(type='SGD', lr=0.01))
@@ -113,8 +119,8 @@ class MetaInitCoupling(BaseCoupling):
             optim_wrapper: The outer optimizer.
 
         Returns:
-            Values to log, detached: ``loss`` (mean after the inner steps), ``<task>.loss_before`` and ``<task>.loss_after``, and ``meta.distance``,
-            the mean length of the outer gradients.
+            Values to log, detached: ``loss`` (mean after the inner steps), ``<task>.loss_before`` and
+            ``<task>.loss_after``, and ``meta.distance``, the mean length of the outer gradients.
 
         Raises:
             UserError: The optimizer is none for float32, or the batch does not consist of episodes.
@@ -188,7 +194,8 @@ class MetaInitCoupling(BaseCoupling):
         names = [sample.get(TASK_KEY) for sample in samples]
         if None in names:
             raise UserError(
-                "MetaInitCoupling learns over named tasks: use train_dataloader.dataset = dict(type='FusionTasksDataset', "
+                'MetaInitCoupling learns over named tasks: use train_dataloader.dataset = '
+                "dict(type='FusionTasksDataset', "
                 "fusion_tasks=...) and batch_sampler = dict(type='EpisodeBatchSampler', inner_steps=...)"
             )
         starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
@@ -197,7 +204,8 @@ class MetaInitCoupling(BaseCoupling):
             size, rest = divmod(end - start, self.inner_steps + 1)
             if rest or not size:
                 raise UserError(
-                    f'{end - start} pairs of task {names[start]!r} do not make {self.inner_steps + 1} equal batches, one for each of '
+                    f'{end - start} pairs of task {names[start]!r} do not make {self.inner_steps + 1} equal batches, '
+                    f'one for each of '
                     f'inner_steps={self.inner_steps} and one to judge: give EpisodeBatchSampler the same inner_steps'
                 )
             cuts = range(start, end, size)
@@ -235,7 +243,8 @@ class MetaInitCoupling(BaseCoupling):
     def _check_optimizer(optim_wrapper: Any) -> None:
         if type(optim_wrapper) is not OptimWrapper:
             raise UserError(
-                f'MetaInitCoupling needs one optimizer in float32, and optim_wrapper is a {type(optim_wrapper).__name__}; use '
+                f'MetaInitCoupling needs one optimizer in float32, and optim_wrapper is a '
+                f'{type(optim_wrapper).__name__}; use '
                 "optim_wrapper = dict(type='OptimWrapper', optimizer=...) without --amp"
             )
         refuse_accumulation(

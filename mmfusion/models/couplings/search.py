@@ -1,7 +1,8 @@
-"""Implicit architecture search: weights learn on one part of the data, the architecture on another, by the implicit gradient.
+"""Implicit architecture search: weights learn on one part of the data, the architecture on another, by the implicit
+gradient.
 
-The gradient is that of TIM (arXiv 2305.15862, see ``implicit_gradient.py``). Supernet, split and schedule are ours; the latency term is that of
-related published work: a table of measured latencies, weighted like the operations themselves.
+The gradient is that of TIM (arXiv 2305.15862, see ``implicit_gradient.py``). Supernet, split and schedule are ours; the
+latency term is that of related published work: a table of measured latencies, weighted like the operations themselves.
 """
 
 from pathlib import Path
@@ -35,14 +36,17 @@ class SearchCoupling(BaseCoupling):
     .. math::
         \min_a F(w^*(a), a) + \lambda\, t(a) \quad \text{subject to} \quad w^*(a) \in \arg\min_w f(w, a)
 
-    f is the fusion loss on the training part of the data. F is measured on the other part: the fusion loss again, or the loss of the task networks,
-    which then learn beside the supernet, on its images of the training part and without gradient to it. :math:`a` steps on :math:`F_a - c f_a`
-    (:func:`~mmfusion.models.couplings.steps.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and then w on :math:`f_w`.
-    t is the expected latency by a measured table, in units of its value for equal weights, so that :math:`\lambda` means the same on every device.
+    f is the fusion loss on the training part of the data. F is measured on the other part: the fusion loss again, or
+    the loss of the task networks, which then learn beside the supernet, on its images of the training part and without
+    gradient to it. :math:`a` steps on :math:`F_a - c f_a`
+    (:func:`~mmfusion.models.couplings.steps.implicit_gradient.implicit_gradient`) plus the gradient of the latency, and
+    then w on :math:`f_w`. t is the expected latency by a measured table, in units of its value for equal weights, so
+    that :math:`\lambda` means the same on every device.
 
-    ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM Adam with betas 0.5, 0.999)
-    and, where tasks learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them. ``SearchTrainLoop`` hands over both data parts. Mode ``loss``
-    gives f, and the losses of the tasks on detached images.
+    ``optim_wrapper`` holds one optimizer each under ``fuser`` (the weights of the supernet), ``architecture`` (in TIM
+    Adam with betas 0.5, 0.999) and, where tasks learn, ``tasks``; ``PartOptimWrapperConstructor`` builds them.
+    ``SearchTrainLoop`` hands over both data parts. Mode ``loss`` gives f, and the losses of the tasks on detached
+    images.
 
     Args:
         fuser: Config of a fuser with ``network``, ``architecture`` and ``genotype()``, such as :class:`SearchableTIM`.
@@ -52,14 +56,16 @@ class SearchCoupling(BaseCoupling):
         upper: F: ``'fusion'``, ``'task'``, or ``'both'`` (their sum).
         latency_table: Path of a table that ``mmfusion latency`` wrote; needed for a latency weight above 0.
         latency_weight: The factor :math:`\lambda`.
-        legacy_sign: Step on :math:`F_a + \eta c f_a`, as the published program does, with the learning rate of the weights as :math:`\eta`.
+        legacy_sign: Step on :math:`F_a + \eta c f_a`, as the published program does, with the learning rate of the
+            weights as :math:`\eta`.
         clamp: Clamp the fused image to [0, 1] before the tasks see it; see :class:`BaseCoupling`.
         frozen_tasks: Tasks whose networks stay as loaded; see :class:`BaseCoupling`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: mmengine initialization config.
 
     Raises:
-        ValueError: The fuser cannot be searched, there is no fusion loss, ``upper`` is unknown or needs a task, or the latency is not known.
+        ValueError: The fuser cannot be searched, there is no fusion loss, ``upper`` is unknown or needs a task, or the
+            latency is not known.
     """
 
     averages_gradients = True
@@ -93,17 +99,20 @@ class SearchCoupling(BaseCoupling):
         )
         if not all(hasattr(self.fuser, name) for name in ('network', 'architecture', 'genotype')):
             raise ValueError(
-                f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), not {type(self.fuser).__name__}'
+                f'SearchCoupling needs a fuser whose architecture can be searched (SearchableTIM), '
+                f'not {type(self.fuser).__name__}'
             )
         if not len(self.fusion_loss):
             raise ValueError('SearchCoupling needs a lower problem: give at least one fusion loss in `fusion_loss`')
         if upper not in ('fusion', 'task', 'both') or (upper != 'fusion' and not len(self.tasks)):
             raise ValueError(
-                f"SearchCoupling: upper must be 'fusion', or with tasks 'task' or 'both'; got {upper!r} and {len(self.tasks)} tasks"
+                f"SearchCoupling: upper must be 'fusion', or with tasks 'task' or 'both'; "
+                f'got {upper!r} and {len(self.tasks)} tasks'
             )
         if latency_weight < 0 or (latency_weight > 0 and latency_table is None):
             raise ValueError(
-                f'SearchCoupling: latency_weight must be at least 0 and above 0 needs a latency_table, got {latency_weight}'
+                f'SearchCoupling: latency_weight must be at least 0 and above 0 needs a latency_table, '
+                f'got {latency_weight}'
             )
         self.upper, self.latency_weight, self.legacy_sign = upper, float(latency_weight), legacy_sign
         architecture = self.fuser.architecture
@@ -115,7 +124,9 @@ class SearchCoupling(BaseCoupling):
         self.register_buffer('latency', table, persistent=False)
 
     def loss(self, inputs: Dict[str, Tensor], data_samples: Sequence[FusionDataSample]) -> Losses:
-        """Losses of the lower problem, and those of the tasks on detached images; arguments as in :meth:`BaseCoupling.forward`."""
+        """Losses of the lower problem, and those of the tasks on detached images; arguments as in
+        :meth:`BaseCoupling.forward`.
+        """
         fusion, losses = self.guide_and_fuse(inputs, data_samples)
         losses.update(self.fusion_losses(fusion, data_samples))
         losses.update(self.task_losses(fusion.image.detach(), data_samples))
@@ -139,7 +150,8 @@ class SearchCoupling(BaseCoupling):
         return log
 
     def search_step(self, data: Any, upper_data: Any, optim_wrapper: OptimWrapperDict) -> Log:
-        """One step of the architecture, and one of the weights (and the task networks), all from gradients at the same point.
+        """One step of the architecture, and one of the weights (and the task networks), all from gradients at the same
+        point.
 
         Args:
             data: Collated batch of the training part.
@@ -147,9 +159,9 @@ class SearchCoupling(BaseCoupling):
             optim_wrapper: See the class.
 
         Returns:
-            Values to log, detached: the losses of the training part under their names and as ``loss``; ``upper.loss`` of the other part with its
-            terms, ``search.coefficient`` (the number c), ``search.entropy`` (mean over positions, 1 for equal weights) and ``search.latency``
-            (relative).
+            Values to log, detached: the losses of the training part under their names and as ``loss``; ``upper.loss``
+            of the other part with its terms, ``search.coefficient`` (the number c), ``search.entropy`` (mean over
+            positions, 1 for equal weights) and ``search.latency`` (relative).
 
         Raises:
             UserError: The optimizers do not suit, or the upper loss is empty.
@@ -220,7 +232,9 @@ class SearchCoupling(BaseCoupling):
         )
 
     def _weights_step(self, data: Any, optim_wrapper: OptimWrapperDict, architecture: List[nn.Parameter]):
-        """Step of weights and tasks on the training part; the gradients of f for weights and ``architecture`` come back."""
+        """Step of weights and tasks on the training part; the gradients of f for weights and ``architecture`` come
+        back.
+        """
         weights = trainable(self.fuser.network)
         data = self.data_preprocessor(data, True)
         with precision_context(optim_wrapper, self):

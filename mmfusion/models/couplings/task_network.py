@@ -17,7 +17,8 @@ from .steps.task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_b
 
 SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
-#: Backbones and heads that are tried to give the same with channels innermost in memory, which is faster on a CPU. Other networks may take views of
+#: Backbones and heads that are tried to give the same with channels innermost in memory, which is faster on a CPU.
+# Other networks may take views of
 #: their features that this layout does not allow, and keep the default one.
 LAYOUT_TRIED = (
     ('CSPDarknet', 'CSPNeXt', 'MobileNetV2'),
@@ -31,7 +32,8 @@ FrozenTasks = Union[Sequence[str], Dict[str, str]]
 def straight_through_clamp(image: Tensor) -> Tensor:
     """Clamp to [0, 1] in the forward pass, pass the gradient unchanged.
 
-    The task network then sees what would be saved as a picture, while pixels that the fuser drove out of range still learn.
+    The task network then sees what would be saved as a picture, while pixels that the fuser drove out of range still
+    learn.
 
     Examples:
         >>> x = torch.tensor([-1., .5, 2.], requires_grad=True)
@@ -68,9 +70,10 @@ class TaskNetwork(BaseModule):
 
     Args:
         network: Config of an mmdet detector or mmseg segmentor, with a scoped type.
-        frozen: What stays as it is while the loss still reaches the fused image. ``'all'``: the network is in evaluation mode, so that neither
-            weights nor batch norm statistics change. ``'weights'``: batch norm statistics alone adapt to fused images. ``'all_but_head'``: the
-            heads learn (children whose name ends in ``head``), everything before them is in evaluation mode. None: all of it learns.
+        frozen: What stays as it is while the loss still reaches the fused image. ``'all'``: the network is in
+            evaluation mode, so that neither weights nor batch norm statistics change. ``'weights'``: batch norm
+            statistics alone adapt to fused images. ``'all_but_head'``: the heads learn (children whose name ends in
+            ``head``), everything before them is in evaluation mode. None: all of it learns.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -80,7 +83,8 @@ class TaskNetwork(BaseModule):
 
     def __init__(self, network: dict, frozen: Optional[str] = None, init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        # Networks are fed as an image file read by OpenCV (BGR) would be, unless their config says they expect RGB files.
+        # Networks are fed as an image file read by OpenCV (BGR) would be, unless their config says they expect RGB
+        # files.
         self.takes_rgb = (
             bool((network.get('data_preprocessor') or {}).get('rgb_to_bgr', False))
             if isinstance(network, dict)
@@ -113,12 +117,15 @@ class TaskNetwork(BaseModule):
         names = [name for name, _ in self.network.named_children()]
         if not any(name.endswith('head') for name in names):
             raise InputError(
-                f"{type(self.network).__name__} has no head by name (its parts are {names}): freeze 'all' or 'weights' of it"
+                f'{type(self.network).__name__} has no head by name (its parts are {names}): '
+                f"freeze 'all' or 'weights' of it"
             )
         return [part for name, part in self.network.named_children() if not name.endswith('head')]
 
     def train(self, mode: bool = True) -> 'TaskNetwork':
-        """Switch to training or evaluation; what is frozen stays in evaluation, except for batch norm statistics that are to adapt."""
+        """Switch to training or evaluation; what is frozen stays in evaluation, except for batch norm statistics that
+        are to adapt.
+        """
         super().train(mode)
         if self.frozen != 'weights':
             for part in self._frozen_parts():
@@ -190,7 +197,9 @@ class TaskNetwork(BaseModule):
 
     @contextmanager
     def _large_enough(self, images: Sequence[Tensor], training: bool) -> Iterator[None]:
-        """Let images larger than the fixed ``size`` of a segmentor's preprocessor, which cannot stack them with smaller ones, set the size."""
+        """Let images larger than the fixed ``size`` of a segmentor's preprocessor, which cannot stack them with smaller
+        ones, set the size.
+        """
         preprocessor = self.network.data_preprocessor
         size = getattr(preprocessor, 'size', None) if training and self.kind == 'segmentation' else None
         if size is None:
@@ -244,7 +253,8 @@ def what_is_frozen(frozen_tasks: FrozenTasks, tasks: Sequence[str]) -> Dict[str,
     """
     if isinstance(frozen_tasks, str):
         raise InputError(
-            f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); got a bare string"
+            f"frozen_tasks must be names of tasks, ({frozen_tasks!r}, ), or a dict, dict({frozen_tasks}='all'); "
+            f'got a bare string'
         )
     frozen = dict(frozen_tasks) if isinstance(frozen_tasks, dict) else dict.fromkeys(frozen_tasks or (), 'all')
     unknown = set(frozen) - set(tasks)

@@ -20,9 +20,10 @@ SOURCES = ('first', 'second')
 class FusionDataPreprocessor(BaseDataPreprocessor):
     """Move both sources to the device, scale them to [0, 1] and pad them to one size.
 
-    Only what every fuser needs happens here; mean and standard deviation of a task network belong to that network. Padding is added at the right and
-    the bottom, so boxes stay valid; where there is any, the batch names the true sizes, and couplings keep it out of results and losses. Each data
-    sample gets ``pad_shape`` and ``batch_input_shape`` (H, W). In training ``gt_sem_seg`` is padded with ``seg_pad_value``; in test labels keep the
+    Only what every fuser needs happens here; mean and standard deviation of a task network belong to that network.
+    Padding is added at the right and the bottom, so boxes stay valid; where there is any, the batch names the true
+    sizes, and couplings keep it out of results and losses. Each data sample gets ``pad_shape`` and
+    ``batch_input_shape`` (H, W). In training ``gt_sem_seg`` is padded with ``seg_pad_value``; in test labels keep the
     original size.
 
     Args:
@@ -32,8 +33,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         non_blocking: Copy to the device without waiting.
 
     Raises:
-        ValueError: No or unequal sources, input outside the type rules (uint8, or float in [0, 1]), NaN or infinite values, in training a
-            class map of another size than its images; the message names the sample.
+        ValueError: No or unequal sources, input outside the type rules (uint8, or float in [0, 1]), NaN or infinite
+            values, in training a class map of another size than its images; the message names the sample.
 
     Examples:
         >>> import torch
@@ -59,13 +60,13 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
         """Make one batch.
 
         Args:
-            data: ``inputs`` with a list of (C, H, W) tensors or one (N, C, H, W) tensor per source, uint8 or float in [0, 1];
-                ``data_samples`` optional.
+            data: ``inputs`` with a list of (C, H, W) tensors or one (N, C, H, W) tensor per source, uint8 or float in
+                [0, 1]; ``data_samples`` optional.
             training: Pad class maps as well.
 
         Returns:
-            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where an image is padded,
-            ``inputs['sizes']`` has the (H, W) of each without it.
+            ``inputs`` with float32 (N, C, H, W) per source, and ``data_samples`` (None without). Where an image is
+            padded, ``inputs['sizes']`` has the (H, W) of each without it.
         """
         inputs, samples = data['inputs'], data.get('data_samples')
         self._check(inputs, samples)
@@ -93,7 +94,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             if tuple(values.shape[-2:]) != size:
                 what = 'class map' if name == 'gt_sem_seg' else name
                 raise InputError(
-                    f'the {what} of sample {sample.get("sample_id", "?")} is {tuple(values.shape[-2:])}, its images are {size}: '
+                    f'the {what} of sample {sample.get("sample_id", "?")} is {tuple(values.shape[-2:])}, '
+                    f'its images are {size}: '
                     'in a training pipeline, load it before the transforms that change the size'
                 )
             padded = F.pad(
@@ -129,7 +131,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
             raise InputError(f"inputs must be a dict with 'first' and 'second', got {found}")
         if len(inputs['first']) != len(inputs['second']) or len(inputs['first']) == 0:
             raise InputError(
-                f'both sources need the same number of images, at least one; got {len(inputs["first"])} and {len(inputs["second"])}'
+                f'both sources need the same number of images, at least one; got {len(inputs["first"])} and '
+                f'{len(inputs["second"])}'
             )
         if samples is not None and len(samples) != len(inputs['first']):
             raise InputError(f'{len(samples)} data samples for {len(inputs["first"])} pairs')
@@ -149,7 +152,8 @@ class FusionDataPreprocessor(BaseDataPreprocessor):
                 check_unit_range(image, f'{source} source of sample {name}')
             if pair[0].shape[-2:] != pair[1].shape[-2:]:
                 raise InputError(
-                    f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and {tuple(pair[1].shape[-2:])}'
+                    f'the sources of sample {name} differ in size: {tuple(pair[0].shape[-2:])} and '
+                    f'{tuple(pair[1].shape[-2:])}'
                 )
 
 

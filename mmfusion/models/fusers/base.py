@@ -34,7 +34,8 @@ class FuserOutput(NamedTuple):
 
 
 def build_fuser(cfg: dict) -> 'BaseFuser':
-    """Build the fuser of a config, whose key ``tile`` may be None, ``'auto'`` or (height, width) for any fuser: see :meth:`BaseFuser.set_tile`.
+    """Build the fuser of a config, whose key ``tile`` may be None, ``'auto'`` or (height, width) for any fuser: see
+    :meth:`BaseFuser.set_tile`.
 
     Raises:
         InputError: ``tile`` is none of these, nor an argument of the fuser itself.
@@ -51,11 +52,13 @@ def build_fuser(cfg: dict) -> 'BaseFuser':
 class BaseFuser(BaseModule):
     """Base of all fusers: checks the sources, pads to a multiple, fuses, crops back.
 
-    A fuser knows nothing of data sets, tasks or training. Subclasses implement :meth:`fuse` and set the class attributes.
+    A fuser knows nothing of data sets, tasks or training. Subclasses implement :meth:`fuse` and set the class
+    attributes.
 
     Args:
-        postprocess: What a coupling does to the fused picture, with its color, in eval mode; see :func:`~mmfusion.models.layers.postprocess`.
-            Published programs do such things before they store a picture; it moves metrics, so nothing is done by default.
+        postprocess: What a coupling does to the fused picture, with its color, in eval mode; see
+            :func:`~mmfusion.models.layers.postprocess`. Published programs do such things before they store a picture;
+            it moves metrics, so nothing is done by default.
         init_cfg: mmengine initialization config.
 
     Attributes:
@@ -63,16 +66,19 @@ class BaseFuser(BaseModule):
             (sources arrive with 3 channels, or 1 when both are gray and ``channels`` allows it).
         channels: Numbers of channels that each source may have.
         guidance_keys: Names of the tensors of a guide that :meth:`fuse` accepts.
-        option_keys: Names of the options that :meth:`fuse` accepts, which are no tensors: ``fusion_task``, and what a user may set.
+        option_keys: Names of the options that :meth:`fuse` accepts, which are no tensors: ``fusion_task``, and what a
+            user may set.
         size_multiple: H and W are padded to a multiple of this number by replication, and the result is cropped back.
         graph_min_size: Smallest H and W of an exported graph, where the network itself does something else below that.
-        reach: Pixels to each side that a pixel of the result depends on in eval mode, the radius of the receptive field: tiles that overlap by it
-            give what the whole image gives. None where it is the whole image. Where that is for sums over the image (means, norms, gates, products
-            of channels) that the fuser asks :mod:`~mmfusion.models.layers.whole_picture` for, tiles get those of the whole image, and results are
-            the same too; otherwise (attention between all pixels) tiles are blended, and results differ. A fuser that does not state it is probed;
-            see :func:`~mmfusion.models.fusers.reach.probe_reach`.
+        reach: Pixels to each side that a pixel of the result depends on in eval mode, the radius of the receptive
+            field: tiles that overlap by it give what the whole image gives. None where it is the whole image. Where
+            that is for sums over the image (means, norms, gates, products of channels) that the fuser asks
+            :mod:`~mmfusion.models.layers.whole_picture` for, tiles get those of the whole image, and results are the
+            same too; otherwise (attention between all pixels) tiles are blended, and results differ. A fuser that does
+            not state it is probed; see :func:`~mmfusion.models.fusers.reach.probe_reach`.
         reach_without_sums: The same when those sums are given; probed where the fuser does not state it.
-        stride: Results are the same only after shifts by multiples of this, as behind layers of half or a quarter of the size.
+        stride: Results are the same only after shifts by multiples of this, as behind layers of half or a quarter of
+            the size.
         tiling: How images are cut in eval mode, None for not at all; see :meth:`set_tile`.
     """
 
@@ -104,12 +110,14 @@ class BaseFuser(BaseModule):
     def set_tile(self, tile: TileLike) -> None:
         """Fuse images larger than ``tile`` piece by piece in eval mode, for bounded memory.
 
-        Pieces overlap by the receptive field where that is finite (:attr:`reach`), and the result is that of the whole image up to rounding. So it is
-        where sums over the whole image are all that makes it infinite: they are taken from all pieces first, which costs a few more passes over
-        them. Otherwise pieces are blended, and what the network makes of a piece differs from what it makes of the image.
+        Pieces overlap by the receptive field where that is finite (:attr:`reach`), and the result is that of the whole
+        image up to rounding. So it is where sums over the whole image are all that makes it infinite: they are taken
+        from all pieces first, which costs a few more passes over them. Otherwise pieces are blended, and what the
+        network makes of a piece differs from what it makes of the image.
 
         Args:
-            tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory holds, at most 768 MiB.
+            tile: None for whole images; (height, width) of the pieces; or ``'auto'`` for what half of the free memory
+                holds, at most 768 MiB.
 
         Raises:
             InputError: ``tile`` is none of these.
@@ -124,7 +132,9 @@ class BaseFuser(BaseModule):
         return self.reach
 
     def held_reach(self) -> HeldReach:
-        """The sums over the picture that the fuser asks for, and :attr:`reach_without_sums`; for fusers whose :attr:`reach` is None."""
+        """The sums over the picture that the fuser asks for, and :attr:`reach_without_sums`; for fusers whose
+        :attr:`reach` is None.
+        """
         if '_sums' not in self.__dict__:
             self.__dict__['_sums'] = count_sums(self)
         if self.reach_without_sums == UNSTATED:
@@ -136,7 +146,9 @@ class BaseFuser(BaseModule):
         return math.lcm(self.size_multiple, self.stride)
 
     def memory_need(self, first: Tensor) -> Tuple[float, float]:
-        """Bytes of tensors for any image and for each pixel, measured once for each kind of input; see :func:`measure_need`."""
+        """Bytes of tensors for any image and for each pixel, measured once for each kind of input; see
+        :func:`measure_need`.
+        """
         known = self.__dict__.setdefault('_memory_need', {})
         key = (first.shape[1], first.dtype, first.device)
         if key not in known:
@@ -144,7 +156,9 @@ class BaseFuser(BaseModule):
         return known[key]
 
     def prepare(self, first: Tensor, second: Tensor) -> Tuple[Tensor, Tensor]:
-        """What happens to whole sources before :meth:`fuse`, which may see tiles: steps that look at all of an image, such as a stretch."""
+        """What happens to whole sources before :meth:`fuse`, which may see tiles: steps that look at all of an image,
+        such as a stretch.
+        """
         return first, second
 
     def finish(self, fused: Tensor) -> Tensor:
@@ -156,7 +170,9 @@ class BaseFuser(BaseModule):
         return extra
 
     def options(self) -> tuple:
-        """Names of the options; those of a fuser that still has them among ``guidance_keys``, as version 0.1.0 asked for, too."""
+        """Names of the options; those of a fuser that still has them among ``guidance_keys``, as version 0.1.0 asked
+        for, too.
+        """
         return (*self.option_keys, *(self.guidance_keys if FORMER_TASK in self.guidance_keys else ()))
 
     def forward(self, first: Tensor, second: Tensor, **extra) -> FuserOutput:
@@ -213,9 +229,11 @@ class BaseFuser(BaseModule):
                 )
             if min(image.shape[-2:]) < MIN_SIZE:
                 raise InputError(
-                    f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is {tuple(image.shape[-2:])}'
+                    f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, '
+                    f'{label} is {tuple(image.shape[-2:])}'
                 )
         if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:
             raise InputError(
-                f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and {tuple(second.shape)}'
+                f'{name}: the sources must be registered and equal in N, H and W, '
+                f'got {tuple(first.shape)} and {tuple(second.shape)}'
             )

@@ -16,8 +16,8 @@ from .base import MIN_SIZE, BaseFuser, FuserOutput
 class SourceFuser(BaseFuser):
     """Return one source unchanged: "visible only" and "infrared only" in tables.
 
-    It works in RGB, so the source keeps its own color and takes none from the other: a gray infrared image stays gray (three equal
-    channels where the visible source is RGB), and an RGB source comes back bit by bit.
+    It works in RGB, so the source keeps its own color and takes none from the other: a gray infrared image stays gray
+    (three equal channels where the visible source is RGB), and an RGB source comes back bit by bit.
 
     Args:
         source: ``'first'`` or ``'second'``.
@@ -86,9 +86,10 @@ class FalseColorFuser(BaseFuser):
 
     .. math:: F = \max(Y_A, Y_B) + C + t \, \max(Y_B - Y_A, 0)
 
-    with the chroma C that luminance fusers get back and a tint t in RGB. What is warm in an infrared image comes out in the color of skin by
-    default, which detectors of people trained on color photographs answer to; a gray maximum loses where a bright pixel comes from. False color of
-    this kind goes back to A. Toet and J. Walraven, Opt. Eng. 35, 650 (1996).
+    with the chroma C that luminance fusers get back and a tint t in RGB. What is warm in an infrared image comes out in
+    the color of skin by default, which detectors of people trained on color photographs answer to; a gray maximum loses
+    where a bright pixel comes from. False color of this kind goes back to A. Toet and J. Walraven, Opt. Eng. 35, 650
+    (1996).
 
     Args:
         tint: Red, green and blue that are added for a difference of 1.
@@ -123,12 +124,14 @@ class FalseColorFuser(BaseFuser):
 class LaplacianPyramidFuser(BaseFuser):
     """Laplacian pyramid: at each level the detail of larger magnitude, of the coarsest level the mean or the maximum.
 
-    P. J. Burt, E. H. Adelson, "The Laplacian pyramid as a compact image code", IEEE Trans. Commun. 31, 532 (1983); the choice by magnitude
-    follows A. Toet, Pattern Recognit. Lett. 9, 245 (1989). Any size works: odd sides are rounded up when halved.
+    P. J. Burt, E. H. Adelson, "The Laplacian pyramid as a compact image code", IEEE Trans. Commun. 31, 532 (1983); the
+    choice by magnitude follows A. Toet, Pattern Recognit. Lett. 9, 245 (1989). Any size works: odd sides are rounded up
+    when halved.
 
     Args:
         levels: Levels of detail; fewer are used where the image would become smaller than 2 pixels.
-        base: ``'mean'`` or ``'max'``, for what is left below them. The brighter base keeps what is warm in the dark as bright as it was.
+        base: ``'mean'`` or ``'max'``, for what is left below them. The brighter base keeps what is warm in the dark as
+            bright as it was.
 
     Raises:
         ValueError: ``levels`` is below 1, or ``base`` is neither.

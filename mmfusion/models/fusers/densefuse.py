@@ -1,8 +1,9 @@
 """DenseFuse: a densely connected encoder of both sources, the mean of their features, a plain decoder.
 
-H. Li, X.-J. Wu, "DenseFuse: a fusion approach to infrared and visible images", IEEE Trans. Image Process. 28(5), 2614 (2019), arXiv 1804.08361.
-Written from a description of the method, without official code. Code and weights of the authors (github.com/hli1221/densefuse-pytorch) have no
-license, so none are shipped; ``mmfusion convert densefuse`` brings the official weights over.
+H. Li, X.-J. Wu, "DenseFuse: a fusion approach to infrared and visible images", IEEE Trans. Image Process. 28(5), 2614
+(2019), arXiv 1804.08361. Written from a description of the method, without official code. Code and weights of the
+authors (github.com/hli1221/densefuse-pytorch) have no license, so none are shipped; ``mmfusion convert densefuse``
+brings the official weights over.
 """
 
 from typing import List, Optional, Sequence, Union
@@ -22,15 +23,15 @@ from .base import BaseFuser, FuserOutput
 class DenseFuse(BaseFuser):
     """Encoder with dense connections, shared by both sources; mean of the features; decoder.
 
-    Every layer is a 3x3 convolution with reflected borders and a ReLU, the last one too, so the output is not negative. The published network works
-    on values of 0..255; without normalization that is the same as values of 0..1 and smaller biases, which the converter takes care of. The
-    published fusion is the mean; both sources may be exchanged.
+    Every layer is a 3x3 convolution with reflected borders and a ReLU, the last one too, so the output is not negative.
+    The published network works on values of 0..255; without normalization that is the same as values of 0..1 and
+    smaller biases, which the converter takes care of. The published fusion is the mean; both sources may be exchanged.
 
     Args:
         in_channels: 1 fuses luminances, 3 fuses RGB images; there are published weights for either.
         width: Channels of each layer of the encoder, 16 as published; the decoder follows.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('gray', 'truncate')`` with one channel and
-            ``('truncate', )`` with three.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does
+            ``('gray', 'truncate')`` with one channel and ``('truncate', )`` with three.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -75,7 +76,8 @@ class DenseFuse(BaseFuser):
         return FuserOutput(self.decoder(x), {})
 
     def encode(self, image: Tensor) -> List[Tensor]:
-        """Features of images (N, ``in_channels``, H, W) with reflected borders: four times (N, ``width``, H + 2, W + 2).
+        """Features of images (N, ``in_channels``, H, W) with reflected borders: four times (N, ``width``, H + 2, W +
+        2).
 
         New features get their border once, and keep it for all layers that read them and for the mean.
         """

@@ -1,8 +1,9 @@
 """DIDFuse: background and detail of both sources, added and decoded.
 
-Z. Zhao, S. Xu, C. Zhang, J. Liu, P. Li, J. Zhang, "DIDFuse: deep image decomposition for infrared and visible image fusion", IJCAI 2020, 970-976,
-arXiv 2003.09210. Written from a description of the method, without official code; github.com/Zhaozixiang1228/IVIF-DIDFuse states no license for code
-and weights, so none are shipped. ``mmfusion convert didfuse`` brings the official weights over.
+Z. Zhao, S. Xu, C. Zhang, J. Liu, P. Li, J. Zhang, "DIDFuse: deep image decomposition for infrared and visible image
+fusion", IJCAI 2020, 970-976, arXiv 2003.09210. Written from a description of the method, without official code;
+github.com/Zhaozixiang1228/IVIF-DIDFuse states no license for code and weights, so none are shipped.
+``mmfusion convert didfuse`` brings the official weights over.
 """
 
 from typing import List, Optional, Sequence, Union
@@ -21,13 +22,16 @@ REACH = 6  # rows: six 3x3 convolutions one after the other
 
 @MODELS.register_module()
 class DIDFuse(BaseFuser):
-    """One encoder for both sources makes features, a background and a detail; each kind is added over the sources, and decoded to a picture.
+    """One encoder for both sources makes features, a background and a detail; each kind is added over the sources, and
+    decoded to a picture.
 
-    The output goes through a sigmoid. Both sources may be exchanged. In training, batch norm takes the statistics of each source by itself.
+    The output goes through a sigmoid. Both sources may be exchanged. In training, batch norm takes the statistics of
+    each source by itself.
 
     Args:
         width: Channels.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program stores gray pictures: ``('gray', )``.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program stores gray pictures:
+            ``('gray', )``.
         init_cfg: mmengine initialization config.
 
     Raises:

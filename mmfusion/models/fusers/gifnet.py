@@ -1,8 +1,9 @@
 """GIFNet: one network for all fusion tasks, in which two streams of window attention look at shared features.
 
-C. Cheng, T. Xu, Z. Feng, X. Wu, Z. Tang, H. Li, Z. Zhang, S. Atito, M. Awais, J. Kittler, "One model for ALL: low-level task interaction is a key to
-task-agnostic image fusion", CVPR 2025. Written from a description of the method, without official code; github.com/AWCXV/GIFNet states no license for
-code and weights, so none are shipped. ``mmfusion convert gifnet`` brings the official weights over.
+C. Cheng, T. Xu, Z. Feng, X. Wu, Z. Tang, H. Li, Z. Zhang, S. Atito, M. Awais, J. Kittler, "One model for ALL: low-level
+task interaction is a key to task-agnostic image fusion", CVPR 2025. Written from a description of the method, without
+official code; github.com/AWCXV/GIFNet states no license for code and weights, so none are shipped.
+``mmfusion convert gifnet`` brings the official weights over.
 """
 
 from contextlib import nullcontext
@@ -30,15 +31,18 @@ Border = Tuple[int, int, int, int]  # left, right, top, bottom
 
 @MODELS.register_module()
 class GIFNet(BaseFuser):
-    """Densely connected features of both sources, two blocks of window attention in two streams, and a decoder of the features and the second stream.
+    """Densely connected features of both sources, two blocks of window attention in two streams, and a decoder of the
+    features and the second stream.
 
-    The authors teach the first stream infrared-visible and the second one multi-focus fusion; every test goes through the second, to which the first
-    contributes after one block. What has no influence there (the second block of the first stream, a decoder for reconstruction) is not part of this
-    network. Norms take mean and variance over the whole image, so the features of a crop differ from those of the image. The output lies in (0, 1).
+    The authors teach the first stream infrared-visible and the second one multi-focus fusion; every test goes through
+    the second, to which the first contributes after one block. What has no influence there (the second block of the
+    first stream, a decoder for reconstruction) is not part of this network. Norms take mean and variance over the whole
+    image, so the features of a crop differ from those of the image. The output lies in (0, 1).
 
     Args:
         width: Channels of each of the three dense layers; the streams have 2 + 3 ``width``.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program stores what the network makes.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program stores what the network
+            makes.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -126,8 +130,9 @@ class GIFNet(BaseFuser):
 class Block(BaseModule):
     """Window attention and a feed-forward network in one stream or in two.
 
-    With two, the first stream attends with the queries of the second one. A block with two has windows from the top left corner on, one with a
-    single stream has them half a window further up and to the left. The image is reflected where windows reach beyond it.
+    With two, the first stream attends with the queries of the second one. A block with two has windows from the top
+    left corner on, one with a single stream has them half a window further up and to the left. The image is reflected
+    where windows reach beyond it.
 
     Args:
         channels: Width C of a stream.

@@ -1,8 +1,9 @@
 """IFCNN: convolutions of each source, fused by the maximum, mean or sum, and two convolutions more.
 
-Y. Zhang, Y. Liu, P. Sun, H. Yan, X. Zhao, L. Zhang, "IFCNN: a general image fusion framework based on convolutional neural network", Inf. Fusion
-54, 99 (2020). Written from a description of the method, without official code. Code and weights of the authors (github.com/uzeful/IFCNN) have no
-license, so none are shipped; ``mmfusion convert ifcnn`` brings the official weights over. Their first layer is that of torchvision's ResNet-101.
+Y. Zhang, Y. Liu, P. Sun, H. Yan, X. Zhao, L. Zhang, "IFCNN: a general image fusion framework based on convolutional
+neural network", Inf. Fusion 54, 99 (2020). Written from a description of the method, without official code. Code and
+weights of the authors (github.com/uzeful/IFCNN) have no license, so none are shipped; ``mmfusion convert ifcnn`` brings
+the official weights over. Their first layer is that of torchvision's ResNet-101.
 """
 
 from typing import List, Optional, Sequence, Union
@@ -25,17 +26,21 @@ FUSIONS = ('max', 'mean', 'sum')
 
 @MODELS.register_module()
 class IFCNN(BaseFuser):
-    """A shared encoder of RGB images, element-wise fusion of its features, a short decoder. Both sources may be exchanged.
+    """A shared encoder of RGB images, element-wise fusion of its features, a short decoder. Both sources may be
+    exchanged.
 
-    The output is not bounded. Infrared and visible images are fused as published: their luminances as three equal channels, and the luminance of
-    the result. For sources that both have color there is ``color_space='rgb'``. The published program normalizes multi-focus images by ImageNet's
-    mean and deviation before and back after; that is not done here.
+    The output is not bounded. Infrared and visible images are fused as published: their luminances as three equal
+    channels, and the luminance of the result. For sources that both have color there is ``color_space='rgb'``. The
+    published program normalizes multi-focus images by ImageNet's mean and deviation before and back after; that is not
+    done here.
 
     Args:
         width: Channels of all features, 64 as published.
-        fusion: ``'max'``, ``'mean'`` or ``'sum'``; there are published weights for each, and those of ``'max'`` are for infrared and visible images.
+        fusion: ``'max'``, ``'mean'`` or ``'sum'``; there are published weights for each, and those of ``'max'`` are for
+            infrared and visible images.
         color_space: ``'luminance'`` or ``'rgb'``.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('truncate', 'gray')``.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does
+            ``('truncate', 'gray')``.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -94,7 +99,8 @@ class IFCNN(BaseFuser):
         )  # three equal channels
 
     def _encode_at_once(self, image: Tensor) -> Tensor:
-        """The same in inference: nothing lies between the two convolutions, so they are one of 9x9, with an eighth of the multiplications.
+        """The same in inference: nothing lies between the two convolutions, so they are one of 9x9, with an eighth of
+        the multiplications.
 
         Only at the border they are not, since there the second one repeats what the first one made, not the image.
         """

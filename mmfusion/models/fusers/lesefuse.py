@@ -1,9 +1,9 @@
 """LeSeFuse: a small network of searched operations, one cell for each source and one for both.
 
-J. Liu, Y. Wu, G. Wu, R. Liu, X. Fan, "Learn to search a lightweight architecture for target-aware infrared and visible image fusion", IEEE Signal
-Processing Letters, 2022, doi 10.1109/LSP.2022.3180672. Written from a description of the method, without official code;
-github.com/JinyuanLiu-CV/LeSeFuse states no license for code and weights, so none are shipped. ``mmfusion convert lesefuse`` brings the official
-weights over.
+J. Liu, Y. Wu, G. Wu, R. Liu, X. Fan, "Learn to search a lightweight architecture for target-aware infrared and visible
+image fusion", IEEE Signal Processing Letters, 2022, doi 10.1109/LSP.2022.3180672. Written from a description of the
+method, without official code; github.com/JinyuanLiu-CV/LeSeFuse states no license for code and weights, so none are
+shipped. ``mmfusion convert lesefuse`` brings the official weights over.
 """
 
 import re
@@ -51,7 +51,8 @@ class LeSeFuse(BaseFuser):
 
     Args:
         width: Channels of a state in the cells of the sources; half as many in the last cell.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('gray', 'truncate')`` and stores JPEG.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does
+            ``('gray', 'truncate')`` and stores JPEG.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -112,6 +113,8 @@ class Residual(nn.Module):
 
 
 def build_operation(name: str, channels: int) -> nn.Module:
-    """Operation of a name such as ``'resdil_5'``: ``conv``, ``res``, or with dilation 2 ``dil`` and ``resdil``, and the size of the kernel."""
+    """Operation of a name such as ``'resdil_5'``: ``conv``, ``res``, or with dilation 2 ``dil`` and ``resdil``, and the
+    size of the kernel.
+    """
     kind, kernel = re.fullmatch(r'(conv|dil|res|resdil)_(\d)', name).groups()
     return (Residual if kind.startswith('res') else Plain)(channels, int(kernel), 2 if kind.endswith('dil') else 1)

@@ -1,9 +1,9 @@
 """LRRNet: unrolled sparse coding of both sources, whose low-rank and sparse parts are fused by convolutions.
 
-H. Li, T. Xu, X.-J. Wu, J. Lu, J. Kittler, "LRRNet: a novel representation learning guided fusion framework for infrared and visible images", IEEE
-TPAMI 45(9), 11040-11052, 2023, doi 10.1109/TPAMI.2023.3268209, arXiv 2304.05172. Written from a description of the method, without official code;
-github.com/hli1221/imagefusion-LRRNet states no license for code and weights, so none are shipped. ``mmfusion convert lrrnet`` brings the official
-weights over.
+H. Li, T. Xu, X.-J. Wu, J. Lu, J. Kittler, "LRRNet: a novel representation learning guided fusion framework for infrared
+and visible images", IEEE TPAMI 45(9), 11040-11052, 2023, doi 10.1109/TPAMI.2023.3268209, arXiv 2304.05172. Written from
+a description of the method, without official code; github.com/hli1221/imagefusion-LRRNet states no license for code and
+weights, so none are shipped. ``mmfusion convert lrrnet`` brings the official weights over.
 """
 
 from typing import List, Optional, Sequence, Tuple, Union
@@ -26,17 +26,22 @@ PIXELS = 512  # of a block, whose features then stay in the cache of a core: mea
 
 @MODELS.register_module()
 class LRRNet(BaseFuser):
-    """Low-rank and sparse features of each source by learned sparse coding; both kinds are fused by one convolution each, and added.
+    """Low-rank and sparse features of each source by learned sparse coding; both kinds are fused by one convolution
+    each, and added.
 
-    The output is linear and nothing bounds it. With the official weights it is nearly black (about 0.01 to 0.3) unless it is stretched.
+    The output is linear and nothing bounds it. With the official weights it is nearly black (about 0.01 to 0.3) unless
+    it is stretched.
 
     Args:
         width: Channels of the low-rank part, and of the sparse part.
         blocks: Steps of the sparse coding after the first one.
-        stretch_sources: Stretch each source from its minimum and maximum to [0, 1] first, as the published test code does.
-        stretch: In eval mode, stretch every fused luminance to the whole range [0, 1], as the published test code does. The step of that name in
-            ``postprocess`` comes too late for color pictures: with their chroma, luminances near zero leave [0, 1] and are cut.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('gray', 'truncate')`` after its stretch.
+        stretch_sources: Stretch each source from its minimum and maximum to [0, 1] first, as the published test code
+            does.
+        stretch: In eval mode, stretch every fused luminance to the whole range [0, 1], as the published test code does.
+            The step of that name in ``postprocess`` comes too late for color pictures: with their chroma, luminances
+            near zero leave [0, 1] and are cut.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does
+            ``('gray', 'truncate')`` after its stretch.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -85,11 +90,13 @@ class LRRNet(BaseFuser):
 class SparseCoding(BaseModule):
     r"""Sparse coding of an image by a fixed number of learned steps, and pictures of its two halves.
 
-    .. math:: Z_0 = S(W_0 * I), \quad Z_{k+1} = S(\ell Z_k + A_k * (I - B_k * Z_k)), \quad S(r) = \mathrm{sign}(r) \max(|r| - \lambda, 0)
+    .. math:: Z_0 = S(W_0 * I), \quad Z_{k+1} = S(\ell Z_k + A_k * (I - B_k * Z_k)), \quad S(r) = \mathrm{sign}(r)
+    \max(|r| - \lambda, 0)
 
-    Some published thresholds are negative; there S adds their magnitude. Convolutions reflect the image at its borders. A 3x3 convolution from one
-    channel is a matrix product with the neighborhoods of the pixels; one to a single channel is nine sums over the channels of a pixel, shifted and
-    added afterwards. So all that is wide is local to a pixel, and can be computed in blocks that stay in the cache.
+    Some published thresholds are negative; there S adds their magnitude. Convolutions reflect the image at its borders.
+    A 3x3 convolution from one channel is a matrix product with the neighborhoods of the pixels; one to a single channel
+    is nine sums over the channels of a pixel, shifted and added afterwards. So all that is wide is local to a pixel,
+    and can be computed in blocks that stay in the cache.
 
     Args:
         width: Channels of each half.
@@ -119,7 +126,9 @@ class SparseCoding(BaseModule):
         return tuple(pictures)
 
     def _step(self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor) -> Tuple[Tensor, Tensor]:
-        """New codes and their sums for the pictures, of codes (N, HW, C), neighborhoods (N, HW, 10) and matrices (10, C) and (C, 9 pictures)."""
+        """New codes and their sums for the pictures, of codes (N, HW, C), neighborhoods (N, HW, 10) and matrices
+        (10, C) and (C, 9 pictures).
+        """
         codes = self._new_codes(codes, around, write)
         return codes, codes @ read
 
@@ -130,7 +139,9 @@ class SparseCoding(BaseModule):
     def _step_in_scan(
         self, codes: Optional[Tensor], around: Tensor, write: Tensor, read: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """The same in a form that a graph can record, as a loop over blocks of the pixels of all images; codes are (blocks, PIXELS, C)."""
+        """The same in a form that a graph can record, as a loop over blocks of the pixels of all images; codes are
+        (blocks, PIXELS, C).
+        """
         number, pixels, _ = around.shape
         flat = around.flatten(0, 1)
         missing = -flat.shape[0] % PIXELS
@@ -185,5 +196,7 @@ def _writing_matrix(layer: nn.Conv2d) -> Tensor:
 
 
 def _reading_matrix(layers: Sequence[nn.Conv2d]) -> Tensor:
-    """Weights of convolutions to one channel, each of its own share of the channels, (C, 9 layers), for :func:`add_shifted`."""
+    """Weights of convolutions to one channel, each of its own share of the channels, (C, 9 layers), for
+    :func:`add_shifted`.
+    """
     return torch.block_diag(*(layer.weight[0].flatten(1) for layer in layers))

@@ -1,4 +1,6 @@
-"""Plain convolutions, at one resolution or in a small U (O. Ronneberger et al., "U-Net", MICCAI 2015), around a fixed rule."""
+"""Plain convolutions, at one resolution or in a small U (O. Ronneberger et al., "U-Net", MICCAI 2015), around a fixed
+rule.
+"""
 
 from typing import List, Optional
 
@@ -21,21 +23,23 @@ RULES = ('maximum', 'average', 'pyramid', 'false_color')
 class PlainConvFuser(BaseFuser):
     """A fixed rule, and what a small network adds to it.
 
-    The last convolution is zero at first, so training starts from the rule; what is added is bounded, so pictures stay near it. Without a rule the
-    network makes the whole picture (a sigmoid at its end). No normalization, no attention: the smallest fuser worth training, and the one to beat.
+    The last convolution is zero at first, so training starts from the rule; what is added is bounded, so pictures stay
+    near it. Without a rule the network makes the whole picture (a sigmoid at its end). No normalization, no attention:
+    the smallest fuser worth training, and the one to beat.
 
-    With a task network that is to be served, little else than ``change_weight`` keeps a picture natural: its price per change leaves the rule alone
-    where the task does not gain. A network with color finds false colors otherwise, a green street with pink people.
+    With a task network that is to be served, little else than ``change_weight`` keeps a picture natural: its price per
+    change leaves the rule alone where the task does not gain. A network with color finds false colors otherwise, a
+    green street with pink people.
 
     Args:
         width: Channels at full resolution; level k of the U has (k + 1) times as many.
         layers: Convolutions at full resolution before the U, at least 1.
         depth: Levels of the U, each half as large as the one above; 0 leaves the convolutions of full resolution alone.
-        rule: ``'maximum'`` or ``'average'`` of both luminances, ``'pyramid'`` (:class:`LaplacianPyramidFuser` over the brighter base), with
-            ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or None.
+        rule: ``'maximum'`` or ``'average'`` of both luminances, ``'pyramid'`` (:class:`LaplacianPyramidFuser` over the
+            brighter base), with ``color_space='rgb'`` also ``'false_color'`` (:class:`FalseColorFuser`); or None.
         limit: Largest change of a pixel, in (0, 1].
-        color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes the color of the sources as
-            it is put back for luminance fusers, and two gray sources give a gray picture.
+        color_space: ``'luminance'``, or ``'rgb'`` for a network that sees color and may change it. The rule then takes
+            the color of the sources as it is put back for luminance fusers, and two gray sources give a gray picture.
         change_weight: Weight of the mean absolute change of a channel, the auxiliary loss ``loss_change``; 0 for none.
 
     Raises:
@@ -60,7 +64,8 @@ class PlainConvFuser(BaseFuser):
         super().__init__()
         if width < 1 or layers < 1 or depth < 0:
             raise ValueError(
-                f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, {layers} and {depth}'
+                f'PlainConvFuser: width and layers must be at least 1 and depth at least 0, got {width}, '
+                f'{layers} and {depth}'
             )
         if rule is not None and rule not in RULES:
             raise ValueError(f'PlainConvFuser: rule must be one of {RULES} or None, got {rule!r}')
@@ -70,7 +75,8 @@ class PlainConvFuser(BaseFuser):
             raise ValueError(f'PlainConvFuser: color_space must be one of {COLOR_SPACES}, got {color_space!r}')
         if change_weight < 0 or (change_weight and rule is None):
             raise ValueError(
-                f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; got {change_weight} with rule={rule!r}'
+                f'PlainConvFuser: change_weight must be at least 0, and above 0 needs a rule; '
+                f'got {change_weight} with rule={rule!r}'
             )
         if rule == 'false_color' and color_space != 'rgb':
             raise ValueError("PlainConvFuser: rule='false_color' needs color_space='rgb'")
@@ -119,7 +125,9 @@ class PlainConvFuser(BaseFuser):
         return x
 
     def _features_of_a_graph(self, x: Tensor) -> Tensor:
-        """The same where runtimes waste the least: convolutions of full size have few channels, of which they compute sixteen at a time."""
+        """The same where runtimes waste the least: convolutions of full size have few channels, of which they compute
+        sixteen at a time.
+        """
         for conv, activation in self.stem:
             x = activation(two_rows(x, conv))
         skips: List[Tensor] = [x]

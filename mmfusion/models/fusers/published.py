@@ -1,4 +1,6 @@
-"""Weights of published fusers: one table says how the official file of each method becomes the weights of its fuser here."""
+"""Weights of published fusers: one table says how the official file of each method becomes the weights of its fuser
+here.
+"""
 
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -20,7 +22,8 @@ SOURCES = ('visible', 'infrared')
 class PublishedMethod(NamedTuple):
     """How the official file of a method becomes weights.
 
-    All fusers of the table take the visible image first and the infrared one second, whatever the published program does.
+    All fusers of the table take the visible image first and the infrared one second, whatever the published program
+    does.
 
     Attributes:
         title: Name of the method.
@@ -28,8 +31,8 @@ class PublishedMethod(NamedTuple):
         fuser: Config of the fuser that official weights, under their official keys, are for.
         change: Applied to the renamed weights, where values have to change.
         keys: Under which keys of a file its state dict may stand.
-        parts: Prefixes of the networks, in the order of their files, where the program keeps each in a file of its own; one file that holds all of
-            them has these prefixes too.
+        parts: Prefixes of the networks, in the order of their files, where the program keeps each in a file of its own;
+            one file that holds all of them has these prefixes too.
     """
 
     title: str
@@ -63,7 +66,9 @@ def _with_counters(state: State) -> State:
 
 
 def _norm_layers(*places: Tuple[str, str, str]) -> List[Rule]:
-    """Rules of :class:`~mmfusion.models.layers.ConvNorm`: patterns of a convolution and of its batch norm, and the layer that they become."""
+    """Rules of :class:`~mmfusion.models.layers.ConvNorm`: patterns of a convolution and of its batch norm, and the
+    layer that they become.
+    """
     return [
         (rf'{old}\.(\w+)', rf'{layer}.{part}.\1')
         for conv, norm, layer in places
@@ -126,7 +131,9 @@ def _seafusion_rules() -> List[Rule]:
 
 
 def _without_tiny_values(weights: State) -> State:
-    """Numbers that change nothing become zero: weights that decayed to subnormal ones make matrix products three times as slow on a CPU."""
+    """Numbers that change nothing become zero: weights that decayed to subnormal ones make matrix products three times
+    as slow on a CPU.
+    """
     return {
         key: torch.where(value.abs() < 1e-20, 0, value) if value.is_floating_point() else value
         for key, value in weights.items()
@@ -244,7 +251,9 @@ def _smoa_rules() -> List[Rule]:
 
 
 def _smoa(weights: State) -> State:
-    """For values of 0..1 in place of 0..255; an attention has one convolution of the name that three of a dense operation have."""
+    """For values of 0..1 in place of 0..255; an attention has one convolution of the name that three of a dense
+    operation have.
+    """
     dense = {key.rsplit('convs.', 1)[0] for key in weights if key.endswith('convs.0.weight')}
     weights = {
         key
@@ -305,7 +314,9 @@ def _gifnet_rules() -> List[Rule]:
 
 
 def _gifnet(weights: State) -> State:
-    """Both streams are embedded by one convolution, and one layer makes queries, keys and values; the first stream of all does without queries."""
+    """Both streams are embedded by one convolution, and one layer makes queries, keys and values; the first stream of
+    all does without queries.
+    """
     weights = {
         key: value.flatten(1)
         if key.endswith(('scale.weight', 'shift.weight', 'output.weight'))
@@ -407,8 +418,8 @@ def convert_checkpoint(
 
     Args:
         method: Key of :data:`PUBLISHED`.
-        source: Official file: a bare state dict, or one under one of the method's keys. For a method with ``parts`` also the files of these, in
-            their order.
+        source: Official file: a bare state dict, or one under one of the method's keys. For a method with ``parts``
+            also the files of these, in their order.
         target: File to write; it appears whole or not at all.
         config: Config with ``fuser`` or ``model.fuser`` that the result has to fit; by default the published network.
         options: Changes of the default config, as ``{'fuser.width': 32}``.
@@ -417,7 +428,8 @@ def convert_checkpoint(
         tuple: The converted weights, and the config of the fuser that they fit.
 
     Raises:
-        UserError: The number of files is wrong, the config has no fuser; or see :func:`~mmfusion.models.fusers.official.convert_files`.
+        UserError: The number of files is wrong, the config has no fuser; or see
+            :func:`~mmfusion.models.fusers.official.convert_files`.
     """
     entry = PUBLISHED[method]
     what = f'a checkpoint of {entry.title}'

@@ -19,13 +19,15 @@ SIDES = (128, 256, 512)
 
 @torch.no_grad()
 def probe_reach(fuser: 'BaseFuser', held: bool = False) -> Optional[int]:
-    """Pixels to each side that a pixel of the result depends on; None where that is more than a few hundred, as behind attention.
+    """Pixels to each side that a pixel of the result depends on; None where that is more than a few hundred, as behind
+    attention.
 
-    One pixel of a source is NaN, and the pixels of the result that become NaN are those that depend on it: unlike a gradient this does not vanish
-    behind a ReLU, a maximum or a weight of zero, and so says what the structure of a network allows, not what its weights do with one image. In
-    float64, whose convolutions are the plain ones: those of float32 may touch neighbors that they give no weight to. Every shift within
-    :meth:`~mmfusion.models.fusers.BaseFuser.tile_multiple` is tried along the diagonal. A network that drops NaN (a comparison, rounding to
-    integers) has to state its receptive field instead.
+    One pixel of a source is NaN, and the pixels of the result that become NaN are those that depend on it: unlike a
+    gradient this does not vanish behind a ReLU, a maximum or a weight of zero, and so says what the structure of a
+    network allows, not what its weights do with one image. In float64, whose convolutions are the plain ones: those of
+    float32 may touch neighbors that they give no weight to. Every shift within
+    :meth:`~mmfusion.models.fusers.BaseFuser.tile_multiple` is tried along the diagonal. A network that drops NaN (a
+    comparison, rounding to integers) has to state its receptive field instead.
 
     Args:
         fuser: Any fuser; a copy of it is probed, in eval mode.

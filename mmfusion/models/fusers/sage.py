@@ -1,8 +1,9 @@
 """SAGE: the student network of a fusion that learned from a segmentation model, a small U-Net.
 
-G. Wu, H. Liu, H. Fu, Y. Peng, J. Liu, X. Fan, R. Liu, "Every SAM drop counts: embracing semantic priors for multi-modality image fusion and beyond",
-CVPR 2025. Written from a description of the method, without official code. The code of the authors (github.com/RollingPlain/SAGE_IVIF), which comes
-with the weights, is under the MIT license (2025 Guanyao Wu); ``mmfusion convert sage`` brings the official weights over.
+G. Wu, H. Liu, H. Fu, Y. Peng, J. Liu, X. Fan, R. Liu, "Every SAM drop counts: embracing semantic priors for
+multi-modality image fusion and beyond", CVPR 2025. Written from a description of the method, without official code. The
+code of the authors (github.com/RollingPlain/SAGE_IVIF), which comes with the weights, is under the MIT license (2025
+Guanyao Wu); ``mmfusion convert sage`` brings the official weights over.
 """
 
 from typing import Optional, Sequence, Union
@@ -19,7 +20,8 @@ from .base import BaseFuser, FuserOutput
 
 @MODELS.register_module()
 class SAGE(BaseFuser):
-    """A U-Net of three levels and constant width over the stacked sources, which ends in a hyperbolic tangent: the output lies in (-1, 1).
+    """A U-Net of three levels and constant width over the stacked sources, which ends in a hyperbolic tangent: the
+    output lies in (-1, 1).
 
     The student alone; what its teacher saw of a segmentation model is not needed to fuse.
 

@@ -1,9 +1,10 @@
 """SeAFusion: convolutions beside learned edge detectors for each source, a plain decoder.
 
-L. Tang, J. Yuan, J. Ma, "Image fusion in the loop of high-level vision tasks: a semantic-aware real-time infrared and visible image fusion network",
-Inf. Fusion 82, 28 (2022), doi 10.1016/j.inffus.2021.12.004. Written from a description of the method, without official code. The code of the
-authors (github.com/Linfeng-Tang/SeAFusion) has no license; the weights are distributed with a collection of the first author under the MIT license.
-None are shipped; ``mmfusion convert seafusion`` brings the official weights over.
+L. Tang, J. Yuan, J. Ma, "Image fusion in the loop of high-level vision tasks: a semantic-aware real-time infrared and
+visible image fusion network", Inf. Fusion 82, 28 (2022), doi 10.1016/j.inffus.2021.12.004. Written from a description
+of the method, without official code. The code of the authors (github.com/Linfeng-Tang/SeAFusion) has no license; the
+weights are distributed with a collection of the first author under the MIT license. None are shipped;
+``mmfusion convert seafusion`` brings the official weights over.
 """
 
 from typing import Optional, Sequence, Union
@@ -21,14 +22,16 @@ from .base import BaseFuser, FuserOutput
 
 @MODELS.register_module()
 class SeAFusion(BaseFuser):
-    """Two gradient residual dense blocks for each source, without shared weights; five convolutions make the picture of both.
+    """Two gradient residual dense blocks for each source, without shared weights; five convolutions make the picture of
+    both.
 
-    The output lies in (0, 1). The edge detectors begin as Sobel operators and learn like all else. The published network was trained with a
-    segmentation network in the loop, which :class:`JointCoupling` does.
+    The output lies in (0, 1). The edge detectors begin as Sobel operators and learn like all else. The published
+    network was trained with a segmentation network in the loop, which :class:`JointCoupling` does.
 
     Args:
         width: Channels c of the first features, 16 as published; 3c of each source are fused.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('stretch', 'truncate')``.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does
+            ``('stretch', 'truncate')``.
         init_cfg: mmengine initialization config.
 
     Raises:

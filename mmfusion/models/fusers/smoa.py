@@ -1,8 +1,9 @@
 """SMoA: two searched encoders, fusion of their features by how much they stand out, a searched decoder.
 
-J. Liu, Y. Wu, Z. Huang, R. Liu, X. Fan, "SMoA: searching a modality-oriented architecture for infrared and visible image fusion", IEEE Signal
-Processing Letters 28, 1818-1822, 2021, doi 10.1109/LSP.2021.3109818. Written from a description of the method, without official code;
-github.com/JinyuanLiu-CV/SMoA states no license for code and weights, so none are shipped. ``mmfusion convert smoa`` brings the official weights over.
+J. Liu, Y. Wu, Z. Huang, R. Liu, X. Fan, "SMoA: searching a modality-oriented architecture for infrared and visible
+image fusion", IEEE Signal Processing Letters 28, 1818-1822, 2021, doi 10.1109/LSP.2021.3109818. Written from a
+description of the method, without official code; github.com/JinyuanLiu-CV/SMoA states no license for code and weights,
+so none are shipped. ``mmfusion convert smoa`` brings the official weights over.
 """
 
 from typing import Dict, Optional, Sequence, Tuple, Union
@@ -48,19 +49,23 @@ ROWS = 4  # of an image whose saliency is looked up together, in the cache
 
 @MODELS.register_module()
 class SMoA(BaseFuser):
-    r"""Encoders of searched operations, different for each source; fusion by saliency of the features; a decoder of searched operations.
+    r"""Encoders of searched operations, different for each source; fusion by saliency of the features; a decoder of
+    searched operations.
 
-    Features A and B of an image, all channels together, are cut to 256 levels, and the saliency of a level is its mean distance from all others:
+    Features A and B of an image, all channels together, are cut to 256 levels, and the saliency of a level is its mean
+    distance from all others:
 
     .. math:: F = \left(\tfrac12 + \tfrac12 (w_A - w_B)\right) A + \left(\tfrac12 + \tfrac12 (w_B - w_A)\right) B, \quad
         w_A = s(\lfloor 255 A / \max A \rfloor), \quad s(i) = \sum_j |i - j| h(j) \Big/ \max_k \sum_j |k - j| h(j)
 
-    with the histogram h of the levels; w is 0 where a level is outside 0 to 255, as for negative features. No gradient goes through w. The saliency
-    looks at the whole image, and a feature that rounds to the other side of a level changes its pixel. The output is linear.
+    with the histogram h of the levels; w is 0 where a level is outside 0 to 255, as for negative features. No gradient
+    goes through w. The saliency looks at the whole image, and a feature that rounds to the other side of a level
+    changes its pixel. The output is linear.
 
     Args:
         width: Channels of a state in the cells.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('truncate', )`` and stores JPEG.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('truncate', )`` and
+            stores JPEG.
         init_cfg: mmengine initialization config.
 
     Raises:
@@ -144,7 +149,9 @@ class Separable(nn.Module):
 
 
 class Dense(nn.Module):
-    """Three densely connected 3x3 convolutions with one PReLU, a third of which is added to the input. 0.333333 is the published factor."""
+    """Three densely connected 3x3 convolutions with one PReLU, a third of which is added to the input. 0.333333 is the
+    published factor.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -211,7 +218,9 @@ def _conv(
 
 @torch.no_grad()
 def _weight_difference(first: Tensor, second: Tensor) -> Tensor:
-    """(w_A - w_B) / 2 of features (N, C, H, W), for each image, and for the first and the second half of the channels."""
+    """(w_A - w_B) / 2 of features (N, C, H, W), for each image, and for the first and the second half of the
+    channels.
+    """
     if exporting():
         return (_saliency_map(first) - _saliency_map(second)).div(2).view_as(first)
     result = torch.empty_like(first)
@@ -229,7 +238,9 @@ def _weight_difference(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _saliency_map(features: Tensor) -> Tensor:
-    """What :func:`_weight_difference` looks up in the table of :func:`_saliency`, (N, 2, C / 2 * H * W), without a branch on values."""
+    """What :func:`_weight_difference` looks up in the table of :func:`_saliency`, (N, 2, C / 2 * H * W), without a
+    branch on values.
+    """
     x = features.reshape(features.shape[0], 2, -1)
     largest = x.amax(2, keepdim=True)
     empty = largest == 0
@@ -244,7 +255,9 @@ def _saliency_map(features: Tensor) -> Tensor:
 
 
 def _saliency(features: Tensor) -> Tuple[Tensor, Tensor]:
-    """Saliency of every level of (H, W, C), with zeros for what is outside on both sides, (258,), and the largest feature."""
+    """Saliency of every level of (H, W, C), with zeros for what is outside on both sides, (258,), and the largest
+    feature.
+    """
     inside = features[part.slices(*features.shape[:2])] if (part := tile_part()) else features
     largest = picture_sum(inside.max(), torch.maximum)
     counts = picture_sum(
@@ -256,7 +269,9 @@ def _saliency(features: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def _levels(features: Tensor, largest: Tensor) -> Tensor:
-    """Features over the largest one in 256 steps, cut towards zero, counted from 1; 0 and 257 for what is outside, and where nothing is positive."""
+    """Features over the largest one in 256 steps, cut towards zero, counted from 1; 0 and 257 for what is outside, and
+    where nothing is positive.
+    """
     if largest == 0:
         return torch.zeros_like(features, dtype=torch.int32)
     # not by a condition: torch.where takes eight times as long

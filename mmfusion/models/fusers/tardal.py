@@ -1,9 +1,10 @@
 """TarDAL: the generator of a target-aware adversarial fusion, a densely connected network over the stacked sources.
 
-J. Liu, X. Fan, Z. Huang, G. Wu, R. Liu, W. Zhong, Z. Luo, "Target-aware dual adversarial learning and a multi-scenario multi-modality benchmark to
-fuse infrared and visible for object detection", CVPR 2022, 5802. Written from a description of the method, without official code. The code of the
-authors (github.com/JinyuanLiu-CV/TarDAL) is under GPL-3.0; its first version and the weights have no license, so none are shipped.
-``mmfusion convert tardal`` brings the official weights over.
+J. Liu, X. Fan, Z. Huang, G. Wu, R. Liu, W. Zhong, Z. Luo, "Target-aware dual adversarial learning and a multi-scenario
+multi-modality benchmark to fuse infrared and visible for object detection", CVPR 2022, 5802. Written from a description
+of the method, without official code. The code of the authors (github.com/JinyuanLiu-CV/TarDAL) is under GPL-3.0; its
+first version and the weights have no license, so none are shipped. ``mmfusion convert tardal`` brings the official
+weights over.
 """
 
 from typing import Optional, Sequence, Union
@@ -19,17 +20,20 @@ from .base import BaseFuser, FuserOutput
 
 @MODELS.register_module()
 class TarDAL(BaseFuser):
-    """Dense block over both sources, and four convolutions to the picture, which ends in a hyperbolic tangent: it lies in (-1, 1).
+    """Dense block over both sources, and four convolutions to the picture, which ends in a hyperbolic tangent: it lies
+    in (-1, 1).
 
-    The published weights are three: of TarDAL for people, TarDAL+ for detection, TarDAL++ for both. Those of TarDAL are published to run with the
-    batch statistics of the picture that is fused, where TarDAL+ and TarDAL++ run with their running statistics; pictures differ visibly.
+    The published weights are three: of TarDAL for people, TarDAL+ for detection, TarDAL++ for both. Those of TarDAL are
+    published to run with the batch statistics of the picture that is fused, where TarDAL+ and TarDAL++ run with their
+    running statistics; pictures differ visibly.
 
     Args:
         width: Channels c of the dense block, 32 as published.
         depth: Layers of the dense block, 3 as published; (depth + 1) c channels come out of it.
-        batch_statistics: In eval mode, normalize every picture by its own mean and deviation, as the published program does with the weights of
-            TarDAL.
-        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('truncate', )``, before the color is put back.
+        batch_statistics: In eval mode, normalize every picture by its own mean and deviation, as the published program
+            does with the weights of TarDAL.
+        postprocess: See :func:`~mmfusion.models.layers.postprocess`. The published program does ``('truncate', )``,
+            before the color is put back.
         init_cfg: mmengine initialization config.
 
     Raises:

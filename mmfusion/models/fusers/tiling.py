@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 TileLike = Union[None, str, Sequence[int]]
 AUTO = 'auto'
 
-#: Part of the free memory that ``'auto'`` lets the features of a tile take, and the most that they may take whatever is free. Larger tiles gain
+#: Part of the free memory that ``'auto'`` lets the features of a tile take, and the most that they may take whatever is
+# free. Larger tiles gain
 #: little: at this size the shipped fusers compute up to a third twice.
 SHARE, MOST_BYTES = 0.5, 768 * 2**20
-#: What a tile takes at most, over the bytes of its tensors: the insides of operations and what the allocator keeps. Measured: benchmarks/tiles.py.
+#: What a tile takes at most, over the bytes of its tensors: the insides of operations and what the allocator keeps.
+# Measured: benchmarks/tiles.py.
 INSIDES = 1.5
-#: Sides of the sources that the need of a fuser for memory is measured with, and the step in which 'auto' chooses the side of a tile.
+#: Sides of the sources that the need of a fuser for memory is measured with, and the step in which 'auto' chooses the
+# side of a tile.
 PROBES, STEP = (128, 192), 64
-#: Of a fuser that sees the whole image, sums aside: pixels at the edge of a tile that do not count, and the largest width of the blending behind
+#: Of a fuser that sees the whole image, sums aside: pixels at the edge of a tile that do not count, and the largest
+# width of the blending behind
 #: them.
 CONTEXT, BLEND = 16, 128
 
-#: The largest change of a sum over the picture, by its largest value, that is none. Results are those of the whole picture within 1e-5 then.
+#: The largest change of a sum over the picture, by its largest value, that is none. Results are those of the whole
+# picture within 1e-5 then.
 SETTLED = 1e-4
 
 _shown: ContextVar[bool] = ContextVar('shown', default=False)
@@ -85,7 +90,8 @@ def show_tiles(shown: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watch_tiles(watcher: Callable[[int, int], None]) -> Iterator[None]:
-    """Context in which a function hears of every tile of a batch that is cut: how many are done, and how many there are. Looks for sums over the
+    """Context in which a function hears of every tile of a batch that is cut: how many are done, and how many there
+    are. Looks for sums over the
     picture count from the beginning each.
 
     Args:
@@ -172,7 +178,8 @@ def plan_cut(fuser: 'BaseFuser', first: Tensor) -> Optional[Cut]:
         if length > side and side < least:
             raise InputError(
                 f'{type(fuser).__name__}: tiles of {tile[0]}x{tile[1]} pixels are too small; '
-                f'{"their blending" if reach is None else "the receptive field"} needs sides of at least {least} pixels. '
+                f'{"their blending" if reach is None else "the receptive field"} needs sides of at least '
+                f'{least} pixels. '
                 "Give larger ones, or tile='auto'"
             )
         axes.append(plan_axis(length, side, overlap, margin, multiple))
@@ -303,7 +310,9 @@ def _look(
     parts: List[Part],
     watcher: Callable[[int, int], None],
 ) -> None:
-    """Sums over the picture from all of its tiles, again until they are those of the whole picture: after as many looks as there are sums at most."""
+    """Sums over the picture from all of its tiles, again until they are those of the whole picture: after as many looks
+    as there are sums at most.
+    """
     for look in range(len(statistics.known)):
         with progress_bar(len(parts), f'looking at all tiles ({look + 1})', shown=_shown.get()) as bar:
             for index, part in enumerate(parts):

@@ -37,7 +37,8 @@ class SourceAttention(BaseModule):
 class CrossModalAttention(BaseModule):
     """Exchange between the features of two sources, then one attention map for each.
 
-    At every level both get ``relu(conv1x1(cat(first, second)))`` added, with one convolution for all; each source then has its own attention.
+    At every level both get ``relu(conv1x1(cat(first, second)))`` added, with one convolution for all; each source then
+    has its own attention.
 
     Source: MoE-Fusion (ICCV 2023).
 
@@ -45,8 +46,8 @@ class CrossModalAttention(BaseModule):
         in_channels: Channels C of the features, the same at all levels.
         attention_channels: Hidden width of the attention.
         num_levels: Number of levels; only used when the batch norms are not shared.
-        levels_shared_bn: One pair of batch norms for all levels, as published. Its statistics then mix levels of different scale, although
-            fusion needs only the finest one; False gives every level its own.
+        levels_shared_bn: One pair of batch norms for all levels, as published. Its statistics then mix levels of
+            different scale, although fusion needs only the finest one; False gives every level its own.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class CrossModalAttention(BaseModule):
         """Exchange and attend.
 
         Args:
-            first: Features of the first source, one (N, C, h, w) per level, finest first. Passing only the finest level computes only that.
+            first: Features of the first source, one (N, C, h, w) per level, finest first. Passing only the finest level
+                computes only that.
             second: Same of the second source.
 
         Returns:

@@ -28,10 +28,10 @@ def _identity(x):
 class TwoStreamGuide(BaseModule):
     """Two detectors without shared weights, an exchange between their features, and attention maps that guide a fuser.
 
-    The detectors learn from the boxes, on features that the attention gates; the fuser gets the finest level's attention. Any mmdet detector
-    with a backbone and a neck will do: its head takes the gated features through the detector's own ``loss`` and ``predict``. Either source
-    enters as gray in three channels, normalized and padded by the detector's own data preprocessor (its batch augmentations are left out:
-    they would tear the sources apart).
+    The detectors learn from the boxes, on features that the attention gates; the fuser gets the finest level's
+    attention. Any mmdet detector with a backbone and a neck will do: its head takes the gated features through the
+    detector's own ``loss`` and ``predict``. Either source enters as gray in three channels, normalized and padded by
+    the detector's own data preprocessor (its batch augmentations are left out: they would tear the sources apart).
 
     Source: MoE-Fusion (ICCV 2023), there with Faster R-CNN, ResNet-50 and FPN.
 
@@ -71,13 +71,16 @@ class TwoStreamGuide(BaseModule):
             raise InputTypeError(
                 f'the guide needs a detector with a backbone and a neck, got {type(detector).__name__}'
             )
-        # The head's losses are reached through `loss` and `predict`, which call `extract_feat` on what they are given: features already.
+        # The head's losses are reached through `loss` and `predict`, which call `extract_feat` on what they are given:
+        # features already.
         # Stored on the instance, so that the class's own `extract_feat` stays in reach.
         detector.extract_feat = _identity
         return detector
 
     def init_weights(self) -> None:
-        """Initialize both detectors and the attention; weights that the detector's ``init_cfg`` names are loaded last, whole, and checked."""
+        """Initialize both detectors and the attention; weights that the detector's ``init_cfg`` names are loaded last,
+        whole, and checked.
+        """
         with pretrained_last(self.first, self.second):
             super().init_weights()
 
@@ -102,12 +105,12 @@ class TwoStreamGuide(BaseModule):
         Args:
             first: (N, 1 or 3, H, W) in [0, 1].
             second: Same of the second source.
-            data_samples: N samples with ``gt_instances`` in pixels of the images; they are left as they are. What lies beyond the ``img_shape``
-                of a sample is padding, which the detectors replace by their own.
+            data_samples: N samples with ``gt_instances`` in pixels of the images; they are left as they are. What lies
+                beyond the ``img_shape`` of a sample is padding, which the detectors replace by their own.
 
         Returns:
-            tuple: Guidance as in :meth:`forward`, at the size of the images where any is padded, and losses as ``first.loss_cls``,
-            ``second.loss_cls``.
+            tuple: Guidance as in :meth:`forward`, at the size of the images where any is padded, and losses as
+            ``first.loss_cls``, ``second.loss_cls``.
 
         Raises:
             ValueError: A sample has no ``gt_instances``.
@@ -115,7 +118,8 @@ class TwoStreamGuide(BaseModule):
         for sample in data_samples:
             if 'gt_instances' not in sample:
                 raise InputError(
-                    f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: load annotations '
+                    f'the guide learns from boxes, but sample {sample.get("sample_id", "?")!r} has no gt_instances: '
+                    f'load annotations '
                     'in the training pipeline, or set guide_weight=0'
                 )
         sizes = self._sizes(first, data_samples)
@@ -173,7 +177,9 @@ class TwoStreamGuide(BaseModule):
     def _samples(
         self, stream: nn.Module, sizes: Sequence[Size], data_samples: Sequence[FusionDataSample]
     ) -> List[FusionDataSample]:
-        """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with it."""
+        """Copies of the samples as the stream's preprocessor would make them: what a head does to them stays with
+        it.
+        """
         shape = self._padded(stream, sizes)
         samples = []
         for sample in data_samples:
@@ -189,7 +195,8 @@ class TwoStreamGuide(BaseModule):
         height, width = image.shape[-2:]
         padded = self._padded(self.first, sizes or [(height, width)])
         if padded != (height, width) or any(size != (height, width) for size in sizes or ()):
-            # The map covers the detector's padding too: enlarge it to the padded input, then bring it to the size of the images.
+            # The map covers the detector's padding too: enlarge it to the padded input, then bring it to the size of
+            # the images.
             attention = F.interpolate(attention, size=padded, mode='bilinear', align_corners=True)[..., :height, :width]
             attention = F.pad(attention, (0, width - attention.shape[-1], 0, height - attention.shape[-2]))
         return dict(attention=attention)

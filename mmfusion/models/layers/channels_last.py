@@ -7,10 +7,11 @@ from mmfusion.utils.compat import exporting
 
 
 def channels_last(image: Tensor) -> Tensor:
-    """The same values in the layout ``channels_last``, also for one channel; on other devices than a CPU, and in an export, as they are.
+    """The same values in the layout ``channels_last``, also for one channel; on other devices than a CPU, and in an
+    export, as they are.
 
-    An image of one channel counts as laid out in both ways, so ``contiguous`` leaves its strides alone; convolutions then take them for the default
-    layout and hand that on to all layers behind.
+    An image of one channel counts as laid out in both ways, so ``contiguous`` leaves its strides alone; convolutions
+    then take them for the default layout and hand that on to all layers behind.
 
     Args:
         image: (N, C, H, W).

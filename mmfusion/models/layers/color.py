@@ -1,7 +1,7 @@
 """Color handling: the channels that a fuser sees of its sources, and the color of its result.
 
-A luminance fuser sees Y; the chroma is put back afterwards. A color fuser sees RGB. The caller always gets RGB when one of the sources is
-RGB, and gray when both are gray. Everything is differentiable and runs on the device of its inputs.
+A luminance fuser sees Y; the chroma is put back afterwards. A color fuser sees RGB. The caller always gets RGB when one
+of the sources is RGB, and gray when both are gray. Everything is differentiable and runs on the device of its inputs.
 """
 
 from typing import NamedTuple, Optional, Sequence, Tuple
@@ -51,8 +51,8 @@ def rgb_to_ycbcr(image: Tensor) -> Tensor:
 def ycbcr_to_rgb(image: Tensor) -> Tensor:
     """Exact inverse of :func:`rgb_to_ycbcr`.
 
-    OpenCV's way back uses rounded factors and misses the original by up to 4e-4; this one returns it to rounding error. Values are not
-    clamped, so that gradients survive.
+    OpenCV's way back uses rounded factors and misses the original by up to 4e-4; this one returns it to rounding error.
+    Values are not clamped, so that gradients survive.
 
     Args:
         image: (N, 3, H, W), channels Y, Cb, Cr.
@@ -73,8 +73,8 @@ def ycbcr_to_rgb(image: Tensor) -> Tensor:
 def blend_chroma(first: Tensor, second: Tensor) -> Tensor:
     """Chroma of two color sources: the average weighted with the distance from neutral, neutral where both are.
 
-    Published with many fusion methods: ``C = (C1 |C1 - .5| + C2 |C2 - .5|) / (|C1 - .5| + |C2 - .5|)``. A source that is gray but stored
-    as RGB has weight zero, so the other one's color comes through.
+    Published with many fusion methods: ``C = (C1 |C1 - .5| + C2 |C2 - .5|) / (|C1 - .5| + |C2 - .5|)``. A source that
+    is gray but stored as RGB has weight zero, so the other one's color comes through.
 
     Args:
         first: (N, 2, H, W), Cb and Cr of the first source.

@@ -15,8 +15,8 @@ def log_combine(outputs: Sequence[Tensor], gates: Sequence[Tensor], mode: str = 
 
     .. math:: y = \log \sum_e g_e \exp(E_e) \quad\text{or, linear,}\quad y = \sum_e g_e E_e
 
-    The log form is folded with ``logaddexp`` over :math:`E_e + \log g_e`: equal to the formula, and it cannot overflow where ``exp`` of a
-    float16 does at about 11. Computed in float32 or wider.
+    The log form is folded with ``logaddexp`` over :math:`E_e + \log g_e`: equal to the formula, and it cannot overflow
+    where ``exp`` of a float16 does at about 11. Computed in float32 or wider.
 
     Args:
         outputs: One tensor per chosen expert, all of one shape (N, C, H, W).
@@ -51,7 +51,9 @@ def _log_add_exp(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _LogAddExp(Function):
-    """``torch.logaddexp``, whose gradients are a sigmoid's share and the rest; PyTorch computes either by itself, with a division."""
+    """``torch.logaddexp``, whose gradients are a sigmoid's share and the rest; PyTorch computes either by itself, with
+    a division.
+    """
 
     @staticmethod
     def forward(first: Tensor, second: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ _added = lru_cache(maxsize=None)(added_convolution)
 class ConvAct(nn.Sequential):
     """A convolution, perhaps with batch norm, and an activation behind it; stride 1.
 
-    Where nothing learns, oneDNN applies the activation while the result of the convolution is in the cache: one pass over it less. Elsewhere it
-    is a chain of the two modules, whose names are theirs in either case.
+    Where nothing learns, oneDNN applies the activation while the result of the convolution is in the cache: one pass
+    over it less. Elsewhere it is a chain of the two modules, whose names are theirs in either case.
 
     Args:
         layer: ``nn.Conv2d`` or :class:`ConvNorm`.
@@ -50,7 +50,9 @@ class ConvAct(nn.Sequential):
         return _fused_layer(x, conv, *weights, activation)
 
     def of_parts(self, parts: Sequence[Tensor]) -> Tensor:
-        """The layer of tensors (N, c, H, W) side by side; where nothing learns they are not put together, each adds to the result in its place."""
+        """The layer of tensors (N, c, H, W) side by side; where nothing learns they are not put together, each adds to
+        the result in its place.
+        """
         layer, activation = self
         plain = isinstance(layer, nn.Conv2d) and layer.padding_mode == 'zeros' and layer.groups == 1
         if not (plain and isinstance(activation, nn.ReLU) and fuses(parts[0])):
@@ -61,12 +63,14 @@ class ConvAct(nn.Sequential):
 def conv_norm_act(
     x: Tensor, conv: nn.Conv2d, norm: Optional[nn.BatchNorm2d] = None, activation: Optional[nn.Module] = None
 ) -> Tensor:
-    """``activation(norm(conv(x)))`` of modules that a network holds apart, as one operation where nothing learns; stride 1.
+    """``activation(norm(conv(x)))`` of modules that a network holds apart, as one operation where nothing learns;
+    stride 1.
 
     Args:
         x: (N, C, H, W).
         conv: Convolution.
-        norm: Batch norm with running statistics; one in training mode, or with ``image_statistics``, stays an operation of its own.
+        norm: Batch norm with running statistics; one in training mode, or with ``image_statistics``, stays an operation
+            of its own.
         activation: As in :class:`ConvAct`.
     """
     affine = norm is None or not (norm.training or getattr(norm, 'image_statistics', False))

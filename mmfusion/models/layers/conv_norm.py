@@ -8,7 +8,8 @@ from .whole_picture import picture_norm
 
 
 class ConvNorm(nn.Module):
-    """Convolution with bias that keeps the size, and batch norm; outside training one convolution, since the norm is an affine map then.
+    """Convolution with bias that keeps the size, and batch norm; outside training one convolution, since the norm is an
+    affine map then.
 
     Args:
         channels_in: Channels of the input.
@@ -17,7 +18,8 @@ class ConvNorm(nn.Module):
         dilation: Distance of its elements.
         padding_mode: What lies beyond the borders, as ``nn.Conv2d`` has it.
         bias: Whether the convolution has a bias of its own.
-        per_image: Outside training, normalize every image by its own mean and variance in the place of the running statistics.
+        per_image: Outside training, normalize every image by its own mean and variance in the place of the running
+            statistics.
     """
 
     def __init__(

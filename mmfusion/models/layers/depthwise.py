@@ -7,14 +7,16 @@ from torch.autograd import Function
 
 
 def depthwise_conv3x3(x: Tensor, weight: Tensor, pad_rows: int = 1, dilation: int = 1) -> Tensor:
-    r"""Convolve each channel with its own 3x3 kernel; stride 1, zero padding of ``dilation`` columns at each side, no bias.
+    r"""Convolve each channel with its own 3x3 kernel; stride 1, zero padding of ``dilation`` columns at each side, no
+    bias.
 
     .. math:: y_c(p) = \sum_d w_c(d)\, x_c(p + r d), \quad d \in \{-1, 0, 1\}^2
 
-    with the dilation r. The same function as ``conv2d(x, weight, padding=(r pad_rows, r), dilation=r, groups=C)``. Its derivatives are convolutions
-    of the same kind and correlations of two images, and both are written as such here, so that a gradient of a gradient takes the same kernels.
-    PyTorch's own second derivative of a grouped convolution goes through the channels one by one, and on a CPU its first one of a dilated
-    convolution takes ten times that of a dense one.
+    with the dilation r. The same function as ``conv2d(x, weight, padding=(r pad_rows, r), dilation=r, groups=C)``. Its
+    derivatives are convolutions of the same kind and correlations of two images, and both are written as such here, so
+    that a gradient of a gradient takes the same kernels. PyTorch's own second derivative of a grouped convolution goes
+    through the channels one by one, and on a CPU its first one of a dilated convolution takes ten times that of a dense
+    one.
 
     Args:
         x: (N, C, H, W) floating; ``channels_last`` is the fast layout on a CPU.
@@ -34,11 +36,13 @@ def depthwise_conv3x3(x: Tensor, weight: Tensor, pad_rows: int = 1, dilation: in
     """
     if x.dim() != 4 or weight.shape != (x.shape[1], 1, 3, 3):
         raise ValueError(
-            f'depthwise_conv3x3 needs x (N, C, H, W) and weight (C, 1, 3, 3), got {tuple(x.shape)} and {tuple(weight.shape)}'
+            f'depthwise_conv3x3 needs x (N, C, H, W) and weight (C, 1, 3, 3), got {tuple(x.shape)} and '
+            f'{tuple(weight.shape)}'
         )
     if dilation < 1 or (dilation > 1 and pad_rows != 1):
         raise ValueError(
-            f'depthwise_conv3x3 takes a dilation from 1 on, above 1 with pad_rows=1 only, got dilation={dilation}, pad_rows={pad_rows}'
+            f'depthwise_conv3x3 takes a dilation from 1 on, above 1 with pad_rows=1 only, got dilation={dilation}, '
+            f'pad_rows={pad_rows}'
         )
     if torch.is_autocast_enabled(x.device.type):  # one dtype forward and backward
         dtype = torch.get_autocast_dtype(x.device.type)
@@ -53,7 +57,8 @@ def _convolve(x: Tensor, weight: Tensor, pad_rows: int, dilation: int) -> Tensor
 
 
 def _phases(x: Tensor, step: int) -> Tensor:
-    """Every ``step``-th row and column of (N, C, H, W) as images of their own, (N step^2, C, H / step, W / step), filled up with zeros.
+    """Every ``step``-th row and column of (N, C, H, W) as images of their own, (N step^2, C, H / step, W / step),
+    filled up with zeros.
 
     A convolution dilated by ``step`` is a dense one of each. Channels stay innermost in memory.
     """
@@ -93,7 +98,9 @@ class _Convolve(Function):
 
 
 class _Correlate(Function):
-    """w_c(d) = sum of x_c(p + r d) g_c(p) over all images and pixels p: the gradient of the kernel, linear in both images."""
+    """w_c(d) = sum of x_c(p + r d) g_c(p) over all images and pixels p: the gradient of the kernel, linear in both
+    images.
+    """
 
     @staticmethod
     def forward(x: Tensor, grad: Tensor, pad_rows: int, dilation: int) -> Tensor:

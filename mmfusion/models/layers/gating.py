@@ -1,6 +1,7 @@
 """Noisy top-k gating with load balance, one decision per image or per token.
 
-N. Shazeer et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", ICLR 2017, equations 3-11.
+N. Shazeer et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", ICLR 2017,
+equations 3-11.
 """
 
 from typing import NamedTuple, Tuple
@@ -16,10 +17,12 @@ class GateOutput(NamedTuple):
     """What a gate decides.
 
     Attributes:
-        gates: (..., E) weights of the experts: zero where not chosen, summing to 1 over the chosen ones. float32 or wider.
+        gates: (..., E) weights of the experts: zero where not chosen, summing to 1 over the chosen ones. float32 or
+            wider.
         chosen: (..., k) int64 indices of the chosen experts.
         importance: (E,) sum of the gates over all inputs.
-        load: (E,) how many inputs each expert gets: in training a smooth estimate that carries gradient, in eval a count.
+        load: (E,) how many inputs each expert gets: in training a smooth estimate that carries gradient, in eval a
+            count.
     """
 
     gates: Tensor
@@ -35,18 +38,19 @@ class NoisyTopKGate(BaseModule):
         h = x W_g + \mathcal{N}(0, 1) \cdot (\mathrm{softplus}(x W_n) + \epsilon), \qquad
         g = \mathrm{softmax}(\mathrm{top}_k(h))
 
-    The noise is drawn in training only, with one call of ``torch.randn_like`` on the (..., E) clean logits, so it can be replayed from a seed.
-    Everything is computed in float32 (float64 stays), whatever autocast or the dtype of the input says: a sum over 10^5 inputs and a hard choice
-    do not suit half precision.
+    The noise is drawn in training only, with one call of ``torch.randn_like`` on the (..., E) clean logits, so it can
+    be replayed from a seed. Everything is computed in float32 (float64 stays), whatever autocast or the dtype of the
+    input says: a sum over 10^5 inputs and a hard choice do not suit half precision.
 
     Args:
         in_features: Length D of an input vector.
         num_experts: Number of experts E.
         top_k: Number of experts chosen for each input.
         noise_epsilon: Smallest standard deviation of the noise (0.01 in MoE-Fusion, 0.1 in TC-MoA).
-        groups: Split the experts into this many equal runs and choose ``top_k / groups`` in each, so that no run stays without a say.
-        init_cfg: mmengine initialization config. By default both matrices are zero: in training the noise alone decides at first; in eval
-            all logits tie and the choice means nothing before the first step.
+        groups: Split the experts into this many equal runs and choose ``top_k / groups`` in each, so that no run stays
+            without a say.
+        init_cfg: mmengine initialization config. By default both matrices are zero: in training the noise alone decides
+            at first; in eval all logits tie and the choice means nothing before the first step.
 
     Raises:
         ValueError: The numbers do not fit each other.
@@ -128,7 +132,9 @@ class NoisyTopKGate(BaseModule):
         return torch.zeros_like(logits).scatter(-1, chosen, weights), chosen
 
     def _chance_to_be_chosen(self, clean: Tensor, noisy: Tensor, deviation: Tensor) -> Tensor:
-        """Probability of each expert to be kept if its own noise were drawn again (Shazeer et al., equation 9), (..., E)."""
+        """Probability of each expert to be kept if its own noise were drawn again (Shazeer et al., equation 9), (...,
+        E).
+        """
         k = self.top_k // self.groups
         noisy = self._grouped(noisy)
         if k == noisy.shape[-1]:  # every expert is always kept
@@ -156,7 +162,8 @@ def cv_squared(values: Tensor) -> Tensor:
 def balance_loss(gate: GateOutput) -> Tensor:
     """Load-balance loss of one gate: it is zero when all experts get the same weight and the same number of inputs.
 
-    In distributed training the balance is that of the whole batch: importance and load are summed over all processes, with gradient.
+    In distributed training the balance is that of the whole batch: importance and load are summed over all processes,
+    with gradient.
     """
     return cv_squared(_sum_over_processes(gate.importance)) + cv_squared(_sum_over_processes(gate.load))
 

@@ -10,8 +10,8 @@ from torch import Tensor
 def sobel_xy(image: Tensor) -> Tuple[Tensor, Tensor]:
     """Sobel derivatives with zero padding, on any device and dtype, channel by channel.
 
-    The separable 3x3 kernels ``[-1 0 1; -2 0 2; -1 0 1]`` and its vertical sister ``[1 2 1; 0 0 0; -1 -2 -1]``, as shifted sums: no kernel
-    tensor has to live anywhere.
+    The separable 3x3 kernels ``[-1 0 1; -2 0 2; -1 0 1]`` and its vertical sister ``[1 2 1; 0 0 0; -1 -2 -1]``, as
+    shifted sums: no kernel tensor has to live anywhere.
 
     Args:
         image: (..., H, W) floating.

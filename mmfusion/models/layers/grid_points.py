@@ -16,11 +16,13 @@ _ROWS = 48
 
 
 def images_and_grid(parts: Sequence[Tensor], grid: Tuple[int, int]) -> Tuple[Tuple[Tensor, ...], Tensor]:
-    """``x = torch.cat(parts, 1)``, as ``x.split(1)`` and ``F.interpolate(x, grid, mode='bilinear', align_corners=True)``.
+    """``x = torch.cat(parts, 1)``, as ``x.split(1)`` and
+    ``F.interpolate(x, grid, mode='bilinear', align_corners=True)``.
 
-    PyTorch makes the gradient of few points a batch of zeros as large as ``x``, adds it to that of the images, and hands each part a view that lies
-    scattered in memory, which every operation behind then reads. On a CPU, in ``channels_last``, the gradient of each part of a large batch is
-    written once, and that of the points is added where they lie. Derivatives of higher order, and all else, take PyTorch's.
+    PyTorch makes the gradient of few points a batch of zeros as large as ``x``, adds it to that of the images, and
+    hands each part a view that lies scattered in memory, which every operation behind then reads. On a CPU, in
+    ``channels_last``, the gradient of each part of a large batch is written once, and that of the points is added where
+    they lie. Derivatives of higher order, and all else, take PyTorch's.
 
     Args:
         parts: (N, c, H, W) each, floating, C channels together.
@@ -83,7 +85,9 @@ class _ImagesAndGrid(Function):
 
 
 def _spread(points: Tensor, height: int, width: int) -> Tuple[Tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Indices (image, row, column) of the four pixels around each point, and what they get of its (N, h, w, C), (N, 4, h, w, C)."""
+    """Indices (image, row, column) of the four pixels around each point, and what they get of its (N, h, w, C), (N, 4,
+    h, w, C).
+    """
     rows, row_parts = _neighbors(height, points.shape[1], points)
     columns, column_parts = _neighbors(width, points.shape[2], points)
     image = torch.arange(len(points))[:, None, None, None]

@@ -1,6 +1,8 @@
-"""Running a network of small reach strip by strip in inference, so that large pictures do not take memory in proportion to their size.
+"""Running a network of small reach strip by strip in inference, so that large pictures do not take memory in proportion
+to their size.
 
-Strips overlap, so a picture that is cut takes up to a quarter longer than one that is not; pictures of common sizes are left whole.
+Strips overlap, so a picture that is cut takes up to a quarter longer than one that is not; pictures of common sizes are
+left whole.
 """
 
 from typing import Callable
@@ -15,16 +17,19 @@ STRIP_BYTES = 256 * 1024 * 1024
 
 
 def map_local(function: Callable[..., Tensor], *images: Tensor, reach: int, width: int) -> Tensor:
-    """``function(*images)`` of a function that looks at the neighborhood of a pixel, image by image and strip by strip where its features are large.
+    """``function(*images)`` of a function that looks at the neighborhood of a pixel, image by image and strip by strip
+    where its features are large.
 
-    Strips are cut on a CPU, where nothing learns, for images that do not fit into one; not under autocast and not while a graph is traced. They
-    overlap by ``reach`` rows, so the results are those of whole images up to rounding, whatever the function does at the borders of its input.
+    Strips are cut on a CPU, where nothing learns, for images that do not fit into one; not under autocast and not while
+    a graph is traced. They overlap by ``reach`` rows, so the results are those of whole images up to rounding, whatever
+    the function does at the borders of its input.
 
     Args:
         function: Takes images (n, C, h, W) and gives (n, D, h, W). No batch statistics.
         images: (N, C, H, W) each; C may differ.
         reach: Rows above and below that a pixel of the result depends on.
-        width: Channels of the widest features inside the function, for all images together; they set the height of a strip.
+        width: Channels of the widest features inside the function, for all images together; they set the height of a
+            strip.
 
     Returns:
         Tensor: (N, D, H, W).

@@ -20,7 +20,8 @@ def of_both(
 ) -> List[Tuple[Tensor, Tensor]]:
     """Pairs of what ``function`` makes of two batches (N, C, H, W).
 
-    They go through it as one batch; in an export one after the other, since a graph would copy the features to take them apart again.
+    They go through it as one batch; in an export one after the other, since a graph would copy the features to take
+    them apart again.
 
     Examples:
         >>> ((first, second),) = of_both(lambda x: [x + 1], torch.zeros(2, 1, 4, 5), torch.ones(2, 1, 4, 5))
@@ -43,7 +44,8 @@ def round_up(size: int, multiple: int) -> int:
 
 
 def repeat_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend (N, C, H, W) at the bottom and the right to multiples by its last row and column, as ``F.pad`` does in mode ``replicate``.
+    """Extend (N, C, H, W) at the bottom and the right to multiples by its last row and column, as ``F.pad`` does in
+    mode ``replicate``.
 
     Examples:
         >>> repeat_to_multiple(torch.arange(3.).view(1, 1, 1, 3), 2).tolist()
@@ -65,7 +67,8 @@ def _(image: Tensor, multiple: int) -> Tensor:
 
 
 def reflect(image: Tensor, border: Tuple[int, int, int, int]) -> Tensor:
-    """Extend (N, C, H, W) by its mirror image as ``F.pad`` does; ``border`` is left, right, top, bottom, less than the image.
+    """Extend (N, C, H, W) by its mirror image as ``F.pad`` does; ``border`` is left, right, top, bottom, less than the
+    image.
 
     Examples:
         >>> reflect(torch.arange(3.).view(1, 1, 1, 3), (1, 2, 0, 0)).flatten().tolist()
@@ -111,7 +114,8 @@ def cell_weights(size: int, cells: int, like: Tensor) -> Tensor:
 
 
 def point_weights(size: int, points: int, like: Tensor) -> Tensor:
-    """(points, size) matrix that samples at points from end to end, linearly, as ``F.interpolate`` does with aligned corners.
+    """(points, size) matrix that samples at points from end to end, linearly, as ``F.interpolate`` does with aligned
+    corners.
 
     Examples:
         >>> point_weights(5, 3, torch.zeros(())).tolist()

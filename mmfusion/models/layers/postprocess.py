@@ -1,4 +1,6 @@
-"""Steps by which published programs change a fused picture before they store it. They change metrics, so they are optional and off by default."""
+"""Steps by which published programs change a fused picture before they store it. They change metrics, so they are
+optional and off by default.
+"""
 
 from typing import Sequence, Tuple
 
@@ -28,8 +30,9 @@ def postprocess(image: Tensor, steps: Sequence[str]) -> Tensor:
 
     Args:
         image: Fused pictures (N, 1 or 3, H, W) with their color, in [0, 1].
-        steps: Any of ``'gray'`` (the color is lost: luminance in every channel), ``'stretch'`` (each picture, all channels together, from its minimum
-            and maximum to [0, 1]) and ``'truncate'`` (8 bits by cutting off, where writing a file rounds).
+        steps: Any of ``'gray'`` (the color is lost: luminance in every channel), ``'stretch'`` (each picture, all
+            channels together, from its minimum and maximum to [0, 1]) and ``'truncate'`` (8 bits by cutting off, where
+            writing a file rounds).
 
     Returns:
         Tensor: The same shape, in [0, 1].

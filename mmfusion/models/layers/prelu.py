@@ -11,9 +11,10 @@ from mmfusion.utils.compat import traced
 class PReLU(nn.PReLU):
     r"""``nn.PReLU`` with one slope: :math:`y = \max(x, 0) + a \min(x, 0)`.
 
-    PyTorch's gradient on a CPU writes the part of every pixel in the gradient of the slope before it adds them up, and reads the slope anew for each:
-    on features in ``channels_last`` it takes about ten times the forward pass. This one, of any order, has the same numbers to rounding. Where it
-    does not apply (other devices, mixed precision, ``torch.compile``, ``torch.func``), PyTorch's runs.
+    PyTorch's gradient on a CPU writes the part of every pixel in the gradient of the slope before it adds them up, and
+    reads the slope anew for each: on features in ``channels_last`` it takes about ten times the forward pass. This one,
+    of any order, has the same numbers to rounding. Where it does not apply (other devices, mixed precision,
+    ``torch.compile``, ``torch.func``), PyTorch's runs.
 
     Args:
         init: Slope at first.

@@ -46,7 +46,9 @@ def from_laplacian_pyramid(pyramid: Sequence[Tensor]) -> Tensor:
 
 
 def reduce(image: Tensor) -> Tensor:
-    """Half an image (N, C, H, W), odd sides rounded up: the 5-tap filter in both directions, border pixels repeated, at every second pixel."""
+    """Half an image (N, C, H, W), odd sides rounded up: the 5-tap filter in both directions, border pixels repeated, at
+    every second pixel.
+    """
     if exporting():
         return _filtered(F.pad(image, (2, 2, 2, 2), mode='replicate'), [_outer(TAPS, TAPS)], stride=2)
     height, width = ((side + 1) // 2 for side in image.shape[-2:])
@@ -58,8 +60,8 @@ def reduce(image: Tensor) -> Tensor:
 def expand(image: Tensor, size: Tuple[int, int]) -> Tensor:
     """Insert zeros between the pixels and smooth, to ``size`` (twice as large, or one less where that side is odd).
 
-    The zeros are not computed with: pixels that were there get the even taps of the filter, (1, 6, 1) / 8, those between them the odd ones,
-    (4, 4) / 8. Border pixels are repeated, so that both stay balanced at the border too.
+    The zeros are not computed with: pixels that were there get the even taps of the filter, (1, 6, 1) / 8, those
+    between them the odd ones, (4, 4) / 8. Border pixels are repeated, so that both stay balanced at the border too.
     """
     image = F.pad(image, (1, 1, 1, 1), mode='replicate')
     if exporting():  # the four kinds of pixels as channels
@@ -72,7 +74,9 @@ def expand(image: Tensor, size: Tuple[int, int]) -> Tensor:
 
 
 def _filtered(image: Tensor, kernels: List[List[List[float]]], stride: int = 1) -> Tensor:
-    """Each channel of (N, C, H, W) through each of K kernels, (N, C K, H', W'), the kernels of a channel side by side."""
+    """Each channel of (N, C, H, W) through each of K kernels, (N, C K, H', W'), the kernels of a channel side by
+    side.
+    """
     channels = image.shape[1]
     weight = image.new_tensor(kernels)[:, None].repeat(channels, 1, 1, 1)
     return F.conv2d(image, weight, stride=stride, groups=channels)
@@ -82,7 +86,8 @@ def _outer(rows: Sequence[float], columns: Sequence[float]) -> List[List[float]]
     return [[a * b for b in columns] for a in rows]
 
 
-# sums of slices, for a convolution of one channel takes four times as long on a CPU; runtimes of graphs have it the other way round
+# sums of slices, for a convolution of one channel takes four times as long on a CPU; runtimes of graphs have it the
+# other way round
 def _five_taps(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor) -> Tensor:
     return (a + e).add_(c, alpha=6).add_(b + d, alpha=4)
 

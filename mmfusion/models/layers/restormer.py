@@ -1,13 +1,16 @@
 """Transformer block with attention between channels.
 
-S. W. Zamir et al., "Restormer: Efficient transformer for high-resolution image restoration", CVPR 2022, arXiv 2111.09881. Written from the
-formulas, without official code. How it is computed differs from how it is printed; tests compare both (tests/twins/tdfusion_twin.py):
+S. W. Zamir et al., "Restormer: Efficient transformer for high-resolution image restoration", CVPR 2022, arXiv
+2111.09881. Written from the formulas, without official code. How it is computed differs from how it is printed; tests
+compare both (tests/twins/tdfusion_twin.py):
 
 - Channels lie innermost in memory, so 1x1 convolutions are matrix products and norms are over neighbors.
 - Everything between a block's own features is computed strip by strip (:mod:`.strips`).
-- Normalized queries and keys are never formed: one product of queries and keys with themselves holds their products and their norms.
+- Normalized queries and keys are never formed: one product of queries and keys with themselves holds their products and
+  their norms.
 - Attention and the projection behind it make one small matrix per image, which is applied to the values once.
-- An exported graph keeps channels outermost, as runtimes lay out convolutions themselves, and has a convolution for each part that is used apart.
+- An exported graph keeps channels outermost, as runtimes lay out convolutions themselves, and has a convolution for
+  each part that is used apart.
 """
 
 from typing import Optional, Sequence, Tuple
@@ -40,7 +43,9 @@ def local_features(
     depthwise: Tensor,
     depthwise_bias: Optional[Tensor],
 ) -> Tensor:
-    """1x1 convolution, then a depthwise 3x3 one, without the rows of the halo; see :class:`~.strips.Plan` for ``above`` and ``below``."""
+    """1x1 convolution, then a depthwise 3x3 one, without the rows of the halo; see :class:`~.strips.Plan` for ``above``
+    and ``below``.
+    """
     x = pointwise(x, weight, bias)
     if above and below:  # the halo takes the place of the padding
         x = depthwise_conv3x3(x, depthwise, pad_rows=0)
@@ -74,7 +79,8 @@ def pixel_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 
 def gram(*features: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-    """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W) with D channels in all.
+    """Products between all channels, summed over the pixels: (N, D, D) in float32 or wider, for features (N, C, H, W)
+    with D channels in all.
 
     Pixels count where ``mask`` (N, 1, H, W) is 1, or all of them.
     """
@@ -118,7 +124,9 @@ def attention_from_gram(products: Tensor, query: int, key: int, channels: int, t
 
 
 def attention_matrix(attention: Tensor, project: Tensor) -> Tensor:
-    """Attention (N, heads, c, c) followed by a 1x1 convolution (C', heads c, 1, 1), as one matrix (N, C', heads c) from values to result."""
+    """Attention (N, heads, c, c) followed by a 1x1 convolution (C', heads c, 1, 1), as one matrix (N, C', heads c) from
+    values to result.
+    """
     n, heads, size = attention.shape[:3]
     return torch.einsum('ohc,nhcd->nohd', project.view(-1, heads, size), attention).flatten(2)
 
@@ -158,7 +166,8 @@ class PixelNorm(BaseModule):
 
 
 class ChannelAttention(BaseModule):
-    """Parameters of multi-head attention between channels, with queries, keys and values mixed over 3x3 pixels ("MDTA").
+    """Parameters of multi-head attention between channels, with queries, keys and values mixed over 3x3 pixels
+    ("MDTA").
 
     Args:
         channels: C.
@@ -179,7 +188,9 @@ class ChannelAttention(BaseModule):
         self.project = nn.Conv2d(channels, channels, 1, bias=bias)
 
     def forward(self, x: Tensor, norm: PixelNorm) -> Tuple[Tensor, Tensor]:
-        """Values of (N, C, H, W) behind ``norm``, and the matrix (N, C, C) that attention and projection apply to them."""
+        """Values of (N, C, H, W) behind ``norm``, and the matrix (N, C, C) that attention and projection apply to
+        them.
+        """
         channels = x.shape[1]
 
         def function(above, below, x, mask, scale, shift, *convs):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class InferenceInPlaceSiLU(nn.SiLU):
     """``nn.SiLU``, in place where nothing learns.
 
-    Its gradient needs its input, of which PyTorch keeps a copy when the input is overwritten: no memory is saved, and a pass over it is lost.
+    Its gradient needs its input, of which PyTorch keeps a copy when the input is overwritten: no memory is saved, and a
+    pass over it is lost.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -20,8 +21,8 @@ class InferenceInPlaceSiLU(nn.SiLU):
 def in_one_pass(network: nn.Module) -> nn.Module:
     r"""Let the activations :math:`x \sigma(x)` of a network be one operation.
 
-    mmcv's ``Swish`` is two, forward, and four backward. It becomes ``nn.SiLU``, and ``nn.SiLU(inplace=True)`` becomes one that works in place in
-    inference only. Neither has weights, and results are the same to rounding.
+    mmcv's ``Swish`` is two, forward, and four backward. It becomes ``nn.SiLU``, and ``nn.SiLU(inplace=True)`` becomes
+    one that works in place in inference only. Neither has weights, and results are the same to rounding.
 
     Args:
         network: Any module; its activations are replaced in place. Subclasses of them are left alone.

@@ -9,9 +9,11 @@ from torch import Tensor
 
 
 def conv_to_one_channel(parts: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
-    """3x3 convolution with reflected borders of the parts side by side; they are read once, and neither copied nor padded.
+    """3x3 convolution with reflected borders of the parts side by side; they are read once, and neither copied nor
+    padded.
 
-    Every element of the kernel makes a map of its own, a sum over the channels of a pixel; the maps are shifted and added.
+    Every element of the kernel makes a map of its own, a sum over the channels of a pixel; the maps are shifted and
+    added.
 
     Args:
         parts: (N, c, H, W) each, C channels together.
@@ -35,6 +37,8 @@ def conv_to_one_channel(parts: Sequence[Tensor], weight: Tensor, bias: Tensor) -
 
 
 def add_shifted(maps: Tensor) -> Tensor:
-    """Sum of nine maps (N, 9, H, W), each shifted to where a 3x3 kernel sees it, with reflected borders, as (N, 1, H, W)."""
+    """Sum of nine maps (N, 9, H, W), each shifted to where a 3x3 kernel sees it, with reflected borders, as (N, 1, H,
+    W).
+    """
     maps = F.pad(maps, (1, 1, 1, 1), mode='reflect')
     return F.conv2d(maps, torch.eye(9, dtype=maps.dtype, device=maps.device).view(1, 9, 3, 3))

@@ -25,8 +25,8 @@ def gaussian_means(
         images: Tensors (N, C, H, W) floating, of equal shape.
         window: Odd side of the window.
         sigma: Standard deviation of the window in pixels.
-        border: ``'valid'``: only places where the window fits; it is reduced to the largest odd number that fits when an image is smaller.
-            ``'zero'``: every pixel, with zeros around the image.
+        border: ``'valid'``: only places where the window fits; it is reduced to the largest odd number that fits when
+            an image is smaller. ``'zero'``: every pixel, with zeros around the image.
 
     Returns:
         list: One tensor per image, (N, C, H - window + 1, W - window + 1), or (N, C, H, W) with zeros around.
@@ -63,7 +63,8 @@ def ssim_map(
 ) -> Tensor:
     """Structural similarity at every place where the Gaussian window fits into the image.
 
-    Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004): K1 = 0.01, K2 = 0.03, population moments, no border padding.
+    Z. Wang et al., IEEE Trans. Image Process. 13, 600 (2004): K1 = 0.01, K2 = 0.03, population moments, no border
+    padding.
 
     Args:
         image: (N, C, H, W) floating.
@@ -71,7 +72,8 @@ def ssim_map(
         window: Side of the window; reduced to the largest odd number that fits when an image is smaller.
         sigma: Standard deviation of the window in pixels.
         data_range: Largest minus smallest possible value, 1 for images in [0, 1].
-        border: ``'zero'`` puts zeros around both images instead and gives a value for every pixel; see :func:`gaussian_means`.
+        border: ``'zero'`` puts zeros around both images instead and gives a value for every pixel; see
+            :func:`gaussian_means`.
 
     Returns:
         Tensor: (N, C, H - window + 1, W - window + 1), at most 1, which an equal image reaches.
@@ -103,9 +105,10 @@ def ssim_maps(
 def ms_ssim(image: Tensor, reference: Tensor, window: int = 11, sigma: float = 1.5, data_range: float = 1.0) -> Tensor:
     """Structural similarity at up to five scales, differentiable.
 
-    Z. Wang et al., Asilomar Conf. Signals Syst. Comput., 1398 (2003): contrast and structure of every scale and luminance of the coarsest, averaged
-    over each image and multiplied under the published exponents. Scales halve by means of 2x2 pixels, an odd last row or column repeated. An image
-    too small for the window at the fifth scale is compared at fewer, under exponents of the same sum; negative averages count as 0.
+    Z. Wang et al., Asilomar Conf. Signals Syst. Comput., 1398 (2003): contrast and structure of every scale and
+    luminance of the coarsest, averaged over each image and multiplied under the published exponents. Scales halve by
+    means of 2x2 pixels, an odd last row or column repeated. An image too small for the window at the fifth scale is
+    compared at fewer, under exponents of the same sum; negative averages count as 0.
 
     Args:
         image: (N, C, H, W) floating.

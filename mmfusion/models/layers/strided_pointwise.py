@@ -10,15 +10,17 @@ _CHANNELS_PER_VECTOR = 16  # of a 512-bit register
 def avoid_strided_pointwise(network: nn.Module) -> nn.Module:
     r"""Let strided 1x1 convolutions with few input channels read a subsampled input instead.
 
-    The CPU kernel for the gradient of such a weight (oneDNN's ``jit_1x1`` in torch 2.13, float32 and bfloat16) writes past the end of its workspace
-    when the input is in ``channels_last`` and a group has fewer channels than a vector: 16 with AVX-512, 8 with AVX2. The process dies, or other
-    tensors change silently: outputs and gradients were seen wrong by their own size. Any stride is hit, from about 40x40 pixels of output; a kernel
-    larger than 1x1, padding, stride 1 and transposed convolutions are not. Without padding,
+    The CPU kernel for the gradient of such a weight (oneDNN's ``jit_1x1`` in torch 2.13, float32 and bfloat16) writes
+    past the end of its workspace when the input is in ``channels_last`` and a group has fewer channels than a vector:
+    16 with AVX-512, 8 with AVX2. The process dies, or other tensors change silently: outputs and gradients were seen
+    wrong by their own size. Any stride is hit, from about 40x40 pixels of output; a kernel larger than 1x1, padding,
+    stride 1 and transposed convolutions are not. Without padding,
 
     .. math:: \text{conv}_{1 \times 1, s}(x) = \text{conv}_{1 \times 1, 1}(x[::s, ::s])
 
-    holds exactly, and the right side never reaches the kernel. Convolutions whose groups are no multiple of 16 channels, to be on the safe side, are
-    changed in place: ``stride`` becomes 1 and a hook subsamples. Weights and their names, outputs and gradients stay what they were.
+    holds exactly, and the right side never reaches the kernel. Convolutions whose groups are no multiple of 16
+    channels, to be on the safe side, are changed in place: ``stride`` becomes 1 and a hook subsamples. Weights and
+    their names, outputs and gradients stay what they were.
 
     Args:
         network: Any module.

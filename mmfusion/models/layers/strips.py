@@ -1,8 +1,9 @@
-"""Running a local function of images strip by strip, so that its wide features stay in the cache, in every order of derivative.
+"""Running a local function of images strip by strip, so that its wide features stay in the cache, in every order of
+derivative.
 
-A channel-attention block is bound by memory: most of its time goes to writing hidden features of the whole image, several times as wide as the
-image's own, to fresh memory and reading them back. Computed on strips of a few rows they never leave the cache, nor are they kept for the
-backward pass, which computes them again, strip by strip too.
+A channel-attention block is bound by memory: most of its time goes to writing hidden features of the whole image,
+several times as wide as the image's own, to fresh memory and reading them back. Computed on strips of a few rows they
+never leave the cache, nor are they kept for the backward pass, which computes them again, strip by strip too.
 """
 
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from mmfusion.utils.compat import inside_functorch
 #: Bytes of the widest features in a strip, for each thread; found by measuring on a core with 2 MB of cache.
 STRIP_BYTES = 2 * 1024 * 1024
 
-#: A batch that learns is cut when its widest features take more than this many times STRIP_BYTES: strips compute the forward pass twice, which
+#: A batch that learns is cut when its widest features take more than this many times STRIP_BYTES: strips compute the
+# forward pass twice, which
 #: costs half the speed of a training step and saves memory, about eighteen times those features.
 TRAINING_STRIPS = 32
 
@@ -31,12 +33,14 @@ class Plan(NamedTuple):
     """A local function and how its arguments and results lie in the images.
 
     Attributes:
-        function: ``function(above, below, *arguments)`` returns a tuple of tensors. ``above`` and ``below`` count the rows of the halo that its
-            ``HALO`` arguments have over its ``ROWS``: 1, or 0 at the border of the image, where it must pad with zeros.
-        arguments: Kind of each argument. ``HALO``: (N, C, H, W), rows of the strip and their neighbors; ``ROWS``: (N, C, H, W), rows of the
-            strip; ``IMAGE``: (N, ...), what belongs to the image; ``SHARED``: the same for all (or None).
-        results: Kind of each result. ``HALO`` results of strips overlap and are added, ``IMAGE`` results are summed over the strips of their
-            image, ``SHARED`` ones over everything.
+        function: ``function(above, below, *arguments)`` returns a tuple of tensors. ``above`` and ``below`` count the
+            rows of the halo that its ``HALO`` arguments have over its ``ROWS``: 1, or 0 at the border of the image,
+            where it must pad with zeros.
+        arguments: Kind of each argument. ``HALO``: (N, C, H, W), rows of the strip and their neighbors; ``ROWS``: (N,
+            C, H, W), rows of the strip; ``IMAGE``: (N, ...), what belongs to the image; ``SHARED``: the same for all
+            (or None).
+        results: Kind of each result. ``HALO`` results of strips overlap and are added, ``IMAGE`` results are summed
+            over the strips of their image, ``SHARED`` ones over everything.
     """
 
     function: Callable[..., Sequence[Tensor]]
@@ -46,7 +50,9 @@ class Plan(NamedTuple):
 
 @contextmanager
 def whole_images() -> Iterator[None]:
-    """No strips inside: faster where the gradient itself will be differentiated, since nothing is computed twice, but takes far more memory."""
+    """No strips inside: faster where the gradient itself will be differentiated, since nothing is computed twice, but
+    takes far more memory.
+    """
     token = _whole.set(True)
     try:
         yield
@@ -62,9 +68,10 @@ def differentiated_again() -> bool:
 def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Tensor, ...]:
     """Results of ``plan.function`` on whole images, computed image by image and strip by strip where that is faster.
 
-    Strips are cut on a CPU, for images that do not fit into one; with gradients only for large batches (:data:`TRAINING_STRIPS`). Elsewhere,
-    under autocast, in :func:`whole_images` and while a graph is traced or transformed, the function is called once on everything. The numbers
-    are the same up to rounding. Differentiable any number of times.
+    Strips are cut on a CPU, for images that do not fit into one; with gradients only for large batches
+    (:data:`TRAINING_STRIPS`). Elsewhere, under autocast, in :func:`whole_images` and while a graph is traced or
+    transformed, the function is called once on everything. The numbers are the same up to rounding. Differentiable any
+    number of times.
 
     Args:
         plan: The function and its kinds.
@@ -86,7 +93,9 @@ def map_strips(plan: Plan, *arguments: Optional[Tensor], width: int) -> Tuple[Te
 
 
 def must_stay_whole() -> bool:
-    """Whether a function has to be called once on everything: under autocast, and while a graph is traced or transformed."""
+    """Whether a function has to be called once on everything: under autocast, and while a graph is traced or
+    transformed.
+    """
     return (
         _whole.get()
         or torch.is_autocast_enabled('cpu')
@@ -107,7 +116,9 @@ def _call(plan: Plan, height: int, arguments: Sequence[Optional[Tensor]]) -> Tup
 
 
 class _Strips(Function):
-    """The map as one node of the graph. The derivative of a local function is local, so its backward pass is a map again."""
+    """The map as one node of the graph. The derivative of a local function is local, so its backward pass is a map
+    again.
+    """
 
     @staticmethod
     def forward(plan: Plan, height: int, *arguments: Optional[Tensor]) -> Tuple[Tensor, ...]:
@@ -129,7 +140,9 @@ class _Strips(Function):
 
 
 def _derivative(plan: Plan, needed: Sequence[int]) -> Plan:
-    """Plan of the vector-Jacobian product: arguments and gradients of the results in, gradients of the ``needed`` arguments out."""
+    """Plan of the vector-Jacobian product: arguments and gradients of the results in, gradients of the ``needed``
+    arguments out.
+    """
     count = len(plan.arguments)
 
     def product(above: int, below: int, *values: Optional[Tensor]) -> Sequence[Tensor]:

@@ -34,7 +34,9 @@ class SummedCell(nn.Module):
         self.operations = nn.ModuleList(build(name, channels) for step in steps for name, _ in step)
 
     def forward(self, *inputs: Sequence[Tensor]) -> List[Tensor]:
-        """Inputs, each of parts (N, c, H, W) that have channels_in[i] channels together, to the new states, (N, C, H, W) each."""
+        """Inputs, each of parts (N, c, H, W) that have channels_in[i] channels together, to the new states, (N, C,
+        H, W) each.
+        """
         states = [_enter(layer, parts) for layer, parts in zip(self.enter, inputs)]
         operations = iter(self.operations)
         for sources in self.sources:

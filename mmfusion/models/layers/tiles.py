@@ -9,7 +9,8 @@ from mmfusion.utils.compat import exporting
 
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:
-    """Extend an image (N, C, H, W) at the bottom and the right by its mirror image, as often as needed. The last row is not repeated.
+    """Extend an image (N, C, H, W) at the bottom and the right by its mirror image, as often as needed. The last row is
+    not repeated.
 
     Examples:
         >>> reflect_to(torch.arange(3.).view(1, 1, 1, 3).expand(1, 1, 3, 3), 3, 8)[0, 0, 0].tolist()
@@ -41,8 +42,9 @@ def plan_axis(size: int, tile: int, overlap: int, margin: int = 0, multiple: int
     Args:
         size: Length of the side.
         tile: Length of a tile; a shorter side is one tile. With ``multiple`` tiles may be shorter by less than that.
-        overlap: Pixels that neighbors share at least. The share of a tile falls smoothly to 0 towards its edges inside the image. With 0 tiles stand
-            beside each other, the last one moved back to end with the image, and where two overlap the later one counts alone, as published.
+        overlap: Pixels that neighbors share at least. The share of a tile falls smoothly to 0 towards its edges inside
+            the image. With 0 tiles stand beside each other, the last one moved back to end with the image, and where
+            two overlap the later one counts alone, as published.
         margin: Pixels at each edge inside the image that do not count at all; at most half of ``overlap``.
         multiple: Tiles start at multiples of this, for networks whose result is the same only after such shifts.
 
@@ -84,7 +86,9 @@ def cut(image: Tensor, rows: Axis, columns: Axis) -> List[Tensor]:
 
 
 def blend(tiles: Iterable[Tensor], rows: Axis, columns: Axis, size: Tuple[int, int]) -> Tensor:
-    """Tiles, each (N, C, h, w) in the order of :func:`cut`, to an image (N, C, H, W). They are taken one by one and not kept."""
+    """Tiles, each (N, C, h, w) in the order of :func:`cut`, to an image (N, C, H, W). They are taken one by one and not
+    kept.
+    """
     places = ((y, x, v, u) for y, v in zip(rows.starts, rows.weights) for x, u in zip(columns.starts, columns.weights))
     image = None
     for tile, (y, x, v, u) in zip(tiles, places):

@@ -1,8 +1,9 @@
 """Sums over a whole picture of which a network sees one tile at a time.
 
-A network that takes a mean, a norm, a histogram or products between channels over its picture asks for them here. Outside of tiles these functions
-are the plain ones. While a picture is fused in tiles, each tile gives the sum over its own part, and all tiles use what the whole picture has:
-then they agree where they meet, as those of a network of finite reach do.
+A network that takes a mean, a norm, a histogram or products between channels over its picture asks for them here.
+Outside of tiles these functions are the plain ones. While a picture is fused in tiles, each tile gives the sum over its
+own part, and all tiles use what the whole picture has: then they agree where they meet, as those of a network of finite
+reach do.
 """
 
 import contextlib
@@ -70,9 +71,9 @@ class LastStatistic(Exception):
 class PictureStatistics:
     """Sums over a picture, in the order in which its network asks for them.
 
-    They are found by steps: first a network sees the picture reduced (:meth:`begin`), then all tiles with those sums, which gives sums of the tiles
-    (:meth:`collect`), until they settle (:meth:`settle`). After each step one sum more at least is that of the whole picture, since it
-    depends on the ones before it alone.
+    They are found by steps: first a network sees the picture reduced (:meth:`begin`), then all tiles with those sums,
+    which gives sums of the tiles (:meth:`collect`), until they settle (:meth:`settle`). After each step one sum more at
+    least is that of the whole picture, since it depends on the ones before it alone.
 
     Attributes:
         known: The sums as they are known so far.
@@ -94,7 +95,9 @@ class PictureStatistics:
 
     @contextlib.contextmanager
     def collect(self, part: Part) -> Iterator[None]:
-        """Context in which the network sees a tile, whose sums are added. It is left as soon as the last one is known."""
+        """Context in which the network sees a tile, whose sums are added. It is left as soon as the last one is
+        known.
+        """
         self._sums = self._sums or [None] * len(self.known)
         with self._use(part), contextlib.suppress(LastStatistic):
             yield
@@ -106,7 +109,8 @@ class PictureStatistics:
             yield
 
     def settle(self, tolerance: float) -> bool:
-        """Take the sums of all tiles for known. Whether they are those of the whole picture now: none before the last one has changed.
+        """Take the sums of all tiles for known. Whether they are those of the whole picture now: none before the last
+        one has changed.
 
         Args:
             tolerance: Largest change, by the largest value, that is none.
@@ -151,7 +155,9 @@ def tile_part() -> Optional[Part]:
 
 
 def part_mask(x: Tensor) -> Optional[Tensor]:
-    """1 where features (N, C, H, W) of a tile count in sums over the picture and 0 elsewhere, (N, 1, H, W); None where all of them do."""
+    """1 where features (N, C, H, W) of a tile count in sums over the picture and 0 elsewhere, (N, 1, H, W); None where
+    all of them do.
+    """
     part = tile_part()
     if part is None:
         return None
@@ -213,7 +219,8 @@ def picture_grid(x: Tensor, grid: Tuple[int, int], average: bool) -> Tensor:
     Args:
         x: Features of a tile, at its size.
         grid: Rows and columns.
-        average: Means of the cells of the grid, as ``F.adaptive_avg_pool2d`` makes them; otherwise bilinear samples with aligned corners.
+        average: Means of the cells of the grid, as ``F.adaptive_avg_pool2d`` makes them; otherwise bilinear samples
+            with aligned corners.
 
     Returns:
         (N, C, h, w).
@@ -228,7 +235,9 @@ def picture_grid(x: Tensor, grid: Tuple[int, int], average: bool) -> Tensor:
 
 
 def _means(*parts: Tensor) -> List[Tensor]:
-    """Means (N, C) over the picture of features of which the part of a tile is given, (N, C, h, w), in double precision."""
+    """Means (N, C) over the picture of features of which the part of a tile is given, (N, C, h, w), in double
+    precision.
+    """
     sums = [part.sum((2, 3), dtype=torch.float64) for part in parts]
     pixels = sums[0].new_full((len(sums[0]), 1), parts[0].shape[2:].numel())
     joined = picture_sum(torch.cat([*sums, pixels], dim=1))

@@ -17,8 +17,8 @@ def make_target(first: Tensor, second: Tensor, target: str, targets: Optional[Di
     Args:
         first: (N, C, H, W).
         second: Same shape.
-        target: ``'max'`` (brighter pixel), ``'mean'``, ``'first'``, ``'second'`` or ``'focus'`` (the source with the stronger edges in patches of
-            16 pixels, see :func:`~mmfusion.models.losses.focus.focus_mask`).
+        target: ``'max'`` (brighter pixel), ``'mean'``, ``'first'``, ``'second'`` or ``'focus'`` (the source with the
+            stronger edges in patches of 16 pixels, see :func:`~mmfusion.models.losses.focus.focus_mask`).
         targets: Targets of the same two sources by name: one that is there is taken, one that is missing is added.
 
     Examples:
@@ -52,8 +52,8 @@ def check_target(name: str, target: str, allowed: tuple = TARGETS) -> str:
 class BaseFusionLoss(nn.Module):
     """Criterion on a fused image and its sources.
 
-    Computed in float32 (float64 stays), also inside autocast: means over 10^5 pixels and squares of small numbers do not suit half precision.
-    Subclasses implement :meth:`criterion`.
+    Computed in float32 (float64 stays), also inside autocast: means over 10^5 pixels and squares of small numbers do
+    not suit half precision. Subclasses implement :meth:`criterion`.
 
     Args:
         loss_weight: Factor of the result.
@@ -74,9 +74,9 @@ class BaseFusionLoss(nn.Module):
             fused: (N, C, H, W) in the fuser's color space, nominal [0, 1].
             first: First source in the same space, same shape.
             second: Second source, same shape.
-            context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class indices; ``fusion_task``,
-                its name, or a tuple of names where they differ; ``targets``, a dict through which losses on the same sources share their
-                targets (see :func:`make_target`).
+            context: What some losses use: ``boxes``, list of N tensors (n, 4), xyxy in pixels; ``seg``, (N, H, W) class
+                indices; ``fusion_task``, its name, or a tuple of names where they differ; ``targets``, a dict through
+                which losses on the same sources share their targets (see :func:`make_target`).
 
         Raises:
             ValueError: Shapes differ, or a label that this loss needs is missing.

@@ -15,8 +15,8 @@ from .base import BaseFusionLoss
 def boxes_to_mask(boxes: Sequence[Tensor], height: int, width: int) -> Tensor:
     """Union of boxes as a mask, for a whole batch without a loop over boxes.
 
-    Coordinates are cut to integers toward zero and clamped to the image; a box covers pixels x1 <= x < x2, y1 <= y < y2. The boxes
-    themselves are left as they are.
+    Coordinates are cut to integers toward zero and clamped to the image; a box covers pixels x1 <= x < x2, y1 <= y <
+    y2. The boxes themselves are left as they are.
 
     Args:
         boxes: N tensors (n, 4), xyxy in pixels; n may be 0.
@@ -50,8 +50,8 @@ class BoxGuidedPixelLoss(BaseFusionLoss):
 
     .. math:: L = \overline{M |F - \max(A, B)|} + \overline{(1 - M) |F - (A + B) / 2|}
 
-    M is the union of the boxes; both means divide by all pixels. Source: MoE-Fusion (ICCV 2023). Needs ``boxes`` in pixels of the images it is
-    given, which must have been resized along with them.
+    M is the union of the boxes; both means divide by all pixels. Source: MoE-Fusion (ICCV 2023). Needs ``boxes`` in
+    pixels of the images it is given, which must have been resized along with them.
 
     Args:
         loss_weight: Factor of the result.
@@ -68,7 +68,8 @@ class BoxGuidedPixelLoss(BaseFusionLoss):
         boxes = context.get('boxes')
         if boxes is None:
             raise InputError(
-                'BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline (mmdet.LoadAnnotations with '
+                'BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline '
+                '(mmdet.LoadAnnotations with '
                 'with_bbox=True), or drop this loss from fusion_loss'
             )
         if len(boxes) != len(fused):

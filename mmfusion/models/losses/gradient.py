@@ -66,8 +66,9 @@ class SignedGradientLoss(BaseFusionLoss):
 
     .. math:: L = w \, \overline{\left| g(F) - h \right|}
 
-    With ``target='stronger'``, h is at each pixel that of g(A) and g(B) whose magnitude is larger (g(A) where they are equal), otherwise the
-    gradient of the target image; see :func:`signed_gradient` for g. Source: TC-MoA (CVPR 2024), which counts it threefold in its loss.
+    With ``target='stronger'``, h is at each pixel that of g(A) and g(B) whose magnitude is larger (g(A) where they are
+    equal), otherwise the gradient of the target image; see :func:`signed_gradient` for g. Source: TC-MoA (CVPR 2024),
+    which counts it threefold in its loss.
 
     Args:
         target: ``'stronger'``, or one of :func:`make_target`.

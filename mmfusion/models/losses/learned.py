@@ -1,7 +1,7 @@
 """A fusion loss whose weights are generated per pixel, and the network that generates them.
 
-H. Bai et al., "Task-driven image fusion with learnable fusion loss" (TDFusion), CVPR 2025, arXiv 2412.03240. Written from a description of the
-method, without official code.
+H. Bai et al., "Task-driven image fusion with learnable fusion loss" (TDFusion), CVPR 2025, arXiv 2412.03240. Written
+from a description of the method, without official code.
 """
 
 from typing import Dict, Optional, Union
@@ -89,9 +89,9 @@ class LearnedFusionLoss(BaseFusionLoss):
         L_\mathrm{int} = \overline{(w_a (F - A))^2} + \overline{(w_b (F - B))^2}, \quad
         L_\mathrm{grad} = \overline{|S_x F - M_x|} + \overline{|S_y F - M_y|}
 
-    :math:`S_x, S_y` are the signed Sobel derivatives; :math:`M_x` is at each pixel that of :math:`S_x A` and :math:`S_x B` whose magnitude is
-    larger (A where they are equal), and :math:`M_y` likewise. Source: TDFusion (CVPR 2025). The published code squares the weights, as above;
-    the paper's formula has :math:`w_a (F - A)^2`.
+    :math:`S_x, S_y` are the signed Sobel derivatives; :math:`M_x` is at each pixel that of :math:`S_x A` and
+    :math:`S_x B` whose magnitude is larger (A where they are equal), and :math:`M_y` likewise. Source: TDFusion (CVPR
+    2025). The published code squares the weights, as above; the paper's formula has :math:`w_a (F - A)^2`.
 
     Args:
         alpha: Weight of the gradient term.

@@ -12,8 +12,8 @@ from .base import BaseFusionLoss
 class LuminanceFusionLoss(BaseFusionLoss):
     """Another fusion loss on the luminances of fused image and sources.
 
-    Channel by channel, the brighter of a red and of a gray pixel is a pale one: a color fuser would be taught to lose color. Gray
-    images are compared as they are.
+    Channel by channel, the brighter of a red and of a gray pixel is a pale one: a color fuser would be taught to lose
+    color. Gray images are compared as they are.
 
     Args:
         criterion: Config of a fusion loss, with its own ``loss_weight``.

@@ -1,8 +1,9 @@
 """Structural similarity of a fused image to the best of several exposures, as a loss.
 
-MEF-SSIM goes back to K. Ma, K. Zeng and Z. Wang, IEEE Trans. Image Process. 24, 3345 (2015). The form below, with the structure of the source of more
-contrast and with a luminance term, is the one that TC-MoA (P. Zhu, Y. Sun, B. Cao and Q. Hu, CVPR 2024) trains with. Written from the formulas.
-The metric of the same name in ``mmfusion.evaluation`` follows the first paper and mixes the structures.
+MEF-SSIM goes back to K. Ma, K. Zeng and Z. Wang, IEEE Trans. Image Process. 24, 3345 (2015). The form below, with the
+structure of the source of more contrast and with a luminance term, is the one that TC-MoA (P. Zhu, Y. Sun, B. Cao
+and Q. Hu, CVPR 2024) trains with. Written from the formulas. The metric of the same name in ``mmfusion.evaluation``
+follows the first paper and mixes the structures.
 """
 
 from typing import Optional
@@ -21,9 +22,11 @@ C1, C2 = 0.01**2, 0.03**2
 
 @MODELS.register_module()
 class MEFSSIMLoss(BaseFusionLoss):
-    r"""One minus the structural similarity to the source with more contrast, times the similarity to a well-exposed luminance.
+    r"""One minus the structural similarity to the source with more contrast, times the similarity to a well-exposed
+    luminance.
 
-    With moments under a Gaussian window, over all channels together, and k at each pixel the source of the larger variance:
+    With moments under a Gaussian window, over all channels together, and k at each pixel the source of the larger
+    variance:
 
     .. math::
         L = w \left( 1 - \bar l \cdot \bar s \right), \quad
@@ -37,8 +40,9 @@ class MEFSSIMLoss(BaseFusionLoss):
     so that a source counts where its neighborhood, and the image as a whole, is neither dark nor bright.
 
     Args:
-        joint_batch: Take a batch for one image, its images below each other, as the published program does: windows reach over the seams and
-            the means are those of the batch. By default each image stands for itself and the loss is the mean over them.
+        joint_batch: Take a batch for one image, its images below each other, as the published program does: windows
+            reach over the seams and the means are those of the batch. By default each image stands for itself and the
+            loss is the mean over them.
         luminance: False leaves out :math:`\bar l`, for sources whose exposure should not matter.
         window: Side of the Gaussian window.
         sigma: Standard deviation of the window in pixels; None for ``window / 6``.
@@ -73,7 +77,8 @@ class MEFSSIMLoss(BaseFusionLoss):
         sigma = window / 6 if sigma is None else sigma
         if min(sigma, sigma_global, sigma_local) <= 0:
             raise ValueError(
-                f'MEFSSIMLoss: sigma, sigma_global and sigma_local must be positive, got {sigma}, {sigma_global}, {sigma_local}'
+                f'MEFSSIMLoss: sigma, sigma_global and sigma_local must be positive, got {sigma}, '
+                f'{sigma_global}, {sigma_local}'
             )
         if border not in BORDERS:
             raise ValueError(f'MEFSSIMLoss: border must be one of {BORDERS}, got {border!r}')
@@ -110,6 +115,7 @@ class MEFSSIMLoss(BaseFusionLoss):
     def extra_repr(self) -> str:
         """Show the options."""
         return (
-            f'joint_batch={self.joint_batch}, luminance={self.luminance}, window={self.window}, sigma={self.sigma:.4g}, '
+            f'joint_batch={self.joint_batch}, luminance={self.luminance}, window={self.window}, '
+            f'sigma={self.sigma:.4g}, '
             f'border={self.border!r}, {super().extra_repr()}'
         )

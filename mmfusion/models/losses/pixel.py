@@ -51,7 +51,8 @@ class MSEFusionLoss(BaseFusionLoss):
 
 @MODELS.register_module()
 class MaxIntensityLoss(L1FusionLoss):
-    """Mean absolute difference to the brighter source at every pixel, the usual intensity term of infrared-visible fusion.
+    """Mean absolute difference to the brighter source at every pixel, the usual intensity term of infrared-visible
+    fusion.
 
     Args:
         loss_weight: Factor of the result.

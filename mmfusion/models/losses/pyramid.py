@@ -16,8 +16,9 @@ class PyramidFusionLoss(BaseFusionLoss):
 
     .. math:: L = w \, \overline{|F - T|}
 
-    The pyramid of T has at each level and pixel the detail of larger magnitude, times ``gain``, over the brighter (or the mean) base. Losses on
-    gradients may ask for derivatives that no picture has; this target is a picture. Ours, after A. Toet, Pattern Recognit. Lett. 9, 245 (1989).
+    The pyramid of T has at each level and pixel the detail of larger magnitude, times ``gain``, over the brighter (or
+    the mean) base. Losses on gradients may ask for derivatives that no picture has; this target is a picture. Ours,
+    after A. Toet, Pattern Recognit. Lett. 9, 245 (1989).
 
     Args:
         levels: Levels of detail.

@@ -1,8 +1,9 @@
 """Fusion loss against a composite that takes from each source where it is salient.
 
-The form is ours, chosen after losses that the authors of TIM released with other work: the composite under a softmax of two saliency maps comes from
-LeSeFuse (IEEE SPL 2022), L1 and 1.1 (1 - SSIM) from BDLFusion (IJCAI 2023). TIM's own losses (arXiv 2305.15862) are not public. The saliency is the
-histogram contrast of Y. Zhai and M. Shah, ACM Multimedia, 815 (2006). Written from the formulas.
+The form is ours, chosen after losses that the authors of TIM released with other work: the composite under a softmax of
+two saliency maps comes from LeSeFuse (IEEE SPL 2022), L1 and 1.1 (1 - SSIM) from BDLFusion (IJCAI 2023). TIM's own
+losses (arXiv 2305.15862) are not public. The saliency is the histogram contrast of Y. Zhai and M. Shah, ACM Multimedia,
+815 (2006). Written from the formulas.
 """
 
 from typing import Dict
@@ -34,7 +35,8 @@ def visual_saliency(image: Tensor) -> Tensor:
         image: (N, 1 or 3, H, W) floating, nominal [0, 1]; of RGB the luminance counts.
 
     Returns:
-        Tensor: (N, 1, H, W) in [0, 1], without gradient; 1 is reached in every image, except that an image of one level is 0 everywhere.
+        Tensor: (N, 1, H, W) in [0, 1], without gradient; 1 is reached in every image, except that an image of one level
+        is 0 everywhere.
 
     Examples:
         >>> visual_saliency(torch.tensor([0., 0., 0., 1.]).view(1, 1, 2, 2)).flatten().tolist()
@@ -74,14 +76,15 @@ def saliency_weights(first: Tensor, second: Tensor, sharpness: float = 5.0) -> T
 
 @MODELS.register_module()
 class SaliencyFusionLoss(BaseFusionLoss):
-    r"""Resemblance to a composite of both sources, in which each pixel comes mostly from the source where it is more salient.
+    r"""Resemblance to a composite of both sources, in which each pixel comes mostly from the source where it is more
+    salient.
 
     .. math::
         L = w \left( w_p \, \overline{|F - T|} + w_s (1 - SSIM(F, T)) \right), \quad
         T = W_a A + W_b B, \quad (W_a, W_b) = \mathrm{softmax}(k V(A), k V(B))
 
-    See :func:`visual_saliency` for V, and the head of this file for where the form comes from. The saliency is that of whole images as given: padding
-    in a batch of different sizes counts as part of them.
+    See :func:`visual_saliency` for V, and the head of this file for where the form comes from. The saliency is that of
+    whole images as given: padding in a batch of different sizes counts as part of them.
 
     Args:
         sharpness: k.
@@ -93,7 +96,8 @@ class SaliencyFusionLoss(BaseFusionLoss):
         loss_weight: w.
 
     Raises:
-        ValueError: An option is unknown, a weight is negative or none is positive, or the window is even or not positive.
+        ValueError: An option is unknown, a weight is negative or none is positive, or the window is even or not
+            positive.
 
     Examples:
         >>> a, b = torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16)
@@ -118,7 +122,8 @@ class SaliencyFusionLoss(BaseFusionLoss):
                 raise ValueError(f'SaliencyFusionLoss: {key} must be one of {allowed}, got {value!r}')
         if min(sharpness, pixel_weight, similarity_weight) < 0 or pixel_weight + similarity_weight == 0:
             raise ValueError(
-                'SaliencyFusionLoss: sharpness and weights must not be negative, and one of the two weights must be positive; '
+                'SaliencyFusionLoss: sharpness and weights must not be negative, '
+                'and one of the two weights must be positive; '
                 f'got {sharpness}, {pixel_weight}, {similarity_weight}'
             )
         if window < 1 or window % 2 == 0:
@@ -156,6 +161,7 @@ class SaliencyFusionLoss(BaseFusionLoss):
     def extra_repr(self) -> str:
         """Show the options."""
         return (
-            f'sharpness={self.sharpness}, {self.pixel_weight} {self.pixel} + {self.similarity_weight} {self.similarity} '
+            f'sharpness={self.sharpness}, {self.pixel_weight} {self.pixel} + {self.similarity_weight} '
+            f'{self.similarity} '
             f'(window {self.window}), {super().extra_repr()}'
         )

@@ -17,21 +17,22 @@ Terms = Dict[str, dict]
 class TaskFusionLoss(BaseFusionLoss):
     """Sum of the terms that belong to the fusion task of the batch and to the phase of the training.
 
-    Which one that is comes with the call (``fusion_task='multi_focus'``), which epoch it is from :meth:`set_epoch`; until then it is epoch 0.
-    Terms that compare with the same target (``'focus'``, ``'max'``) share it.
+    Which one that is comes with the call (``fusion_task='multi_focus'``), which epoch it is from :meth:`set_epoch`;
+    until then it is epoch 0. Terms that compare with the same target (``'focus'``, ``'max'``) share it.
 
     Args:
         fusion_tasks: Terms of every fusion task by name, each the config of a fusion loss with its own ``loss_weight``.
         warmup: Terms of the first epochs in the same form. A task that is missing here has no warm-up.
         warmup_epochs: Number of those epochs.
-        clip: Clamp the fused image to [0, 1] first, as TC-MoA (CVPR 2024) does. Pixels outside then have no gradient at all; with False they are
-            compared as they are, and pulled back.
+        clip: Clamp the fused image to [0, 1] first, as TC-MoA (CVPR 2024) does. Pixels outside then have no gradient at
+            all; with False they are compared as they are, and pulled back.
         default: Task of a batch that names none.
         loss_weight: Factor of the result.
 
     Raises:
-        ValueError: There is no task, a task has no terms, ``warmup`` or ``default`` name one that is unknown, or ``warmup_epochs`` is negative.
-            At run time: the task of the batch is missing or unknown, or it holds several.
+        ValueError: There is no task, a task has no terms, ``warmup`` or ``default`` name one that is unknown, or
+            ``warmup_epochs`` is negative. At run time: the task of the batch is missing or unknown, or it holds
+            several.
         TypeError: A term is no fusion loss.
 
     Examples:
@@ -60,7 +61,8 @@ class TaskFusionLoss(BaseFusionLoss):
         unknown = [name for name in (*warmup, *([] if default is None else [default])) if name not in fusion_tasks]
         if unknown:
             raise ValueError(
-                f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the fusion tasks are {sorted(fusion_tasks)}'
+                f'TaskFusionLoss: `warmup` or `default` names {unknown}, but the fusion tasks are '
+                f'{sorted(fusion_tasks)}'
             )
         if warmup_epochs < 0:
             raise ValueError(f'TaskFusionLoss: warmup_epochs must not be negative, got {warmup_epochs}')
@@ -113,7 +115,8 @@ class TaskFusionLoss(BaseFusionLoss):
     def _known(self, task: Optional[str]) -> str:
         if task is None:
             raise InputError(
-                'TaskFusionLoss does not know the fusion task of this batch: train on a FusionTasksDataset, which names that of '
+                'TaskFusionLoss does not know the fusion task of this batch: train on a FusionTasksDataset, '
+                'which names that of '
                 f'every sample, or set `default` to one of {sorted(self.tasks)}'
             )
         if not isinstance(task, str):
@@ -137,6 +140,7 @@ def _build(task: str, terms: Terms) -> nn.ModuleDict:
     for name, criterion in criteria.items():
         if not isinstance(criterion, BaseFusionLoss):
             raise InputTypeError(
-                f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, not a fusion loss'
+                f'TaskFusionLoss: the term {name!r} of the task {task!r} is a {type(criterion).__name__}, '
+                f'not a fusion loss'
             )
     return nn.ModuleDict(criteria)

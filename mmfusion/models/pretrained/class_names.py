@@ -9,12 +9,18 @@ Synonyms = Mapping[str, Union[str, Sequence[str], None]]
 
 # yapf: disable
 COCO_CLASSES = (
-    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light', 'fire hydrant', 'stop sign',
-    'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella',
-    'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard',
-    'surfboard', 'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange',
-    'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table', 'toilet', 'tv', 'laptop',
-    'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors',
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
+        'fire hydrant', 'stop sign',
+    'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe',
+        'backpack', 'umbrella',
+    'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball', 'kite', 'baseball bat',
+        'baseball glove', 'skateboard',
+    'surfboard', 'tennis racket', 'bottle', 'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple',
+        'sandwich', 'orange',
+    'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table',
+        'toilet', 'tv', 'laptop',
+    'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book',
+        'clock', 'vase', 'scissors',
     'teddy bear', 'hair drier', 'toothbrush')
 # yapf: enable
 
@@ -52,13 +58,14 @@ def match_classes(
 ) -> List[Optional[int]]:
     """Find each wanted class among the known ones.
 
-    A name is looked for as it is, then without regard to case, hyphens and underscores, then by :data:`SYNONYMS`. What ``synonyms`` says about a
-    name goes before all that.
+    A name is looked for as it is, then without regard to case, hyphens and underscores, then by :data:`SYNONYMS`. What
+    ``synonyms`` says about a name goes before all that.
 
     Args:
         wanted: Names of the classes to be had.
         known: Names of the classes that are there.
-        synonyms: Wanted name -> name or names among the known, the first that is there counts; None for a class that shall have no partner.
+        synonyms: Wanted name -> name or names among the known, the first that is there counts; None for a class that
+            shall have no partner.
 
     Returns:
         For each wanted class the index of its partner, None where there is none.

@@ -1,7 +1,7 @@
 """Finding the part of a network's weights that belongs to its classes, and taking it class by class.
 
-Which entries these are is not read from their names: the network's config is built a second time with one class more, and every entry whose
-shape changes depends on the classes. How the classes lie in it follows from the sizes.
+Which entries these are is not read from their names: the network's config is built a second time with one class more,
+and every entry whose shape changes depends on the classes. How the classes lie in it follows from the sizes.
 """
 
 import copy
@@ -25,7 +25,8 @@ class ClassAxis(NamedTuple):
         blocks: Anchors per place, or coordinates per class; 1 in most heads.
         extra: Places of a block that belong to no class, such as the background of a softmax.
         offset: Where in a block the classes begin.
-        class_major: Each class has ``blocks`` neighboring places (box regression of two-stage heads), instead of each block having all classes.
+        class_major: Each class has ``blocks`` neighboring places (box regression of two-stage heads), instead of each
+            block having all classes.
     """
 
     axis: int
@@ -63,12 +64,14 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
         dict: Entry -> how the classes lie in it.
 
     Raises:
-        UserError: The config is not known, no entry depends on the classes, or the classes lie in one in a way that is not known.
+        UserError: The config is not known, no entry depends on the classes, or the classes lie in one in a way that is
+            not known.
     """
     cfg = getattr(network, 'built_from', None)
     if cfg is None:
         raise UserError(
-            f'the classes of {type(network).__name__} cannot be matched by name, since its config is not known; PretrainedTask '
+            f'the classes of {type(network).__name__} cannot be matched by name, '
+            f'since its config is not known; PretrainedTask '
             "belongs into the config of a task network (model.tasks.NAME.init_cfg) or of a guide's detector"
         )
     state, larger = network.state_dict(), _one_class_more(network, cfg, classes).state_dict()
@@ -85,12 +88,13 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
             axes[key] = axis
     if strange:
         raise UserError(
-            f'{type(network).__name__}: it is not known how the classes lie in these weights, so they cannot be taken by name:\n    '
-            + '\n    '.join(strange)
+            f'{type(network).__name__}: it is not known how the classes lie in these weights, '
+            f'so they cannot be taken by name:\n    ' + '\n    '.join(strange)
         )
     if not axes:
         raise UserError(
-            f'{type(network).__name__}: no weights depend on num_classes={classes}; does its head say num_classes in the config?'
+            f'{type(network).__name__}: no weights depend on num_classes={classes}; '
+            f'does its head say num_classes in the config?'
         )
     return axes
 
@@ -128,7 +132,9 @@ def _add_class(cfg: object, module: object, classes: int) -> None:
 
 
 def _default_classes(module: object) -> Optional[int]:
-    """Number of classes of a module whose config leaves it to the default of its class; None for one that takes no such argument."""
+    """Number of classes of a module whose config leaves it to the default of its class; None for one that takes no such
+    argument.
+    """
     owners = [cls for cls in type(module).__mro__ if '__init__' in vars(cls)] if isinstance(module, nn.Module) else []
     takes = any('num_classes' in inspect.signature(cls.__init__).parameters for cls in owners)
     return getattr(module, 'num_classes', None) if takes else None

@@ -17,14 +17,15 @@ from .read import read_task_weights
 
 @contextmanager
 def pretrained_last(*networks: nn.Module) -> Iterator[None]:
-    """Initialize networks in the body of the ``with``; what is pretrained in them is loaded, or put back, at its end, and checked.
+    """Initialize networks in the body of the ``with``; what is pretrained in them is loaded, or put back, at its end,
+    and checked.
 
-    mmengine loads the weights of a whole network before or between the initialization of its parts, and detectors of the DETR family initialize
-    their transformer after that, so that published weights would be lost without a word.
+    mmengine loads the weights of a whole network before or between the initialization of its parts, and detectors of
+    the DETR family initialize their transformer after that, so that published weights would be lost without a word.
 
     Args:
-        networks: Detectors or segmentors whose ``init_weights`` runs in the body. A pretrained ``init_cfg`` of the network itself must fit
-            whole; one of a part (a backbone) loads what fits, as in mmengine.
+        networks: Detectors or segmentors whose ``init_weights`` runs in the body. A pretrained ``init_cfg`` of the
+            network itself must fit whole; one of a part (a backbone) loads what fits, as in mmengine.
 
     Raises:
         UserError: The checkpoint of a whole network does not fit it, or a part does not keep what it loads.
@@ -75,7 +76,9 @@ def _load_whole(network: nn.Module, cfg: dict) -> None:
 
 
 def _put_back(network: nn.Module) -> None:
-    """Load once more what parts of a network were to start from, where it was overwritten; the outer part has the last word, as in mmengine."""
+    """Load once more what parts of a network were to start from, where it was overwritten; the outer part has the last
+    word, as in mmengine.
+    """
     parts = [(name, part) for name, part in network.named_modules() if name]
     for name, part in sorted(parts, key=lambda item: -item[0].count('.')):
         for cfg in _split(part)[1]:
@@ -86,7 +89,8 @@ def _put_back(network: nn.Module) -> None:
             lost = differing(part, state)
             if lost:
                 print_log(
-                    f'{type(network).__name__}.{name}: {len(lost)} weights of {cfg["checkpoint"]} were overwritten by the '
+                    f'{type(network).__name__}.{name}: {len(lost)} weights of {cfg["checkpoint"]} were '
+                    f'overwritten by the '
                     'initialization of the network, and are put back',
                     'current',
                     logging.INFO,

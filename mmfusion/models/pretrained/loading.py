@@ -28,14 +28,16 @@ def load_task_weights(
 ) -> None:
     """Load the weights of a detector or segmentor, whole.
 
-    With ``classes``, what belongs to the classes (rows of the classification layers, boxes by class, label embeddings) is taken class by class by
-    name; classes that the checkpoint does not know keep the values that the network has. Without, the checkpoint must have the network's classes.
+    With ``classes``, what belongs to the classes (rows of the classification layers, boxes by class, label embeddings)
+    is taken class by class by name; classes that the checkpoint does not know keep the values that the network has.
+    Without, the checkpoint must have the network's classes.
 
     Args:
         network: The network, after its own initialization.
         checkpoint: File or address; see :func:`read_task_weights`.
         classes: Names of the network's classes, in the order of its labels.
-        checkpoint_classes: Names of the checkpoint's classes. None takes those that the file states, or COCO's when it has 80 and states none.
+        checkpoint_classes: Names of the checkpoint's classes. None takes those that the file states, or COCO's when it
+            has 80 and states none.
         synonyms: See :func:`match_classes`.
         prefix: Part of the checkpoint to take.
 
@@ -65,7 +67,8 @@ def _by_class(
     partners = match_classes(classes, known, synonyms)
     if all(partner is None for partner in partners):
         raise UserError(
-            f'{checkpoint} knows none of the classes {", ".join(classes)}; it knows {", ".join(known)}. Say which are the same with '
+            f'{checkpoint} knows none of the classes {", ".join(classes)}; it knows {", ".join(known)}. '
+            f'Say which are the same with '
             "synonyms=dict(NAME='name in the checkpoint') in init_cfg"
         )
     own, state = network.state_dict(), OrderedDict(weights.state)
@@ -85,7 +88,8 @@ def _by_class(
     unknown = [name for name, partner in zip(classes, partners) if partner is None]
     if unknown:
         print_log(
-            f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: initialized at random (if it has them under '
+            f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: '
+            f'initialized at random (if it has them under '
             "another name, say synonyms=dict(NAME='name in the checkpoint') in init_cfg)",
             'current',
             logging.WARNING,
@@ -108,7 +112,8 @@ def _checkpoint_classes(
     }
     if not counts:
         raise UserError(
-            f'{checkpoint} has none of the weights that depend on the classes ({", ".join(axes)}); it is a checkpoint of another network'
+            f'{checkpoint} has none of the weights that depend on the classes ({", ".join(axes)}); '
+            f'it is a checkpoint of another network'
         )
     number = Counter(counts.values()).most_common(1)[0][0]
     found = f'{checkpoint} has {number:g} classes (by {next(key for key, count in counts.items() if count == number)})'
@@ -144,7 +149,8 @@ def check_fit(network: nn.Module, state: Dict[str, Tensor], checkpoint: str, hin
         remedy = '\nUse the config that the checkpoint was trained with'
         if hint and shapes:
             remedy += (
-                "; for a network with other classes, init_cfg=dict(type='mmfusion.PretrainedTask', checkpoint=..., classes=(...)) takes "
+                "; for a network with other classes, init_cfg=dict(type='mmfusion.PretrainedTask', checkpoint=..., "
+                'classes=(...)) takes '
                 'them by name'
             )
         raise UserError(
@@ -157,7 +163,8 @@ def check_fit(network: nn.Module, state: Dict[str, Tensor], checkpoint: str, hin
         )
     if unexpected:
         print_log(
-            f'{type(network).__name__}: left out of {checkpoint}, unknown to the network:{listing("entries", unexpected)}',
+            f'{type(network).__name__}: left out of {checkpoint}, unknown to the '
+            f'network:{listing("entries", unexpected)}',
             'current',
             logging.WARNING,
         )
@@ -184,5 +191,6 @@ def check_loaded(network: nn.Module, state: Dict[str, Tensor], checkpoint: str) 
     changed = differing(network, state)
     if changed:
         raise UserError(
-            f'{checkpoint} was loaded into {type(network).__name__}, which holds other values afterwards:{listing("entries", changed)}'
+            f'{checkpoint} was loaded into {type(network).__name__}, which holds other values '
+            f'afterwards:{listing("entries", changed)}'
         )

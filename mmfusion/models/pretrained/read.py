@@ -34,17 +34,19 @@ class TaskWeights(NamedTuple):
 def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentation: bool = False) -> TaskWeights:
     """Read a checkpoint from a file or an address, without executing anything in it.
 
-    A prefix ``module.`` is taken off, and so is ``tasks.NAME.network.`` when the file is a coupling's that has one task.
+    A prefix ``module.`` is taken off, and so is ``tasks.NAME.network.`` when the file is a coupling's that has one
+    task.
 
     Args:
         checkpoint: Path, URL, or another address that mmengine knows (``open-mmlab://...``).
         prefix: Part of the checkpoint to take; it is taken off the names.
-        segmentation: Whether the classes of class maps are asked for, where a file states both these and those of boxes.
+        segmentation: Whether the classes of class maps are asked for, where a file states both these and those of
+            boxes.
 
     Raises:
         MissingCheckpoint: There is no such file.
-        UserError: It holds no weights or would have to run code, nothing has the prefix, or it is a coupling's with several
-            tasks and no ``prefix`` says which.
+        UserError: It holds no weights or would have to run code, nothing has the prefix, or it is a coupling's with
+            several tasks and no ``prefix`` says which.
         urllib.error.URLError: The address cannot be reached.
     """
     try:
@@ -59,7 +61,8 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
         prefixes = {found.group(1) if (found := TASK_PREFIX.match(key)) else '' for key in state} - {''}
         if len(prefixes) > 1:
             raise UserError(
-                f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; say which with prefix=... in init_cfg'
+                f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; '
+                f'say which with prefix=... in init_cfg'
             )
         prefix = prefixes.pop() if prefixes else ''
     elif prefix and not prefix.endswith('.'):
@@ -68,7 +71,8 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
     chosen = OrderedDict((key[len(prefix) :], value) for key, value in state.items() if key.startswith(prefix))
     if not chosen:
         raise UserError(
-            f'{checkpoint} holds nothing under {prefix!r}; its names begin with {", ".join(sorted({k.split(".")[0] for k in state}))}'
+            f'{checkpoint} holds nothing under {prefix!r}; its names begin with '
+            f'{", ".join(sorted({k.split(".")[0] for k in state}))}'
         )
     chosen._metadata = (
         {key[len(prefix) :]: value for key, value in metadata.items() if f'{key}.'.startswith(prefix)}
@@ -79,7 +83,9 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
 
 
 def can_be_read(checkpoint: str) -> bool:
-    """Whether a checkpoint is there: a file, or an address that can be reached, whose content then lies in the cache."""
+    """Whether a checkpoint is there: a file, or an address that can be reached, whose content then lies in the
+    cache.
+    """
     if '://' not in str(checkpoint):
         return Path(checkpoint).exists()
     try:

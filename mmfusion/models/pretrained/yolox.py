@@ -1,7 +1,7 @@
 """Bring a checkpoint of the official YOLOX code over to mmdet's layout.
 
-Z. Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430; https://github.com/Megvii-BaseDetection/YOLOX (Apache-2.0). Names change,
-values never: both programs take BGR in 0..255 and cut the image into the same four phases.
+Z. Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430; https://github.com/Megvii-BaseDetection/YOLOX
+(Apache-2.0). Names change, values never: both programs take BGR in 0..255 and cut the image into the same four phases.
 """
 
 from pathlib import Path
@@ -73,8 +73,8 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         config: Config with ``detector`` that the result has to fit; its number of classes is taken from the file.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
-            listed.
+        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected
+            or of another shape are listed.
     """
     state = read_official(source, 'a checkpoint of YOLOX')
     with converting(source):

@@ -1,4 +1,6 @@
-"""The cache of decoded pairs: equal values, never stale or changed ones, a limit that holds, and damage that does no harm."""
+"""The cache of decoded pairs: equal values, never stale or changed ones, a limit that holds, and damage that does no
+harm.
+"""
 
 import os
 from concurrent.futures import ProcessPoolExecutor

@@ -1,4 +1,6 @@
-"""Class maps: loading, and the way through resize, flip, crop, padding and packing, against slices of the array itself."""
+"""Class maps: loading, and the way through resize, flip, crop, padding and packing, against slices of the array
+itself.
+"""
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ def numbers():
 
 
 def sample(numbers, **extra):
-    """Images whose gray value is the class number, so that image and class map can be compared after every transform."""
+    """Images whose gray value is the class number, so that image and class map can be compared after every
+    transform.
+    """
     first = np.repeat(numbers[..., None], 3, axis=2) * 20
     return dict(
         first=first,
@@ -164,7 +168,9 @@ def test_preprocessor_pads_with_255_in_training_only():
 
 
 def test_class_map_that_missed_the_resize(numbers):
-    """In a training pipeline, loaded after the resize: an error that names the sample, not labels cut off in silence."""
+    """In a training pipeline, loaded after the resize: an error that names the sample, not labels cut off in
+    silence.
+    """
     results = sample(numbers)
     for transform in (dict(type='LoadPair'), paired(type='mmcv.Resize', scale=(30, 20)), dict(type='LoadClassMap')):
         if transform['type'] == 'LoadClassMap':

@@ -15,7 +15,9 @@ BOXES = ((20, 30, 60, 75), (90, 20, 150, 60), (100, 90, 130, 140))
 
 
 def make_sample(box_type='mmdet'):
-    """Objects that know their number in both sources and in the class map; mmcv wants boxes as arrays, mmdet as structures."""
+    """Objects that know their number in both sources and in the class map; mmcv wants boxes as arrays, mmdet as
+    structures.
+    """
     boxes = np.array(BOXES, np.float32)
     first, second, seg = (
         np.zeros((160, 200, 3), np.uint8),

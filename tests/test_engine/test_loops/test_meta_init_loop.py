@@ -1,4 +1,6 @@
-"""MetaInitLoop on small synthetic tasks: logs, exact resuming, clear errors; and that what it learns adapts faster than random weights."""
+"""MetaInitLoop on small synthetic tasks: logs, exact resuming, clear errors; and that what it learns adapts faster than
+random weights.
+"""
 
 import copy
 import itertools

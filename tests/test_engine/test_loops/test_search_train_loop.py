@@ -1,4 +1,6 @@
-"""SearchTrainLoop and tools/search.py: the two parts of the data, when the architecture moves, what is written, and that resuming is exact."""
+"""SearchTrainLoop and tools/search.py: the two parts of the data, when the architecture moves, what is written, and
+that resuming is exact.
+"""
 
 import argparse
 import io

@@ -1,4 +1,6 @@
-"""BilevelCoupling: the direction it steps along, whom each loss reaches, any fuser with any task, and what it refuses."""
+"""BilevelCoupling: the direction it steps along, whom each loss reaches, any fuser with any task, and what it
+refuses.
+"""
 
 import math
 
@@ -39,7 +41,8 @@ def by_part(coupling, lr=1.0, **extra):
     return OptimWrapperDict(**{**parts, **extra})
 
 
-# The direction ---------------------------------------------------------------------------------------------------------------------
+# The
+# direction ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_direction_is_orthogonal_and_keeps_the_descent_of_the_lower_loss():
@@ -55,7 +58,9 @@ def test_direction_is_orthogonal_and_keeps_the_descent_of_the_lower_loss():
 
 
 class Toy:
-    """f pulls w onto a plane (A w = b), F pulls it to a point off the plane; the best point of the plane is known in closed form."""
+    """f pulls w onto a plane (A w = b), F pulls it to a point off the plane; the best point of the plane is known in
+    closed form.
+    """
 
     def __init__(self, constraints, size=6, seed=0):
         generator = torch.Generator().manual_seed(seed)
@@ -72,7 +77,9 @@ class Toy:
         return ((w - self.target) ** 2).sum() / 2
 
     def train(self, rule, steps, lr=0.1):
-        """Gradient steps whose length falls to nothing along a cosine, as in the shipped schedules; the same for every rule."""
+        """Gradient steps whose length falls to nothing along a cosine, as in the shipped schedules; the same for every
+        rule.
+        """
         w = torch.zeros_like(self.target)
         for step in range(steps):
             f, F = self.matrix.T @ (self.matrix @ w - self.offset), w - self.target
@@ -82,7 +89,9 @@ class Toy:
 
 @pytest.mark.parametrize('constraints', [1, 2, 3])
 def test_it_finds_the_best_of_the_fusion_optima_and_weighted_sums_do_not(constraints):
-    """Every weighted sum ends farther off the plane, or behind in the task loss, or both; the bilevel rule ends in the best point of the plane."""
+    """Every weighted sum ends farther off the plane, or behind in the task loss, or both; the bilevel rule ends in the
+    best point of the plane.
+    """
     toy, steps = Toy(constraints), 400
     wanted = toy.upper(toy.best).item()
     lower, upper = toy.train(lambda F, f: bilevel_direction([F], [f], 1.0).values[0], steps)
@@ -114,7 +123,8 @@ def test_average_gradient_projects_better_than_noisy_ones():
     assert averaged[0] < 0.3 * single[0]
 
 
-# The coupling ----------------------------------------------------------------------------------------------------------------------
+# The
+# coupling ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def gradients(rank, world_size, batch_size=4):
         if 'gate' in name:  # zero gates would send every image to the same experts
             torch.nn.init.normal_(parameter, std=0.05)
     for level in model.tasks['det'].network.bbox_head.rtm_reg:
-        # Boxes that overlap the objects from the start: RTMDet divides by max(1, sum of overlaps), and that 1 is not shared out over processes.
+        # Boxes that overlap the objects from the start: RTMDet divides by max(1, sum of overlaps), and that 1 is not
+        # shared out over processes.
         torch.nn.init.constant_(level.bias, 2.0)
     model.train()
     for module in model.modules():

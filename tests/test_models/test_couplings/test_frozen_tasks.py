@@ -1,4 +1,6 @@
-"""Task networks that are frozen: they stay as loaded, bit by bit, while their loss reaches the fuser; in every coupling."""
+"""Task networks that are frozen: they stay as loaded, bit by bit, while their loss reaches the fuser; in every
+coupling.
+"""
 
 from types import SimpleNamespace
 
@@ -197,7 +199,8 @@ def test_meta_coupling_refuses_an_optimizer_of_frozen_tasks():
         build_optim_wrapper(model, dict(constructor='PartOptimWrapperConstructor', fuser=SGD, tasks=SGD))
 
 
-# Whole runs ------------------------------------------------------------------------------------------------------------------------
+# Whole
+# runs ------------------------------------------------------------------------------------------------------------------------
 
 FROZEN = """
 detector.init_cfg = dict(type='Pretrained', checkpoint='{checkpoint}')
@@ -262,7 +265,8 @@ def test_frozen_network_without_weights_is_an_error(start, message, tmp_path):
         train_command(parse_train_args([str(config), '--work-dir', str(tmp_path / 'work'), '--device', 'cpu']))
 
 
-# Several processes -----------------------------------------------------------------------------------------------------------------
+# Several
+# processes -----------------------------------------------------------------------------------------------------------------
 
 
 def share(rank, world_size):

@@ -138,7 +138,8 @@ def test_the_modes_take_the_task_from_the_samples(mode):
     assert not torch.equal(images, model.fuse(batch['inputs']).image)
 
 
-# Names of version 0.1.0 -------------------------------------------------------------------------------------------------------------------------
+# Names of version
+# 0.1.0 -------------------------------------------------------------------------------------------------------------------------
 
 
 @MODELS.register_module()

@@ -1,4 +1,6 @@
-"""The promise of the toolkit: the task's loss reaches the fuser in joint mode, and not at all when detached. Every fuser, every kind of task."""
+"""The promise of the toolkit: the task's loss reaches the fuser in joint mode, and not at all when detached. Every
+fuser, every kind of task.
+"""
 
 import pytest
 import tiny_models
@@ -61,7 +63,8 @@ def test_task_loss_alone_trains_the_fuser(fuser, task):
     }
     assert all(torch.isfinite(torch.tensor(value)) for value in norms.values())
     without = [name for name, value in norms.items() if value == 0]
-    # Experts that were not chosen, and gates of zero-initialized mixtures, may stay without; a tenth of the tensors is far too few.
+    # Experts that were not chosen, and gates of zero-initialized mixtures, may stay without; a tenth of the tensors is
+    # far too few.
     assert len(norms) - len(without) > 0.3 * len(norms), f'no gradient from the task at {without}'
     assert sum(value**2 for value in norms.values()) > 0
 

@@ -32,7 +32,9 @@ def exact(upper, lower, weights, variables):
 
 
 def test_exact_for_one_linear_residual():
-    """f = r^2 / 2 with r linear: the rank-one matrices are the true ones, and the weights answer by the shortest way to r = 0."""
+    """f = r^2 / 2 with r linear: the rank-one matrices are the true ones, and the weights answer by the shortest way to
+    r = 0.
+    """
     w, v, a = leaf(3), leaf(2, 2), leaf(4)
     p, q, s = torch.randn(3, dtype=DOUBLE), torch.randn(2, 2, dtype=DOUBLE), torch.randn(4, dtype=DOUBLE)
 
@@ -47,7 +49,9 @@ def test_exact_for_one_linear_residual():
 
 
 def test_one_weight_has_the_total_derivative_near_the_lower_optimum():
-    """With one weight the matrices are numbers, so the estimate tends to d/da F(w*(a), a), here in closed form and by finite differences."""
+    """With one weight the matrices are numbers, so the estimate tends to d/da F(w*(a), a), here in closed form and by
+    finite differences.
+    """
     a = torch.tensor([0.7, -0.4], dtype=DOUBLE, requires_grad=True)
     b = torch.tensor([1.5, -2.0], dtype=DOUBLE)
 
@@ -71,7 +75,9 @@ def test_one_weight_has_the_total_derivative_near_the_lower_optimum():
 
 
 def test_direction_agrees_where_it_is_not_exact():
-    """Several residuals: one estimate sees one direction of the curvature, the mean over many has the exact direction."""
+    """Several residuals: one estimate sees one direction of the curvature, the mean over many has the exact
+    direction.
+    """
     torch.manual_seed(1)
     size = 6
     matrix, target, a = torch.randn(size, 4, dtype=DOUBLE), torch.randn(size, dtype=DOUBLE), leaf(4)

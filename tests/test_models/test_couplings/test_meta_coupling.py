@@ -10,7 +10,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from small_fusers import SMALL as SMALL_FUSERS
 from tiny_meta import GUIDE, MOE, SMALL, changed, data, meta, optimizers, state
 
-# What moves and what stays ------------------------------------------------------------------------------------------------
+# What moves and what
+# stays ------------------------------------------------------------------------------------------------
 
 
 def registered_fusers():
@@ -89,7 +90,9 @@ def kept_gradient(coupling, *batches, lr=1e-3):
 
 
 def test_equals_the_literal_twin():
-    """Both from the same weights on the same batches; batch statistics of few pixels and Adam's usual eps would amplify rounding errors."""
+    """Both from the same weights on the same batches; batch statistics of few pixels and Adam's usual eps would amplify
+    rounding errors.
+    """
     ours, theirs, step, twin = make_sides((32, 40), (32, 48), tiny_models.segmentor(), eps=1e-3)
     for module in (*ours.tasks.modules(), *theirs.tasks.modules()):
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):

@@ -1,4 +1,6 @@
-"""Two processes, each with half of a batch, take the meta step and the training step of one process with the whole batch."""
+"""Two processes, each with half of a batch, take the meta step and the training step of one process with the whole
+batch.
+"""
 
 import tiny_models
 import torch
@@ -56,5 +58,6 @@ def test_two_processes_equal_one(tmp_path):
     first, second = in_two_processes(steps, tmp_path)
     for name, wanted in single.items():
         assert torch.equal(first[name], second[name]), name
-        # steps are as long as the learning rate, 1e-3; the normalized one depends on the largest entry of a gradient of about 1e-7
+        # steps are as long as the learning rate, 1e-3; the normalized one depends on the largest entry of a gradient of
+        # about 1e-7
         torch.testing.assert_close(first[name], wanted, atol=2e-5, rtol=0)

@@ -18,7 +18,8 @@ from mmfusion.running.checks import check_training
 from mmfusion.running.training import enable_amp
 from mmfusion.utils import UserError
 
-# Defects of the published program that are not repeated -----------------------------------------------------------------
+# Defects of the published program that are not
+# repeated -----------------------------------------------------------------
 
 
 def test_the_task_optimizer_keeps_its_moments_through_phase_1():
@@ -118,7 +119,8 @@ def test_training_state_brings_everything_back():
     assert not changed(layer, after)  # the same step once more
 
 
-# Bad input ----------------------------------------------------------------------------------------------------------------
+# Bad
+# input ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_without_boxes_works():

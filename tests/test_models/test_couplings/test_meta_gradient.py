@@ -1,4 +1,6 @@
-"""The gradient of the meta step against finite differences, in double precision: whole, or cut where the class says so."""
+"""The gradient of the meta step against finite differences, in double precision: whole, or cut where the class says
+so.
+"""
 
 import copy
 
@@ -32,7 +34,9 @@ def optimizers(coupling):
 
 
 def outer_loss(coupling, batch, tasks=None):
-    """Task loss after both trial steps, and the task networks then; with ``tasks`` their step is not made: these are taken."""
+    """Task loss after both trial steps, and the task networks then; with ``tasks`` their step is not made: these are
+    taken.
+    """
     wrappers, before = optimizers(coupling), copy.deepcopy(coupling.tasks.state_dict())
     buffers = dict(coupling.fuser.named_buffers())
     steps = fuser_steps(coupling, batch, {}, buffers, wrappers['fuser'].optimizer)

@@ -1,4 +1,6 @@
-"""Couplings with a step of their own: two processes, each with half of the data, take the step of one process with all of it."""
+"""Couplings with a step of their own: two processes, each with half of the data, take the step of one process with all
+of it.
+"""
 
 from types import SimpleNamespace
 
@@ -105,7 +107,9 @@ def search(rank, world_size):
 
 
 def meta_init(rank, world_size, algorithm):
-    """State and log after two steps of the initialization on one of two episodes, or both; batch norm in training mode."""
+    """State and log after two steps of the initialization on one of two episodes, or both; batch norm in training
+    mode.
+    """
     model = MODELS.build(
         dict(
             type='MetaInitCoupling',

@@ -1,4 +1,6 @@
-"""A fuser of which a part is frozen, in every coupling with a task network: the adapters of TC-MoA learn, the rest stays, bit for bit."""
+"""A fuser of which a part is frozen, in every coupling with a task network: the adapters of TC-MoA learn, the rest
+stays, bit for bit.
+"""
 
 import pytest
 import tiny_models

@@ -1,4 +1,6 @@
-"""SearchCoupling: the step against slowly computed gradients, a planted best operation, the latency term, and what is refused."""
+"""SearchCoupling: the step against slowly computed gradients, a planted best operation, the latency term, and what is
+refused.
+"""
 
 import copy
 from functools import cache
@@ -117,7 +119,9 @@ def table_of(**milliseconds):
 
 @cache
 def search(planted, seed, latency_weight=0.0, steps=60):
-    """Search for a teacher that has one operation alone; the supernet starts with the weights of that one, the others are drawn anew."""
+    """Search for a teacher that has one operation alone; the supernet starts with the weights of that one, the others
+    are drawn anew.
+    """
     torch.manual_seed(seed)
     fuser = dict(FUSER, cells=[dict(kind='chain', length=1)], candidates=tuple(MILLISECONDS), width=8)
     model = MODELS.build(

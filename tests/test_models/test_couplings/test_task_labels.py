@@ -1,4 +1,6 @@
-"""Networks that learn from more than boxes and class maps: masks, edge maps, class maps of their own, through the real pipeline into the loss."""
+"""Networks that learn from more than boxes and class maps: masks, edge maps, class maps of their own, through the real
+pipeline into the loss.
+"""
 
 import copy
 
@@ -43,7 +45,9 @@ def coupling(network):
 
 
 def losses_and_predictions(network, *extra):
-    """Losses of a training step on a batch of mixed sizes with a gradient at the source, and the samples of a prediction."""
+    """Losses of a training step on a batch of mixed sizes with a gradient at the source, and the samples of a
+    prediction.
+    """
     model = coupling(network)
     data = model.data_preprocessor(batch(*extra), True)
     data['inputs']['second'].requires_grad_()

@@ -11,7 +11,9 @@ from mmfusion.models.couplings import TaskNetwork, task_network
 
 
 def test_network_input_equals_that_of_an_image_file():
-    """A picture with 8-bit values reaches the network exactly as mmdet's own loading and preprocessing would bring it."""
+    """A picture with 8-bit values reaches the network exactly as mmdet's own loading and preprocessing would bring
+    it.
+    """
     from mmdet.structures import DetDataSample
 
     for make in (tiny_models.rtmdet, tiny_models.faster_rcnn):
@@ -170,14 +172,17 @@ def test_a_batch_of_different_sizes_is_predicted_as_its_images_are(name):
     ],
 )
 def test_published_configs_are_task_networks_as_they_are(base, kind, tmp_path):
-    """``_base_`` of another package, its model as a task: SyncBN on the CPU, batch augmentations, no scope prefix in any type."""
+    """``_base_`` of another package, its model as a task: SyncBN on the CPU, batch augmentations, no scope prefix in
+    any type.
+    """
     from mmfusion.registry import MODELS
     from mmfusion.utils import load_config
 
     path = tmp_path / 'config.py'
     path.write_text(
         f"_base_ = ['{base}']\ndefault_scope = 'mmfusion'\n"
-        "model = dict(_delete_=True, type='JointCoupling', fuser=dict(type='AverageFuser'), tasks=dict(net=_base_.model))\n"
+        "model = dict(_delete_=True, type='JointCoupling', fuser=dict(type='AverageFuser'), "
+        'tasks=dict(net=_base_.model))\n'
     )
     coupling = MODELS.build(load_config(path).model)
     assert coupling.tasks.net.kind == kind
@@ -187,7 +192,8 @@ def test_published_configs_are_task_networks_as_they_are(base, kind, tmp_path):
 
 @pytest.mark.parametrize('name', ['detectors/yolox_nano', 'detectors/rtmdet_tiny', 'segmentors/mobilenet_v2_light'])
 def test_layout_of_the_light_networks_changes_nothing(name, monkeypatch, repo_dir):
-    """Losses and the gradients of the fused image and of all weights, with channels innermost and in the default layout.
+    """Losses and the gradients of the fused image and of all weights, with channels innermost and in the default
+    layout.
 
     Batch norms are in evaluation mode: over a handful of pixels they would amplify the rounding.
     """

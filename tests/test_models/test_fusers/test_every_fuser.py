@@ -1,4 +1,6 @@
-"""One sweep over every registered fuser. A new one needs a line in tests/helpers/small_fusers.py only if its default is too large for a unit test."""
+"""One sweep over every registered fuser. A new one needs a line in tests/helpers/small_fusers.py only if its default is
+too large for a unit test.
+"""
 
 import io
 

@@ -126,9 +126,10 @@ def test_reference_eval_one_by_one(reference):
 def test_reference_train(reference):
     """Fused image, gates, load and every loss to 1e-5; gradient norms within what single pixels at a kink can move.
 
-    The gradient of the Sobel term jumps where |x| has its kink, and the fused images differ by 3e-6 from rounding, so the sign of a few of the
-    20480 pixels may differ; norms then move by up to 8e-3 of their value. That this is the cause is inferred, not proved: the layers of the global
-    expert 0 behind its first one, which other images use, agree to 1e-4, and the exact gradient equals the slow twin's above in float64.
+    The gradient of the Sobel term jumps where |x| has its kink, and the fused images differ by 3e-6 from rounding, so
+    the sign of a few of the 20480 pixels may differ; norms then move by up to 8e-3 of their value. That this is the
+    cause is inferred, not proved: the layers of the global expert 0 behind its first one, which other images use, agree
+    to 1e-4, and the exact gradient equals the slow twin's above in float64.
     """
     fuser, (first, second, attention) = original(reference)
     expected = reference['train']

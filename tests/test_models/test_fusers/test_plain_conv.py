@@ -1,4 +1,6 @@
-"""PlainConvFuser beyond what the sweep over all fusers asks: the rule it starts from, how far it may go, color, options."""
+"""PlainConvFuser beyond what the sweep over all fusers asks: the rule it starts from, how far it may go, color,
+options.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin everywhere; their converters."""
+"""Published fusers: equal to recorded numbers of the official programs where these are there, and to a slow twin
+everywhere; their converters.
+"""
 
 import contextlib
 import io
@@ -212,7 +214,8 @@ def test_weights_become_a_model_that_goes_by_name(method, tmp_path, monkeypatch)
     )
 
 
-# Files that are wrong ---------------------------------------------------------------------------------------------------
+# Files that are
+# wrong ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -335,7 +338,8 @@ def test_densefuse_begins_alive():
         assert (fuser(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).fused > 0).all()
 
 
-# LRRNet and DIDFuse -----------------------------------------------------------------------------------------------------
+# LRRNet and
+# DIDFuse -----------------------------------------------------------------------------------------------------
 
 
 def test_lrrnet_stretches_its_sources():
@@ -458,7 +462,9 @@ def test_tardal_of_the_second_version_lies_under_a_key(tmp_path):
 
 
 def test_smoa_levels():
-    """Cut towards zero; what is outside has a place of its own, and so has everything where the largest feature is zero."""
+    """Cut towards zero; what is outside has a place of its own, and so has everything where the largest feature is
+    zero.
+    """
     levels = smoa._levels(
         torch.tensor([-3.0, -1.01 / 255, -0.99 / 255, 0.0, 0.5, 254.9 / 255, 1.0, 2.0]), torch.tensor(1.0)
     )

@@ -1,4 +1,6 @@
-"""ReFusion and LossGenerationModule against their slow twins (tests/twins/tdfusion_twin.py) and against the vectors of the original networks."""
+"""ReFusion and LossGenerationModule against their slow twins (tests/twins/tdfusion_twin.py) and against the vectors of
+the original networks.
+"""
 
 import pytest
 import recorded

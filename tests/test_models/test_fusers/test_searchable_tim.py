@@ -1,4 +1,6 @@
-"""The supernet: mixtures equal slow sums, architecture and weights are apart, and the genotype is what has the largest weight."""
+"""The supernet: mixtures equal slow sums, architecture and weights are apart, and the genotype is what has the largest
+weight.
+"""
 
 import copy
 

@@ -1,4 +1,6 @@
-"""TC-MoA: the recorded original, sizes and tiles, what learns, control at inference, and the ways to compute it that must agree."""
+"""TC-MoA: the recorded original, sizes and tiles, what learns, control at inference, and the ways to compute it that
+must agree.
+"""
 
 import copy
 
@@ -101,7 +103,9 @@ def test_reference_vectors(original, index):
 
 
 def test_positions_of_another_size():
-    """A table that rises with the column alone stays so in a map that is not square; the published exchange of sides spoils it."""
+    """A table that rises with the column alone stays so in a map that is not square; the published exchange of sides
+    spoils it.
+    """
     network = MaskedAutoencoder(ARCHS['tiny'])
     ramp = torch.arange(14.0).expand(14, 14).reshape(1, 196, 1)
     table = F.pad(ramp, (0, 0, 1, 0), value=99.0)
@@ -236,7 +240,9 @@ def test_small_images_are_not_cut_and_training_never_cuts():
 
 
 def seam(overlap):
-    """Mean jump of brightness where tiles begin or end, over that four and eight pixels beside it, between other windows of attention."""
+    """Mean jump of brightness where tiles begin or end, over that four and eight pixels beside it, between other
+    windows of attention.
+    """
     # every token is one pixel, so that no step between patches hides the seam
     fuser = small(
         arch=dict(SMALL['TCMoA']['arch'], patch_size=2), large_images='tile', overlap=overlap, tile_batch=16
@@ -253,7 +259,9 @@ def seam(overlap):
 
 
 def test_seams():
-    """Tiles side by side, as published, jump at their borders (2.8 times as far as beside them); overlapping tiles do not (0.7 and 0.8)."""
+    """Tiles side by side, as published, jump at their borders (2.8 times as far as beside them); overlapping tiles do
+    not (0.7 and 0.8).
+    """
     assert seam(0) > 2
     assert seam(8) < 1.2 and seam(16) < 1.2
 

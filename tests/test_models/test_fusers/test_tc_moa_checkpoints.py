@@ -124,7 +124,9 @@ def test_there_and_back():
     [('base', 115_772_525, 3_865_197, 19_968), ('large', 340_886_920, 11_345_544, 43_008)],
 )
 def test_published_sizes(notices, arch, total, trained, shifts):
-    """Names and shapes of whole checkpoints; the counts are those of the published program and the source shifts, which it does not register."""
+    """Names and shapes of whole checkpoints; the counts are those of the published program and the source shifts, which
+    it does not register.
+    """
     with torch.device('meta'):
         fuser = TCMoA(arch)
         sizes = fuser.arch._asdict()
@@ -179,9 +181,8 @@ DAMAGES = {
     'unexpected keys: blocks_MoA.0.MoA.extra, head.bias': lambda state: state.update(
         {'head.bias': torch.rand(1), 'blocks_MoA.0.MoA.extra': torch.rand(1)}
     ),
-    r'source shifts of encoder.adapters.0 have shape \(4, 48\), which is not two vectors of 48 numbers for each of 3 tasks': lambda state: (
-        state.update({'blocks_MoA.0.modal_shifts': torch.rand(4, 48)})
-    ),
+    r'source shifts of encoder.adapters.0 have shape \(4, 48\), which is not two vectors of 48 numbers '
+    r'for each of 3 tasks': lambda state: state.update({'blocks_MoA.0.modal_shifts': torch.rand(4, 48)}),
 }
 
 

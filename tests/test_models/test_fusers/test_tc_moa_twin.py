@@ -130,7 +130,9 @@ CASES = {
 @pytest.mark.parametrize('training', [False, True], ids=['eval', 'train'])
 @pytest.mark.parametrize('config, size, task, options', CASES.values(), ids=list(CASES))
 def test_outputs_and_gradients(config, size, task, options, training):
-    """In float64, noise of the routers included: image, prompts, losses, and the gradient of every trained parameter."""
+    """In float64, noise of the routers included: image, prompts, losses, and the gradient of every trained
+    parameter.
+    """
     fuser, _ = fuser_and_state(config, **options)
     fuser.train(training)
     first, second = sources(*size)

@@ -1,4 +1,6 @@
-"""Fusing in tiles: equal to the whole image where the receptive field is finite or sums make it infinite, blended elsewhere, within memory."""
+"""Fusing in tiles: equal to the whole image where the receptive field is finite or sums make it infinite, blended
+elsewhere, within memory.
+"""
 
 import pytest
 import torch
@@ -145,7 +147,9 @@ class NonLocal(BaseFuser):
 
 
 def test_blended_tiles_leave_no_seam():
-    """Jumps of what tiles change, where one begins or ceases to count, in gray levels; tiles side by side jump farther."""
+    """Jumps of what tiles change, where one begins or ceases to count, in gray levels; tiles side by side jump
+    farther.
+    """
     fuser = NonLocal().eval()
     assert fuser.reach_at(150, 200) is None and fuser.held_reach() == (0, None)
     first, second = pair(fuser, 400, 500)

@@ -41,7 +41,9 @@ MIXED = dict(
 
 
 def shaken(network, double=True):
-    """Eval mode, with weights, statistics and slopes that make every part matter; float64, so that a tolerance measures formulas."""
+    """Eval mode, with weights, statistics and slopes that make every part matter; float64, so that a tolerance measures
+    formulas.
+    """
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -311,7 +313,9 @@ def test_gradients_in_bfloat16_are_of_written_memory_alone():
     ],
 )
 def test_inference_with_fewer_operations(make, batch):
-    """Without gradients, in float32, layers run as one operation each; the result is as close to float64 as that of the layers one by one."""
+    """Without gradients, in float32, layers run as one operation each; the result is as close to float64 as that of the
+    layers one by one.
+    """
     torch.manual_seed(0)
     fuser = shaken(make(), double=False)
     first, second = images(24, 28, batch=batch, dtype=torch.float32)

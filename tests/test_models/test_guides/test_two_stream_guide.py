@@ -177,7 +177,9 @@ def test_detach_or_not():
 
 @pytest.mark.parametrize('size', [(50, 70), (64, 65)])
 def test_sizes_that_need_padding(size):
-    """The padding is no part of the guidance: more of it changes the map only near the border (through the receptive field)."""
+    """The padding is no part of the guidance: more of it changes the map only near the border (through the receptive
+    field).
+    """
     guide = make_guide('two-stage').eval()
     first, second, samples = make_batch(size)
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Memory layout: convolutions keep the layout of their input, of one channel too, and values and gradients stay what they are."""
+"""Memory layout: convolutions keep the layout of their input, of one channel too, and values and gradients stay what
+they are.
+"""
 
 import pytest
 import torch

@@ -92,7 +92,9 @@ def test_where_it_stays_two():
 
 @pytest.mark.parametrize('arguments', [dict(), dict(bias=False), dict(per_image=True)])
 def test_norm_in_training_and_after(arguments):
-    """In training it is the chain of both; afterwards the chain with running statistics, or with those of each image."""
+    """In training it is the chain of both; afterwards the chain with running statistics, or with those of each
+    image.
+    """
     layer, x = normed(**arguments), torch.randn(4, 3, 8, 8)
     chain = nn.Sequential(layer.conv, layer.norm)
     means = layer.norm.running_mean.clone()

@@ -1,4 +1,6 @@
-"""Strips give what whole images give, and are cut only where nothing learns; a convolution with its norm folded in is both."""
+"""Strips give what whole images give, and are cut only where nothing learns; a convolution with its norm folded in is
+both.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Activations of other packages' networks as one operation: the same values and gradients, in place only where nothing learns."""
+"""Activations of other packages' networks as one operation: the same values and gradients, in place only where nothing
+learns.
+"""
 
 import torch
 from mmcv.cnn.bricks.swish import Swish

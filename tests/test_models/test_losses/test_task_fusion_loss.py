@@ -144,7 +144,9 @@ def test_in_a_coupling_by_the_task_of_the_batch(published, repo_dir):
 
 @pytest.mark.parametrize('default', [None, 'night'])
 def test_a_mixed_batch_is_refused(default):
-    """By a coupling whose fuser does not care; the default is for batches without a name, not for some task in a mixture."""
+    """By a coupling whose fuser does not care; the default is for batches without a name, not for some task in a
+    mixture.
+    """
     loss = dict(
         type='TaskFusionLoss',
         fusion_tasks=dict.fromkeys(('day', 'night'), dict(pixel=dict(type='L1FusionLoss'))),

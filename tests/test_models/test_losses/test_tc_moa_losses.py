@@ -171,7 +171,9 @@ TERMS = [
 
 @pytest.mark.parametrize('loss', TERMS, ids=repr)
 def test_first_and_second_derivatives(loss):
-    """Meta-learning differentiates twice. Random images keep clear of the kinks of |x| by far more than the step of 1e-6."""
+    """Meta-learning differentiates twice. Random images keep clear of the kinks of |x| by far more than the step of
+    1e-6.
+    """
     fused, first, second = images((2, 3, 4, 5))
     fused.requires_grad_()
     assert torch.autograd.gradcheck(lambda f: loss(f, first, second), fused, atol=1e-7)

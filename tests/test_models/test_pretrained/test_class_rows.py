@@ -1,4 +1,6 @@
-"""A detector of one set of classes becomes one of another: the scores of a class are those that the class of the same name had."""
+"""A detector of one set of classes becomes one of another: the scores of a class are those that the class of the same
+name had.
+"""
 
 import pytest
 import tiny_detectors
@@ -23,7 +25,9 @@ def loaded(family, path, classes=OURS, **options):
 
 
 def class_values(family, network, features):
-    """(..., classes) outputs of the classification layers, read as the head of mmdet reads them, without background and other places."""
+    """(..., classes) outputs of the classification layers, read as the head of mmdet reads them, without background and
+    other places.
+    """
     number = 5 if network.name == 'theirs' else 3
     if family in ('faster_rcnn', 'mask_rcnn'):
         return [network.roi_head.bbox_head(features)[0][..., :number]]

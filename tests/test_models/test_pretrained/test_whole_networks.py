@@ -1,4 +1,6 @@
-"""The checkpoint of a detector or segmentor, named by ``init_cfg``, is there to the last value after ``init_weights``."""
+"""The checkpoint of a detector or segmentor, named by ``init_cfg``, is there to the last value after
+``init_weights``.
+"""
 
 import functools
 import http.server
@@ -171,7 +173,9 @@ def test_what_is_not_there(tmp_path, monkeypatch):
 
 
 def test_yolox_of_the_real_file(shared_dir):
-    """COCO's rows 0, 1 and 2 for person, bicycle and car: scores equal those of the untouched network, at every place."""
+    """COCO's rows 0, 1 and 2 for person, bicycle and car: scores equal those of the untouched network, at every
+    place.
+    """
     path = shared_dir / 'weights' / 'yolox_nano_coco_mmdet.pth'
     if not path.is_file():
         pytest.skip(f'{path.name} is not on this machine')

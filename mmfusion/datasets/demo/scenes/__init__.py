@@ -1,4 +1,6 @@
-"""Procedural scenes seen by a visible and an infrared camera, by one with two exposures, or by one with two planes in focus."""
+"""Procedural scenes seen by a visible and an infrared camera, by one with two exposures, or by one with two planes in
+focus.
+"""
 
 from .cameras import ExposurePair, FocusPair, render_exposures, render_focus
 from .render import RenderedPair, render_pair

@@ -49,7 +49,9 @@ def _develop(image: np.ndarray) -> np.ndarray:
 
 
 def _expose(rng: np.random.Generator, radiance: np.ndarray, stops: float) -> np.ndarray:
-    """Take a picture; its noise is that of the photons and of the sensor, so the short exposure has more in its shadows."""
+    """Take a picture; its noise is that of the photons and of the sensor, so the short exposure has more in its
+    shadows.
+    """
     light = radiance * np.float32(2**stops)
     spread = np.sqrt(np.float32(2e-4) * light + np.float32(4e-6))
     return _develop(light + rng.standard_normal(light.shape, dtype=np.float32) * spread)
@@ -113,7 +115,8 @@ def render_focus(
 ) -> FocusPair:
     """Render things close to the camera before a scene, with either in focus.
 
-    The near plane out of focus spreads over the edge of the far one, as in a real lens: no rule that takes pixels from either image is perfect there.
+    The near plane out of focus spreads over the edge of the far one, as in a real lens: no rule that takes pixels from
+    either image is perfect there.
 
     Args:
         rng: Source of all randomness.

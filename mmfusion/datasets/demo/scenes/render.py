@@ -9,7 +9,8 @@ from . import shapes
 from .background import Surfaces, draw_background
 from .scene import BOTH, CLASSES, COLD_DUMMY, INFRARED_ONLY, VISIBLE_ONLY, WARM_CRATE, Scene, Thing
 
-# By part number. Reflectance relative to the thing's color (negative: a gray of its own), and temperature relative to its warmth.
+# By part number. Reflectance relative to the thing's color (negative: a gray of its own), and temperature relative to
+# its warmth.
 _PAINT = np.zeros((shapes.NUM_PARTS,), np.float32)
 _PAINT[[shapes.BODY, shapes.HEAD, shapes.LIMB, shapes.LEGS]] = 1.0, -0.55, 0.85, 0.6
 _PAINT[[shapes.GLASS, shapes.WHEEL, shapes.HOOD, shapes.LIGHT, shapes.POLE]] = -0.1, -0.06, 0.92, -0.9, -0.25
@@ -27,7 +28,8 @@ class RenderedPair(NamedTuple):
     Attributes:
         visible: (H, W, 3) uint8 BGR.
         infrared: (H, W, 1) uint8.
-        boxes: (n, 4) float32 xyxy, tight around the part of each object that is not covered by a nearer thing; x2 and y2 are exclusive.
+        boxes: (n, 4) float32 xyxy, tight around the part of each object that is not covered by a nearer thing; x2 and
+            y2 are exclusive.
         labels: (n, ) int, index into :data:`CLASSES`.
         ignored: (n, ) bool, True where most of the object is covered or outside.
         looks: (n, ) names of how each object shows, see ``scene.py``.
@@ -107,7 +109,9 @@ def _spot(size: Tuple[int, int], x: float, y: float, radius_x: float, radius_y: 
 
 
 def _light(rng: np.random.Generator, scene: Scene) -> np.ndarray:
-    """Illumination (H, W): sun and shade by day; by night a dim sky, street lights, and a light on everything that the visible camera shall see."""
+    """Illumination (H, W): sun and shade by day; by night a dim sky, street lights, and a light on everything that the
+    visible camera shall see.
+    """
     height, width = scene.size
     if not scene.night:
         light = 0.75 + 0.2 * np.linspace(-1, 1, width, dtype=np.float32)[None] * rng.choice([-1.0, 1.0]) * np.ones(

@@ -18,8 +18,9 @@ def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = F
 
     Raises:
         TypeError: Not a tensor, or a dtype other than uint8 and the floating ones.
-        ValueError: Wrong number of dimensions or channels, unequal shapes or devices, an image smaller than ``min_size``, NaN or infinite
-            values, values outside [0, 255], or fractional gray levels where ``integers`` is set.
+        ValueError: Wrong number of dimensions or channels, unequal shapes or devices, an image smaller than
+            ``min_size``, NaN or infinite values, values outside [0, 255], or fractional gray levels where ``integers``
+            is set.
     """
     shape, device, checked = None, None, []
     for name, image in images.items():
@@ -36,7 +37,8 @@ def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = F
         shape, device = shape or image.shape, device or image.device
         if image.shape != shape:
             raise ValueError(
-                f'{name} has shape {tuple(image.shape)}, the images before it {tuple(shape)}; they must be registered and equal in size'
+                f'{name} has shape {tuple(image.shape)}, the images before it {tuple(shape)}; '
+                f'they must be registered and equal in size'
             )
         if image.device != device:
             raise ValueError(f'{name} is on {image.device}, the images before it on {device}')
@@ -56,7 +58,8 @@ def check_images(integers: bool = False, min_size: int = 1, keep_dtype: bool = F
                 )
             if integers and (image != image.round()).any():
                 raise ValueError(
-                    f'{name} holds fractional gray levels, but this metric counts whole ones; round first, for example with to_uint8'
+                    f'{name} holds fractional gray levels, but this metric counts whole ones; round first, '
+                    f'for example with to_uint8'
                 )
         checked.append(given if keep_dtype else image.double())
     return checked

@@ -11,7 +11,8 @@ def stretch(image: Tensor, constant: str = 'zero') -> Tensor:
 
     Args:
         image: (N, 1, H, W) float64.
-        constant: What becomes of an image of one gray level: ``'zero'``, or ``'nan'`` as in the programs, where only black stays zero.
+        constant: What becomes of an image of one gray level: ``'zero'``, or ``'nan'`` as in the programs, where only
+            black stays zero.
 
     Returns:
         (N, 1, H, W) float64.
@@ -29,8 +30,8 @@ def sensitivity_filter(images: Sequence[Tensor], response: Callable[[Tensor], Te
 
     Args:
         images: Each (N, 1, H, W) float64, all of one shape.
-        response: Function of the radial frequency in periods per image (square root of the sum of squares of those per height and per width);
-            may change its argument.
+        response: Function of the radial frequency in periods per image (square root of the sum of squares of those per
+            height and per width); may change its argument.
 
     Returns:
         The filtered images.

@@ -15,7 +15,8 @@ __getattr__ = moved_names(
     dict.fromkeys(('filter2d', 'gaussian_filter_valid'), 'mmfusion.evaluation.functional.common.former_filters'),
 )
 
-# how a filter sees beyond the border: not at all, zeros, the last pixel, mirrored with (..ba|ab..) or without (..cb|abc) the last pixel
+# how a filter sees beyond the border: not at all, zeros, the last pixel, mirrored with (..ba|ab..) or without
+# (..cb|abc) the last pixel
 BORDERS = {
     'valid': (cv2.BORDER_CONSTANT, None),
     'zero': (cv2.BORDER_CONSTANT, 'constant'),

@@ -9,8 +9,8 @@ TIE = 1e-3  # gray levels by which the float32 arithmetic of a fuser may miss an
 def to_uint8(image: Tensor) -> Tensor:
     """Quantize an image to 8 bits: clamp to [0, 1], scale by 255, round half up.
 
-    Half up and not half to even (the rule of numpy and torch): an average of two 8-bit images hits .5 on half of its pixels, and rounding to even
-    would empty every second histogram bin and lower the entropy by 0.2 bits.
+    Half up and not half to even (the rule of numpy and torch): an average of two 8-bit images hits .5 on half of its
+    pixels, and rounding to even would empty every second histogram bin and lower the entropy by 0.2 bits.
 
     Args:
         image: Any shape; floating in nominal [0, 1], or uint8, which is returned as it is.
@@ -67,6 +67,7 @@ def to_grey(image: Tensor) -> Tensor:
     if image.shape[-3] == 1:
         return image
     red, green, blue = image.unbind(-3)
-    # exact in float32: sums stay below 2**24, and its numbers around 255 lie closer than 1/1000 (checked for all 2**24 colors)
+    # exact in float32: sums stay below 2**24, and its numbers around 255 lie closer than 1/1000 (checked for all 2**24
+    # colors)
     luma = red.to(torch.float32, copy=True).mul_(299).add_(green, alpha=587).add_(blue, alpha=114).add_(500)
     return luma.div_(1000).to(torch.uint8).unsqueeze(-3)

@@ -12,8 +12,8 @@ LARGEST = 2**20  # values of all arguments, so that large images do not hold mem
 def keep_last_result(function: Callable) -> Callable:
     """Return the last result again where the arguments are equal in every value.
 
-    The arguments of that call are copied, so that a later change of theirs in place does no harm; the result must not be changed. Arguments on a
-    GPU and large ones are not kept.
+    The arguments of that call are copied, so that a later change of theirs in place does no harm; the result must not
+    be changed. Arguments on a GPU and large ones are not kept.
 
     Args:
         function: A pure function of tensors.

@@ -13,7 +13,8 @@ LUMINANCE_D50 = (0.22248840, 0.71690369, 0.06060791)
 
 
 def luma(**images: Tensor) -> Dict[str, Tensor]:
-    """Make batches of RGB gray by their luma (BT.601) rounded to whole levels; hand on what is not three-channel throughout.
+    """Make batches of RGB gray by their luma (BT.601) rounded to whole levels; hand on what is not three-channel
+    throughout.
 
     Args:
         images: Batches by name; changed where all are (N, 3, H, W).
@@ -32,7 +33,8 @@ def luma(**images: Tensor) -> Dict[str, Tensor]:
 
 
 def lab_lightness(**images: Tensor) -> Dict[str, Tensor]:
-    """Make batches of sRGB gray by their CIE lightness L, stretched from [0, 100] to [0, 255]; hand on what is not three-channel throughout.
+    """Make batches of sRGB gray by their CIE lightness L, stretched from [0, 100] to [0, 255]; hand on what is not
+    three-channel throughout.
 
     Args:
         images: Batches by name; changed where all are (N, 3, H, W).

@@ -1,4 +1,6 @@
-"""Masks as numbers: float64 arithmetic with 0 and 1 takes a tenth of the time of filling and choosing under a mask of booleans."""
+"""Masks as numbers: float64 arithmetic with 0 and 1 takes a tenth of the time of filling and choosing under a mask of
+booleans.
+"""
 
 from typing import Callable, Union
 
@@ -7,7 +9,8 @@ from torch import Tensor
 
 
 def indicator(compare: Callable, values: Tensor, other: Union[Tensor, float]) -> Tensor:
-    """1 where a comparison holds, else 0, in the dtype of the values; ``a.lerp_(b, mask)`` then chooses exactly, if both are finite.
+    """1 where a comparison holds, else 0, in the dtype of the values; ``a.lerp_(b, mask)`` then chooses exactly, if
+    both are finite.
 
     Args:
         compare: Such as ``torch.lt``.

@@ -48,9 +48,10 @@ def phase_congruency(image: Tensor) -> PhaseCongruency:
         PC = \frac{\sum_o W_o \lfloor E_o - T_o \rfloor}{\sum_o \sum_s |a_{so}| + \epsilon}, \qquad
         E_o = \frac{|R_o|^2 - \sum_s |\mathrm{Im}(a_{so} R_o^*)|}{|R_o| + \epsilon}, \qquad R_o = \sum_s a_{so}
 
-    with complex responses a at 4 scales (wavelengths 3, 6.3, 13.2, 27.8 pixels) and 6 orientations, a weight W for the spread over scales and a noise
-    threshold T from the median response of the finest scale. Edges and corners are the principal moments of the :math:`PC_o` over the orientations.
-    Source: P. Kovesi, Videre 1, no. 3 (1999), and DICTA 2003, 309; grids and constants as in the program to Z. Liu et al. (2012).
+    with complex responses a at 4 scales (wavelengths 3, 6.3, 13.2, 27.8 pixels) and 6 orientations, a weight W for the
+    spread over scales and a noise threshold T from the median response of the finest scale. Edges and corners are the
+    principal moments of the :math:`PC_o` over the orientations. Source: P. Kovesi, Videre 1, no. 3 (1999), and DICTA
+    2003, 309; grids and constants as in the program to Z. Liu et al. (2012).
 
     Args:
         image: (N, H, W) float64, H and W at least 2.

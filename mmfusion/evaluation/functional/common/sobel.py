@@ -17,17 +17,20 @@ def sobel_strips(
 ) -> Iterator[List[Tuple[Tensor, Tensor]]]:
     """Derivatives of batches, a few rows at a time on the CPU and all rows at once on a GPU.
 
-    Whole gray levels come out exact. For fractional images, the order of the additions decides whether a derivative is zero or rounding noise, and
-    with it the angle of the edge; each metric asks for the order of its published program.
+    Whole gray levels come out exact. For fractional images, the order of the additions decides whether a derivative is
+    zero or rounding noise, and with it the angle of the edge; each metric asks for the order of its published program.
 
     Args:
-        images: Batches (N, 1, H, W) of equal shape, uint8 or floating, H and W at least 2; N = 1 on the CPU (see :func:`chunks.map_images`).
+        images: Batches (N, 1, H, W) of equal shape, uint8 or floating, H and W at least 2; N = 1 on the CPU (see
+            :func:`chunks.map_images`).
         border: ``'constant'`` (zeros) or ``'reflect'`` (mirrored without the last pixel).
-        columns: Whether the columns of the window are summed first, top down, and then added from left to right. Else all terms are added one after
-            the other, column by column and bottom up, as a convolution in column-major order does.
+        columns: Whether the columns of the window are summed first, top down, and then added from left to right. Else
+            all terms are added one after the other, column by column and bottom up, as a convolution in column-major
+            order does.
 
     Yields:
-        For each image ``(across, down)``, two fresh (N, 1, rows, W) tensors: brightness growing to the right and downwards counts positive.
+        For each image ``(across, down)``, two fresh (N, 1, rows, W) tensors: brightness growing to the right and
+        downwards counts positive.
     """
     height, width = images[0].shape[-2:]
     counted = [image.dtype == torch.uint8 and not image.is_cuda for image in images]
@@ -75,14 +78,17 @@ def _sobel(strip: Tensor, height: int, width: int, columns: bool) -> Tuple[Tenso
 
 
 def magnitude(across: Tensor, down: Tensor) -> Tensor:
-    """Length of the gradient; two roundings, as a fused multiplication would break ties between equal gradients of fractional images."""
+    """Length of the gradient; two roundings, as a fused multiplication would break ties between equal gradients of
+    fractional images.
+    """
     return (across * across).add_(down * down).sqrt_()
 
 
 def sigmoids(
     strength: Tensor, direction: Tensor, slopes: Tuple[float, float], centres: Tuple[float, float]
 ) -> Tuple[Tensor, float]:
-    r"""Product of the perceptual sigmoids :math:`1 / (1 + e^{-slope\,(value - centre)})` of two maps, as quotient of a number and a map.
+    r"""Product of the perceptual sigmoids :math:`1 / (1 + e^{-slope\,(value - centre)})` of two maps, as quotient of a
+    number and a map.
 
     Args:
         strength: Overwritten.
@@ -91,8 +97,8 @@ def sigmoids(
         centres: Of both sigmoids.
 
     Returns:
-        Map :math:`\prod (e^{-slope \cdot centre} + e^{-slope \cdot value})` and number :math:`\prod e^{-slope \cdot centre}`: the second
-        over the first is the product of the sigmoids.
+        Map :math:`\prod (e^{-slope \cdot centre} + e^{-slope \cdot value})` and number
+        :math:`\prod e^{-slope \cdot centre}`: the second over the first is the product of the sigmoids.
     """
     shares = [math.exp(-slope * centre) for slope, centre in zip(slopes, centres)]
     terms = [

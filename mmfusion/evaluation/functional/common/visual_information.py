@@ -1,4 +1,6 @@
-"""Information that passes from each source to the fused image, pixel by pixel at four scales; the basis of VIF and VIFF."""
+"""Information that passes from each source to the fused image, pixel by pixel at four scales; the basis of VIF and
+VIFF.
+"""
 
 import math
 from typing import Iterator, List, NamedTuple, Tuple
@@ -16,7 +18,9 @@ FLAT = 1e-10  # variance below which a window holds nothing
 
 
 class Passage(NamedTuple):
-    """One source at one scale, maps (N, 1, h, w): regression gain of the fused image on the source, information kept and offered (nats)."""
+    """One source at one scale, maps (N, 1, h, w): regression gain of the fused image on the source, information kept
+    and offered (nats).
+    """
 
     gain: Tensor
     kept: Tensor
@@ -32,8 +36,8 @@ def passages(
         g = \frac{\sigma_{XF}}{\sigma_X^2}, \qquad kept = \ln\left(1 + \frac{g^2\sigma_X^2}{\sigma_F^2 - g\sigma_{XF} + \sigma_n^2}\right), \qquad
         offered = \ln\left(1 + \frac{\sigma_X^2}{\sigma_n^2}\right)
 
-    A negative gain and flat windows of either image (variance below 1e-10) count as g = 0. From scale to scale the images are smoothed with the
-    next scale's window, where it fits, and every second pixel is kept.
+    A negative gain and flat windows of either image (variance below 1e-10) count as g = 0. From scale to scale the
+    images are smoothed with the next scale's window, where it fits, and every second pixel is kept.
 
     Args:
         fused: (N, 1, H, W) float64, at least 41x41 pixels.
@@ -65,7 +69,8 @@ def _strip(mean_f: Tensor, square_f: Tensor, *of_sources: Tensor, noise: float) 
         gain = covariance / F.threshold(variance, FLAT, math.inf).add_(FLAT)  # exactly 0 in flat windows
         F.threshold_(variance, FLAT, 0.0)
         rest = torch.addcmul(variance_f, gain, covariance, value=-1).clamp_(min=noise + FLAT)
-        # ln(1 + x) this way takes half the time of log1p; its error of 1e-16 is absolute, and so harmless in a sum over windows
+        # ln(1 + x) this way takes half the time of log1p; its error of 1e-16 is absolute, and so harmless in a sum over
+        # windows
         kept = (gain * gain).mul_(variance).div_(rest).add_(1).log_()
         results.append(Passage(gain, kept, variance.mul_(1 / noise).add_(1).log_()))
     return tuple(results)

@@ -1,6 +1,7 @@
 """Normalized mutual information of small windows of whole numbers, the fast path of the FMI on the CPU.
 
-Everything up to the logarithms is exact: a distribution is kept as whole numbers with their sum, so that places are compared by products.
+Everything up to the logarithms is exact: a distribution is kept as whole numbers with their sum, so that places are
+compared by products.
 """
 
 from typing import Any, Iterator, NamedTuple, Tuple
@@ -77,15 +78,18 @@ def window_information(images: np.ndarray, zero: int, one: int, symmetric: bool)
 
 
 class _Block:
-    """Windows of a few rows as distributions over nine places, column by column, with what needs no order of their probabilities.
+    """Windows of a few rows as distributions over nine places, column by column, with what needs no order of their
+    probabilities.
 
     Attributes:
         kind: :data:`NARROW` where no window spans more than 255 levels, else :data:`WIDE`.
-        values: (9, 3, windows) less the smallest of each, 1 in flat ones. Those of a source stand in reverse order where it is anticorrelated, as
-            the lower bound of (F, X) is the upper bound of F and X in reverse order.
+        values: (9, 3, windows) less the smallest of each, 1 in flat ones. Those of a source stand in reverse order
+            where it is anticorrelated, as the lower bound of (F, X) is the upper bound of F and X in reverse order.
         total: (3, windows) their sum.
-        offset: (2, windows) what the sum of the smaller one over all pairs of cumulated values of both is above the covariance of the upper bound.
-        correlated: (2, windows) correlation without sign times both spreads of the place, so that over that covariance it is the share of the bound.
+        offset: (2, windows) what the sum of the smaller one over all pairs of cumulated values of both is above the
+            covariance of the upper bound.
+        correlated: (2, windows) correlation without sign times both spreads of the place, so that over that covariance
+            it is the share of the bound.
     """
 
     def __init__(self, raw: np.ndarray):
@@ -137,7 +141,8 @@ class _Block:
 
         Args:
             share: (2, windows) of the extreme distribution in the joint one.
-            excess: (2, windows) sum of ``n log n`` over the cells with extreme mass, independent less joint, over the share of the independent part.
+            excess: (2, windows) sum of ``n log n`` over the cells with extreme mass, independent less joint, over the
+                share of the independent part.
         """
         entropy = np.zeros(self.total.shape)
         terms = np.empty_like(entropy)
@@ -190,10 +195,13 @@ class _Strip:
         self.tensors = [torch.from_numpy(buffer) for buffer in (self.mass, self.terms, self.logs)]
 
     def __call__(self, values: np.ndarray, total: np.ndarray, offset: np.ndarray, correlated: np.ndarray) -> tuple:
-        """Share of the extreme distribution and what it adds to the entropy, see :meth:`_Block.information`; arguments as attributes there."""
+        """Share of the extreme distribution and what it adds to the entropy, see :meth:`_Block.information`; arguments
+        as attributes there.
+        """
         self._sort(values, total)
         self._fill_cells(values, total)
-        # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of both less those of each
+        # the covariance under the upper bound is the sum of min(F_i, X_j) - F_i X_j (W. Hoeffding, 1940); all pairs of
+        # both less those of each
         share = correlated / (_weighted_sum(_PAIRS, self.mass) - offset)
         np.copyto(share, 0, where=correlated == 0)
         mass, terms, logs = self.tensors
@@ -206,7 +214,9 @@ class _Strip:
         return share, independent - _weighted_sum(_ALL, self.logs) / 2
 
     def _sort(self, values: np.ndarray, total: np.ndarray) -> None:
-        """Order the cumulated values of both distributions, as keys of the value in common units, whose it is, and the probability that follows."""
+        """Order the cumulated values of both distributions, as keys of the value in common units, whose it is, and the
+        probability that follows.
+        """
         cumulated, following, bits = self.cumulated, self.next_values, self.kind.bits
         np.copyto(cumulated, values[:-1])
         for before, after in zip(cumulated, cumulated[1:]):
@@ -296,7 +306,9 @@ def _box(planes: np.ndarray, combine: np.ufunc) -> np.ndarray:
 
 
 def _moments(planes: np.ndarray) -> Tuple[np.ndarray, ...]:
-    """(K, H, W) to the sums over each window of value, place times value and square of the place times value: (K, windows)."""
+    """(K, H, W) to the sums over each window of value, place times value and square of the place times value: (K,
+    windows).
+    """
     upper, middle, lower = planes[:, :-2], planes[:, 1:-1], planes[:, 2:]
     sums = (upper + middle + lower, middle + 2 * lower, middle + 4 * lower)  # down each column
     (a, b, c), (d, e, f), (g, h, i) = ((s[..., :-2], s[..., 1:-1], s[..., 2:]) for s in sums)

@@ -1,7 +1,8 @@
 """Local moments of several images at once, strip by strip: the filters whose results a metric uses up right away.
 
-On the CPU a strip of rows goes through two small matrix products with banded matrices of the taps. That beats OpenCV's float64 filter by a factor
-of two at 17 taps, and products, filters and the formula that follows find their numbers in the cache.
+On the CPU a strip of rows goes through two small matrix products with banded matrices of the taps. That beats OpenCV's
+float64 filter by a factor of two at 17 taps, and products, filters and the formula that follows find their numbers in
+the cache.
 """
 
 from typing import Callable, Iterable, Iterator, List, Sequence, Tuple
@@ -25,7 +26,8 @@ def window_means(
     """Weighted means of images and of their products, in windows inside the image.
 
     Args:
-        images: (N, 1, H, W) float64 of equal shape, H and W at least ``len(taps)``; N = 1 on the CPU (see :func:`chunks.map_images`).
+        images: (N, 1, H, W) float64 of equal shape, H and W at least ``len(taps)``; N = 1 on the CPU (see
+            :func:`chunks.map_images`).
         terms: For each mean the positions in ``images`` of its one or two factors.
         taps: (k,) odd, of the separable window.
         clip: Upper limit of the products, None for none.
@@ -54,7 +56,9 @@ def window_means(
 
 
 def box_sums(images: Sequence[Tensor], terms: Sequence[tuple], size: int) -> Iterator[List[Tensor]]:
-    """Plain sums of images and of their products in square windows: as :func:`window_means`, and exact for whole numbers."""
+    """Plain sums of images and of their products in square windows: as :func:`window_means`, and exact for whole
+    numbers.
+    """
     yield from row_chunks(*(box_sum(_product(images, term), size) for term in terms))
 
 

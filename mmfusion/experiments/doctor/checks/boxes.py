@@ -38,18 +38,22 @@ PLACES = np.array(
 class BoxesCheck(Check):
     """Boxes that lie beside their objects.
 
-    What a box holds in both images, and what it would hold elsewhere, is told apart by a linear discriminant that is learned from the other pairs of
-    the set. The boxes of a pair are taken together, since one cause moves them all.
+    What a box holds in both images, and what it would hold elsewhere, is told apart by a linear discriminant that is
+    learned from the other pairs of the set. The boxes of a pair are taken together, since one cause moves them all.
     """
 
     name = 'boxes'
     title = 'boxes that lie beside their objects'
     measures = (
-        'how much the content of the boxes looks like that of the other boxes of the set, less the same around them (0 is the border, '
+        'how much the content of the boxes looks like that of the other boxes of the set, '
+        'less the same around them (0 is the border, '
         '1 is usual); then how much more it would after the best common shift'
     )
     threshold = 0.0
-    remedy = 'draw the boxes anew or move them; look whether they were made on images of another size or crop, or on one camera alone'
+    remedy = (
+        'draw the boxes anew or move them; look whether they were made on images of another size or crop, '
+        'or on one camera alone'
+    )
     severity = 'harmful'
 
     def look(self, pair: LoadedPair) -> np.ndarray:

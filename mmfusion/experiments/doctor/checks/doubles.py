@@ -80,7 +80,10 @@ class DuplicatesCheck(Check):
 
     name = 'duplicates'
     title = 'pictures that are there twice'
-    measures = 'equality of the pixels; for copies that were written anew, the largest difference of the pictures at 32x24 pixels, gray levels'
+    measures = (
+        'equality of the pixels; for copies that were written anew, the largest difference of the pictures at 32x24 '
+        'pixels, gray levels'
+    )
     threshold = _COPY
     remedy = 'keep one of them; two pairs that share one image alone have a wrong partner'
     severity = 'harmful'
@@ -130,7 +133,10 @@ class SplitsCheck(Check):
 
     name = 'splits'
     title = 'the same scene in two splits'
-    measures = 'agreement of the edges of two visible and of two infrared images, in noise levels, where small pictures of both look alike'
+    measures = (
+        'agreement of the edges of two visible and of two infrared images, in noise levels, '
+        'where small pictures of both look alike'
+    )
     threshold = _SAME_PLACE
     remedy = (
         'split by scenes, not by frames (mmfusion split-m3fd shows how): a test on scenes of the training says little'
@@ -163,7 +169,10 @@ class SplitsCheck(Check):
             looks += 1
             agreement = same_place(cases[row].entry, cases[column].entry, features, row, column)
             if agreement >= self.threshold:
-                message = f'the scene of {cases[row].entry.label} (agreement {agreement:.1f} noise levels, similarity {similarity:.2f})'
+                message = (
+                    f'the scene of {cases[row].entry.label} (agreement {agreement:.1f} noise levels, '
+                    f'similarity {similarity:.2f})'
+                )
                 closest[column] = self.finding(
                     cases[column].entry, message, agreement, cases[row].entry, badness=min(99.0, agreement)
                 )
@@ -171,7 +180,9 @@ class SplitsCheck(Check):
 
 
 def same_place(one: PairEntry, other: PairEntry, cache: Dict[int, tuple], row: int, column: int) -> float:
-    """The smaller agreement of the two visible and of the two infrared images, in noise levels; 0 where a file cannot be read."""
+    """The smaller agreement of the two visible and of the two infrared images, in noise levels; 0 where a file cannot
+    be read.
+    """
     if len(cache) > 200:
         cache.clear()
     for index, entry in ((row, one), (column, other)):

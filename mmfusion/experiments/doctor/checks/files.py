@@ -54,7 +54,8 @@ class FilesCheck(Check):
 
 
 def unfilled_rows(image: np.ndarray) -> int:
-    """Rows at the lower end that hold nothing but the middle gray of an interrupted jpg; 0 where they are fewer than 5 % of the height.
+    """Rows at the lower end that hold nothing but the middle gray of an interrupted jpg; 0 where they are fewer than 5
+    % of the height.
 
     Args:
         image: (H, W, C).

@@ -68,7 +68,10 @@ class ClassMapsCheck(Check):
     name = 'class_maps'
     title = 'class maps that hold colors or unknown numbers'
     measures = 'channels and values of the class map, and its size'
-    remedy = 'write a png of one channel with class numbers: look each color up in the palette of the set; never resize by interpolation'
+    remedy = (
+        'write a png of one channel with class numbers: look each color up in the palette of the set; '
+        'never resize by interpolation'
+    )
     severity = 'serious'
 
     def look(self, pair: LoadedPair) -> str:
@@ -96,7 +99,10 @@ class ClassMapsCheck(Check):
             and found[found != _IGNORED].max(initial=0) >= 64
             and len(found) < found[found != _IGNORED].max() / 4
         ):
-            return f'the class map holds the {len(found)} numbers {", ".join(map(str, found[:8].tolist()))}...: gray levels rather than classes'
+            return (
+                f'the class map holds the {len(found)} numbers {", ".join(map(str, found[:8].tolist()))}...: '
+                f'gray levels rather than classes'
+            )
         return ''
 
     def judge(self, cases: Sequence[Case]) -> Iterator[Verdict]:
@@ -108,7 +114,9 @@ class ClassMapsCheck(Check):
 
 @CHECKS.register_module(name='names')
 class NamesCheck(Check):
-    """Names of classes that nearly match another one: other case, plural, or one letter; and names that nobody knows."""
+    """Names of classes that nearly match another one: other case, plural, or one letter; and names that nobody
+    knows.
+    """
 
     name = 'names'
     title = 'names of classes that nearly match'

@@ -24,7 +24,9 @@ _SEARCHES = 100_000  # comparisons in all
 
 
 class Place(NamedTuple):
-    """What :class:`RegistrationCheck` and :class:`PartnerCheck` keep of a pair: the match, and pixels of the first image per working pixel."""
+    """What :class:`RegistrationCheck` and :class:`PartnerCheck` keep of a pair: the match, and pixels of the first
+    image per working pixel.
+    """
 
     match: Match
     pixels: float
@@ -44,7 +46,9 @@ def place_of(pair: LoadedPair) -> Place:
 
 
 def is_elsewhere(match: Match, least: float = FOUND) -> bool:
-    """Whether the second image fits, but not where it lies; what agrees less than ``least`` there does not fit at rest."""
+    """Whether the second image fits, but not where it lies; what agrees less than ``least`` there does not fit at
+    rest.
+    """
     return (
         match.moved > AT_REST
         and match.best >= (CERTAIN if match.rest < least else FOUND)
@@ -79,7 +83,8 @@ class RegistrationCheck(Check):
                     )
                 elif match.rest < FOUND and typical:
                     message = (
-                        f'the edges do not agree as the images lie ({match.rest:.1f} noise levels; {matched:.0%} of the set have '
+                        f'the edges do not agree as the images lie ({match.rest:.1f} noise levels; '
+                        f'{matched:.0%} of the set have '
                         f'{FOUND:g} or more): moved too far to be found, or not of one scene'
                     )
                     yield self.finding(case.entry, message, match.rest, badness=1 - match.rest / FOUND)
@@ -94,7 +99,9 @@ def is_typical(group: Sequence[Case], least: float = FOUND) -> Tuple[bool, float
 
 
 def _least_agreement(group: Sequence[Case]) -> float:
-    """What a pair of this set has to reach: more where pairs agree far better as a rule, as strangers at times pass the threshold."""
+    """What a pair of this set has to reach: more where pairs agree far better as a rule, as strangers at times pass the
+    threshold.
+    """
     usual = float(np.median([case.fact.match.rest for case in group]))
     return CERTAIN if usual >= 2 * FOUND and len(group) >= _LEAST_PAIRS else FOUND
 
@@ -104,7 +111,8 @@ def _describe(match: Match, pixels: float) -> str:
     size = f', scale {match.scale:.2f}' if abs(match.scale - 1) > 0.01 else ''
     turn = f', turn {match.degrees:.0f} degrees' if abs(match.degrees) >= 1 else ''
     return (
-        f'the second image lies off by about {match.moved * pixels:.0f} pixels: it fits when moved by ({x}, {y}){size}{turn} '
+        f'the second image lies off by about {match.moved * pixels:.0f} pixels: it fits when moved by ({x}, '
+        f'{y}){size}{turn} '
         f'(agreement {match.best:.1f} noise levels there, {match.rest:.1f} as it is)'
     )
 
@@ -115,9 +123,15 @@ class PartnerCheck(Check):
 
     name = 'partner'
     title = 'partners that belong to other pairs'
-    measures = 'agreement of the edges of both images, in noise levels of wrong places; then that with the partners of other such pairs'
+    measures = (
+        'agreement of the edges of both images, in noise levels of wrong places; '
+        'then that with the partners of other such pairs'
+    )
     threshold = FOUND
-    remedy = 'compare the names and numbers of the two folders; a shift by one, or a list sorted differently, is the usual cause'
+    remedy = (
+        'compare the names and numbers of the two folders; a shift by one, or a list sorted differently, '
+        'is the usual cause'
+    )
     severity = 'serious'
 
     def look(self, pair: LoadedPair) -> Place:
@@ -136,7 +150,8 @@ class PartnerCheck(Check):
                 other, agreement = budget.best_partner(case, group, lost)
                 if other is not None:
                     message = (
-                        f'its second image is that of another scene (agreement {rest:.1f} noise levels); {other.label} has one that fits '
+                        f'its second image is that of another scene (agreement {rest:.1f} noise levels); '
+                        f'{other.label} has one that fits '
                         f'({agreement:.1f})'
                     )
                     yield self.finding(case.entry, message, rest, other, badness=10 + agreement)
@@ -144,7 +159,8 @@ class PartnerCheck(Check):
                     continue  # moved, which the check of registration tells
                 elif typical:
                     message = (
-                        f'the images share nothing (agreement {rest:.1f} noise levels; {matched:.0%} of the set have more than {least:g}), '
+                        f'the images share nothing (agreement {rest:.1f} noise levels; '
+                        f'{matched:.0%} of the set have more than {least:g}), '
                         'and no other pair has one that fits'
                     )
                     yield self.finding(case.entry, message, rest, badness=FOUND - rest)

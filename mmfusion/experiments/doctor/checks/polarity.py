@@ -42,16 +42,22 @@ class _Warmth(NamedTuple):
 class PolarityCheck(Check):
     """Infrared images in which warm things are dark.
 
-    Where the pictures of a set are alike (cold sky above, warm ground below), the layout tells it. Otherwise boxes of people do, and those of
-    classes that are warm throughout the set; a single dark one is not enough, since a coat before a warm street is dark too. What neither tells is
-    not judged.
+    Where the pictures of a set are alike (cold sky above, warm ground below), the layout tells it. Otherwise boxes of
+    people do, and those of classes that are warm throughout the set; a single dark one is not enough, since a coat
+    before a warm street is dark too. What neither tells is not judged.
     """
 
     name = 'polarity'
     title = 'infrared images with inverted polarity'
-    measures = 'contrast of boxes of people in the infrared image, in its standard deviations; without boxes, correlation of the layout with the set'
+    measures = (
+        'contrast of boxes of people in the infrared image, in its standard deviations; without boxes, '
+        'correlation of the layout with the set'
+    )
     threshold = -0.35
-    remedy = 'invert the infrared image (255 - value), or set the camera to white-hot; fusion and detectors take bright for warm'
+    remedy = (
+        'invert the infrared image (255 - value), or set the camera to white-hot; '
+        'fusion and detectors take bright for warm'
+    )
     severity = 'serious'
     modalities = ('visible', 'infrared')
 
@@ -99,7 +105,8 @@ def _reason(votes: Sequence[float], like_others: bool) -> str:
 
 
 def box_contrast(gray: np.ndarray, box: Sequence[float]) -> float:
-    """Mean of the inner part of a box less that of a frame around it, in standard deviations of the image; NaN where there is no room.
+    """Mean of the inner part of a box less that of a frame around it, in standard deviations of the image; NaN where
+    there is no room.
 
     Args:
         gray: (H, W) float32.

@@ -22,11 +22,16 @@ class _Looks(NamedTuple):
 
 @CHECKS.register_module(name='swapped')
 class SwappedCheck(Check):
-    """Color where the infrared image should be and none where the visible one should be; of gray pairs, statistics against those of the set."""
+    """Color where the infrared image should be and none where the visible one should be; of gray pairs, statistics
+    against those of the set.
+    """
 
     name = 'swapped'
     title = 'visible and infrared image exchanged'
-    measures = 'color of both images; of gray ones, which source they look like, by a discriminant that is learned from the set'
+    measures = (
+        'color of both images; of gray ones, which source they look like, by a discriminant that is '
+        'learned from the set'
+    )
     threshold = -0.5
     remedy = 'exchange the two files, or the folders if the whole set is concerned'
     severity = 'serious'
@@ -81,7 +86,8 @@ def _describe(gray: np.ndarray) -> np.ndarray:
 
 
 def _scores(differences: np.ndarray) -> np.ndarray:
-    """How much each pair looks as the set does: 1 is the median, negative ones look exchanged; NaN where the set does not tell.
+    """How much each pair looks as the set does: 1 is the median, negative ones look exchanged; NaN where the set does
+    not tell.
 
     A tenth of the pairs is left out in turn and judged by the others, so that none speaks for itself.
 

@@ -1,4 +1,6 @@
-"""Gray levels: images without content, clipped ones, too few levels for their depth, gray pictures that pass for color."""
+"""Gray levels: images without content, clipped ones, too few levels for their depth, gray pictures that pass for
+color.
+"""
 
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence
 
@@ -22,7 +24,10 @@ class ConstantCheck(Check):
 
     name = 'constant'
     title = 'an image without content'
-    measures = 'spread (standard deviation) of the gray levels once noise is averaged out, 8-bit levels; of deeper images the counts'
+    measures = (
+        'spread (standard deviation) of the gray levels once noise is averaged out, 8-bit levels; '
+        'of deeper images the counts'
+    )
     threshold = 1.0
     remedy = 'leave the pair out; the camera was covered or off, or the file was written empty'
     severity = 'serious'
@@ -58,7 +63,10 @@ class SaturatedCheck(Check):
     title = 'clipped images'
     measures = 'part of the pixels at the highest level of an 8-bit image, or at the largest value of a deeper one'
     threshold = 0.35
-    remedy = 'record with less exposure or another range; pictures made from raw data can be made again (LoadPair(stretch=...))'
+    remedy = (
+        'record with less exposure or another range; pictures made from raw data can be made again '
+        '(LoadPair(stretch=...))'
+    )
     severity = 'harmful'
     modalities = ('visible', 'infrared')
 
@@ -83,7 +91,9 @@ class SaturatedCheck(Check):
 
 
 class _Levels(NamedTuple):
-    """Levels of an image of more than 8 bits: largest value, number of different ones, and their greatest common divisor."""
+    """Levels of an image of more than 8 bits: largest value, number of different ones, and their greatest common
+    divisor.
+    """
 
     largest: int
     count: int
@@ -98,7 +108,10 @@ class DepthCheck(Check):
     title = '8-bit data in 16-bit files'
     measures = 'largest value and step of the levels of 16-bit files'
     threshold = 256
-    remedy = 'write the images with 8 bit (they are read by the full 16-bit range and come out black), or give LoadPair(bit_depth=8)'
+    remedy = (
+        'write the images with 8 bit (they are read by the full 16-bit range and come out black), '
+        'or give LoadPair(bit_depth=8)'
+    )
     severity = 'serious'
 
     def look(self, pair: LoadedPair) -> Dict[str, Optional[_Levels]]:
@@ -114,7 +127,9 @@ class DepthCheck(Check):
         return _Levels(int(values[-1]), len(values), step)
 
     def judge(self, cases: Sequence[Case]) -> Iterator[Verdict]:
-        """Images with no more than 256 levels in the lowest or in whole steps of 256 or 257; and ranges that nobody stated."""
+        """Images with no more than 256 levels in the lowest or in whole steps of 256 or 257; and ranges that nobody
+        stated.
+        """
         for case in cases:
             for source, levels in case.fact.items():
                 if levels is None or levels.count < 2:
@@ -130,7 +145,10 @@ class DepthCheck(Check):
                     yield self.finding(case.entry, message, levels.count, badness=0.5)
                 elif levels.largest < 2**15 and not scaled:
                     bits = levels.largest.bit_length()
-                    message = f'{what} has 16 bit and uses {bits} (largest value {levels.largest}): say LoadPair(bit_depth={bits})'
+                    message = (
+                        f'{what} has 16 bit and uses {bits} (largest value {levels.largest}): '
+                        f'say LoadPair(bit_depth={bits})'
+                    )
                     yield self.finding(case.entry, message, levels.largest, badness=0.2)
 
 
@@ -142,7 +160,10 @@ class GrayCheck(Check):
     title = 'gray pictures saved as color'
     measures = 'mean difference of the channels of the visible image, 8-bit levels'
     threshold = 0.5
-    remedy = 'look for the color original; fusion in luminance and chroma expects color, and a gray visible image gives a gray result'
+    remedy = (
+        'look for the color original; fusion in luminance and chroma expects color, '
+        'and a gray visible image gives a gray result'
+    )
     severity = 'look'
     modalities = ('visible', 'infrared')
     _MOST = 0.5  # of the visible images have color in a set of color

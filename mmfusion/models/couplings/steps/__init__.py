@@ -1,1 +1,3 @@
-"""Pieces of training steps: states to go back to, optimizers, gradients through an update, batches of several sizes, checks."""
+"""Pieces of training steps: states to go back to, optimizers, gradients through an update, batches of several sizes,
+checks.
+"""

@@ -1,6 +1,7 @@
 """Batches of pictures of several sizes: taken apart by size, and put together again.
 
-A batch that the data preprocessor had to pad names the true sizes under ``inputs['sizes']``; without that key there is no padding.
+A batch that the data preprocessor had to pad names the true sizes under ``inputs['sizes']``; without that key there is
+no padding.
 """
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -31,8 +32,8 @@ class SizeGroup(NamedTuple):
     def of(self, value: Any, number: int) -> Any:
         """The part of ``value`` that belongs to the group.
 
-        Tensors (N, ..., H, W) lose the other pictures and the padding, lists and tuples of N entries the other entries (a tuple of N equal
-        strings becomes the string); everything else stays as it is.
+        Tensors (N, ..., H, W) lose the other pictures and the padding, lists and tuples of N entries the other entries
+        (a tuple of N equal strings becomes the string); everything else stays as it is.
         """
         if isinstance(value, Tensor) and value.dim() >= 3 and len(value) == number:
             if len(self.indices) == number and tuple(value.shape[-2:]) == self.size:
@@ -106,7 +107,9 @@ def average(groups: Sequence[SizeGroup], losses: Sequence[Dict[str, Tensor]]) ->
 def aligned_guidance(
     guidance: Sequence[Dict[str, Tensor]], groups: Sequence[SizeGroup], full: Size
 ) -> Dict[str, Tensor]:
-    """Guidance maps of every group, (n, C, any, any), enlarged to the pictures and laid over the padded batch: (N, C, H, W)."""
+    """Guidance maps of every group, (n, C, any, any), enlarged to the pictures and laid over the padded batch: (N, C,
+    H, W).
+    """
     return {
         key: put_together(
             groups,

@@ -1,16 +1,18 @@
 r"""Gradient of a bilevel problem, with the lower problem's curvature known only through its gradient.
 
-An upper loss :math:`F(w, a)` is minimized over :math:`a` while the weights are tied to a lower problem, :math:`w^*(a) \in \arg\min_w f(w, a)`.
-The implicit function theorem gives :math:`dF/da = F_a - f_{aw} f_{ww}^{-1} F_w`. With the Gauss-Newton matrices of rank one,
-:math:`f_{ww} \approx f_w f_w^T` and :math:`f_{aw} \approx f_a f_w^T`, this becomes
+An upper loss :math:`F(w, a)` is minimized over :math:`a` while the weights are tied to a lower problem,
+:math:`w^*(a) \in \arg\min_w f(w, a)`. The implicit function theorem gives :math:`dF/da = F_a - f_{aw} f_{ww}^{-1} F_w`.
+With the Gauss-Newton matrices of rank one, :math:`f_{ww} \approx f_w f_w^T` and :math:`f_{aw} \approx f_a f_w^T`, this
+becomes
 
 .. math::
     \frac{dF}{da} \approx F_a - c f_a, \qquad c = \frac{\langle F_w, f_w \rangle}{\langle f_w, f_w \rangle + 10^{-12}}
 
-No second derivative is needed and no unrolled copy of the network. It is exact where the lower loss is the square of one linear residual.
+No second derivative is needed and no unrolled copy of the network. It is exact where the lower loss is the square of
+one linear residual.
 
-R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and meta-initialized deep model for image fusion", IEEE TPAMI 2024
-(arXiv 2305.15862), searches architectures with it. Written from the formula; no official code.
+R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and meta-initialized deep model for image
+fusion", IEEE TPAMI 2024 (arXiv 2305.15862), searches architectures with it. Written from the formula; no official code.
 """
 
 from typing import List, NamedTuple, Optional, Sequence
@@ -94,7 +96,8 @@ def subtract_scaled(upper: Gradients, coefficient: Tensor, lower: Gradients) -> 
 def combine(
     upper: Gradients, lower: Gradients, coefficient: Tensor, legacy_sign: bool = False, legacy_eta: float = 1.0
 ) -> List[Optional[Tensor]]:
-    """:math:`F_a - c f_a` from known gradients; with ``legacy_sign`` :math:`F_a + \\eta c f_a`, as the published program computes it.
+    """:math:`F_a - c f_a` from known gradients; with ``legacy_sign`` :math:`F_a + \\eta c f_a`, as the published
+    program computes it.
 
     Examples:
         >>> F_a, f_a, c = [torch.tensor([1., 0.])], [torch.tensor([2., 2.])], torch.tensor(0.5)
@@ -115,7 +118,8 @@ def implicit_gradient(
     legacy_eta: float = 1.0,
     retain_graph: bool = False,
 ) -> ImplicitGradient:
-    """Gradient of the upper loss for the upper variables, the answer of the weights included. No ``.grad`` is read or written.
+    """Gradient of the upper loss for the upper variables, the answer of the weights included. No ``.grad`` is read or
+    written.
 
     Args:
         upper_loss: Scalar F.

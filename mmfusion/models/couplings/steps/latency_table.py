@@ -72,7 +72,8 @@ def load_latency_table(source: Union[str, Path, dict, LatencyTable]) -> LatencyT
         path = Path(source)
         if not path.is_file():
             raise MissingFileError(
-                f'no latency table {path}: measure one with mmfusion latency, on the device on which the network will run'
+                f'no latency table {path}: measure one with mmfusion latency, on the device on which the '
+                f'network will run'
             )
         try:
             source = read_json(path)

@@ -15,9 +15,10 @@ MAX_NAMES = 16
 class LossCheck:
     """Looks at the total of every batch's losses, and raises when it is not a finite number.
 
-    On a CPU that happens at once, before the weights change. On other devices the answer is fetched when the next batch arrives, or before a
-    checkpoint is saved (:meth:`finish`): mmengine has waited for the step by then, to log its losses, so that nothing waits for this. Weights
-    that the step has spoiled meanwhile reach no file. With several processes the answer is that of all, so that all stop at the same iteration.
+    On a CPU that happens at once, before the weights change. On other devices the answer is fetched when the next batch
+    arrives, or before a checkpoint is saved (:meth:`finish`): mmengine has waited for the step by then, to log its
+    losses, so that nothing waits for this. Weights that the step has spoiled meanwhile reach no file. With several
+    processes the answer is that of all, so that all stop at the same iteration.
 
     Gradients are not looked at: under dynamic loss scaling infinite ones are normal.
 

@@ -30,9 +30,10 @@ def loss_context(data_samples: Sequence[FusionDataSample]) -> Dict[str, object]:
     """Labels that fusion losses may use.
 
     Returns:
-        dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects annotated;
-        ``seg``, (N, H, W) class indices, when every sample has a class map; ``fusion_task``, its name, when all samples name the same, a tuple of
-        names when they differ (``task`` is its former name, for one version more).
+        dict: ``boxes``, a list of N tensors (n, 4), xyxy in pixels of the batch, when every sample has objects
+        annotated; ``seg``, (N, H, W) class indices, when every sample has a class map; ``fusion_task``, its name, when
+        all samples name the same, a tuple of names when they differ (``task`` is its former name, for one version
+        more).
     """
     context: Dict[str, object] = {}
     task = fusion_task(data_samples)

@@ -46,8 +46,8 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
     """Check the optimizers and the precision of a meta coupling.
 
     Raises:
-        UserError: There is one optimizer for all, one is missing or unknown, gradients are to be accumulated or are of half precision, Adam's eps
-            would swallow the gradient, or parts of the model are wrapped one by one.
+        UserError: There is one optimizer for all, one is missing or unknown, gradients are to be accumulated or are of
+            half precision, Adam's eps would swallow the gradient, or parts of the model are wrapped one by one.
     """
     parts = {name: part for name, part in coupling.learning_parts().items() if name in ('fuser', 'tasks', 'guide')}
     check_part_optimizers(coupling, optim_wrapper, parts, separate=tuple(parts), optional=('loss_generator', 'guide'))
@@ -56,14 +56,16 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
         not p.dtype.is_floating_point or p.dtype.itemsize < 4 for p in coupling.parameters()
     ):
         raise UserError(
-            'MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in half precision. '
+            'MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in '
+            'half precision. '
             'Leave autocast and half() out'
         )
     if 'loss_generator' in optim_wrapper:
         eps = max(group.get('eps', 0.0) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
         if eps > LARGEST_EPS:
             raise UserError(
-                f'optim_wrapper.loss_generator: eps={eps:g} is too large for gradients of about 1e-8; set eps={LARGEST_EPS:g} or less'
+                f'optim_wrapper.loss_generator: eps={eps:g} is too large for gradients of about 1e-8; '
+                f'set eps={LARGEST_EPS:g} or less'
             )
 
 
@@ -75,18 +77,21 @@ def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
         tasks: Task networks by name.
 
     Raises:
-        ValueError: There are no samples, a class map is not as large as its image, or a class is beyond the list; the message names the sample.
+        ValueError: There are no samples, a class map is not as large as its image, or a class is beyond the list; the
+            message names the sample.
     """
     samples = data.get('data_samples') if isinstance(data, dict) else None
     if not samples:
         raise InputError(
-            'MetaCoupling learns from labels, but the batch has no data_samples: end the training pipeline with PackFusionInputs'
+            'MetaCoupling learns from labels, but the batch has no data_samples: '
+            'end the training pipeline with PackFusionInputs'
         )
     for sample, image in zip(samples, data['inputs']['first']):
         name = sample.get('sample_id', sample.get('img_id', '?'))
         if 'gt_sem_seg' in sample and sample.gt_sem_seg.data.shape[-2:] != image.shape[-2:]:
             raise InputError(
-                f'the class map of sample {name!r} has the size {tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
+                f'the class map of sample {name!r} has the size '
+                f'{tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
                 f'{tuple(image.shape[-2:])}: load annotations before the transforms that change the size'
             )
         for task_name, task in tasks.items():
@@ -95,7 +100,8 @@ def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
                 continue
             if int(labels.max()) >= number or int(labels.min()) < 0:
                 raise InputError(
-                    f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, but task {task_name!r} '
+                    f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, '
+                    f'but task {task_name!r} '
                     f'has num_classes={number}, that is 0 to {number - 1}; correct the labels or num_classes'
                 )
 

@@ -53,7 +53,8 @@ def fuser_steps(
     """
     if coupling.inner_steps > 1 and get_world_size() > 1:
         raise UserError(
-            'inner_steps above 1 is not supported with several processes: their steps would drift apart; set inner_steps=1'
+            'inner_steps above 1 is not supported with several processes: their steps would drift apart; '
+            'set inner_steps=1'
         )
     named = {name: parameter for name, parameter in coupling.fuser.named_parameters() if parameter.requires_grad}
     rates = {id(parameter): group['lr'] for group in optimizer.param_groups for parameter in group['params']}
@@ -89,8 +90,8 @@ def generator_step(
 ) -> Tensor:
     """Carry the outer gradient on to the loss generation module, and step.
 
-    With an optimizer under ``loss_generator`` that one steps; otherwise the largest entry moves by the learning rate of the fuser and the others
-    in proportion, and nothing moves when all are zero.
+    With an optimizer under ``loss_generator`` that one steps; otherwise the largest entry moves by the learning rate of
+    the fuser and the others in proportion, and nothing moves when all are zero.
 
     Args:
         generator: Loss generation module.
@@ -114,14 +115,16 @@ def generator_step(
     )
     if all(gradient is None for gradient in gradients):
         raise UserError(
-            f'the task loss does not reach {type(generator).__name__}: no entry of fusion_loss uses the learned weights (the argument '
+            f'the task loss does not reach {type(generator).__name__}: no entry of fusion_loss uses the learned '
+            f'weights (the argument '
             '`weights` of its criterion). Add one that does'
         )
     gradients = average_gradients(gradients, parameters)
     largest = torch.stack([gradient.abs().max() for gradient in gradients if gradient is not None]).max()
     if not torch.isfinite(largest):
         raise NonFiniteError(
-            'the gradient of the loss generation module is not finite: lower the learning rates, or clip the gradient of the tasks'
+            'the gradient of the loss generation module is not finite: lower the learning rates, '
+            'or clip the gradient of the tasks'
         )
     if 'loss_generator' in optim_wrapper:
         wrapper = optim_wrapper['loss_generator']

@@ -1,4 +1,6 @@
-"""Optimizers of couplings that compute their gradients themselves: which parts they serve, and what such couplings cannot take."""
+"""Optimizers of couplings that compute their gradients themselves: which parts they serve, and what such couplings
+cannot take.
+"""
 
 from typing import Collection, Dict, List, Union
 
@@ -32,8 +34,8 @@ def check_part_optimizers(
         optional: Parts that may have one and do without.
 
     Raises:
-        UserError: An optimizer is missing, unknown or leaves weights out, gradients are to be accumulated or are of a lower precision than that
-            of the coupling, or parts of the model are wrapped one by one.
+        UserError: An optimizer is missing, unknown or leaves weights out, gradients are to be accumulated or are of a
+            lower precision than that of the coupling, or parts of the model are wrapped one by one.
     """
     name = type(coupling).__name__
     example = ', '.join(f'{part}=dict(optimizer=...)' for part in parts)
@@ -41,7 +43,8 @@ def check_part_optimizers(
         found = set(optim_wrapper.keys())
         if set(parts) - found:
             raise UserError(
-                f'optim_wrapper has no {sorted(set(parts) - found)}; {name} needs an optimizer for each of {sorted(parts)}: {example}'
+                f'optim_wrapper has no {sorted(set(parts) - found)}; {name} needs an optimizer for each of '
+                f'{sorted(parts)}: {example}'
             )
         if found - set(parts) - set(optional):
             raise UserError(
@@ -50,7 +53,8 @@ def check_part_optimizers(
         wrappers = dict(optim_wrapper.items())
     elif separate:
         raise UserError(
-            f"{name} needs one optimizer for each part: optim_wrapper = dict(constructor='PartOptimWrapperConstructor', {example})"
+            f'{name} needs one optimizer for each part: optim_wrapper = '
+            f"dict(constructor='PartOptimWrapperConstructor', {example})"
         )
     else:
         wrappers = dict(optim_wrapper=optim_wrapper)
@@ -78,7 +82,8 @@ def refuse_precision(wrapper: OptimWrapper, place: str, coupling: nn.Module) -> 
         scaled or getattr(wrapper, 'autocast_dtype', torch.float32) != torch.float32
     ):
         raise UserError(
-            f'{place} is a {kind}, but {name} trains in float32: its gradients are small and vanish in half precision. Use '
+            f'{place} is a {kind}, but {name} trains in float32: its gradients are small and vanish in '
+            f'half precision. Use '
             "type='OptimWrapper', without --amp"
         )
     if coupling.precision == 'bfloat16' and scaled:
@@ -108,7 +113,8 @@ def refuse_wrapped_parts(coupling: nn.Module) -> None:
     wrapped = [child for child, module in coupling.named_children() if isinstance(module, DistributedDataParallel)]
     if wrapped:
         raise UserError(
-            f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); {type(coupling).__name__} averages '
+            f'the parts {wrapped} are wrapped one by one (MMSeparateDistributedDataParallel); '
+            f'{type(coupling).__name__} averages '
             'gradients itself: leave model_wrapper_cfg out of the config'
         )
 

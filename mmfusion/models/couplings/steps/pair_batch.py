@@ -19,8 +19,8 @@ class PairBatch(NamedTuple):
     """Images of N pairs with their samples.
 
     Attributes:
-        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``sizes`` of padded images may stand
-            beside them.
+        inputs: Images by name (``first`` and ``second``), each (N, C, H, W) float in [0, 1]; ``sizes`` of padded images
+            may stand beside them.
         samples: N samples; ``img_shape`` (H, W) says how much of an image is not padding.
     """
 
@@ -31,7 +31,8 @@ class PairBatch(NamedTuple):
 def swap_roles(batch: PairBatch) -> PairBatch:
     """The batch, followed by a copy in which the sources have changed places; labels are repeated.
 
-    A gray source beside an RGB one becomes RGB with three equal channels, whose chroma has no weight when color is restored.
+    A gray source beside an RGB one becomes RGB with three equal channels, whose chroma has no weight when color is
+    restored.
 
     Args:
         batch: ``first`` and ``second``.
@@ -63,8 +64,8 @@ def swap_roles(batch: PairBatch) -> PairBatch:
 def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torch.Generator] = None) -> PairBatch:
     """Cut one random window out of every pair, at the same place in both sources.
 
-    Every position at which the window lies inside the picture is equally likely, the last row and column included. A picture smaller
-    than the window makes the window of the whole batch as small.
+    Every position at which the window lies inside the picture is equally likely, the last row and column included. A
+    picture smaller than the window makes the window of the whole batch as small.
 
     Args:
         batch: Images with samples.
@@ -93,7 +94,8 @@ def random_crop(batch: PairBatch, size: Optional[Size], generator: Optional[torc
 
 
 def resize_batch(batch: PairBatch, size: Optional[Size]) -> PairBatch:
-    """Resize every image (without its padding) bilinearly, class maps to the nearest pixel, and boxes by the factors of width and height.
+    """Resize every image (without its padding) bilinearly, class maps to the nearest pixel, and boxes by the factors of
+    width and height.
 
     Args:
         batch: Images with samples.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 
 class TrainingState:
-    """A copy, in memory, of all that training steps change in a module: parameters, buffers, and the optimizer's moments.
+    """A copy, in memory, of all that training steps change in a module: parameters, buffers, and the optimizer's
+    moments.
 
     Args:
         module: Module to come back to.
@@ -46,7 +47,9 @@ class TrainingState:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put everything back, in place; gradients are dropped. Once only: the optimizer goes on with the saved moments themselves."""
+        """Put everything back, in place; gradients are dropped. Once only: the optimizer goes on with the saved moments
+        themselves.
+        """
         for tensor, saved in self._tensors:
             tensor.copy_(saved)
             tensor.grad = None
@@ -61,7 +64,8 @@ def _copy(value):
 
 @contextmanager
 def at_rest(module: Optional[nn.Module]):
-    """Evaluation mode for a while, each submodule back to its own mode afterwards; batch norm statistics stay. None is at rest anyway.
+    """Evaluation mode for a while, each submodule back to its own mode afterwards; batch norm statistics stay. None is
+    at rest anyway.
 
     Examples:
         >>> layer = nn.BatchNorm2d(3)
@@ -89,7 +93,8 @@ def trainable(module: nn.Module) -> List[nn.Parameter]:
 def optimizer_step(loss: Tensor, parameters: Sequence[nn.Parameter], wrapper: OptimWrapper) -> None:
     """One step of ``wrapper`` on ``loss`` for ``parameters``, averaged over processes; no other gradient is touched.
 
-    Unlike ``OptimWrapper.update_params`` it leaves the wrapper's count of iterations alone, so that it can be taken back.
+    Unlike ``OptimWrapper.update_params`` it leaves the wrapper's count of iterations alone, so that it can be taken
+    back.
     """
     set_gradients(parameters, torch.autograd.grad(loss, parameters, allow_unused=True))
     wrapper.step()

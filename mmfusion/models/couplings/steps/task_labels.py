@@ -11,12 +11,16 @@ from mmfusion.utils.errors import InputError
 LOAD = 'load annotations in the training pipeline, or leave this task out of the config'
 REMEDIES = dict(
     gt_instances=LOAD,
-    gt_sem_seg="put dict(type='LoadClassMap') into the training pipeline, of a data set with class maps, or leave this task out of the config",
-    masks="load them with dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True), from a data set that has masks (CocoPairDataset)",
-    gt_edge_map="make it from the class map, behind the transforms that change the size: dict(type='mmseg.GenerateEdge', edge_width=4)",
+    gt_sem_seg="put dict(type='LoadClassMap') into the training pipeline, of a data set with class maps, "
+    'or leave this task out of the config',
+    masks="load them with dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True), "
+    'from a data set that has masks (CocoPairDataset)',
+    gt_edge_map='make it from the class map, behind the transforms that change the size: '
+    "dict(type='mmseg.GenerateEdge', edge_width=4)",
     gt_depth_map="load it, with dict(type='mmseg.LoadDepthAnnotation')",
 )
-#: Detectors whose published pipelines pad pictures to a multiple of this number themselves, since their maps have to cover the input exactly.
+#: Detectors whose published pipelines pad pictures to a multiple of this number themselves, since their maps have to
+# cover the input exactly.
 PADDED_BY_PIPELINE = dict(CenterNet=32, CornerNet=128, RTMDet=32)
 
 
@@ -57,7 +61,8 @@ def check_labels(network: nn.Module, kind: str, sample: FusionDataSample) -> Non
     for name, remedy in needed_labels(network, kind).items():
         if name not in (sample.gt_instances if name == 'masks' else sample):
             raise InputError(
-                f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} has none: {remedy}'
+                f'{type(network).__name__} needs {name} for its loss, but sample {sample.get("sample_id", "?")!r} '
+                f'has none: {remedy}'
             )
 
 
@@ -78,7 +83,9 @@ def fit_maps(sample: FusionDataSample, kind: str) -> None:
 
 
 def set_border(sample: FusionDataSample) -> None:
-    """Say where in the network's input the picture lies (top, bottom, left, right), unless a transform has moved it: CenterNet and its kin ask."""
+    """Say where in the network's input the picture lies (top, bottom, left, right), unless a transform has moved it:
+    CenterNet and its kin ask.
+    """
     if 'border' not in sample:
         height, width = sample.img_shape[:2]
         sample.set_metainfo(dict(border=(0, height, 0, width)))

@@ -35,11 +35,13 @@ class DenseEncoder(BaseModule):
         """Encode (N, 1, H, W).
 
         Returns:
-            tuple: All features before the last layer, (N, 2c, H, W) and (N, c, H, W), and the encoded feature (N, c, H, W).
+            tuple: All features before the last layer, (N, 2c, H, W) and (N, c, H, W), and the encoded feature (N, c, H,
+            W).
         """
         x = F.relu_(self.stem(image))
         if x.device.type == 'cpu' and not exporting():
-            # oneDNN computes these few-channel layers two to three times faster this way; the layers behind inherit the layout.
+            # oneDNN computes these few-channel layers two to three times faster this way; the layers behind inherit the
+            # layout.
             x = x.contiguous(memory_format=torch.channels_last)
         x = torch.cat([x, self.dense1(x)], dim=1)  # 2c
         parts = [x, self.dense2(x)]
@@ -70,18 +72,20 @@ class ConvExpert(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
-#: Channels of a 512-bit register: up to so many, oneDNN computes the outputs of several narrow convolutions in the time of one.
+#: Channels of a 512-bit register: up to so many, oneDNN computes the outputs of several narrow convolutions in the time
+# of one.
 _REGISTER = 16
 #: Up to so many experts, a graph has a branch for each pair of them.
 _PAIRED = 4
 
 
 def run_together(experts: Sequence[ConvExpert], x: Tensor) -> List[Tensor]:
-    """What each of some experts makes of the same features; their first convolutions, which read the widest features, run as one.
+    """What each of some experts makes of the same features; their first convolutions, which read the widest features,
+    run as one.
 
-    A narrow expert leaves most of a vector register empty, and in the backward pass the gradient of the features is made once instead of added up.
-    Where the outputs of all fit into a register, later layers run as one too, each expert with zeros for what belongs to the others: as fast as one
-    by one, and the features are not taken apart.
+    A narrow expert leaves most of a vector register empty, and in the backward pass the gradient of the features is
+    made once instead of added up. Where the outputs of all fit into a register, later layers run as one too, each
+    expert with zeros for what belongs to the others: as fast as one by one, and the features are not taken apart.
 
     Args:
         experts: Experts of equal widths.
@@ -124,11 +128,12 @@ def _block_diagonal(weights: Sequence[Tensor]) -> Tensor:
 def run_chosen(experts: ModuleList, sources: Sequence[Sequence[Tensor]], gate: GateOutput, mode: str) -> Tensor:
     """Run on each image the experts it chose, and combine them.
 
-    Image by image: gathering the images of an expert into a batch would copy the widest features of the network, and its backward fills a
-    batch of zeros for each expert, which costs more than the convolutions of a narrow network.
+    Image by image: gathering the images of an expert into a batch would copy the widest features of the network, and
+    its backward fills a batch of zeros for each expert, which costs more than the convolutions of a narrow network.
 
-    In training an expert that nobody chose runs on an empty batch: its parameters then get a gradient of exactly zero instead of none, so
-    that the optimizer treats all experts alike and DistributedDataParallel finds every parameter used.
+    In training an expert that nobody chose runs on an empty batch: its parameters then get a gradient of exactly zero
+    instead of none, so that the optimizer treats all experts alike and DistributedDataParallel finds every parameter
+    used.
 
     Args:
         experts: E networks, in equal runs that look at the first source, the second...
@@ -162,11 +167,13 @@ def run_chosen(experts: ModuleList, sources: Sequence[Sequence[Tensor]], gate: G
 
 
 def _run_where_chosen(experts: ModuleList, inputs: Sequence[Tensor], gates: Tensor, mode: str) -> Tensor:
-    """:func:`run_chosen` in a form that a graph can record: an expert runs, on the whole batch, where any image of it chose that expert.
+    """:func:`run_chosen` in a form that a graph can record: an expert runs, on the whole batch, where any image of it
+    chose that expert.
 
-    Where these are two, as for a single image, they run as one network of twice the width; there is a branch for each pair. Otherwise each runs by
-    itself. The sum is that of the formula, without the shifts that keep ``exp`` of half precision from an overflow; what runs has a gate of zero for
-    images that did not choose it, which adds nothing to them.
+    Where these are two, as for a single image, they run as one network of twice the width; there is a branch for each
+    pair. Otherwise each runs by itself. The sum is that of the formula, without the shifts that keep ``exp`` of half
+    precision from an overflow; what runs has a gate of zero for images that did not choose it, which adds nothing to
+    them.
 
     Args:
         experts: E networks.
@@ -210,7 +217,9 @@ def _run_where_chosen(experts: ModuleList, inputs: Sequence[Tensor], gates: Tens
 
 
 def _pair(experts: Sequence[ConvExpert], sources: Sequence[Tensor]) -> Sequence[Tensor]:
-    """What two experts make of one (N, C, H, W) for both or of one each, in layers for both: a runtime computes few channels as slowly as many."""
+    """What two experts make of one (N, C, H, W) for both or of one each, in layers for both: a runtime computes few
+    channels as slowly as many.
+    """
     same = len(sources) == 1
     x = torch.cat(list(sources), dim=1)
     for depth in range(0, len(experts[0]), 2):

@@ -2,9 +2,9 @@
 
 Names and orders change, values never. A key that is missing, unexpected or of another shape is an error that lists it.
 
-Class order: the official detector has background as class 0 and regresses boxes for it too; mmdet 3 puts background last and regresses none for
-it. The official one also counts a box's width as x2 - x1 + 1, as mmdet did before version 2; its weights carry over, detections may differ by a
-fraction of a pixel.
+Class order: the official detector has background as class 0 and regresses boxes for it too; mmdet 3 puts background
+last and regresses none for it. The official one also counts a box's width as x2 - x1 + 1, as mmdet did before version
+2; its weights carry over, detections may differ by a fraction of a pixel.
 """
 
 from pathlib import Path
@@ -23,7 +23,9 @@ HEAD_PREFIX = 'fusion_head.'
 
 
 def fusion_head_rules() -> List[Rule]:
-    """Patterns of the fusion head's keys, without their prefix, and the names in :class:`MoEFusion`; an empty name drops the entry."""
+    """Patterns of the fusion head's keys, without their prefix, and the names in :class:`MoEFusion`; an empty name
+    drops the entry.
+    """
     rules = []
     layers = {'Conv1': 'stem', 'DenseConv1': 'dense1', 'DenseConv2': 'dense2', 'DenseConv3': 'dense3'}
     for side, name in SIDES.items():
@@ -96,17 +98,18 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     """Convert a file and write it, with the prefixes ``fuser.`` and ``guide.`` that a coupling gives its parts.
 
     Args:
-        source: Official checkpoint: an mmcv dict with ``state_dict``, or a bare state dict; of the whole model, or of the fusion head alone
-            (with or without the prefix ``fusion_head.``).
+        source: Official checkpoint: an mmcv dict with ``state_dict``, or a bare state dict; of the whole model, or of
+            the fusion head alone (with or without the prefix ``fusion_head.``).
         target: File to write; it appears whole or not at all.
-        config: Config with ``fuser`` and ``guide`` that the result has to fit; the number of classes is taken from the checkpoint.
+        config: Config with ``fuser`` and ``guide`` that the result has to fit; the number of classes is taken from the
+            checkpoint.
 
     Returns:
         dict: The converted weights.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
-            listed.
+        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected
+            or of another shape are listed.
     """
     state = read_official(source, 'a checkpoint of MoE-Fusion')
     head = {key[len(HEAD_PREFIX) :]: value for key, value in state.items() if key.startswith(HEAD_PREFIX)}

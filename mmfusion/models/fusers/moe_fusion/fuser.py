@@ -22,16 +22,17 @@ from .blocks import ConvExpert, DenseEncoder, run_chosen
 class MoEFusion(BaseFuser):
     r"""Dense encoders, local experts on attended and on remaining features, global experts as decoders.
 
-    With the attention A of a guide, the encoded features e of both sources are split into a foreground e A and a background e (1 - A). Each
-    part goes through a mixture of local experts: the first half of the experts sees the first source, the second half the second one, and one
-    gate chooses ``top_k`` of them all per image. A mixture of global experts decodes everything into the fused image. Chosen experts are
-    combined as :math:`y = \log \sum_e g_e \exp(E_e)`, which is how the published weights were trained (figures draw a plain sum).
+    With the attention A of a guide, the encoded features e of both sources are split into a foreground e A and a
+    background e (1 - A). Each part goes through a mixture of local experts: the first half of the experts sees the
+    first source, the second half the second one, and one gate chooses ``top_k`` of them all per image. A mixture of
+    global experts decodes everything into the fused image. Chosen experts are combined as
+    :math:`y = \log \sum_e g_e \exp(E_e)`, which is how the published weights were trained (figures draw a plain sum).
 
-    The gates read their features on a fixed grid, which the published network reaches at 480x640 pixels and nowhere else; resampling to that
-    grid gives the same numbers there and makes every other size work.
+    The gates read their features on a fixed grid, which the published network reaches at 480x640 pixels and nowhere
+    else; resampling to that grid gives the same numbers there and makes every other size work.
 
-    Guidance: ``attention``, (N, 1 or 2, h, w) in [0, 1], one map per source; their maximum is enlarged to the image with aligned corners. Without
-    it A is 0.5 everywhere: foreground and background experts then see the same features.
+    Guidance: ``attention``, (N, 1 or 2, h, w) in [0, 1], one map per source; their maximum is enlarged to the image
+    with aligned corners. Without it A is 0.5 everywhere: foreground and background experts then see the same features.
 
     Args:
         base_channels: Width c of the encoders.
@@ -41,11 +42,12 @@ class MoEFusion(BaseFuser):
         top_k: Experts chosen for each image.
         local_grid: (h, w) of the local gates' input.
         global_grid: (h, w) of the global gate's input.
-        gate_pooling: ``'sample'`` reads the features at the grid points (bilinear, aligned corners: published). ``'average'`` averages the
-            cells of the grid, which lets a small grid such as (4, 5) see the whole image: the published gates hold 97 % of all parameters.
+        gate_pooling: ``'sample'`` reads the features at the grid points (bilinear, aligned corners: published).
+            ``'average'`` averages the cells of the grid, which lets a small grid such as (4, 5) see the whole image:
+            the published gates hold 97 % of all parameters.
         combine: ``'logsumexp'`` (published) or ``'linear'``.
-        topk_per_modality: Choose half of ``top_k`` among the local experts of each source, as the paper's figure shows; by default, as in the
-            published code, both may come from one source.
+        topk_per_modality: Choose half of ``top_k`` among the local experts of each source, as the paper's figure shows;
+            by default, as in the published code, both may come from one source.
         balance_weights: Weights of the load-balance loss of the foreground, background and global gate.
         noise_epsilon: See :class:`~mmfusion.models.layers.NoisyTopKGate`.
         init_cfg: mmengine initialization config.
@@ -140,13 +142,17 @@ class MoEFusion(BaseFuser):
         return {**extra, 'attention': self._attention_map(attention, size)}
 
     def _local(self, gate_layer: NoisyTopKGate, experts: ModuleList, first: Tensor, second: Tensor):
-        """One mixture of local experts on the attended features (N, c, H, W) of both sources; returns its output and its gate's."""
+        """One mixture of local experts on the attended features (N, c, H, W) of both sources; returns its output and
+        its gate's.
+        """
         sources, grids = zip(*(self._images_and_grid([source], self.local_grid) for source in (first, second)))
         gate = gate_layer(torch.cat(grids, dim=1).flatten(1))
         return run_chosen(experts, sources, gate, self.combine), gate
 
     def _images_and_grid(self, parts: Sequence[Tensor], grid: Tuple[int, int]) -> Tuple[Sequence[Tensor], Tensor]:
-        """Parts of the features side by side: the images of the batch one by one (all at once for a graph), and all on a grid."""
+        """Parts of the features side by side: the images of the batch one by one (all at once for a graph), and all on
+        a grid.
+        """
         if tile_part() is not None:
             x = torch.cat(list(parts), dim=1)
             return x.split(1), picture_grid(x, grid, self.gate_pooling == 'average')

@@ -1,7 +1,7 @@
 """Bring a checkpoint of the official TDFusion or ReFusion code over to :class:`ReFusion`.
 
-Names change, values never. The official files hold every convolution twice, once as an alias with ``.conv.`` in its name: 140 entries for 86
-tensors. The loss generation module, which official files never hold, has its rules here too.
+Names change, values never. The official files hold every convolution twice, once as an alias with ``.conv.`` in its
+name: 140 entries for 86 tensors. The loss generation module, which official files never hold, has its rules here too.
 """
 
 from pathlib import Path
@@ -87,7 +87,8 @@ def convert_fuser(state: State) -> State:
 
 
 def convert_loss_module(state: State) -> State:
-    """Weights of an official loss generation module for :class:`LossGenerationModule`, of whoever kept one in a training of one's own.
+    """Weights of an official loss generation module for :class:`LossGenerationModule`, of whoever kept one in a
+    training of one's own.
 
     Args:
         state: Tensors by their official names, as ``mmfusion.utils.conversion.read_official`` gives them.
@@ -117,7 +118,8 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
     """Convert a file and write it, with the prefix ``fuser.`` that a coupling gives its fuser.
 
     Args:
-        source: Official checkpoint: a bare state dict, or a dict with one under ``state_dict``; a prefix ``module.`` is taken off.
+        source: Official checkpoint: a bare state dict, or a dict with one under ``state_dict``; a prefix ``module.`` is
+            taken off.
         target: File to write; it appears whole or not at all.
         config: Config with ``fuser`` that the result has to fit.
 
@@ -125,8 +127,8 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         dict: The converted weights.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
-            listed.
+        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected
+            or of another shape are listed.
     """
     return convert_files(
         [source],

@@ -17,16 +17,16 @@ from .fusion import AttentionFusion
 class ReFusion(BaseFuser):
     """Channel-attention encoders of both sources, fusion by exchanged queries, channel-attention decoder.
 
-    Convolutions have no bias; the output goes through a sigmoid and lies in (0, 1). Attention looks at the whole image, so the features of a
-    crop differ slightly from those of the image.
+    Convolutions have no bias; the output goes through a sigmoid and lies in (0, 1). Attention looks at the whole image,
+    so the features of a crop differ slightly from those of the image.
 
     Args:
         channels: Width c of the encoders; the decoder has 2c.
         heads: Heads of all attentions; divides ``channels``.
         blocks: Blocks in each encoder and in the decoder.
         factor: Hidden width of the feed-forward networks over their width.
-        stretch: In eval mode, stretch every fused image to the whole range [0, 1], as the published test code does. It hides how bright the
-            network made the image, so it is off by default.
+        stretch: In eval mode, stretch every fused image to the whole range [0, 1], as the published test code does. It
+            hides how bright the network made the image, so it is off by default.
         init_cfg: mmengine initialization config.
 
     Raises:

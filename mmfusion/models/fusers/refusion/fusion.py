@@ -106,7 +106,9 @@ def _merge(
     gate_depthwise: Tensor,
     *weights: Tensor,
 ) -> tuple:
-    """Attended sources, then the gated feed-forward network; ``weights`` are expand, its depthwise one and output of each source."""
+    """Attended sources, then the gated feed-forward network; ``weights`` are expand, its depthwise one and output of
+    each source.
+    """
     sources = [add_attended(first, value_first, matrix_first), add_attended(second, value_second, matrix_second)]
     both = torch.cat(sources, dim=1)  # (N, 2c, H, W)
     gates = local_parts(above, below, both, [len(gate) // 2] * 2, gate, None, gate_depthwise, None)

@@ -104,15 +104,16 @@ class Mixture(nn.Module):
 
     .. math:: y = \log \sum_e g_e \exp E_e(\phi), \qquad p_s = \sigma(\mathrm{mean}(y_s))
 
-    with the halves :math:`y_1, y_2` of the channels, gates g of the task and experts E shared by all tasks. Gates up to 1e-4 count as zero, as
-    published.
+    with the halves :math:`y_1, y_2` of the channels, gates g of the task and experts E shared by all tasks. Gates up to
+    1e-4 count as zero, as published.
 
     Args:
         dim: Length C of a token.
         tasks: Number of tasks.
         num_experts: Number of experts.
         top_k: Experts chosen per token.
-        combine: ``'logsumexp'`` as the published program, or ``'linear'`` as the paper: a sum under the gates, sigmoid before the mean.
+        combine: ``'logsumexp'`` as the published program, or ``'linear'`` as the paper: a sum under the gates, sigmoid
+            before the mean.
     """
 
     def __init__(self, dim: int, tasks: int, num_experts: int, top_k: int, combine: str) -> None:
@@ -166,8 +167,8 @@ class TCMoAdapter(nn.Module):
 
     .. math:: f = F\Big(\sum_s p_s x_s + S_{ks}\Big), \qquad x_s \leftarrow \alpha f + (1 - \alpha) x_s
 
-    with prompts p of :class:`Mixture`, a learned vector S for every task k and source s, a learned number :math:`\alpha`, and F the
-    :class:`FusionLayer`. Computed in float32 (float64 stays) under autocast too.
+    with prompts p of :class:`Mixture`, a learned vector S for every task k and source s, a learned number
+    :math:`\alpha`, and F the :class:`FusionLayer`. Computed in float32 (float64 stays) under autocast too.
 
     Args:
         dim: Length C of a token.
@@ -175,7 +176,8 @@ class TCMoAdapter(nn.Module):
         num_experts: Number of experts.
         top_k: Experts chosen per token.
         combine: As in :class:`Mixture`.
-        restore_statistics: Give each stream of an image the mean and the standard deviation back that it had before (in the decoder).
+        restore_statistics: Give each stream of an image the mean and the standard deviation back that it had before (in
+            the decoder).
     """
 
     def __init__(
@@ -221,7 +223,9 @@ class TCMoAdapter(nn.Module):
 
 
 def restore_statistics(x: Tensor, like: Tensor) -> Tensor:
-    """Give the tokens of each image in ``x`` (S, N, T, C) the mean and the unbiased standard deviation of that of ``like``."""
+    """Give the tokens of each image in ``x`` (S, N, T, C) the mean and the unbiased standard deviation of that of
+    ``like``.
+    """
     variance, mean = torch.var_mean(x.flatten(2), -1, keepdim=True)
     target_variance, target_mean = torch.var_mean(like.flatten(2), -1, keepdim=True)
     factor = ((target_variance + 1e-12) / (variance + 1e-12)).sqrt()

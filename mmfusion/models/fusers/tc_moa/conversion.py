@@ -1,8 +1,9 @@
 """Bring checkpoints of the official TC-MoA code, of its present and of its old layout, over to :class:`TCMoA`.
 
-Names change, values never. What stands in one tensor there and in several here, or the other way round: the numbers alpha (one vector for all
-adapters there), the experts (four entries each there), 1x1 convolutions (linear layers here). The source shifts are in no checkpoint of the present
-program, which draws them anew whenever it starts; without them their expected value 0 is taken.
+Names change, values never. What stands in one tensor there and in several here, or the other way round: the numbers
+alpha (one vector for all adapters there), the experts (four entries each there), 1x1 convolutions (linear layers here).
+The source shifts are in no checkpoint of the present program, which draws them anew whenever it starts; without them
+their expected value 0 is taken.
 """
 
 import re
@@ -35,7 +36,9 @@ EXPERT = ('fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias')
 
 
 def official_rules() -> List[Rule]:
-    """Patterns of official keys, alpha taken apart, and the names in :class:`TCMoA`, experts not yet joined; an empty name drops the entry."""
+    """Patterns of official keys, alpha taken apart, and the names in :class:`TCMoA`, experts not yet joined; an empty
+    name drops the entry.
+    """
     rules = []
     for part, (blocks, fusion, bias) in PARTS.items():
         moa, adapter = rf'{blocks}blocks_MoA\.(\d+)', rf'{part}.adapters.\1'
@@ -67,8 +70,8 @@ def official_rules() -> List[Rule]:
 def convert_official(state: State) -> State:
     """Weights of an official checkpoint, of the present or the old layout, for :class:`TCMoA`.
 
-    Source shifts are taken where the checkpoint has them, as (2 T, C), (T, 2, C) or a list of vectors, rows 2k and 2k + 1 for the first and second
-    source of task k; otherwise they are 0, which the log says.
+    Source shifts are taken where the checkpoint has them, as (2 T, C), (T, 2, C) or a list of vectors, rows 2k and 2k +
+    1 for the first and second source of task k; otherwise they are 0, which the log says.
 
     Raises:
         UserError: Unexpected keys, or experts and source shifts that do not fit each other.
@@ -95,14 +98,16 @@ def convert_official(state: State) -> State:
             without.append(adapter)
         elif shift.numel() != shape[0] * 2 * shape[2]:
             raise UserError(
-                f'the source shifts of {adapter} have shape {tuple(shift.shape)}, which is not two vectors of {shape[2]} numbers for '
+                f'the source shifts of {adapter} have shape {tuple(shift.shape)}, '
+                f'which is not two vectors of {shape[2]} numbers for '
                 f'each of {shape[0]} tasks'
             )
         else:
             weights[f'{adapter}.source_shift'] = shift.reshape(shape)
     if without:
         MMLogger.get_current_instance().warning(
-            f'The checkpoint has no source shifts for {len(without)} of {len(adapters)} adapters; they are set to 0, the expected value of the '
+            f'The checkpoint has no source shifts for {len(without)} of {len(adapters)} adapters; they are set to 0, '
+            f'the expected value of the '
             'random numbers that the published program puts there.'
         )
     return weights
@@ -132,7 +137,9 @@ def _taken_apart(state: State) -> State:
 
 
 def _join_experts(weights: State, place: str) -> None:
-    """Replace the entries of the experts, one by one, by those of all. Incomplete ones stay, to be reported as unexpected."""
+    """Replace the entries of the experts, one by one, by those of all. Incomplete ones stay, to be reported as
+    unexpected.
+    """
     numbers = sorted({int(key[len(place) + 1 :].split('.')[0]) for key in weights if key.startswith(f'{place}.')})
     parts = {name: [weights.get(f'{place}.{e}.{name}') for e in numbers] for name in EXPERT}
     if any(part is None or part.shape != group[0].shape for group in parts.values() for part in group):
@@ -160,8 +167,8 @@ def convert_checkpoint(source: Union[str, Path], target: Union[str, Path], confi
         dict: The converted weights.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are
-            listed.
+        UserError: The file cannot be loaded with ``weights_only``, or does not fit; keys that are missing, unexpected
+            or of another shape are listed.
     """
 
     def convert(states: List[State], fuser: nn.Module) -> State:

@@ -23,7 +23,8 @@ class Details(NamedTuple):
     """Everything one pass of the network finds.
 
     Attributes:
-        raw: (N, 3, H, W) decoded image of normalized color at the size of the network, doubled where it upsamples; None unless it was asked for.
+        raw: (N, 3, H, W) decoded image of normalized color at the size of the network, doubled where it upsamples; None
+            unless it was asked for.
         fused: (N, 3, H, W), nominal [0, 1].
         latents: (2, N, H', W', C) both token streams after the encoder; None unless ``raw`` was asked for.
         prompts: Prompts of all adapters.
@@ -38,5 +39,7 @@ class Details(NamedTuple):
 
 
 def prompt_loss(prompts: Prompts) -> Tensor:
-    """Mutual information regularization: the prompts of both sources should sum to 1; three quarters of it for those of the encoder."""
+    """Mutual information regularization: the prompts of both sources should sum to 1; three quarters of it for those of
+    the encoder.
+    """
     return sum(share * (part.sum(1) - 1).square().mean() for share, part in zip(PROMPT_SHARES, prompts))

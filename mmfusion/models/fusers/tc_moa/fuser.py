@@ -27,20 +27,23 @@ OUTPUTS = ('nearest', 'area', 'bilinear')
 
 @MODELS.register_module()
 class TCMoA(BaseFuser):
-    r"""A frozen masked autoencoder through which both sources run side by side, and adapters that make one image of them.
+    r"""A frozen masked autoencoder through which both sources run side by side, and adapters that make one image of
+    them.
 
-    The sources are RGB in [0, 1]: visible before infrared, over- before under-exposed, far before near focus. After some blocks an adapter exchanges
-    what both streams know; which of its experts do so, a router decides for every token, and each fusion task has a router of its own. Only adapters,
-    routers and biases of attention learn. In training ``losses`` holds ``loss_prompt``, which asks the prompts of both sources to sum to 1, and
-    ``loss_balance``, the load balance of the routers divided by the number of the epoch.
+    The sources are RGB in [0, 1]: visible before infrared, over- before under-exposed, far before near focus. After
+    some blocks an adapter exchanges what both streams know; which of its experts do so, a router decides for every
+    token, and each fusion task has a router of its own. Only adapters, routers and biases of attention learn. In
+    training ``losses`` holds ``loss_prompt``, which asks the prompts of both sources to sum to 1, and ``loss_balance``,
+    the load balance of the routers divided by the number of the epoch.
 
-    Three things of the published program were mistakes and are put right by default: source shifts were never trained nor saved, positions were
-    wrong for images that are not square, and tiles of large images had seams.
+    Three things of the published program were mistakes and are put right by default: source shifts were never trained
+    nor saved, positions were wrong for images that are not square, and tiles of large images had seams.
 
-    **Control.** ``scale`` and ``shift`` move the prompts in eval mode, to :math:`\bar p_s + \text{scale}\,(p_s - \bar p_s) \pm \text{shift}`,
-    clamped to [0, 1], with the mean :math:`\bar p_s` over an image (or a tile), plus for the first source and minus for the second. A positive
-    shift lets the first source dominate, a larger scale sharpens the choice between places. The idea is the paper's, the formula ours: the paper's
-    is known to us at second hand.
+    **Control.** ``scale`` and ``shift`` move the prompts in eval mode, to
+    :math:`\bar p_s + \text{scale}\,(p_s - \bar p_s) \pm \text{shift}`, clamped to [0, 1], with the mean
+    :math:`\bar p_s` over an image (or a tile), plus for the first source and minus for the second. A positive shift
+    lets the first source dominate, a larger scale sharpens the choice between places. The idea is the paper's, the
+    formula ours: the paper's is known to us at second hand.
 
     Args:
         arch: ``'tiny'`` (for tests), ``'base'``, ``'large'``, or the fields of an :class:`Arch` as a dict.
@@ -54,10 +57,13 @@ class TCMoA(BaseFuser):
         top_k: Experts that a token gets.
         combine: ``'logsumexp'``, as in the published program, or ``'linear'``, as in the paper; see :class:`Mixture`.
         position: ``'corrected'``, or ``'published'``: height and width of the position table exchanged.
-        output: How the double-size result is halved: ``'nearest'`` (published), ``'area'``, or ``'bilinear'`` (with antialiasing).
-        mask_shifted: Keep tokens of opposite borders apart in rolled windows. The published weights are trained without.
-        large_images: What happens to images larger than ``tile`` in eval mode: ``'pad'`` runs them whole, ``'tile'`` in overlapping, blended
-            tiles, for bounded memory. All sizes are extended to a multiple by reflection and cropped back.
+        output: How the double-size result is halved: ``'nearest'`` (published), ``'area'``, or ``'bilinear'`` (with
+            antialiasing).
+        mask_shifted: Keep tokens of opposite borders apart in rolled windows. The published weights are trained
+            without.
+        large_images: What happens to images larger than ``tile`` in eval mode: ``'pad'`` runs them whole, ``'tile'`` in
+            overlapping, blended tiles, for bounded memory. All sizes are extended to a multiple by reflection and
+            cropped back.
         tile: Side of the tiles, a multiple of :attr:`multiple`.
         overlap: Pixels that neighboring tiles share at least; 0 for tiles side by side, as published.
         tile_batch: Tiles that run at once.
@@ -142,7 +148,8 @@ class TCMoA(BaseFuser):
         self.multiple = window * self.arch.patch_size // (2 if upsample else 1)
         if tile < 1 or tile % self.multiple or not 0 <= overlap <= tile // 2 or tile_batch < 1:
             raise ValueError(
-                f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, got {tile}, {overlap} '
+                f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, '
+                f'got {tile}, {overlap} '
                 f'and {tile_batch}'
             )
         self.window, self.upsample, self.published_positions, self.output = (
@@ -222,7 +229,9 @@ class TCMoA(BaseFuser):
         scale: Optional[float] = None,
         shift: Optional[float] = None,
     ) -> FuserOutput:
-        """Fuse two RGB batches (N, 3, H, W) of one fusion task; see :meth:`BaseFuser.forward` and the class for the options."""
+        """Fuse two RGB batches (N, 3, H, W) of one fusion task; see :meth:`BaseFuser.forward` and the class for the
+        options.
+        """
         details = self.fuse_in_detail(first, second, fusion_task, scale, shift)
         return FuserOutput(details.fused, self._losses(details, self._chosen(fusion_task)) if self.training else {})
 
@@ -288,7 +297,9 @@ class TCMoA(BaseFuser):
         return x + self.mae.positions(self.mae.pos_embed, *x.shape[1:3], self.published_positions)
 
     def _decode(self, x: Tensor, raw: bool) -> 'tuple[Optional[Tensor], Tensor]':
-        """Token maps (N, H', W', C) to the decoded image, where wanted, and the image at the size of the sources, both of normalized color."""
+        """Token maps (N, H', W', C) to the decoded image, where wanted, and the image at the size of the sources, both
+        of normalized color.
+        """
         predict = self.mae.decoder_pred
         if self.upsample and self.output == 'nearest' and not raw:  # of four pixels only the first is ever seen
             side = self.arch.patch_size
@@ -311,7 +322,8 @@ class TCMoA(BaseFuser):
         )
 
     def set_tile(self, tile: TileLike) -> None:
-        """See :meth:`BaseFuser.set_tile`; sides become multiples of :attr:`multiple`, and neighbors share ``overlap`` pixels as far as that leaves
+        """See :meth:`BaseFuser.set_tile`; sides become multiples of :attr:`multiple`, and neighbors share ``overlap``
+        pixels as far as that leaves
         half of a tile."""
         tile = check_tile(tile)
         if tile is None:

@@ -1,8 +1,9 @@
 """Weights of a masked autoencoder for the frozen part of :class:`TCMoA`.
 
-The files are those of the official MAE repository that hold encoder and decoder, ``mae_visualize_vit_base.pth``, ``mae_visualize_vit_large.pth``
-and ``mae_visualize_vit_large_ganloss.pth`` (license CC BY-NC 4.0), or a checkpoint of its pretraining. Names stay as they are; the files hold one
-entry more than the network, ``mask_token``, which is dropped. No other difference passes.
+The files are those of the official MAE repository that hold encoder and decoder, ``mae_visualize_vit_base.pth``,
+``mae_visualize_vit_large.pth`` and ``mae_visualize_vit_large_ganloss.pth`` (license CC BY-NC 4.0), or a checkpoint of
+its pretraining. Names stay as they are; the files hold one entry more than the network, ``mask_token``, which is
+dropped. No other difference passes.
 """
 
 import functools
@@ -29,7 +30,8 @@ SIZES = ('embed_dim', 'depth', 'decoder_embed_dim', 'decoder_depth', 'mlp_ratio'
 
 
 def sizes_of(state: State) -> Dict[str, float]:
-    """The sizes named in :data:`SIZES` that the weights of a masked autoencoder show; those whose weights are missing are left out.
+    """The sizes named in :data:`SIZES` that the weights of a masked autoencoder show; those whose weights are missing
+    are left out.
 
     Examples:
         >>> sizes_of({'patch_embed.proj.weight': torch.zeros(48, 3, 16, 16), 'blocks.2.norm1.weight': torch.zeros(48)})
@@ -72,15 +74,17 @@ def _label(sizes: Dict[str, float]) -> str:
 
 
 def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
-    """Set every weight of the frozen part from a MAE checkpoint. Position tables of another grid are resized bilinearly.
+    """Set every weight of the frozen part from a MAE checkpoint. Position tables of another grid are resized
+    bilinearly.
 
     Args:
         network: The frozen part.
         path: MAE checkpoint.
 
     Raises:
-        UserError: The file cannot be loaded with ``weights_only``, is of another architecture, has no decoder, or does not fit otherwise; keys
-            that are missing, unexpected or of another shape are listed. The network stays as it was.
+        UserError: The file cannot be loaded with ``weights_only``, is of another architecture, has no decoder, or does
+            not fit otherwise; keys that are missing, unexpected or of another shape are listed. The network stays as it
+            was.
     """
     state = read_official(path, 'a MAE checkpoint')
     state.pop('mask_token', None)
@@ -88,7 +92,8 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
         check_arch(state, network.arch)
         if 'patch_embed.proj.weight' in state and not any(key.startswith('decoder_') for key in state):
             raise UserError(
-                'the file holds an encoder alone; TC-MoA needs the decoder too, which the files mae_visualize_vit_*.pth have'
+                'the file holds an encoder alone; TC-MoA needs the decoder too, '
+                'which the files mae_visualize_vit_*.pth have'
             )
         for name in TABLES:
             if name in state:
@@ -100,7 +105,8 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
 
 
 def resize_table(table: Tensor, grid: int) -> Tensor:
-    """A position table (1, 1 + g * g, C) for a grid of another size: (1, 1 + grid * grid, C). The first row, of the class token, stays.
+    """A position table (1, 1 + g * g, C) for a grid of another size: (1, 1 + grid * grid, C). The first row, of the
+    class token, stays.
 
     Raises:
         UserError: The table is not one of a square grid with a class token.
@@ -122,6 +128,8 @@ def resize_table(table: Tensor, grid: int) -> Tensor:
 def warn_of_random_weights() -> None:
     """Say that the frozen part is random, once per process."""
     MMLogger.get_current_instance().warning(
-        'The frozen part of TCMoA starts from random weights, which suits tests alone: nothing trains it. Give `mae`, the path of a MAE '
-        'checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), or load a checkpoint of the whole network.'
+        'The frozen part of TCMoA starts from random weights, which suits tests alone: nothing trains it. Give `mae`, '
+        'the path of a MAE '
+        'checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), '
+        'or load a checkpoint of the whole network.'
     )

@@ -97,7 +97,8 @@ class AdaptedStack(nn.Module):
 
     def _block(self, block: Block, x: Tensor, bias: Tensor, order: Optional[Order] = None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            # bias and weights are arguments, so that the second run sees those of the first, whatever the modules hold by then
+            # bias and weights are arguments, so that the second run sees those of the first, whatever the modules hold
+            # by then
             return checkpoint(
                 functional_call,
                 block,

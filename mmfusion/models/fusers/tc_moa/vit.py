@@ -155,7 +155,8 @@ class PatchEmbed(nn.Module):
 class MaskedAutoencoder(nn.Module):
     """Layers of a masked autoencoder by the names of its checkpoints; how they are run, the fuser says.
 
-    Without a checkpoint the weights are random, which does for tests alone: nothing trains them unless the fuser is told to.
+    Without a checkpoint the weights are random, which does for tests alone: nothing trains them unless the fuser is
+    told to.
 
     Args:
         arch: Sizes.
@@ -207,8 +208,8 @@ def resize_grid(grid: Tensor, size: Tuple[int, int]) -> Tensor:
 def sincos_positions(dim: int, grid: int) -> Tensor:
     r"""Fixed position table of a masked autoencoder, (1, 1 + grid * grid, dim): a row of zeros, then row by row.
 
-    The first half of the channels holds :math:`\sin` and :math:`\cos` of the column times :math:`10000^{-4k/\text{dim}}`, the second half those
-    of the row.
+    The first half of the channels holds :math:`\sin` and :math:`\cos` of the column times
+    :math:`10000^{-4k/\text{dim}}`, the second half those of the row.
 
     Raises:
         ValueError: ``dim`` is no multiple of 4.

@@ -54,8 +54,8 @@ class _Reorder(Function):
 class WindowLayout:
     """How the tokens of a map lie in windows.
 
-    Tokens are kept window by window, so that every other block finds its windows ready. The blocks in between see the map rolled by half a window
-    towards the top left; what leaves there comes in at the other side.
+    Tokens are kept window by window, so that every other block finds its windows ready. The blocks in between see the
+    map rolled by half a window towards the top left; what leaves there comes in at the other side.
 
     Args:
         height: Height H of the token map, a multiple of ``window``.

@@ -1,8 +1,8 @@
 """TIM: searched networks of residual, dense, dilated, separable and attention operations; two stages.
 
-R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and meta-initialized deep model for image fusion", IEEE TPAMI 2024,
-arXiv 2305.15862. Written from a description of the method, without official code. No weights are shipped;
-``tools/model_converters/tim_official.py`` brings the official ones over.
+R. Liu, Z. Liu, J. Liu, X. Fan, Z. Luo, "A task-guided, implicitly-searched and meta-initialized deep model for image
+fusion", IEEE TPAMI 2024, arXiv 2305.15862. Written from a description of the method, without official code. No weights
+are shipped; ``tools/model_converters/tim_official.py`` brings the official ones over.
 """
 
 from .fuser import TIM

@@ -126,7 +126,9 @@ class SelectiveMerge(nn.Module):
         self.scores = nn.ModuleList(conv(hidden, channels) for _ in range(number))
 
     def weights(self, mean: Tensor) -> Tensor:
-        """Weights (N, number, C, 1, 1) from the mean of the summed features, (N, C, 1, 1); they sum up to 1 over ``number``."""
+        """Weights (N, number, C, 1, 1) from the mean of the summed features, (N, C, 1, 1); they sum up to 1 over
+        ``number``.
+        """
         squeezed = self.activation(self.squeeze(mean))
         return torch.stack([score(squeezed) for score in self.scores], dim=1).softmax(dim=1)
 
@@ -141,7 +143,8 @@ class SelectiveMerge(nn.Module):
 
 
 class MultiscaleCell(nn.Module):
-    """The same chain of operations, each with its own weights, at full, half and quarter size, merged and added to the input.
+    """The same chain of operations, each with its own weights, at full, half and quarter size, merged and added to the
+    input.
 
     Args:
         channels: Width C at full size; 2C at half, 4C at quarter size.
@@ -232,15 +235,16 @@ class Stem(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 2, H, W) to (N, C, H, W)."""
-        # The faster layout on a CPU, which the layers behind inherit. Not in bfloat16: oneDNN's gradient of the weights of
-        # a dilated depthwise convolution reads memory that nobody has written then (torch 2.13).
+        # The faster layout on a CPU, which the layers behind inherit. Not in bfloat16: oneDNN's gradient of the weights
+        # of a dilated depthwise convolution reads memory that nobody has written then (torch 2.13).
         if x.device.type == 'cpu' and x.dtype == torch.float32 and not torch.is_autocast_enabled('cpu'):
             x = x.contiguous(memory_format=torch.channels_last)
         return run_layers(self, x)
 
 
 class Head(nn.Sequential):
-    """Features to an image: two 3x3 convolutions, the first one with a PReLU, and a pointwise one. Nothing bounds the output.
+    """Features to an image: two 3x3 convolutions, the first one with a PReLU, and a pointwise one. Nothing bounds the
+    output.
 
     Args:
         channels: Width of the features.

@@ -1,7 +1,7 @@
 """Bring checkpoints of the official TIM code over to :class:`TIM` and :class:`TwoStageTIM`.
 
-One file holds stage 1, another one stage 2. Names change, and so does the order of channels where the published program calls its network with
-the sources in another order than ours; values never do.
+One file holds stage 1, another one stage 2. Names change, and so does the order of channels where the published program
+calls its network with the sources in another order than ours; values never do.
 """
 
 from pathlib import Path
@@ -207,8 +207,8 @@ def convert_checkpoint(
         dict: The converted weights.
 
     Raises:
-        UserError: The task is unknown, the files are not as many as the stages, a file cannot be loaded with ``weights_only``, or does not fit;
-            keys that are missing, unexpected or of another shape are listed.
+        UserError: The task is unknown, the files are not as many as the stages, a file cannot be loaded with
+            ``weights_only``, or does not fit; keys that are missing, unexpected or of another shape are listed.
     """
     if task not in CALLS:
         raise UserError(f'unknown task {task!r}; there are {", ".join(CALLS)}')

@@ -16,16 +16,18 @@ from .operations import BatchNorm
 
 @MODELS.register_module()
 class TIM(BaseFuser):
-    """Searched cells between two convolutions that make features of both sources and two that make an image of the features.
+    """Searched cells between two convolutions that make features of both sources and two that make an image of the
+    features.
 
-    The output is linear: training brings it to [0, 1], nothing clamps it. Channel attention and the merging of scales look at the whole image, so
-    the features of a crop differ slightly from those of the image.
+    The output is linear: training brings it to [0, 1], nothing clamps it. Channel attention and the merging of scales
+    look at the whole image, so the features of a crop differ slightly from those of the image.
 
     Args:
-        genotype: Name of a genotype of the package, path of a ``.json`` file, or its content: ``'fusion'`` (published, 994 917 parameters),
-            ``'fusion_light'`` (published for its latency, 127 358), or what a search found.
+        genotype: Name of a genotype of the package, path of a ``.json`` file, or its content: ``'fusion'`` (published,
+            994 917 parameters), ``'fusion_light'`` (published for its latency, 127 358), or what a search found.
         width: Width of the features.
-        bn_batch_stats: In eval mode, let batch norm use the statistics of each image, as the published program for SPECT does.
+        bn_batch_stats: In eval mode, let batch norm use the statistics of each image, as the published program for
+            SPECT does.
         init_cfg: mmengine initialization config.
 
     Raises:

@@ -18,7 +18,8 @@ class Cell(NamedTuple):
     """One cell.
 
     Attributes:
-        kind: ``'chain'`` (the operations one after the other) or ``'multiscale'`` (the same chain at full, half and quarter size, merged).
+        kind: ``'chain'`` (the operations one after the other) or ``'multiscale'`` (the same chain at full, half and
+            quarter size, merged).
         operations: Names of the operations in their order; see :mod:`~mmfusion.models.fusers.tim.operations`.
     """
 
@@ -79,7 +80,8 @@ def load_genotype(source: GenotypeLike) -> Genotype:
         path = FOLDER / f'{source}.json'
         if str(source) not in genotype_names():
             raise InputError(
-                f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, and a path ends in .json'
+                f'there is no genotype {str(source)!r}; the package has {", ".join(genotype_names())}, '
+                f'and a path ends in .json'
             )
     if not path.is_file():
         raise MissingFileError(f'no genotype file {path}')
@@ -106,7 +108,10 @@ def save_genotype(genotype: GenotypeLike, path: Union[str, Path]) -> None:
     if path.suffix != '.json':
         raise InputError(f'a genotype file must end in .json, got {path}')
     cells = ',\n'.join(f'    {json.dumps(cell)}' for cell in content['cells'])
-    text = f'{{\n  "name": {json.dumps(content["name"])},\n  "note": {json.dumps(content["note"])},\n  "cells": [\n{cells}\n  ]\n}}\n'
+    text = (
+        f'{{\n  "name": {json.dumps(content["name"])},\n  "note": {json.dumps(content["note"])},\n  "cells": '
+        f'[\n{cells}\n  ]\n}}\n'
+    )
     write_text(path, text)
 
 

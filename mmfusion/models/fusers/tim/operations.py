@@ -1,4 +1,5 @@
-"""The operations of TIM's search space. Each keeps width, height and number of channels, so they can follow each other in any order.
+"""The operations of TIM's search space. Each keeps width, height and number of channels, so they can follow each other
+in any order.
 
 Convolutions pad with zeros and have no bias; ``dw`` is a depthwise convolution, dilated where the name says so.
 
@@ -9,8 +10,8 @@ name                        definition
 ``dense_{k}_{d}``           x + 0.333 x3 of three densely connected grouped convolutions with one PReLU
 ``dil_conv_{k}_{d}``        x + BN(1x1(dw kxk dilated by d(ReLU(x))))
 ``sep_conv_{k}_{d}``        twice BN(1x1(dw kxk(ReLU(.)))), without a shortcut
-``eca_{k}``                 channels weighted by a 1D convolution of width k over their means, then 3x3 and PReLU, no shortcut
-``spatial_{k}``             pixels weighted by a kxk convolution of the maximum and the mean over channels
+``eca_{k}``                 channels weighted by a 1D convolution of width k over their means, then 3x3 and PReLU, no
+shortcut ``spatial_{k}``             pixels weighted by a kxk convolution of the maximum and the mean over channels
 ``non_local_{k}``           3x3, PReLU, attention between all pixels with a shortcut, kxk, PReLU
 ==========================  ===============================================================================================
 """
@@ -48,7 +49,9 @@ def conv(in_channels: int, out_channels: int, kernel: int = 1, dilation: int = 1
 
 
 class DilatedDepthwise(nn.Conv2d):
-    """A dilated depthwise 3x3 convolution with a fast gradient on a CPU; see :func:`~mmfusion.models.layers.depthwise_conv3x3`."""
+    """A dilated depthwise 3x3 convolution with a fast gradient on a CPU; see
+    :func:`~mmfusion.models.layers.depthwise_conv3x3`.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
@@ -61,8 +64,9 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm that can use the statistics of each image in evaluation mode.
 
     Attributes:
-        image_statistics: In evaluation mode, normalize each image with its own mean and variance and leave the running ones alone. This is what a
-            network left in training mode does with one image, as the published programs run some of theirs.
+        image_statistics: In evaluation mode, normalize each image with its own mean and variance and leave the running
+            ones alone. This is what a network left in training mode does with one image, as the published programs run
+            some of theirs.
     """
 
     image_statistics: bool = False
@@ -94,8 +98,8 @@ class Residual(nn.Module):
 class Dense(nn.Module):
     """Three densely connected convolutions in as many groups as channels.
 
-    Group g of the second convolution sees channels 2g and 2g + 1 of the two inputs one after the other, group g of the third one channels 3g to
-    3g + 2 of three, so channels mix here. 0.333 is the published factor.
+    Group g of the second convolution sees channels 2g and 2g + 1 of the two inputs one after the other, group g of the
+    third one channels 3g to 3g + 2 of three, so channels mix here. 0.333 is the published factor.
     """
 
     def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
@@ -115,8 +119,9 @@ class Dense(nn.Module):
     def _group(self, conv: nn.Conv2d, parts: Sequence[Tensor]) -> Tensor:
         """Grouped convolution of n parts of C channels side by side, and PReLU.
 
-        oneDNN has no kernel for groups of two or three channels. Where nothing learns and no group looks at two parts, each part goes through a
-        depthwise convolution and a pointwise one of zeros and ones, which adds the channels of a group; nothing is put side by side before.
+        oneDNN has no kernel for groups of two or three channels. Where nothing learns and no group looks at two parts,
+        each part goes through a depthwise convolution and a pointwise one of zeros and ones, which adds the channels of
+        a group; nothing is put side by side before.
         """
         channels, number = parts[0].shape[1], len(parts)
         if channels % number or not fuses(parts[0]):
@@ -147,8 +152,8 @@ class DilConv(nn.Module):
 class SepConv(nn.Module):
     """Twice ReLU, a depthwise convolution, a pointwise one and BN; no shortcut.
 
-    The published class takes the dilation of the name for a stride and pads by 1 whatever the kernel; this one keeps the size, which is the same
-    for the only one that was published, ``sep_conv_3_1``.
+    The published class takes the dilation of the name for a stride and pads by 1 whatever the kernel; this one keeps
+    the size, which is the same for the only one that was published, ``sep_conv_3_1``.
     """
 
     def __init__(self, channels: int, kernel: int = 3, dilation: int = 1) -> None:
@@ -204,10 +209,11 @@ class SpatialAttention(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """A 3x3 convolution, attention between all pixels with a shortcut, and a kxk convolution, each convolution with a PReLU.
+    """A 3x3 convolution, attention between all pixels with a shortcut, and a kxk convolution, each convolution with a
+    PReLU.
 
-    Time grows with the square of the number of pixels (memory does not): meant for crops. No published genotype has it, and the default search
-    space does not contain it. The attention starts at zero.
+    Time grows with the square of the number of pixels (memory does not): meant for crops. No published genotype has it,
+    and the default search space does not contain it. The attention starts at zero.
     """
 
     def __init__(self, channels: int, kernel: int = 3) -> None:
@@ -262,7 +268,8 @@ def parse_operation(name: str) -> Operation:
     """Kind, kernel and dilation of an operation's name.
 
     Raises:
-        ValueError: The name is not one of an operation, the kernel is even or above 99, or the dilation is 0 or above 99.
+        ValueError: The name is not one of an operation, the kernel is even or above 99, or the dilation is 0 or
+            above 99.
 
     Examples:
         >>> parse_operation('dil_conv_3_2')

@@ -1,4 +1,6 @@
-"""The supernet of TIM's architecture search: every operation of a cell is a mixture of all candidates. The layout of the search is ours."""
+"""The supernet of TIM's architecture search: every operation of a cell is a mixture of all candidates. The layout of
+the search is ours.
+"""
 
 from functools import reduce
 from typing import List, Optional, Sequence, Tuple, Union
@@ -16,7 +18,8 @@ from .operations import SEARCH_SPACE, build_operation, operation_reach, parse_op
 
 
 class Architecture(nn.Module):
-    """The upper variables of the search: one number per position and candidate, whose softmax over the candidates weighs them.
+    """The upper variables of the search: one number per position and candidate, whose softmax over the candidates
+    weighs them.
 
     Args:
         positions: Names of the positions, such as ``'cells.0.1'`` for the second operation of the first cell.
@@ -38,7 +41,9 @@ class Architecture(nn.Module):
 
 
 class WeightedSum(torch.autograd.Function):
-    """Sum of tensors under scalar weights, in one buffer; autograd's own would keep and pass over a product for each."""
+    """Sum of tensors under scalar weights, in one buffer; autograd's own would keep and pass over a product for
+    each.
+    """
 
     @staticmethod
     def forward(ctx, weights: Tensor, *values: Tensor) -> Tensor:
@@ -70,7 +75,8 @@ class WeightedSum(torch.autograd.Function):
 
 
 class MixedOperation(nn.Module):
-    """All candidates on one input, weighted by a row of the architecture, which stays outside: it is no weight of this module.
+    """All candidates on one input, weighted by a row of the architecture, which stays outside: it is no weight of this
+    module.
 
     Args:
         architecture: The upper variables.
@@ -121,11 +127,13 @@ class SupernetTrunk(nn.Module):
 class SearchableTIM(BaseFuser):
     """``TIM`` whose operations are mixtures of all candidates: the supernet that ``SearchCoupling`` trains.
 
-    The weights are in :attr:`network`, the architecture in :attr:`architecture`; :meth:`genotype` keeps the candidate of largest weight at every
-    position, for ``TIM(genotype=...)`` to be trained from scratch. A position of a multiscale cell is one choice for its three scales.
+    The weights are in :attr:`network`, the architecture in :attr:`architecture`; :meth:`genotype` keeps the candidate
+    of largest weight at every position, for ``TIM(genotype=...)`` to be trained from scratch. A position of a
+    multiscale cell is one choice for its three scales.
 
     Args:
-        cells: Kind of each cell and number of its operations, as ``dict(kind='chain', length=2)``; kinds are ``'chain'`` and ``'multiscale'``.
+        cells: Kind of each cell and number of its operations, as ``dict(kind='chain', length=2)``; kinds are
+            ``'chain'`` and ``'multiscale'``.
         candidates: Names of the operations to choose from; by default all that published genotypes contain.
         width: Width of the features.
         init_cfg: mmengine initialization config.
@@ -162,7 +170,8 @@ class SearchableTIM(BaseFuser):
                 or cell['length'] < 1
             ):
                 raise ValueError(
-                    f'cell {index} must be dict(kind=..., length=...) with one of the kinds {", ".join(CELL_KINDS)} and a length of at '
+                    f'cell {index} must be dict(kind=..., length=...) with one of the kinds {", ".join(CELL_KINDS)} '
+                    f'and a length of at '
                     f'least 1, got {cell}'
                 )
         for name in candidates:

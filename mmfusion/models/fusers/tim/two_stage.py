@@ -44,7 +44,8 @@ class Branch(nn.Module):
 class MaskMerge(nn.Module):
     """Weigh the features of two branches against each other, pixel by pixel, and make an image of them.
 
-    The mask comes from the first branch and weighs it. Its convolution sees the maximum over the channels twice, as published.
+    The mask comes from the first branch and weighs it. Its convolution sees the maximum over the channels twice, as
+    published.
     """
 
     def __init__(self, width: int) -> None:
@@ -88,25 +89,28 @@ MERGES = dict(mask=MaskMerge, concat=ConcatMerge)
 class TwoStageTIM(BaseFuser):
     """TIM with both stages: a first fused image, then one branch per source that sees this source and that image.
 
-    Each branch has an auxiliary head that makes an image of its features alone. Nothing of it reaches the fused image, so it is computed only in
-    training, where ``loss_auxiliary_<modality>`` asks it for the source of its branch. This term is ours: the published training is not known.
+    Each branch has an auxiliary head that makes an image of its features alone. Nothing of it reaches the fused image,
+    so it is computed only in training, where ``loss_auxiliary_<modality>`` asks it for the source of its branch. This
+    term is ours: the published training is not known.
 
     Args:
-        branches: Genotype of each branch by the name of its modality, the first source's first. Genotypes as in :class:`TIM`; chains only.
+        branches: Genotype of each branch by the name of its modality, the first source's first. Genotypes as in
+            :class:`TIM`; chains only.
         stage1: Genotype of stage 1.
-        merge: ``'mask'`` (published for infrared-visible: a mask weighs the branches, linear output) or ``'concat'`` (published for medical images:
-            output in (-1, 1)).
+        merge: ``'mask'`` (published for infrared-visible: a mask weighs the branches, linear output) or ``'concat'``
+            (published for medical images: output in (-1, 1)).
         width: Width of all features.
         auxiliary_weight: Weight of the auxiliary terms; with 0 the auxiliary heads do not learn.
-        bn_batch_stats: Stages, out of 1 and 2, whose batch norms use the statistics of each image in eval mode. The published programs do so with
-            ``(2, )`` for infrared-visible and ``(1, 2)`` for SPECT.
+        bn_batch_stats: Stages, out of 1 and 2, whose batch norms use the statistics of each image in eval mode. The
+            published programs do so with ``(2, )`` for infrared-visible and ``(1, 2)`` for SPECT.
         freeze_stage1: Keep stage 1 in eval mode and without gradient, to train stage 2 on a trained stage 1.
         stage1_init_cfg: mmengine initialization config of stage 1, such as
             ``dict(type='Pretrained', checkpoint='stage1.pth', prefix='fuser.')``.
         init_cfg: mmengine initialization config.
 
     Raises:
-        ValueError: There are not two branches, a genotype cannot be read or does not suit, an option is unknown, or the weight is negative.
+        ValueError: There are not two branches, a genotype cannot be read or does not suit, an option is unknown, or the
+            weight is negative.
 
     Examples:
         >>> fuser = TwoStageTIM(stage1='fusion_light', width=8).eval()
@@ -181,7 +185,8 @@ class TwoStageTIM(BaseFuser):
         """Everything that the networks make of two checked luminance batches of suitable size, for a look inside.
 
         Returns:
-            dict: (N, 1, H, W) each: ``stage1``, the auxiliary image of every branch under the name of its modality, and ``fused``.
+            dict: (N, 1, H, W) each: ``stage1``, the auxiliary image of every branch under the name of its modality, and
+            ``fused``.
         """
         initial = self.stage1.fuse(first, second).fused
         features = [branch(source, initial) for branch, source in zip(self.branches.values(), (first, second))]
