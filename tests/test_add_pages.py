@@ -16,7 +16,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted((REPO / 'docs' / 'en').glob('add_*.md'))
 #: Tests that sweep over everything that is registered or shipped and should cover what the pages add, by expression for
-# ``pytest -k``.
+#: ``pytest -k``.
 SWEEPS = {
     'tests/test_models/test_fusers/test_every_fuser.py': 'WeightMapFuser',
     'tests/test_models/test_losses/test_fusion_losses.py': 'Charbonnier',

@@ -27,10 +27,8 @@ from mmfusion.utils import UserError
 from mmfusion.utils.errors import InputError
 
 #: What each row of the table changes in the model of the base config; ``joint``, ``meta`` and ``bilevel`` are the
-# config as it is. With the config
-#: of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and all other rows train the same
-# parts by a ``JointCoupling``, a
-#: weighted sum: see :func:`as_joint`.
+#: config as it is. With the config of a ``MetaCoupling`` or ``BilevelCoupling``, ``meta`` or ``bilevel`` is that, and
+#: all other rows train the same parts by a ``JointCoupling``, a weighted sum: see :func:`as_joint`.
 VARIANTS: Dict[str, dict] = dict(
     visible=dict(fuser=dict(type='SourceFuser', source='first')),
     infrared=dict(fuser=dict(type='SourceFuser', source='second')),

@@ -23,7 +23,7 @@ MAX_TEXT_BYTES = 2**24
 MAX_PIXELS = 2**27
 PIXELS_VARIABLE = 'MMFUSION_MAX_PIXELS'
 #: Bytes of a picture's file for each pixel that it may have: four channels of 16 bits, twice over for headers and
-# thumbnails.
+#: thumbnails.
 _BYTES_PER_PIXEL = 16
 
 

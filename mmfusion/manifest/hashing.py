@@ -11,7 +11,7 @@ from mmfusion.fileio import write_json
 from mmfusion.fileio.reading import read_json, sha256
 
 #: Hexadecimal digits that are kept of each file of a set, which has thousands; the hash of the whole set is made from
-# all digits.
+#: all digits.
 SHORT = 16
 _MAX_CACHE = 256 * 2**20
 _MAX_FILES = 200_000

@@ -25,7 +25,7 @@ from .synthetic import synthetic_batch
 
 PARTS = ('forward', 'train', 'data')
 #: The whole; all but the task networks; the fuser network and its losses without the guide; the guide; the task
-# networks on ready images.
+#: networks on ready images.
 WHATS = ('coupling', 'fusion', 'fuser', 'guide', 'task')
 
 

@@ -11,7 +11,7 @@ from .settings import ServeSettings
 
 COOKIE = 'mmfusion_token'
 #: Nothing is loaded from elsewhere, nothing is run that does not come with the package, no other page may frame this
-# one.
+#: one.
 HEADERS = {
     b'content-security-policy': b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

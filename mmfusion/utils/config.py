@@ -46,7 +46,7 @@ _EXTRA_KEYS = {
 }
 _CLOSE = 0.85
 #: Bytes that a config may have. As runs write them down they have 1e4 to 1e5; a list of numbers of 1 MiB in Python took
-# 490 MiB and 11 s to read.
+#: 490 MiB and 11 s to read.
 MAX_BYTES = 2**18
 
 

@@ -20,7 +20,7 @@ ONE_TRANSFORM = (
 )
 LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
 #: (first, second) to a result with ``first`` and ``second`` on the same pixels, see
-# :func:`mmfusion.registration.build_registrar`.
+#: :func:`mmfusion.registration.build_registrar`.
 Registrar = Callable[[np.ndarray, np.ndarray], Tuple]
 
 

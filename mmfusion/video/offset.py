@@ -16,14 +16,13 @@ MAX_OFFSET = 2.0
 LEAST_FRAMES = 8
 LEAST_SCORE, LEAST_LEAD = 0.05, 0.02
 #: Seconds that an estimate may be wrong by, however well its parts agree: with this, 3 of 51 rendered pairs of streams
-# were off by more than their
-#: uncertainty, the two accepted ones of them by 5.7 ms.
+#: were off by more than their uncertainty, the two accepted ones of them by 5.7 ms.
 LEAST_UNCERTAINTY = 0.005
 #: Part of the frames that may have another partner if the estimate is wrong by its uncertainty: 99 % of them are to be
-# paired rightly.
+#: paired rightly.
 MOST_DOUBTFUL = 0.01
 #: Seconds by which a partner may be farther than the nearest frame and still count as right; stamps are no truer than
-# that.
+#: that.
 EQUALLY_NEAR = 0.005
 _COARSE, _FINE = 0.02, 0.005
 

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 RECORD = Path(__file__).resolve().parents[1] / 'data' / 'resolved_configs.json.gz'
 #: Keys that have an effect: what a runner takes, and what commands read. The others are names that configs give to
-# their own parts.
+#: their own parts.
 EFFECTIVE = {*signature(Runner.__init__).parameters, 'find_unused_parameters', 'adaptation'}
 
 

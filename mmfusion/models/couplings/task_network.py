@@ -18,8 +18,7 @@ from .steps.task_labels import PADDED_BY_PIPELINE, check_labels, fit_maps, set_b
 SHAPE_FIELDS = ('pad_shape', 'batch_input_shape')
 PREDICTION_FIELDS = ('pred_instances', 'pred_sem_seg', 'pred_panoptic_seg', 'pred_depth_map', 'seg_logits')
 #: Backbones and heads that are tried to give the same with channels innermost in memory, which is faster on a CPU.
-# Other networks may take views of
-#: their features that this layout does not allow, and keep the default one.
+#: Other networks may take views of their features that this layout does not allow, and keep the default one.
 LAYOUT_TRIED = (
     ('CSPDarknet', 'CSPNeXt', 'MobileNetV2'),
     ('YOLOXHead', 'RTMDetHead', 'RTMDetSepBNHead', 'SegformerHead', 'FCNHead'),

@@ -21,22 +21,20 @@ TileLike = Union[None, str, Sequence[int]]
 AUTO = 'auto'
 
 #: Part of the free memory that ``'auto'`` lets the features of a tile take, and the most that they may take whatever is
-# free. Larger tiles gain
-#: little: at this size the shipped fusers compute up to a third twice.
+#: free. Larger tiles gain little: at this size the shipped fusers compute up to a third twice.
 SHARE, MOST_BYTES = 0.5, 768 * 2**20
 #: What a tile takes at most, over the bytes of its tensors: the insides of operations and what the allocator keeps.
-# Measured: benchmarks/tiles.py.
+#: Measured: benchmarks/tiles.py.
 INSIDES = 1.5
 #: Sides of the sources that the need of a fuser for memory is measured with, and the step in which 'auto' chooses the
-# side of a tile.
+#: side of a tile.
 PROBES, STEP = (128, 192), 64
 #: Of a fuser that sees the whole image, sums aside: pixels at the edge of a tile that do not count, and the largest
-# width of the blending behind
-#: them.
+#: width of the blending behind them.
 CONTEXT, BLEND = 16, 128
 
 #: The largest change of a sum over the picture, by its largest value, that is none. Results are those of the whole
-# picture within 1e-5 then.
+#: picture within 1e-5 then.
 SETTLED = 1e-4
 
 _shown: ContextVar[bool] = ContextVar('shown', default=False)

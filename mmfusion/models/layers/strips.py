@@ -20,8 +20,8 @@ from mmfusion.utils.compat import inside_functorch
 STRIP_BYTES = 2 * 1024 * 1024
 
 #: A batch that learns is cut when its widest features take more than this many times STRIP_BYTES: strips compute the
-# forward pass twice, which
-#: costs half the speed of a training step and saves memory, about eighteen times those features.
+#: forward pass twice, which costs half the speed of a training step and saves memory, about eighteen times those
+#: features.
 TRAINING_STRIPS = 32
 
 _whole: ContextVar[bool] = ContextVar('whole', default=False)

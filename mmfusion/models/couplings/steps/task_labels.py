@@ -20,7 +20,7 @@ REMEDIES = dict(
     gt_depth_map="load it, with dict(type='mmseg.LoadDepthAnnotation')",
 )
 #: Detectors whose published pipelines pad pictures to a multiple of this number themselves, since their maps have to
-# cover the input exactly.
+#: cover the input exactly.
 PADDED_BY_PIPELINE = dict(CenterNet=32, CornerNet=128, RTMDet=32)
 
 

@@ -73,7 +73,7 @@ class ConvExpert(nn.Sequential):
 
 
 #: Channels of a 512-bit register: up to so many, oneDNN computes the outputs of several narrow convolutions in the time
-# of one.
+#: of one.
 _REGISTER = 16
 #: Up to so many experts, a graph has a branch for each pair of them.
 _PAIRED = 4
