@@ -167,3 +167,25 @@ def test_the_checks_find_what_is_wrong():
     )
     found = [word for _, line in prose_of_markdown(page) for word in WORD.findall(CODE.sub(' ', line))]
     assert found == ['Normalised', 'neighbour', 'favour', 'recognised']
+
+
+def prose_lines(page):
+    """Lines of a page that are neither code, table, heading, picture nor comment, with their numbers."""
+    fence = False
+    for number, line in enumerate(page.read_text(encoding='utf-8').splitlines(), 1):
+        mark = line.strip()[:3] in ('```', ':::', '~~~')
+        fence = fence != mark
+        if not fence and not mark and not line.strip().startswith(('|', '#', '<', '![')):
+            yield number, line
+
+
+@pytest.mark.parametrize('page', tracked('.md'), ids=str)
+def test_pages_end_at_120_columns(page):
+    """A line may be longer only where nothing in it can be broken: code, a link, words in bold."""
+    unbreakable = re.compile(r'`[^`]*`|\[[^\]]*\]\([^)]*\)|\*\*[^*]*\*\*')
+    long = [
+        number
+        for number, line in prose_lines(REPO / page)
+        if len(line) > 120 and ' ' in unbreakable.sub('x', line.strip().removeprefix('- '))[20:]
+    ]
+    assert not long
