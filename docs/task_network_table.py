@@ -25,7 +25,8 @@ RECORD, PAGE = HERE / 'task_networks.jsonl', HERE / 'en' / 'task_network_table.m
 
 TEXT = """# Networks of mmdet and mmseg behind a fuser
 
-Written by `python docs/task_network_table.py` from a recorded sweep with {packages}.
+Written by `python docs/task_network_table.py` from a recorded sweep with
+{packages}.
 
 {summary}
 
