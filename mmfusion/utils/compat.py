@@ -2,6 +2,7 @@
 on.
 """
 
+import multiprocessing
 import time
 from contextlib import contextmanager
 from importlib import import_module, metadata
@@ -159,6 +160,31 @@ def lay_out_configs_once() -> None:
 
     pretty_text.texts = texts
     Config.pretty_text = property(pretty_text)
+
+
+def end_pools_of_mean_ap() -> None:
+    """Let the processes of mmdet's mean AP end with it.
+
+    It closes their pool and forgets it. A pool that is collected while its threads run may wait for itself for ever;
+    its processes stay then, with every file and pipe that was open.
+    """
+    mean_ap = import_module('mmdet.evaluation.functional.mean_ap')
+    if mean_ap.Pool is not multiprocessing.Pool:
+        return
+
+    def ending_pool(*args: Any, **kwargs: Any) -> Any:
+        pool = multiprocessing.Pool(*args, **kwargs)
+        close = pool.close
+
+        def close_and_end() -> None:
+            close()
+            pool.join()
+            pool.terminate()  # nothing is left to do when it is collected
+
+        pool.close = close_and_end
+        return pool
+
+    mean_ap.Pool = ending_pool
 
 
 def replace_loaders(load: Callable, load_url: Callable) -> None:

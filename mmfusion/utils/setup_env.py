@@ -31,7 +31,7 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     import torch
 
     from .checkpoint import load_mmengine_safely, safe_globals
-    from .compat import lay_out_configs_once, read_yaml_as_data
+    from .compat import end_pools_of_mean_ap, lay_out_configs_once, read_yaml_as_data
 
     torch.serialization.add_safe_globals(
         safe_globals()
@@ -39,6 +39,7 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     load_mmengine_safely()
     read_yaml_as_data()
     lay_out_configs_once()
+    end_pools_of_mean_ap()
     root = import_module('mmfusion')
     present = {module.name for module in pkgutil.iter_modules(root.__path__)}
     for name in _SUBPACKAGES:
