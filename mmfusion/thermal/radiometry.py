@@ -8,13 +8,13 @@ and what reaches the sensor is the object's own radiation, what it reflects, and
 and take away:
 
 .. math:: S = \tau_1 \tau_w \tau_2 \left(\epsilon S(T) + (1 - \epsilon) S(T_r)\right) + (1 - \tau_1) \tau_w \tau_2
-S(T_a) + (1 - \tau_w) \tau_2 S(T_w)
-    + (1 - \tau_2) S(T_a)
+    S(T_a) + (1 - \tau_w) \tau_2 S(T_w)
+        + (1 - \tau_2) S(T_a)
 
 with the window in the middle of the path: each half of the distance d has the transmission
 
 .. math:: \tau = X e^{-\sqrt{d / 2} \left(\alpha_1 + \beta_1 \sqrt{h}\right)} + (1 - X) e^{-\sqrt{d / 2}
-\left(\alpha_2 + \beta_2 \sqrt{h}\right)}
+    \left(\alpha_2 + \beta_2 \sqrt{h}\right)}
 
 of air with the water content h. W. Minkina and S. Dudzik, "Infrared thermography: errors and uncertainties", Wiley
 2009, chapter 2, and G. J. Tattersall, "Infrared thermography: a non-invasive window into thermal physiology", Comp.

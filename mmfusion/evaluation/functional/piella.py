@@ -74,7 +74,7 @@ def edge_weighted_quality(fused: Tensor, first: Tensor, second: Tensor) -> PerSo
     r"""QW of the gradient magnitudes, which MEFB prints as Qw.
 
     .. math:: F' = \sqrt{(F * p)^2 + (F * p^T)^2}, \qquad p = \begin{pmatrix} 1 & 0 & -1 \\ 1 & 0 & -1 \\ 1 & 0 & -1
-    \end{pmatrix}
+        \end{pmatrix}
 
     (Prewitt), with zeros beyond the border, so that the frame of the image counts as an edge. Source, range, direction:
     :func:`piella_quality`.

@@ -29,7 +29,7 @@ def ssim(
     r"""Structural similarity with each source, by default with the window and constants of its inventors.
 
     .. math:: SSIM(F, X) = \overline{\frac{(2\mu_F\mu_X + C_1)(2\sigma_{FX} + C_2)}{(\mu_F^2 + \mu_X^2 +
-    C_1)(\sigma_F^2 + \sigma_X^2 + C_2)}}
+        C_1)(\sigma_F^2 + \sigma_X^2 + C_2)}}
 
     with :math:`C_1 = (0.01 L)^2`, :math:`C_2 = (0.03 L)^2`. Source: Z. Wang et al., IEEE Trans. Image Process. 13, 600
     (2004). Each value lies in [-1, 1], 1 only for an image equal to the source; higher is better. Two equal flat images

@@ -19,9 +19,9 @@ def vif(
     r"""Share of each source's visual information that the fused image keeps, in the pixel domain at four scales.
 
     .. math:: VIF(X, F) = \frac{\sum_{s, ij} \log\left(1 + \frac{g^2\sigma_X^2}{\sigma_F^2 - g\sigma_{XF} +
-    \sigma_n^2}\right)}
-                               {\sum_{s, ij} \log\left(1 + \frac{\sigma_X^2}{\sigma_n^2}\right)}, \qquad VIF =
-                               VIF(A, F) + VIF(B, F)
+        \sigma_n^2}\right)}
+                                   {\sum_{s, ij} \log\left(1 + \frac{\sigma_X^2}{\sigma_n^2}\right)}, \qquad VIF =
+                                   VIF(A, F) + VIF(B, F)
 
     with Gaussian windows of 17, 9, 5 and 3 pixels (sigma a fifth of that), :math:`g = \sigma_{XF} / \sigma_X^2` and
     :math:`\sigma_n^2 = 2`. Source: H. R. Sheikh and A. C. Bovik, IEEE Trans. Image Process. 15, 430 (2006), in the

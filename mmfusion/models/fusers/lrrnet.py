@@ -91,7 +91,7 @@ class SparseCoding(BaseModule):
     r"""Sparse coding of an image by a fixed number of learned steps, and pictures of its two halves.
 
     .. math:: Z_0 = S(W_0 * I), \quad Z_{k+1} = S(\ell Z_k + A_k * (I - B_k * Z_k)), \quad S(r) = \mathrm{sign}(r)
-    \max(|r| - \lambda, 0)
+        \max(|r| - \lambda, 0)
 
     Some published thresholds are negative; there S adds their magnitude. Convolutions reflect the image at its borders.
     A 3x3 convolution from one channel is a matrix product with the neighborhoods of the pixels; one to a single channel

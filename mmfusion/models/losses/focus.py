@@ -17,7 +17,7 @@ def focus_mask(first: Tensor, second: Tensor, patch: int = 16) -> Tensor:
     r"""Where the first source is in focus: patches whose strongest edge is at least that of the second source.
 
     .. math:: M_p = \left[ \max_{x \in p} S(A)(x) \ge \max_{x \in p} S(B)(x) \right], \quad S = |G_x * \cdot| + |G_y *
-    \cdot|
+        \cdot|
 
     The Sobel derivatives :math:`G` are those of the whole gray image with zeros around it, so the frame of an image
     counts as an edge. Patches lie from the upper left corner on; those at the right and the bottom are smaller where
