@@ -117,7 +117,7 @@ def run_streams(
             offset = find_offset(streams, start, plain, max_offset or MAX_OFFSET).offset
         start()
     except BaseException:
-        for opened in readers or streams:
+        for opened in (*readers, *streams[len(readers) :]):
             opened.close()
         raise
     stem = os.path.splitext(str(out))[0]
