@@ -152,14 +152,15 @@ def main(argv=None):
 
 def score_sequence(args: argparse.Namespace, metrics: list) -> None:
     """Rate fused sequences, print the table, say what was written."""
-    from mmfusion.video.sequences import name_sequences, score_sequences, sequence_table
+    from mmfusion.evaluation.folders.matching import name_methods
+    from mmfusion.video.sequences import score_sequences, sequence_table
 
     *fused, first, second = args.folders
     load = dict(registration=args.registration) if args.registration is not None else {}
     if args.bit_depth is not None:
         load['bit_depth'] = dict(first=None, second=args.bit_depth)
     result = score_sequences(
-        name_sequences(fused), first, second, metrics, args.protocol, args.out, args.offset, args.fps, load
+        name_methods(fused, folders=False), first, second, metrics, args.protocol, args.out, args.offset, args.fps, load
     )
     print(sequence_table(result.results, result.metrics))
     for kind, path in result.files.items():

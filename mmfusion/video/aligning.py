@@ -33,7 +33,7 @@ def check_sizes(streams: Sequence[Stream], register: Optional[Registrar]) -> Non
     one, other = streams
     if register is None and one.size != other.size:
         raise UserError(
-            f'the frames of {one.name} have {_size(one)} pixels, those of {other.name} {_size(other)}; '
+            f'the frames of {one.name} have {one.pixels} pixels, those of {other.name} {other.pixels}; '
             'register them: `mmfusion register` makes a rig file from a few pairs, --registration RIG applies it'
         )
 
@@ -78,10 +78,6 @@ def _warps(streams: Sequence[Stream], register: Optional[Registrar]) -> tuple:
         return None, None
     blanks = [np.zeros((*stream.size[::-1], 1), np.uint8) for stream in streams]
     return lambda image: register(image, blanks[1])[0], lambda image: register(blanks[0], image)[1]
-
-
-def _size(stream: Stream) -> str:
-    return '{}x{}'.format(*stream.size)
 
 
 def _reopened(stream: Stream) -> Iterator[Frame]:

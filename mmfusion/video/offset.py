@@ -62,7 +62,15 @@ class OffsetEstimate:
     @property
     def doubtful_alone(self) -> bool:
         """Whether the uncertainty, for the rates of these streams, is all that speaks against it."""
-        return len(self.reasons) == 1 and self.doubtful > MOST_DOUBTFUL and 'another partner' in self.reasons[0]
+        return self.reasons == [self.doubt]
+
+    @property
+    def doubt(self) -> str:
+        """What the uncertainty means for the frames, in words."""
+        return (
+            f'it may be wrong by {1000 * self.uncertainty:.0f} ms, at which {100 * self.doubtful:.0f} % of the frames '
+            'would get another partner'
+        )
 
     def to_dict(self) -> Dict[str, object]:
         """Plain values."""
@@ -201,11 +209,7 @@ def _reasons(estimate: OffsetEstimate, interval: float, at_border: bool, max_off
     if not estimate.lead >= LEAST_LEAD:
         found.append(f'another shift agrees nearly as well (lead {estimate.lead:.2f})')
     if not found and estimate.doubtful > MOST_DOUBTFUL:
-        found.append(
-            f'it may be wrong by {1000 * estimate.uncertainty:.0f} ms, at which {100 * estimate.doubtful:.0f} '
-            f'% of the frames '
-            'would get another partner'
-        )
+        found.append(estimate.doubt)
     return found
 
 

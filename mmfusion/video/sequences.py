@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -59,27 +58,6 @@ class SequenceEvaluation(NamedTuple):
     results: Dict[str, dict]
     files: Dict[str, str]
     notes: List[str]
-
-
-def name_sequences(paths: Sequence[str]) -> Dict[str, str]:
-    """Files or folders by method: ``NAME=PATH``, or a path that gives its own name.
-
-    Raises:
-        UserError: Two methods have one name.
-
-    Examples:
-        >>> name_sequences(['mine=a/fused.mp4', 'b/other.mp4'])
-        {'mine': 'a/fused.mp4', 'other': 'b/other.mp4'}
-    """
-    methods: Dict[str, str] = {}
-    for text in paths:
-        name, mark, path = text.partition('=')
-        if not mark or os.path.exists(text):
-            name, path = Path(text).resolve().stem, text
-        if name in methods or not name:
-            raise UserError(f'two methods are called {name!r} ({methods.get(name)}, {path}); give names: NAME=PATH')
-        methods[name] = path
-    return methods
 
 
 def score_sequences(
@@ -206,13 +184,9 @@ def _check_size(fused: Stream, first: Stream) -> None:
     """A video whose side would be odd has one row or column more."""
     if any(side not in (own, own + own % 2) for side, own in zip(fused.size, first.size)):
         raise UserError(
-            f'the frames of {fused.name} have {_pixels(fused)} pixels, those of {first.name} {_pixels(first)}; '
+            f'the frames of {fused.name} have {fused.pixels} pixels, those of {first.name} {first.pixels}; '
             'a fused sequence lies on the pixels of the first stream'
         )
-
-
-def _pixels(stream: Stream) -> str:
-    return '{}x{}'.format(*stream.size)
 
 
 def _summary_path(fused: str) -> str:

@@ -61,6 +61,11 @@ class Stream:
     count: Optional[int] = None
     size: Tuple[int, int] = (0, 0)
 
+    @property
+    def pixels(self) -> str:
+        """:attr:`size` for messages, as ``640x480``."""
+        return '{}x{}'.format(*self.size)
+
     def __iter__(self) -> Iterator[Frame]:
         raise NotImplementedError
 

@@ -26,8 +26,13 @@ class Scene(NamedTuple):
     fused: Dict[str, str]
 
 
-def name_methods(folders: Sequence[str]) -> Dict[str, str]:
+def name_methods(paths: Sequence[str], folders: bool = True) -> Dict[str, str]:
     """Folders by method: ``NAME=DIR``, or a folder that gives its own name.
+
+    Args:
+        paths: What was written.
+        folders: All are folders, which have to be there; otherwise files may be among them (``NAME=PATH``), which are
+            called by their stems.
 
     Raises:
         UserError: A folder is missing, or two methods have one name.
@@ -35,16 +40,21 @@ def name_methods(folders: Sequence[str]) -> Dict[str, str]:
     Examples:
         >>> name_methods(['mine=.'])
         {'mine': '.'}
+        >>> name_methods(['mine=a/fused.mp4', 'b/other.mp4'], folders=False)
+        {'mine': 'a/fused.mp4', 'other': 'b/other.mp4'}
     """
+    exists, form = (os.path.isdir, 'NAME=DIR') if folders else (os.path.exists, 'NAME=PATH')
     methods: Dict[str, str] = {}
-    for text in folders:
-        name, mark, folder = text.partition('=')
-        if not mark or os.path.isdir(text):
-            name, folder = Path(text).resolve().name, text
-        _require_folder(folder)
+    for text in paths:
+        name, mark, path = text.partition('=')
+        if not mark or exists(text):
+            own = Path(text).resolve()
+            name, path = own.name if folders else own.stem, text
+        if folders:
+            _require_folder(path)
         if name in methods or not name:
-            raise UserError(f'two methods are called {name!r} ({methods.get(name)}, {folder}); give names: NAME=DIR')
-        methods[name] = folder
+            raise UserError(f'two methods are called {name!r} ({methods.get(name)}, {path}); give names: {form}')
+        methods[name] = path
     return methods
 
 
