@@ -132,9 +132,8 @@ def _load(coupling: BaseCoupling, weights: Union[str, Path]) -> BaseCoupling:
     alone.data_preprocessor, alone.clamp = coupling.data_preprocessor, coupling.clamp
     load_fusion_checkpoint(alone, weights)
     print_log(
-        f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: '
-        f'it fuses without guide and task networks, as '
-        f'--config {type(coupling.fuser).__name__} would',
+        f'{weights} holds the weights of {type(coupling.fuser).__name__} alone: it fuses without guide and task '
+        f'networks, as --config {type(coupling.fuser).__name__} would',
         'current',
         logging.WARNING,
     )
@@ -199,9 +198,8 @@ def _from_config(cfg: dict) -> BaseCoupling:
             if isinstance(entry, type) and issubclass(entry, BaseFuser)
         )
         raise UserError(
-            f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) '
-            f'nor a registered one; fusers are '
-            f'{", ".join(fusers)}'
+            f'{kind!r} is neither a config file, a trained model ({", ".join(card_files())}) nor a registered one; '
+            f'fusers are {", ".join(fusers)}'
         )
     if isinstance(cls, type) and issubclass(cls, BaseFuser):
         with building():

@@ -359,8 +359,8 @@ class FusionInferencer:
         for image, item in zip(images, batch):
             if not all(extreme.isfinite() for extreme in image.aminmax()):  # quicker than each value
                 raise UserError(
-                    f'the fused image of {item["sample_id"]} holds NaN or infinite values; '
-                    f'did the training of these weights diverge?'
+                    f'the fused image of {item["sample_id"]} holds NaN or infinite values; did the training of these '
+                    f'weights diverge?'
                 )
         return [image[:, : item['ori_shape'][0], : item['ori_shape'][1]].float() for image, item in zip(images, batch)]
 

@@ -70,8 +70,8 @@ def resolve_pairs(
         first, second = [first], [second]
     elif len(first) != len(second) or not first:
         raise UserError(
-            f'the lists hold {len(first)} first and {len(second)} second sources; '
-            f'they must be of equal length, at least one'
+            f'the lists hold {len(first)} first and {len(second)} second sources; they must be of equal length, at '
+            f'least one'
         )
     names, pairs = FileNames(), []
     for index, sources in enumerate(zip(first, second)):

@@ -54,8 +54,7 @@ def main(argv=None):
     kind = 'CPU time of one thread' if device == 'cpu' else f'wall time per image in batches of {batch_size}'
     print(
         f'protocol {args.protocol!r}, {width}x{height} pixels, {kind}, {args.repeats} repeats; '
-        f'device {machine["device"]}, '
-        f'torch {machine["torch"]}, load average {machine["load_average"]}'
+        f'device {machine["device"]}, torch {machine["torch"]}, load average {machine["load_average"]}'
     )
     print(format_costs(costs, args.protocol))
     print(f'{1e3 / costs[TOTAL].best:.1f} images per second')

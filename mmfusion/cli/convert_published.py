@@ -39,7 +39,7 @@ def main(argv=None):
     weights, fuser = convert_checkpoint(method, args.source, args.target, config, args.cfg_options)
     options = ', '.join(f'{key}={value!r}' for key, value in fuser.items() if key != 'type')
     print(
-        f'{args.target}: {len(weights)} entries for {fuser["type"]}({options}); '
-        f'takes the {SOURCES[0]} image first and the {SOURCES[1]} one '
+        f'{args.target}: {len(weights)} entries for {fuser["type"]}({options}); takes the {SOURCES[0]} image first and '
+        f'the {SOURCES[1]} one '
         'second. Terms of the weights: docs/en/published_fusers.md'
     )

@@ -29,6 +29,6 @@ def main(argv=None):
     weights = convert_checkpoint(args.source, args.target, config)
     print(
         f'{args.target}: {len(weights)} entries; takes the {MODALITIES[0]} image first and the '
-        f'{MODALITIES[1]} one second. '
-        f'Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights {args.target}'
+        f'{MODALITIES[1]} one second. Fuse with demo/image_demo.py INFRARED VISIBLE --config ReFusion --weights '
+        f'{args.target}'
     )

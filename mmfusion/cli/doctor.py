@@ -143,7 +143,6 @@ def describe_checks() -> str:
         made_for = f'  made for: {" and ".join(check.modalities)}\n' if check.modalities else ''
         blocks.append(
             f'{check.name} ({check.severity}): {check.title}\n  measures: {check.measures}\n  threshold: '
-            f'{check.threshold:g}\n'
-            f'{made_for}  what to do: {check.remedy}'
+            f'{check.threshold:g}\n{made_for}  what to do: {check.remedy}'
         )
     return '\n\n'.join(blocks)

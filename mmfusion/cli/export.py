@@ -11,8 +11,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description='Write a model as one ONNX file for batches and pictures of any size, '
-        'which runs without torch, and compare it '
-        'with the network'
+        'which runs without torch, and compare it with the network'
     )
     parser.add_argument(
         'model',

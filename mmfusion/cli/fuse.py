@@ -49,8 +49,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=float,
         metavar=('LOW', 'HIGH'),
         help='for thermal files (16 bit, float, radiometric JPEG of FLIR): the values that become black and white in '
-        'every image, in raw '
-        'counts, or in degrees Celsius with --radiometry',
+        'every image, in raw counts, or in degrees Celsius with --radiometry',
     )
     parser.add_argument(
         '--radiometry',

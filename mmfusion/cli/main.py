@@ -91,8 +91,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         return
     usage = (
         'mmfusion COMMAND ...\n\n`mmfusion COMMAND --help` explains one. Configs that ship go by name, '
-        'from any folder: '
-        'mmfusion train moe_fusion_demo'
+        'from any folder: mmfusion train moe_fusion_demo'
     )
     _run('mmfusion', COMMANDS, arguments, usage)
 

@@ -27,10 +27,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         dest='kind',
         required=True,
         help='what the file is: refusion (or tdfusion), moe_fusion, tim_ivif, tim_light, tim_mri_ct, '
-        'tim_mri_pet, tim_mri_spect, '
-        'tc_moa_base, tc_moa_large, a published fuser by the name of its converter (densefuse), '
-        'or checkpoint for a training with '
-        'mmfusion',
+        'tim_mri_pet, tim_mri_spect, tc_moa_base, tc_moa_large, a published fuser by the name of its converter '
+        '(densefuse), or checkpoint for a training with mmfusion',
     )
     terms = add.add_mutually_exclusive_group(required=True)
     terms.add_argument('--license', metavar='TEXT', help='terms on which the weights may be used')

@@ -11,8 +11,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description='Fuse two files, or two folders matched by file name, or two videos, '
-        'with a file of mmfusion export; needs numpy and '
-        'onnxruntime (and OpenCV and Pillow for picture files and videos), not torch'
+        'with a file of mmfusion export; needs numpy and onnxruntime (and OpenCV and Pillow for picture files and '
+        'videos), not torch'
     )
     parser.add_argument('model', help='.onnx file')
     parser.add_argument(
@@ -28,8 +28,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         type=int,
         metavar='PIXELS',
         help='that tiles share at least (default: what the receptive field needs, '
-        'which gives the result of the whole picture; 64 where it is '
-        'the whole picture)',
+        'which gives the result of the whole picture; 64 where it is the whole picture)',
     )
     parser.add_argument('--bits', type=int, choices=(8, 16), default=8, help='of the fused picture (default: 8)')
     parser.add_argument('--bit-depth', type=int, help='significant bits of 16-bit files')
@@ -43,8 +42,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--registration',
         metavar='RIG',
         help='rig file, made by mmfusion register, for sources that do not lie on each other (needs PyYAML); '
-        'for pictures also auto, which '
-        'estimates each pair (needs scipy too)',
+        'for pictures also auto, which estimates each pair (needs scipy too)',
     )
     streams = parser.add_argument_group('videos')
     streams.add_argument('--video', action='store_true', help='take folders of numbered images for streams too')

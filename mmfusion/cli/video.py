@@ -182,6 +182,5 @@ def describe(summary: dict) -> str:
     parts = ', '.join(f'{part} {used:.1f}' for part, used in rate['milliseconds_per_frame'].items() if used >= 0.05)
     return (
         f'{frames["paired"]} frames fused, {frames["repeated"]} with a second frame shown before, '
-        f'offset {summary["offset"]:+.3f} s, {rate["frames_per_second"]} frames/s\n'
-        f'milliseconds a frame: {parts}'
+        f'offset {summary["offset"]:+.3f} s, {rate["frames_per_second"]} frames/s\nmilliseconds a frame: {parts}'
     )

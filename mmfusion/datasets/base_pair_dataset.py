@@ -260,15 +260,14 @@ class BasePairDataset(BaseDataset):
                         'no mask',
                         f'{self.annotation_path(pair)}: an object of class {box.name!r} has a box and no mask, and the '
                         'pipeline loads masks (with_mask=True). Use a data set that has them, '
-                        'as CocoPairDataset, or a detector '
-                        'without masks',
+                        'as CocoPairDataset, or a detector without masks',
                     )
                 if isinstance(box.mask, dict) and tuple(box.mask['size']) != tuple(size):
                     raise BoxProblem(
                         'size mismatch',
                         f'{self.annotation_path(pair)}: a mask of class {box.name!r} is of the size (height, width) '
-                        f'{tuple(box.mask["size"])}, its images are {tuple(size)}; '
-                        f'use the original images or scale the annotation',
+                        f'{tuple(box.mask["size"])}, its images are {tuple(size)}; use the original images or scale '
+                        f'the annotation',
                     )
                 bbox, far = check_box(box, size, self.annotation_path(pair), self.box_tolerance, self.clip_boxes)
             except BoxProblem as error:
@@ -305,8 +304,8 @@ class BasePairDataset(BaseDataset):
     def _log_summary(self, listed: int, data_list: Sequence[dict]) -> None:
         boxes = sum(len(item.get('instances', ())) for item in data_list)
         text = (
-            f'{type(self).__name__}: {len(data_list)} of {listed} pairs, {boxes} boxes, '
-            f'split hash {self._metainfo["split_hash"][:12]}'
+            f'{type(self).__name__}: {len(data_list)} of {listed} pairs, {boxes} boxes, split hash '
+            f'{self._metainfo["split_hash"][:12]}'
         )
         maps = sum('seg_map_path' in item for item in data_list)
         text += f', {maps} class maps' if maps else ''

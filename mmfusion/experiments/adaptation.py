@@ -113,9 +113,8 @@ def run_adaptation(cfg: Config, name: str, checkpoint: Optional[str], seed: int,
         unfit = [key for key in [*absent['missing'], *absent['mismatched']] if key.startswith('fuser.')]
         if unfit:
             raise UserError(
-                f'{checkpoint} is no initialization of the fuser of this config: '
-                f'{len(unfit)} weights are missing or of another shape, '
-                f'such as {unfit[0]}'
+                f'{checkpoint} is no initialization of the fuser of this config: {len(unfit)} weights are missing or '
+                f'of another shape, such as {unfit[0]}'
             )
     # one process and no workers: the runs are short, and their random numbers have to be the same for every
     # initialization
@@ -215,8 +214,8 @@ def adaptation_curves(cfg: Config, inits: Mapping[str, Sequence[str]], seeds: Se
             result = run_adaptation(cfg, name, checkpoints[index % len(checkpoints)], seed, root)
             first, last = result['rows'][0], result['rows'][-1]
             print_log(
-                f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, '
-                f'{last["loss"]:.4f} at step {last["step"]}',
+                f'{name}, seed {seed}: loss {first["loss"]:.4f} at step {first["step"]}, {last["loss"]:.4f} at step '
+                f'{last["step"]}',
                 'current',
             )
             results.append(result)

@@ -140,8 +140,8 @@ def run_variant(
     cfg = variant_config(base, variant, seed, work_dir)
     if not identity_file.exists() and (result_file.exists() or (work_dir / 'last_checkpoint').exists()):
         raise UserError(
-            f'{work_dir} holds a run that does not say by which config it was made; '
-            f'choose another --work-dir, or remove it'
+            f'{work_dir} holds a run that does not say by which config it was made; choose another --work-dir, or '
+            f'remove it'
         )
     claim(identity_file, run_identity(cfg, data))
     if result_file.exists():

@@ -15,8 +15,7 @@ _WIDTH = 1080
 _STYLE = 'td:last-child { white-space: normal; text-align: left; } th[scope=row] { white-space: normal; }'
 _HOW = (
     'Squares of the first and of the second image in turn: edges must run on across them. Left: the pair as it is, '
-    'right: as registration lays the '
-    'second image on the first; where it has nothing, the first is shown.'
+    'right: as registration lays the second image on the first; where it has nothing, the first is shown.'
 )
 
 

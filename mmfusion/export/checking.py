@@ -174,8 +174,7 @@ def check_graph(
         listing = '; '.join(map(str, failed or checks))
         raise UserError(
             f'the exported graph differs from the network ({listing}); allowed are {MAX_DIFFERENCE:g}, '
-            f'and one gray level on '
-            f'{100 * MAX_SHARE:g} % of the values. No file was written'
+            f'and one gray level on {100 * MAX_SHARE:g} % of the values. No file was written'
         )
     return checks
 

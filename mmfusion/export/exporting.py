@@ -209,8 +209,8 @@ def make_smaller(
         ]
         raise UserError(
             f'{precision} loses too much here: {kept}. Required are {MIN_PSNR:g} dB for every pair, '
-            f'at most {MAX_MAP_LOSS:g} point of mAP50 '
-            f'less, and another class on at most {100 * MAX_OTHER_CLASS:g} % of the pixels. No file was written; '
+            f'at most {MAX_MAP_LOSS:g} point of mAP50 less, and another class on at most {100 * MAX_OTHER_CLASS:g} % '
+            f'of the pixels. No file was written; '
             + ('try ' + ' or '.join(filter(None, remedies)) if any(remedies) else 'export without --precision')
         )
     return smaller, kept

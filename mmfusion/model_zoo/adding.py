@@ -204,9 +204,8 @@ def _from_checkpoint(files: Sequence[Path], config: Optional[Union[str, Path]]) 
     weights = {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}
     if not weights:
         raise UserError(
-            f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are '
-            f'{first_of(list(state))}. For official '
-            f'files give their kind: {", ".join(sorted(KINDS))}'
+            f'{files[0]} holds no fuser: no key begins with {PREFIX}, the first are {first_of(list(state))}. For '
+            f'official files give their kind: {", ".join(sorted(KINDS))}'
         )
     cfg = load_config(config)
     return weights, _plain(_fuser_of(cfg, config)), checkpoint_modalities(content) or _sources_of(cfg)

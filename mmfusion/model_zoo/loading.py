@@ -91,9 +91,8 @@ def read_weights(card: ModelCard) -> Dict[str, Tensor]:
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:
         raise UserError(
-            f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; '
-            f'the file is damaged or was replaced. '
-            f'{remedy(card.card_file)}'
+            f'{where}: {file} has the sha256 {found}, its card says {card.sha256}; the file is damaged or was '
+            f'replaced. {remedy(card.card_file)}'
         )
     try:
         weights, metadata = load(data), read_metadata(data)

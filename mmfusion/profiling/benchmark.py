@@ -338,13 +338,12 @@ def format_result(result: dict) -> str:
     gpu = machine['device'] != 'cpu'
     lines = [
         f'device {machine["device"]}, {machine["cpu_count"]} cores, {machine["torch_threads"]} torch threads, '
-        f'torch {machine["torch"]}, '
-        f'OMP_WAIT_POLICY={machine["omp_wait_policy"] or "unset"}',
+        f'torch {machine["torch"]}, OMP_WAIT_POLICY={machine["omp_wait_policy"] or "unset"}',
         f'load average {machine["load_average"]} before, {machine["load_average_after"]} after',
         f'shape {tuple(options["shape"])}, batch '
         f'{options.get("batch_size", 1)}{", autocast" if options.get("amp") else ""}'
-        f'{", compiled" if options.get("compile") else ""}, '
-        f'median of {options["repeats"]} after {options["warmup"]} warm-up rounds',
+        f'{", compiled" if options.get("compile") else ""}, median of {options["repeats"]} after {options["warmup"]} '
+        f'warm-up rounds',
         '',
         f'{"part":8} {"what":9} {"config":28} {"wall ms":>9} {"+-":>5} {"CPU ms":>9} '
         + (f'{"GPU ms":>9} ' if gpu else '')

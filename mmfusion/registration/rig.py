@@ -136,8 +136,8 @@ class Rig:
         for name, image, shape in (('first', first, self.first_shape), ('second', second, self.second_shape)):
             if image.shape[:2] != shape:
                 raise UserError(
-                    f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, '
-                    f'the rig was made for {shape[1]}x{shape[0]}'
+                    f'the {name} image has {image.shape[1]}x{image.shape[0]} pixels, the rig was made for '
+                    f'{shape[1]}x{shape[0]}'
                 )
         if 'first' in self.lenses:
             first = self.lenses['first'].undistort(first)

@@ -71,15 +71,15 @@ def check_testing(runner: Runner, loop, name: str = 'test_dataloader') -> None:
         )
     if 'SegIoUMetric' in metrics and seg_classes is not None and len(seg_classes) == 0:
         raise UserError(
-            f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; '
-            f'name them in metainfo.seg_classes, or take '
+            f'{name}: {type(loop.dataloader.dataset).__name__} has no segmentation classes; name them in '
+            f'metainfo.seg_classes, or take '
             'SegIoUMetric out of the evaluator'
         )
     parts = getattr(loop.dataloader.dataset, 'datasets', ())
     if len(parts) > 1 and 'CocoMetric' in metrics:
         raise UserError(
-            f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, '
-            f'and CocoMetric tells samples apart by img_id. '
+            f'{name} joins {len(parts)} data sets whose img_id begin at 0 each, and CocoMetric tells samples apart by '
+            f'img_id. '
             'Test the sets one by one, or use mmdet.VOCMetric'
         )
 

@@ -70,8 +70,8 @@ def compile_fuser(coupling: BaseCoupling, device: torch.device, training: bool =
     compiler = os.environ.get('CXX', 'g++')
     if device.type == 'cpu' and shutil.which(compiler) is None:
         raise UserError(
-            f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, '
-            f'and no {compiler} was found. Install one '
+            f'--compile (compile=True): torch.compile needs a C++ compiler on a CPU, and no {compiler} was found. '
+            f'Install one '
             '(Debian/Ubuntu: apt-get install g++ python3-dev), name it in the environment variable CXX, '
             'or leave the option out'
         )

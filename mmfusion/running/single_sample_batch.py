@@ -45,8 +45,7 @@ def check_single_sample_batch(runner: Runner) -> None:
         )
         raise UserError(
             f'train_dataloader: {number} pairs {which}, and {names[0]}{others} sees maps of 1x1 pixels: '
-            f'there is no variance in one '
-            f'value per channel. Set train_dataloader.{remedy}'
+            f'there is no variance in one value per channel. Set train_dataloader.{remedy}'
         )
 
 

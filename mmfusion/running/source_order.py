@@ -25,12 +25,12 @@ def warn_of_exchanged_sources(content: object, given: Optional[Sequence[str]], p
     exchanged = wanted is not None and given is not None and tuple(given) == wanted[::-1] and wanted[0] != wanted[1]
     if exchanged and is_main_process():
         print_log(
-            f'the weights of {path} take {wanted[0]} first and {wanted[1]} second, '
-            f'but the data set gives {given[0]} first and {given[1]} '
-            'second: their fused images are not those that the weights were trained for. '
-            'Exchange the folders of the data set '
-            f'(data_prefix=dict(first=..., second=...), metainfo=dict(modalities={wanted})), '
-            f'or give the images to FusionInferencer in '
+            f'the weights of {path} take {wanted[0]} first and {wanted[1]} second, but the data set gives {given[0]} '
+            f'first and {given[1]} '
+            'second: their fused images are not those that the weights were trained for. Exchange the folders of the '
+            'data set '
+            f'(data_prefix=dict(first=..., second=...), metainfo=dict(modalities={wanted})), or give the images to '
+            f'FusionInferencer in '
             'the other order',
             'current',
             logging.WARNING,

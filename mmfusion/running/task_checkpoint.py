@@ -41,10 +41,8 @@ def use_task_checkpoint(cfg: Config, checkpoint: str) -> Optional[str]:
     if len(fitting) != 1:
         raise UserError(
             f'{checkpoint} is the checkpoint of a {kind} alone, and the config has {len(fitting)} tasks of '
-            f'this kind among '
-            f'({", ".join(tasks)}); say where it belongs: --cfg-options '
-            f'model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask '
-            f'model.tasks.NAME.init_cfg.checkpoint={checkpoint}'
+            f'this kind among ({", ".join(tasks)}); say where it belongs: --cfg-options '
+            f'model.tasks.NAME.init_cfg.type=mmfusion.PretrainedTask model.tasks.NAME.init_cfg.checkpoint={checkpoint}'
         )
     (name,) = fitting
     former = tasks[name].get('init_cfg')

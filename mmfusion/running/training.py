@@ -111,8 +111,8 @@ def enable_amp(cfg: Config) -> None:
     if is_main_process() and not torch.cuda.is_available():
         print(
             '--amp: no GPU, so training runs under bfloat16 autocast on the CPU (faster only on CPUs with matrix '
-            'instructions for bfloat16, AMX; '
-            'without them forward passes were measured at 1.4 to 1.7 times the time of float32)'
+            'instructions for bfloat16, AMX; without them forward passes were measured at 1.4 to 1.7 times the time of '
+            'float32)'
         )
 
 
@@ -127,8 +127,7 @@ def enable_compile(runner: Runner) -> None:
     if is_main_process():
         print(
             '--compile: the first step, and the first of every new size of pictures, takes a minute or more. '
-            'Whether it pays here: '
-            'mmfusion benchmark CONFIG --parts train --compile --compare eager'
+            'Whether it pays here: mmfusion benchmark CONFIG --parts train --compile --compare eager'
         )
 
 
@@ -140,9 +139,8 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     """
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise UserError(
-            '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; '
-            'add auto_scale_lr = dict(base_batch_size=16) with the '
-            'total batch size that its learning rate is meant for'
+            '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size; add auto_scale_lr = '
+            'dict(base_batch_size=16) with the total batch size that its learning rate is meant for'
         )
     cfg.auto_scale_lr.enable = True
 
@@ -208,8 +206,8 @@ def check_start_weights(model: nn.Module, path: str) -> None:
         raise UserError(f'load_from={path}: not one of its weights fits the model; it is a checkpoint of another model')
     if absent or unfit['unexpected']:
         print_log(
-            f'load_from={path}: {total - absent} of {total} weights of the model are in it, '
-            f'{len(unfit["unexpected"])} of its own are left out',
+            f'load_from={path}: {total - absent} of {total} weights of the model are in it, {len(unfit["unexpected"])} '
+            f'of its own are left out',
             'current',
             logging.WARNING,
         )

@@ -34,8 +34,8 @@ class PairRegistrar(NamedTuple):
             registered = self.plain(first, second)
         except ImportError as error:
             raise UserError(
-                f'estimating a registration needs scipy ({error}): pip install scipy, '
-                f'or give a rig file of mmfusion register'
+                f'estimating a registration needs scipy ({error}): pip install scipy, or give a rig file of mmfusion '
+                f'register'
             ) from error
         return [registered.first, fill_unknown(registered.first, registered.second, registered.valid)]
 

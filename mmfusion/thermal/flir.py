@@ -142,8 +142,8 @@ def _counts(record: bytes) -> np.ndarray:
         return image.byteswap()  # FLIR puts the low byte first, where PNG wants the high one
     if content[:2] == b'\xff\xd8':
         raise FlirError(
-            'its raw thermal image is compressed as JPEG-LS, which is not read; '
-            'let the program of the camera write 16-bit TIFF'
+            'its raw thermal image is compressed as JPEG-LS, which is not read; let the program of the camera write '
+            '16-bit TIFF'
         )
     if len(content) < 2 * width * height:
         raise FlirError(f'its raw thermal image has {len(content)} bytes of {2 * width * height}')

@@ -206,6 +206,5 @@ def check_radiometry(radiometry: object) -> Union[None, str, dict]:
         return dict(radiometry)
     raise InputError(
         f"radiometry must be None, 'file', dict(scale=..., offset=...) or a dict of numbers out of "
-        f'{", ".join(sorted(_PLANCK))}, '
-        f'got {radiometry!r}'
+        f'{", ".join(sorted(_PLANCK))}, got {radiometry!r}'
     )

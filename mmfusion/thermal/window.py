@@ -102,8 +102,8 @@ def apply_window(
     if not inside.any():
         raise PairDataError(
             'empty window',
-            f'{name}: no pixel lies in window=({low:g}, {high:g}) {_name(unit)}; '
-            f'its values reach from {smallest:g} to {largest:g}. '
+            f'{name}: no pixel lies in window=({low:g}, {high:g}) {_name(unit)}; its values reach from {smallest:g} to '
+            f'{largest:g}. '
             'Give a window in that range' + ('' if unit == 'celsius' else ', or radiometry for one in degrees'),
         )
     facts = ThermalFacts(unit, (low, high), smallest, largest, float(values.mean()), float(1 - inside.mean()))

@@ -108,8 +108,8 @@ def _explained(load: Callable[[], object], path: object) -> object:
         raise UserError(
             f'{path} holds pickled objects that could run code, so it is not loaded ({_blocked_global(error)}). '
             f'Convert a checkpoint '
-            'that you trust to plain tensors first: torch.save(torch.load(path, '
-            'weights_only=False)["state_dict"], new_path)'
+            'that you trust to plain tensors first: torch.save(torch.load(path, weights_only=False)["state_dict"], '
+            'new_path)'
         ) from error
     except _BROKEN as error:
         raise UserError(
@@ -145,8 +145,8 @@ def _named(content: object, path: object) -> dict:
             isinstance(key, str) and (is_plain(value) or not isinstance(value, Tensor)) for key, value in state.items()
         ):
             raise UserError(
-                f'{path} holds no weights that can be loaded: expected tensors by name, '
-                f'by themselves or under the key "state_dict"'
+                f'{path} holds no weights that can be loaded: expected tensors by name, by themselves or under the key '
+                f'"state_dict"'
             )
     return content
 
@@ -281,8 +281,7 @@ def _fuser_remedy(model: nn.Module, path: Union[str, Path]) -> str:
     name = type(model.fuser).__name__
     return (
         f' It is that of the fuser alone, and fits it: fuse with demo/image_demo.py --config {name} --weights {path}, '
-        f'or train the rest from it '
-        f'with --cfg-options load_from={path}'
+        f'or train the rest from it with --cfg-options load_from={path}'
     )
 
 

@@ -39,8 +39,8 @@ def check_mmcv_ops() -> None:
         version = _installed_version(name, package)
         if not _as_tuple(low) <= _as_tuple(version) < _as_tuple(high):
             raise UserError(
-                f'{name} {version} is installed, mmfusion needs >={low},<{high}. Run:\n'
-                f'  pip install --no-deps --no-build-isolation {_CONSTRAINTS} {package}'
+                f'{name} {version} is installed, mmfusion needs >={low},<{high}. Run:\n  pip install --no-deps '
+                f'--no-build-isolation {_CONSTRAINTS} {package}'
             )
     try:
         import_module('torch')  # the ops link against torch's libraries, which must be loaded first

@@ -73,8 +73,7 @@ def setup_cpu_env() -> None:
     if 'OMP_WAIT_POLICY' not in os.environ and 'torch' in sys.modules:
         warnings.warn(
             'torch was imported before mmfusion.utils.setup_cpu_env(): OMP_WAIT_POLICY=PASSIVE has no effect '
-            'in this process. '
-            'Call it first, or export OMP_WAIT_POLICY=PASSIVE',
+            'in this process. Call it first, or export OMP_WAIT_POLICY=PASSIVE',
             RuntimeWarning,
             stacklevel=2,
         )

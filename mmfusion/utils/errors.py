@@ -156,8 +156,8 @@ def user_message(error: BaseException) -> Optional[str]:
         return _without_traceback(str(error))
     if _is_download(error):
         return (
-            f'weights cannot be downloaded: {error}. On a machine without network, '
-            f'let init_cfg.checkpoint of the network name a local file, or '
+            f'weights cannot be downloaded: {error}. On a machine without network, let init_cfg.checkpoint of the '
+            f'network name a local file, or '
             "start from random weights: init_cfg=None, or type='mmfusion.PretrainedIfReachable' in "
             "place of 'Pretrained'"
         )

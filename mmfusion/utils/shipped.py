@@ -46,8 +46,8 @@ def shipped_config(name: str) -> Path:
     folder = shipped_configs()
     if folder is None:
         raise UserError(
-            'this installation of mmfusion holds no configs; give the path of one, '
-            'or install the wheel or the checkout again'
+            'this installation of mmfusion holds no configs; give the path of one, or install the wheel or the '
+            'checkout again'
         )
     return folder / name
 

@@ -42,9 +42,8 @@ def check_unit_range(image: Union[np.ndarray, Tensor], name: str) -> None:
         raise InputError(f'{name} holds NaN or infinite values; correct the file, or the transform that made them')
     kind = str(image.dtype).replace('torch.', '')
     raise InputError(
-        f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], '
-        f'8-bit ones in 0...255 as uint8. Wrap '
-        'transforms of mmcv, mmdet and mmseg in Paired, which keeps type and range, '
-        'leave normalization to the data preprocessor of '
-        'the task network, and let a transform of your own divide by its full scale'
+        f'{name} holds {kind} values from {low:g} to {high:g}; float sources lie in [0, 1], 8-bit ones in 0...255 as '
+        f'uint8. Wrap '
+        'transforms of mmcv, mmdet and mmseg in Paired, which keeps type and range, leave normalization to the data '
+        'preprocessor of the task network, and let a transform of your own divide by its full scale'
     )

@@ -15,8 +15,7 @@ from .streams import Frame, Stream
 
 ONE_TRANSFORM = (
     'a video needs one transform for all frames, or the picture trembles; `mmfusion register FIRST SECOND --rig '
-    'rig.yaml` makes a rig file '
-    'from a few pairs, which --registration rig.yaml applies'
+    'rig.yaml` makes a rig file from a few pairs, which --registration rig.yaml applies'
 )
 LIVE_WINDOW = 10.0  # seconds of cameras that the offset is estimated from
 #: (first, second) to a result with ``first`` and ``second`` on the same pixels, see

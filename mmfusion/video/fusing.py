@@ -173,8 +173,8 @@ class FusedVideo:
         if not self.counts.paired:
             raise UserError(
                 f'no frame of {self.streams[0].name} has a partner in {self.streams[1].name} at an offset of '
-                f'{self.offset:.3f} s '
-                f'(tolerance {self._pairs.reach:.3f} s); give --offset SECONDS, or auto to estimate it'
+                f'{self.offset:.3f} s (tolerance {self._pairs.reach:.3f} s); give --offset SECONDS, or auto to '
+                f'estimate it'
             )
 
     def _fuse(self, pair: FramePair) -> FusedFrame:

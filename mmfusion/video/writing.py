@@ -242,8 +242,8 @@ class FrameWriter:
             )
             if not self._writer.isOpened():
                 raise UserError(
-                    f'{self.path} cannot be written with the codec {self.codec}; '
-                    f'those that every OpenCV has are {", ".join(sorted(set(CODECS.values())))}'
+                    f'{self.path} cannot be written with the codec {self.codec}; those that every OpenCV has are '
+                    f'{", ".join(sorted(set(CODECS.values())))}'
                 )
         if self._last is not None and image.shape != self._last.shape:
             raise UserError(f'{self.path}: the size of the frames changes from {self._last.shape} to {image.shape}')

@@ -61,8 +61,8 @@ class TaskBatchSampler(BatchSampler):
             )
         if lead is not None and batches_per_epoch is not None:
             raise ValueError(
-                f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or '
-                f'batches_per_epoch={batches_per_epoch}, not both'
+                f'TaskBatchSampler: an epoch is a pass over lead={lead!r} or batches_per_epoch={batches_per_epoch}, '
+                f'not both'
             )
         self.sampler, self.batch_size, self.drop_last = sampler, int(batch_size), bool(drop_last)
         self.turn = [name for name in self.ranges for _ in range(repeats.get(name, 1))]
@@ -77,9 +77,8 @@ class TaskBatchSampler(BatchSampler):
             self.lead_sizes.pop()
         if not self.lead_sizes:
             raise InputError(
-                f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, '
-                f'which has {samples} samples in each process '
-                f'for batches of {self.batch_size}'
+                f'TaskBatchSampler: drop_last leaves no batch of task {self.lead!r}, which has {samples} samples in '
+                f'each process for batches of {self.batch_size}'
             )
         turns = -(-len(self.lead_sizes) // self.turn.count(self.lead))
         # in the last turn the leading task may have fewer batches left than its repeats

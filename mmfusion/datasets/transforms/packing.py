@@ -92,8 +92,8 @@ class PackFusionInputs(BaseTransform):
         """Pack one sample."""
         if 'reduced_from' in results:
             raise InputError(
-                'PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), '
-                'and no ReducedResize followed'
+                'PackFusionInputs: LoadPair decoded the pair at a reduced size (reduce_to), and no ReducedResize '
+                'followed'
             )
         images = self._check(results)
         sample = FusionDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
@@ -106,8 +106,8 @@ class PackFusionInputs(BaseTransform):
         if 'valid_map' in results and results['valid_map'].shape != images['first'].shape[:2]:
             raise InputError(
                 f'PackFusionInputs: the valid region of sample {results.get("sample_id", "?")} is '
-                f'{results["valid_map"].shape}, its images are '
-                f'{images["first"].shape[:2]}; transforms that change the size after Register belong in Paired'
+                f'{results["valid_map"].shape}, its images are {images["first"].shape[:2]}; transforms that change the '
+                f'size after Register belong in Paired'
             )
         for field, (key, dtype) in MAPS.items():
             if key in results:

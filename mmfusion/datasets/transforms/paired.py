@@ -202,6 +202,5 @@ class Paired(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(transform={self.wrapped!r}, sources={self.sources}, '
-            f'expand_grey={self.expand_grey}, '
-            f'unit_range={self.unit_range})'
+            f'expand_grey={self.expand_grey}, unit_range={self.unit_range})'
         )

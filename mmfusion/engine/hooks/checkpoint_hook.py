@@ -136,8 +136,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         unknown = [key for key in self.key_indicators if key != 'auto' and key not in metrics]
         if unknown:
             raise UserError(
-                f'CheckpointHook: save_best={unknown[0]!r} is no metric of the validation; '
-                f'there are {", ".join(metrics)}'
+                f'CheckpointHook: save_best={unknown[0]!r} is no metric of the validation; there are '
+                f'{", ".join(metrics)}'
             )
         check_weights(runner)
         former = self._best_paths()
@@ -182,14 +182,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not gradients:
             runner.logger.warning(
                 'the checkpoint lies between two steps of the optimizer (accumulative_counts) '
-                'and has no gradients: the first step '
-                'will differ from that of an uninterrupted run'
+                'and has no gradients: the first step will differ from that of an uninterrupted run'
             )
             return
         if len(gradients) != get_world_size():
             raise UserError(
-                f'the checkpoint lies between two steps of the optimizer and was made by '
-                f'{len(gradients)} processes; resume with as many, '
+                f'the checkpoint lies between two steps of the optimizer and was made by {len(gradients)} processes; '
+                f'resume with as many, '
                 'or from a checkpoint at the end of a step'
             )
         parameters = dict(model_of(runner).named_parameters())
@@ -248,8 +247,8 @@ def check_weights(runner: Runner) -> None:
         info, first = runner.message_hub.runtime_info, bad[0] if bad else 'those of another process'
         raise NonFiniteError(
             f'after iteration {info.get("iter", runner.iter - 1) + 1} {len(bad)} of {len(learning)} weights are '
-            f'NaN or infinite, '
-            f'such as {first}; they are not saved. {last_good(info.get("last_ckpt"))} Lower the learning rate, or set '
+            f'NaN or infinite, such as {first}; they are not saved. {last_good(info.get("last_ckpt"))} Lower the '
+            f'learning rate, or set '
             'optim_wrapper.clip_grad'
         )
 

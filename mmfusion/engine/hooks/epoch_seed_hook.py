@@ -71,8 +71,7 @@ class EpochSeedHook(Hook):
         if runner.iter > 0 and not hasattr(runner.train_loop, 'run_epoch'):
             runner.logger.warning(
                 'resuming inside the one epoch of an IterBasedTrainLoop: random numbers differ from those of an '
-                'uninterrupted run. '
-                'Use EpochBasedTrainLoop for exact resuming.'
+                'uninterrupted run. Use EpochBasedTrainLoop for exact resuming.'
             )
         loader = runner.train_dataloader
         for owner in (
@@ -90,8 +89,8 @@ class EpochSeedHook(Hook):
         if loader.persistent_workers:
             runner.logger.warning(
                 'train_dataloader has persistent_workers=True: data workers keep their random state from '
-                'epoch to epoch, '
-                'so a resumed run will differ from an uninterrupted one. Set it to False for exact resuming.'
+                'epoch to epoch, so a resumed run will differ from an uninterrupted one. Set it to False for exact '
+                'resuming.'
             )
 
     def before_train_epoch(self, runner) -> None:

@@ -68,8 +68,8 @@ class LossWeightVisualizationHook(Hook):
     ) -> None:
         if interval < 1 or num_samples < 1:
             raise ValueError(
-                f'LossWeightVisualizationHook: interval and num_samples must be at least 1, '
-                f'got {interval} and {num_samples}'
+                f'LossWeightVisualizationHook: interval and num_samples must be at least 1, got {interval} and '
+                f'{num_samples}'
             )
         if phase not in ('val', 'train'):
             raise ValueError(f"LossWeightVisualizationHook: phase must be 'val' or 'train', got {phase!r}")

@@ -58,8 +58,8 @@ def check_loop(model: nn.Module, loop, optim_wrapper=None) -> None:
     if wrapped and not averages and _own_step(coupling):
         raise UserError(
             f'{name} has a train_step of its own and does not say that it averages gradients over processes, so in '
-            'several of them it would be skipped: average gradients in train_step and state '
-            'averages_gradients = True in the class'
+            'several of them it would be skipped: average gradients in train_step and state averages_gradients = True '
+            'in the class'
         )
     children = [
         child

@@ -40,8 +40,8 @@ class MetaInitLoop(CouplingTrainLoop):
                 else f'EpisodeBatchSampler draws for inner_steps={steps}'
             )
             raise UserError(
-                f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: '
-                f'set train_dataloader.batch_sampler = '
+                f'{found}, and MetaInitCoupling takes inner_steps={self.model.inner_steps}: set '
+                f'train_dataloader.batch_sampler = '
                 f"dict(type='EpisodeBatchSampler', inner_steps={self.model.inner_steps})"
             )
         sampler.sampler.seed = self.runner.seed  # a resumed run learns its seed after the sampler was built

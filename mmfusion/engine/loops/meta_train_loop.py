@@ -73,15 +73,13 @@ class MetaTrainLoop(CouplingTrainLoop):
         if len(self.dataloader) < 2:
             raise UserError(
                 f'MetaTrainLoop needs at least two batches, one to learn from and one to judge by; '
-                f'train_dataloader has '
-                f'{len(self.dataloader)}: lower batch_size or take more pairs'
+                f'train_dataloader has {len(self.dataloader)}: lower batch_size or take more pairs'
             )
         available = len(self.dataloader) // 2
         if available < self.meta_steps:
             self.runner.logger.info(
                 f'meta_steps={self.meta_steps} needs {2 * self.meta_steps} batches of a pass, '
-                f'and the training set makes '
-                f'{len(self.dataloader)}: '
+                f'and the training set makes {len(self.dataloader)}: '
                 + (
                     'phase 1 goes over it several times (cycle=True)'
                     if self.cycle

@@ -107,8 +107,8 @@ class SearchTrainLoop(CouplingTrainLoop):
                 )
         self.runner.logger.info(
             f'search: {len(self.dataloader.dataset)} pairs for the weights, '
-            f'{len(self.upper_dataloader.dataset)} for the '
-            f'architecture, which moves every {self.search_interval} steps from epoch {self.search_begin} on'
+            f'{len(self.upper_dataloader.dataset)} for the architecture, which moves every {self.search_interval} '
+            f'steps from epoch {self.search_begin} on'
         )
         return super().run()
 

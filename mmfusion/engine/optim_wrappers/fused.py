@@ -114,8 +114,7 @@ def _check_groups(optimizer: Optimizer, state_dict: dict) -> None:
     if found != wanted:
         raise UserError(
             f'the checkpoint holds the state of an optimizer with {sum(found)} weights in {len(found)} groups, '
-            f'this config makes '
-            f'{sum(wanted)} weights in {len(wanted)}: resume with the config and the version of mmfusion that '
-            f'wrote it, or begin '
+            f'this config makes {sum(wanted)} weights in {len(wanted)}: resume with the config and the version of '
+            f'mmfusion that wrote it, or begin '
             'from its weights alone (load_from instead of resume)'
         )

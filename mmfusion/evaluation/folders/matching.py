@@ -85,8 +85,8 @@ def find_scenes(
     if not names:
         raise UserError(
             f'{first} and {second} hold no pair of images with the same name (png, jpg, bmp or tif, '
-            f'without subfolders); '
-            f'they hold {_listing(sorted(sources[0]))} and {_listing(sorted(sources[1]))}. --suffixes takes off endings'
+            f'without subfolders); they hold {_listing(sorted(sources[0]))} and {_listing(sorted(sources[1]))}. '
+            f'--suffixes takes off endings'
         )
     if not any(set(names) & set(found) for found in fused.values()):
         inside = '; '.join(f'{folder} holds {_listing(sorted(fused[method]))}' for method, folder in methods.items())

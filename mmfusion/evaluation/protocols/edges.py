@@ -17,9 +17,8 @@ from ..functional.wavelet_preservation import wavelet_preservation
 from .spec import MetricSpec
 
 UNIT_RANGE = (
-    'On images in [0, 1], where the rounding errors of equal pixels count as edges: '
-    'reproduced to the last digits of GNU Octave, but '
-    'MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.'
+    'On images in [0, 1], where the rounding errors of equal pixels count as edges: reproduced to the last digits of '
+    'GNU Octave, but MATLAB itself rounds otherwise, and Qabf of published tables differs by up to 2 %.'
 )
 RIGHT_ORDER = (
     'The program since March 2023 confuses the order of its images and prints the number that is called '
@@ -27,8 +26,7 @@ RIGHT_ORDER = (
 )
 MISORDERED = (
     'Not a property of the fused image: it rates the infrared image as a fusion of the visible and the fused one. '
-    'Only there to explain '
-    'published tables.'
+    'Only there to explain published tables.'
 )
 
 QABF = MetricSpec(qabf, 'edge transfer (Hong), weighted by edge strength', needs_sources=True, min_size=SOBEL)

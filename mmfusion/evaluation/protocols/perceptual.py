@@ -16,8 +16,7 @@ __getattr__ = moved_names(__name__, {'NO_STABILISER': f'{__name__}:NO_STABILIZER
 
 NO_STABILIZER = (
     'No constant stabilizes {} in flat windows. Where two images are flat (black or saturated regions, '
-    'medical images), {}; the '
-    'program itself prints rounding noise there, which may exceed 1.'
+    'medical images), {}; the program itself prints rounding noise there, which may exceed 1.'
 )
 LIU_FLAT, MEFB_FLAT = 'the value is NaN', 'such windows are left out'
 QC_AS_PRINTED = ' Windows against which one source runs score 0 or 1, depending on which source it is.'
@@ -31,8 +30,7 @@ def _local(function: Callable, flat: str = '') -> Dict[str, MetricSpec]:
     """QY and QC of one function; ``flat`` says what the program makes of flat windows."""
     caution = (
         'The published programs have no rule for flat windows and print noise there; here two flat windows are alike. '
-        'Compare with published '
-        'values only under their protocol.'
+        'Compare with published values only under their protocol.'
     )
     cautions = {name: NO_STABILIZER.format(name, flat) if flat else caution for name in ('QY', 'QC')}
     cautions['QC'] += QC_AS_PRINTED if flat else ''

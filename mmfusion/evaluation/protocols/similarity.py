@@ -14,14 +14,12 @@ from ..functional.viff import viff
 from .spec import MetricSpec
 
 WRONG_L = (
-    'SSIM here takes gray levels 0..255 for images with a range of {}: its constants vanish, '
-    'and noise in flat regions weighs as much as '
-    'structure. Do not compare with SSIM of L = 255.'
+    'SSIM here takes gray levels 0..255 for images with a range of {}: its constants vanish, and noise in flat regions '
+    'weighs as much as structure. Do not compare with SSIM of L = 255.'
 )
 SATURATED_VIF = (
     'VIF here clips the products of gray levels at 255 at its finest scale, as the old program did by accident; '
-    'it ranks methods '
-    'differently. Do not compare with other VIF.'
+    'it ranks methods differently. Do not compare with other VIF.'
 )
 
 

@@ -159,8 +159,7 @@ class Summary:
                 groups.setdefault((running.undefined, tuple(running.undefined_names)), []).append(name)
         return [
             f'{", ".join(names)} undefined for {count} of {self.n_images} images (first: '
-            f'{", ".join(map(repr, named))}), left out of the mean: '
-            f'{self._cause(names)}'
+            f'{", ".join(map(repr, named))}), left out of the mean: {self._cause(names)}'
             for (count, named), names in groups.items()
         ]
 
@@ -207,8 +206,8 @@ def heading(protocol: str, n_images: int) -> str:
         "Fusion metrics, protocol 'film' (utils/Evaluator.py of IF-FILM: as cddfuse, SSIM with L = 255), mean over 20 images"
     """
     return (
-        f'Fusion metrics, protocol {protocol!r} ({get_protocol(protocol).title}), '
-        f'mean over {n_images} image{"s" if n_images != 1 else ""}'
+        f'Fusion metrics, protocol {protocol!r} ({get_protocol(protocol).title}), mean over {n_images} '
+        f'image{"s" if n_images != 1 else ""}'
     )
 
 

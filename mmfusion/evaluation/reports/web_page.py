@@ -69,8 +69,8 @@ def page_table(heads: Sequence[str], rows: Sequence[Tuple[Sequence[object], bool
         caption: Plain text.
     """
     body = ''.join(
-        f'<tr{" class=best" if best else ""}><th'
-        f' scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
+        f'<tr{" class=best" if best else ""}><th '
+        f'scope="row">{cells[0]}</th>{"".join(f"<td>{cell}</td>" for cell in cells[1:])}</tr>'
         for cells, best in rows
     )
     head = ''.join(f'<th scope="col">{cell}</th>' for cell in heads)

@@ -73,9 +73,8 @@ def write_sheet(path: Union[str, Path], examination: Examination, most: int = MO
     count = len(examination.findings)
     title = f'Doctor: {count} findings' if count else 'Doctor: nothing found'
     keys = (
-        '<p class="soft">Keys: <kbd>j</kbd> <kbd>k</kbd> next and previous finding, '
-        '<kbd>n</kbd> <kbd>p</kbd> next and previous fault, '
-        '<kbd>x</kbd> mark as looked at. <span id="said" role="status"></span></p>'
+        '<p class="soft">Keys: <kbd>j</kbd> <kbd>k</kbd> next and previous finding, <kbd>n</kbd> <kbd>p</kbd> next and '
+        'previous fault, <kbd>x</kbd> mark as looked at. <span id="said" role="status"></span></p>'
     )
     parts = [
         f'<h1>{title}</h1>',
@@ -98,8 +97,8 @@ def _overview(examination: Examination) -> str:
             f'<td>{examination.judged(check.name)}</td><td class="text">{escape(silent)}</td></tr>'
         )
     head = (
-        '<tr><th>check</th><th>fault</th><th>found</th><th>pairs judged</th><th>not judged, '
-        'which is not sound</th></tr>'
+        '<tr><th>check</th><th>fault</th><th>found</th><th>pairs judged</th><th>not judged, which is not '
+        'sound</th></tr>'
     )
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
@@ -111,8 +110,7 @@ def _section(examination: Examination, check: Check, most: int) -> str:
     return (
         f'<section data-check="{check.name}" id="{check.name}"><h2>{escape(check.title)} ({len(findings)})</h2>'
         f'<p>{_MARKS[check.severity]}. Measured: {escape(check.measures)}; threshold {check.threshold:g}. '
-        f'<b>What to do:</b> {escape(check.remedy)}.</p>'
-        f'<div class="cards">{cards}</div>{more}</section>'
+        f'<b>What to do:</b> {escape(check.remedy)}.</p><div class="cards">{cards}</div>{more}</section>'
     )
 
 

@@ -73,8 +73,8 @@ def _pictures(method: Method, pairs: PairSet, chosen: Sequence[str], stored: Pic
         now = fused.reshape(*fused.shape[:2], -1)
         if now.shape != before.shape:
             wrong.append(
-                f'{name}: the picture has {before.shape[1]}x{before.shape[0]} pixels, '
-                f'fused again {now.shape[1]}x{now.shape[0]}'
+                f'{name}: the picture has {before.shape[1]}x{before.shape[0]} pixels, fused again '
+                f'{now.shape[1]}x{now.shape[0]}'
             )
             continue
         far = np.abs(now.astype(int) - before.astype(int)) > LEVELS

@@ -45,8 +45,7 @@ def lead(plan: Plan, standing: Standing) -> List[str]:
                 level = [title[method] for method in answer.level if method != best]
                 sentences.append(
                     f'{settings.networks[name].title}, untouched, has its highest {answer.metric} on '
-                    f'{settings.pairs[data].title} with {title[best]}'
-                    f' ({known[best]:.3f}); '
+                    f'{settings.pairs[data].title} with {title[best]} ({known[best]:.3f}); '
                     + (
                         f'the {len(part.names)} pairs cannot tell {len(level)} of the other {len(known) - 1} from it.'
                         if level

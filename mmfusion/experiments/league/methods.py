@@ -145,8 +145,8 @@ def find_pictures(
     if missing:
         raise UserError(
             f'method {method.name}: {folder} has no picture of {len(missing)} of the {len(names)} pairs of {data}: '
-            f'{_listing(missing)}. Every method is rated on the same pairs; add them, '
-            f'or put the pictures into {folder / data} if these are of'
+            f'{_listing(missing)}. Every method is rated on the same pairs; add them, or put the pictures into '
+            f'{folder / data} if these are of'
             ' another set'
         )
     wrong = []

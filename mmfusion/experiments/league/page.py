@@ -186,9 +186,8 @@ def _cell(column: Column, method: str, place: int) -> str:
 
 def _overview_caption(standing: Standing) -> str:
     return (
-        '★ best, ☆ second best of a column. Small: 95 % interval over resampled images; ≈: '
-        'the images cannot tell it from the best. Of times, the'
-        ' middle half of the rounds. Every heading sorts.'
+        '★ best, ☆ second best of a column. Small: 95 % interval over resampled images; ≈: the images cannot tell it '
+        'from the best. Of times, the middle half of the rounds. Every heading sorts.'
     )
 
 
@@ -261,8 +260,7 @@ def _pictures(plan: Plan, standing: Standing, root: Path, order: Sequence[str]) 
             figures = ''.join(strip.figures)
             parts.append(
                 f'<details{" open" if number == 0 else ""}><summary>{escape(heading)}</summary><p '
-                f'class="soft">Shown because it is'
-                f' {escape(strip.why)}.</p><div class="strip">{figures}</div></details>'
+                f'class="soft">Shown because it is {escape(strip.why)}.</p><div class="strip">{figures}</div></details>'
             )
     if not parts:
         return []
@@ -289,8 +287,8 @@ def _made(plan: Plan, standing: Standing, result) -> List[str]:
     )
     facts['Mean rank'] = (
         'The mean over the metrics of the rank by the mean over the images. A summary, not a judgment: EN, SD, '
-        'SF and AG grow with noise and contrast'
-        ' too, metrics of one family count once each, and a rank depends on who else takes part.'
+        'SF and AG grow with noise and contrast too, metrics of one family count once each, and a rank depends on who '
+        'else takes part.'
     )
     facts['Intervals'] = (
         f'{standing.resamples} resamplings of the images, the same for all methods; each ranks anew. '

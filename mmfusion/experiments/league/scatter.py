@@ -72,8 +72,8 @@ def draw_scatter(
 
     parts = [
         f'<svg role="img" aria-label="{escape(name, True)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'xmlns="http://www.w3.org/2000/svg" fill="currentColor"'
-        f' font-size="{_FONT}" font-family="system-ui, sans-serif">',
+        f'xmlns="http://www.w3.org/2000/svg" fill="currentColor" font-size="{_FONT}" font-family="system-ui, '
+        f'sans-serif">',
         *_axes(left, right, low, high, across, down, x_title, y_title),
     ]
     for title, y in lines.items():
@@ -102,8 +102,7 @@ def legend(kinds: Mapping[str, str]) -> str:
     """Markers and what they stand for, as HTML."""
     marks = ''.join(
         f'<span class="key"><svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" '
-        f'fill="currentColor">{_marker(kind, 8, 8)}</svg>'
-        f' {escape(title)}</span>'
+        f'fill="currentColor">{_marker(kind, 8, 8)}</svg> {escape(title)}</span>'
         for kind, title in kinds.items()
     )
     return f'<p class="soft">{marks}</p>'

@@ -238,8 +238,8 @@ def _run_in_processes(
                 except BrokenProcessPool as broken:
                     running = sorted(other.folder(root).name for other in todo if not other.is_complete(root))
                     raise UserError(
-                        'a worker process was killed, perhaps because memory ran out, '
-                        'while these were running or waiting:'
+                        'a worker process was killed, perhaps because memory ran out, while these were running or '
+                        'waiting:'
                         f' {", ".join(running)}. Look at output.log in their folders, and repeat the command to go on,'
                         ' with fewer workers'
                     ) from broken

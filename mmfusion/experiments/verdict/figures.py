@@ -201,7 +201,7 @@ def draw_picture(
         if entry.get('text'):
             parts.append(
                 f'<text x="{left:.1f}" y="{max(top - 1.5 * line, 6 * line):.1f}" font-size="{7 * line:g}" fill="#fff"'
-                f' stroke="#000" stroke-width="{1.4 * line:g}" paint-order="stroke"'
-                f' font-family="sans-serif">{entry["text"]}</text>'
+                f' stroke="#000" stroke-width="{1.4 * line:g}" paint-order="stroke" '
+                f'font-family="sans-serif">{entry["text"]}</text>'
             )
     return ''.join([*parts, '</svg>'])

@@ -54,8 +54,8 @@ def write_page(report: Report, path: Path, root: Path, plan: Mapping, missing: S
 def _missing_note(missing: Sequence[str]) -> List[str]:
     return (
         [
-            f'Not the last word: {len(missing)} trainings are missing'
-            f' ({", ".join(missing[:6])}{", ..." if len(missing) > 6 else ""}). The command goes on with them when it'
+            f'Not the last word: {len(missing)} trainings are missing '
+            f'({", ".join(missing[:6])}{", ..." if len(missing) > 6 else ""}). The command goes on with them when it'
             ' is repeated.'
         ]
         if missing

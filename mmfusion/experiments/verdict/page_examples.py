@@ -44,9 +44,9 @@ def examples(report: Report, titles: Mapping[str, str], root: Path, plan: Mappin
             for name in (example.better, example.worse)
         ]
         parts.append(
-            f'<h3>{escape(example.name)}: {escape(titles[example.better])} does better than'
-            f' {escape(titles[example.worse])}</h3><div'
-            f' class="pair">{"".join(picture for picture in pictures if picture)}</div>'
+            f'<h3>{escape(example.name)}: {escape(titles[example.better])} does better than '
+            f'{escape(titles[example.worse])}</h3><div '
+            f'class="pair">{"".join(picture for picture in pictures if picture)}</div>'
         )
     return parts
 

@@ -126,8 +126,8 @@ def _check(entry: dict, places: Places, folder: Path, sample: Optional[int], see
         for part in (facts if isinstance(facts, list) else [facts])
     )
     notes.append(
-        f'{count} files of data, {len(entry.get("weights", {}))} of weights and '
-        f'{len(entry.get("outputs", {}))} of output read'
+        f'{count} files of data, {len(entry.get("weights", {}))} of weights and {len(entry.get("outputs", {}))} of '
+        f'output read'
     )
     if any('is gone' in text for text in [*files, *weights]):
         notes.append('nothing was computed again, since files are gone')

@@ -141,8 +141,8 @@ class BaseCoupling(BaseModel):
             # mmengine adds up every logged value whose name contains "loss"
             if name in RESERVED_NAMES or not name.isidentifier() or 'loss' in name:
                 raise ValueError(
-                    f'{name!r} cannot name a task: use an identifier without "loss", '
-                    f'other than {", ".join(RESERVED_NAMES)}'
+                    f'{name!r} cannot name a task: use an identifier without "loss", other than '
+                    f'{", ".join(RESERVED_NAMES)}'
                 )
         unknown = set(task_weights or {}) - set(tasks)
         if unknown:

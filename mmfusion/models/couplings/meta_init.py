@@ -205,8 +205,8 @@ class MetaInitCoupling(BaseCoupling):
             if rest or not size:
                 raise UserError(
                     f'{end - start} pairs of task {names[start]!r} do not make {self.inner_steps + 1} equal batches, '
-                    f'one for each of '
-                    f'inner_steps={self.inner_steps} and one to judge: give EpisodeBatchSampler the same inner_steps'
+                    f'one for each of inner_steps={self.inner_steps} and one to judge: give EpisodeBatchSampler the '
+                    f'same inner_steps'
                 )
             cuts = range(start, end, size)
             episodes.append(

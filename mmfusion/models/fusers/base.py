@@ -229,11 +229,11 @@ class BaseFuser(BaseModule):
                 )
             if min(image.shape[-2:]) < MIN_SIZE:
                 raise InputError(
-                    f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, '
-                    f'{label} is {tuple(image.shape[-2:])}'
+                    f'{name}: images must be at least {MIN_SIZE}x{MIN_SIZE} pixels, {label} is '
+                    f'{tuple(image.shape[-2:])}'
                 )
         if first.shape[0] != second.shape[0] or first.shape[-2:] != second.shape[-2:]:
             raise InputError(
-                f'{name}: the sources must be registered and equal in N, H and W, '
-                f'got {tuple(first.shape)} and {tuple(second.shape)}'
+                f'{name}: the sources must be registered and equal in N, H and W, got {tuple(first.shape)} and '
+                f'{tuple(second.shape)}'
             )

@@ -83,8 +83,8 @@ class BaseFusionLoss(nn.Module):
         """
         if not fused.shape == first.shape == second.shape or fused.dim() != 4:
             raise ValueError(
-                f'{type(self).__name__}: fused, first and second must be equal (N, C, H, W), '
-                f'got {tuple(fused.shape)}, {tuple(first.shape)}, {tuple(second.shape)}'
+                f'{type(self).__name__}: fused, first and second must be equal (N, C, H, W), got {tuple(fused.shape)}, '
+                f'{tuple(first.shape)}, {tuple(second.shape)}'
             )
         with torch.autocast(device_type=fused.device.type, enabled=False):
             fused, first, second = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (fused, first, second))

@@ -69,8 +69,7 @@ class BoxGuidedPixelLoss(BaseFusionLoss):
         if boxes is None:
             raise InputError(
                 'BoxGuidedPixelLoss needs `boxes`: load box annotations in the training pipeline '
-                '(mmdet.LoadAnnotations with '
-                'with_bbox=True), or drop this loss from fusion_loss'
+                '(mmdet.LoadAnnotations with with_bbox=True), or drop this loss from fusion_loss'
             )
         if len(boxes) != len(fused):
             raise InputError(f'BoxGuidedPixelLoss: {len(boxes)} box tensors for {len(fused)} images')

@@ -116,6 +116,5 @@ class MEFSSIMLoss(BaseFusionLoss):
         """Show the options."""
         return (
             f'joint_batch={self.joint_batch}, luminance={self.luminance}, window={self.window}, '
-            f'sigma={self.sigma:.4g}, '
-            f'border={self.border!r}, {super().extra_repr()}'
+            f'sigma={self.sigma:.4g}, border={self.border!r}, {super().extra_repr()}'
         )

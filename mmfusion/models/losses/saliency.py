@@ -122,8 +122,8 @@ class SaliencyFusionLoss(BaseFusionLoss):
                 raise ValueError(f'SaliencyFusionLoss: {key} must be one of {allowed}, got {value!r}')
         if min(sharpness, pixel_weight, similarity_weight) < 0 or pixel_weight + similarity_weight == 0:
             raise ValueError(
-                'SaliencyFusionLoss: sharpness and weights must not be negative, '
-                'and one of the two weights must be positive; '
+                'SaliencyFusionLoss: sharpness and weights must not be negative, and one of the two weights must be '
+                'positive; '
                 f'got {sharpness}, {pixel_weight}, {similarity_weight}'
             )
         if window < 1 or window % 2 == 0:
@@ -162,6 +162,5 @@ class SaliencyFusionLoss(BaseFusionLoss):
         """Show the options."""
         return (
             f'sharpness={self.sharpness}, {self.pixel_weight} {self.pixel} + {self.similarity_weight} '
-            f'{self.similarity} '
-            f'(window {self.window}), {super().extra_repr()}'
+            f'{self.similarity} (window {self.window}), {super().extra_repr()}'
         )

@@ -70,8 +70,8 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
     cfg = getattr(network, 'built_from', None)
     if cfg is None:
         raise UserError(
-            f'the classes of {type(network).__name__} cannot be matched by name, '
-            f'since its config is not known; PretrainedTask '
+            f'the classes of {type(network).__name__} cannot be matched by name, since its config is not known; '
+            f'PretrainedTask '
             "belongs into the config of a task network (model.tasks.NAME.init_cfg) or of a guide's detector"
         )
     state, larger = network.state_dict(), _one_class_more(network, cfg, classes).state_dict()
@@ -93,8 +93,8 @@ def class_axes(network: nn.Module, classes: int) -> Dict[str, ClassAxis]:
         )
     if not axes:
         raise UserError(
-            f'{type(network).__name__}: no weights depend on num_classes={classes}; '
-            f'does its head say num_classes in the config?'
+            f'{type(network).__name__}: no weights depend on num_classes={classes}; does its head say num_classes in '
+            f'the config?'
         )
     return axes
 

@@ -88,8 +88,8 @@ def _by_class(
     unknown = [name for name, partner in zip(classes, partners) if partner is None]
     if unknown:
         print_log(
-            f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: '
-            f'initialized at random (if it has them under '
+            f'{type(network).__name__}: {checkpoint} does not know {", ".join(unknown)}: initialized at random (if it '
+            f'has them under '
             "another name, say synonyms=dict(NAME='name in the checkpoint') in init_cfg)",
             'current',
             logging.WARNING,
@@ -150,8 +150,7 @@ def check_fit(network: nn.Module, state: Dict[str, Tensor], checkpoint: str, hin
         if hint and shapes:
             remedy += (
                 "; for a network with other classes, init_cfg=dict(type='mmfusion.PretrainedTask', checkpoint=..., "
-                'classes=(...)) takes '
-                'them by name'
+                'classes=(...)) takes them by name'
             )
         raise UserError(
             f'{checkpoint} does not fit {type(network).__name__}.'

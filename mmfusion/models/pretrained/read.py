@@ -61,8 +61,8 @@ def read_task_weights(checkpoint: str, prefix: Optional[str] = None, segmentatio
         prefixes = {found.group(1) if (found := TASK_PREFIX.match(key)) else '' for key in state} - {''}
         if len(prefixes) > 1:
             raise UserError(
-                f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; '
-                f'say which with prefix=... in init_cfg'
+                f'{checkpoint} holds the task networks {", ".join(sorted(prefixes))}; say which with prefix=... in '
+                f'init_cfg'
             )
         prefix = prefixes.pop() if prefixes else ''
     elif prefix and not prefix.endswith('.'):

@@ -45,9 +45,8 @@ class BoxesCheck(Check):
     name = 'boxes'
     title = 'boxes that lie beside their objects'
     measures = (
-        'how much the content of the boxes looks like that of the other boxes of the set, '
-        'less the same around them (0 is the border, '
-        '1 is usual); then how much more it would after the best common shift'
+        'how much the content of the boxes looks like that of the other boxes of the set, less the same around them (0 '
+        'is the border, 1 is usual); then how much more it would after the best common shift'
     )
     threshold = 0.0
     remedy = (

@@ -134,8 +134,8 @@ class SplitsCheck(Check):
     name = 'splits'
     title = 'the same scene in two splits'
     measures = (
-        'agreement of the edges of two visible and of two infrared images, in noise levels, '
-        'where small pictures of both look alike'
+        'agreement of the edges of two visible and of two infrared images, in noise levels, where small pictures of '
+        'both look alike'
     )
     threshold = _SAME_PLACE
     remedy = (

@@ -112,8 +112,7 @@ def _describe(match: Match, pixels: float) -> str:
     turn = f', turn {match.degrees:.0f} degrees' if abs(match.degrees) >= 1 else ''
     return (
         f'the second image lies off by about {match.moved * pixels:.0f} pixels: it fits when moved by ({x}, '
-        f'{y}){size}{turn} '
-        f'(agreement {match.best:.1f} noise levels there, {match.rest:.1f} as it is)'
+        f'{y}){size}{turn} (agreement {match.best:.1f} noise levels there, {match.rest:.1f} as it is)'
     )
 
 
@@ -124,8 +123,8 @@ class PartnerCheck(Check):
     name = 'partner'
     title = 'partners that belong to other pairs'
     measures = (
-        'agreement of the edges of both images, in noise levels of wrong places; '
-        'then that with the partners of other such pairs'
+        'agreement of the edges of both images, in noise levels of wrong places; then that with the partners of other '
+        'such pairs'
     )
     threshold = FOUND
     remedy = (
@@ -151,16 +150,15 @@ class PartnerCheck(Check):
                 if other is not None:
                     message = (
                         f'its second image is that of another scene (agreement {rest:.1f} noise levels); '
-                        f'{other.label} has one that fits '
-                        f'({agreement:.1f})'
+                        f'{other.label} has one that fits ({agreement:.1f})'
                     )
                     yield self.finding(case.entry, message, rest, other, badness=10 + agreement)
                 elif is_elsewhere(case.fact.match, least):
                     continue  # moved, which the check of registration tells
                 elif typical:
                     message = (
-                        f'the images share nothing (agreement {rest:.1f} noise levels; '
-                        f'{matched:.0%} of the set have more than {least:g}), '
+                        f'the images share nothing (agreement {rest:.1f} noise levels; {matched:.0%} of the set have '
+                        f'more than {least:g}), '
                         'and no other pair has one that fits'
                     )
                     yield self.finding(case.entry, message, rest, badness=FOUND - rest)

@@ -161,8 +161,8 @@ class GrayCheck(Check):
     measures = 'mean difference of the channels of the visible image, 8-bit levels'
     threshold = 0.5
     remedy = (
-        'look for the color original; fusion in luminance and chroma expects color, '
-        'and a gray visible image gives a gray result'
+        'look for the color original; fusion in luminance and chroma expects color, and a gray visible image gives a '
+        'gray result'
     )
     severity = 'look'
     modalities = ('visible', 'infrared')

@@ -57,8 +57,7 @@ def check_optimizers(coupling: nn.Module, optim_wrapper: Any) -> None:
     ):
         raise UserError(
             'MetaCoupling trains in float32: gradients of the loss generation module are about 1e-8 and vanish in '
-            'half precision. '
-            'Leave autocast and half() out'
+            'half precision. Leave autocast and half() out'
         )
     if 'loss_generator' in optim_wrapper:
         eps = max(group.get('eps', 0.0) for group in optim_wrapper['loss_generator'].optimizer.param_groups)
@@ -83,16 +82,16 @@ def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
     samples = data.get('data_samples') if isinstance(data, dict) else None
     if not samples:
         raise InputError(
-            'MetaCoupling learns from labels, but the batch has no data_samples: '
-            'end the training pipeline with PackFusionInputs'
+            'MetaCoupling learns from labels, but the batch has no data_samples: end the training pipeline with '
+            'PackFusionInputs'
         )
     for sample, image in zip(samples, data['inputs']['first']):
         name = sample.get('sample_id', sample.get('img_id', '?'))
         if 'gt_sem_seg' in sample and sample.gt_sem_seg.data.shape[-2:] != image.shape[-2:]:
             raise InputError(
                 f'the class map of sample {name!r} has the size '
-                f'{tuple(sample.gt_sem_seg.data.shape[-2:])} and its image '
-                f'{tuple(image.shape[-2:])}: load annotations before the transforms that change the size'
+                f'{tuple(sample.gt_sem_seg.data.shape[-2:])} and its image {tuple(image.shape[-2:])}: load annotations '
+                f'before the transforms that change the size'
             )
         for task_name, task in tasks.items():
             number, labels = count_classes(task.network), _labels(task, sample)
@@ -101,8 +100,8 @@ def check_labels(data: Any, tasks: Mapping[str, nn.Module]) -> None:
             if int(labels.max()) >= number or int(labels.min()) < 0:
                 raise InputError(
                     f'sample {name!r} has class {int(labels.max() if labels.max() >= number else labels.min())}, '
-                    f'but task {task_name!r} '
-                    f'has num_classes={number}, that is 0 to {number - 1}; correct the labels or num_classes'
+                    f'but task {task_name!r} has num_classes={number}, that is 0 to {number - 1}; correct the labels '
+                    f'or num_classes'
                 )
 
 

@@ -98,9 +98,8 @@ def convert_official(state: State) -> State:
             without.append(adapter)
         elif shift.numel() != shape[0] * 2 * shape[2]:
             raise UserError(
-                f'the source shifts of {adapter} have shape {tuple(shift.shape)}, '
-                f'which is not two vectors of {shape[2]} numbers for '
-                f'each of {shape[0]} tasks'
+                f'the source shifts of {adapter} have shape {tuple(shift.shape)}, which is not two vectors of '
+                f'{shape[2]} numbers for each of {shape[0]} tasks'
             )
         else:
             weights[f'{adapter}.source_shift'] = shift.reshape(shape)

@@ -149,8 +149,7 @@ class TCMoA(BaseFuser):
         if tile < 1 or tile % self.multiple or not 0 <= overlap <= tile // 2 or tile_batch < 1:
             raise ValueError(
                 f'tile must be a multiple of {self.multiple}, overlap at most half of it and tile_batch positive, '
-                f'got {tile}, {overlap} '
-                f'and {tile_batch}'
+                f'got {tile}, {overlap} and {tile_batch}'
             )
         self.window, self.upsample, self.published_positions, self.output = (
             window,

@@ -92,8 +92,8 @@ def load_mae(network: MaskedAutoencoder, path: Union[str, Path]) -> None:
         check_arch(state, network.arch)
         if 'patch_embed.proj.weight' in state and not any(key.startswith('decoder_') for key in state):
             raise UserError(
-                'the file holds an encoder alone; TC-MoA needs the decoder too, '
-                'which the files mae_visualize_vit_*.pth have'
+                'the file holds an encoder alone; TC-MoA needs the decoder too, which the files '
+                'mae_visualize_vit_*.pth have'
             )
         for name in TABLES:
             if name in state:
@@ -129,7 +129,6 @@ def warn_of_random_weights() -> None:
     """Say that the frozen part is random, once per process."""
     MMLogger.get_current_instance().warning(
         'The frozen part of TCMoA starts from random weights, which suits tests alone: nothing trains it. Give `mae`, '
-        'the path of a MAE '
-        'checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), '
+        'the path of a MAE checkpoint (mae_visualize_vit_base.pth, mae_visualize_vit_large_ganloss.pth), '
         'or load a checkpoint of the whole network.'
     )

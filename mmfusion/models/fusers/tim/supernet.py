@@ -171,8 +171,7 @@ class SearchableTIM(BaseFuser):
             ):
                 raise ValueError(
                     f'cell {index} must be dict(kind=..., length=...) with one of the kinds {", ".join(CELL_KINDS)} '
-                    f'and a length of at '
-                    f'least 1, got {cell}'
+                    f'and a length of at least 1, got {cell}'
                 )
         for name in candidates:
             parse_operation(name)
